@@ -1,0 +1,42 @@
+# The library. Sources are found by folder; tensor/kernels/simd is compiled once per instruction-set level.
+find_package(fmt REQUIRED)
+find_package(Threads REQUIRED)
+find_package(ZLIB REQUIRED)
+
+set(public_folders tensor autograd layers optim models data)
+foreach(folder IN LISTS public_folders)
+  file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/include/gradus)
+  file(CREATE_LINK ${PROJECT_SOURCE_DIR}/${folder} ${PROJECT_BINARY_DIR}/include/gradus/${folder} SYMBOLIC)
+endforeach()
+file(CREATE_LINK ${PROJECT_SOURCE_DIR}/gradus.h ${PROJECT_BINARY_DIR}/include/gradus/gradus.h SYMBOLIC)
+
+set(source_globs)
+foreach(folder IN LISTS public_folders)
+  list(APPEND source_globs ${PROJECT_SOURCE_DIR}/${folder}/*.cc)
+endforeach()
+file(GLOB_RECURSE gradus_sources CONFIGURE_DEPENDS ${source_globs})
+file(GLOB simd_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tensor/kernels/simd/*.cc)
+list(REMOVE_ITEM gradus_sources ${simd_sources})
+
+set(simd_levels baseline)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  list(APPEND simd_levels avx2 avx512)
+endif()
+set(simd_flags_avx2 -march=x86-64-v3)
+set(simd_flags_avx512 -march=x86-64-v4 -mprefer-vector-width=512)
+
+add_library(gradus ${gradus_sources})
+add_library(gradus::gradus ALIAS gradus)
+foreach(level IN LISTS simd_levels)
+  add_library(gradus_simd_${level} OBJECT ${simd_sources})
+  target_compile_definitions(gradus_simd_${level} PRIVATE GRADUS_ISA=${level})
+  target_compile_options(gradus_simd_${level} PRIVATE -O3 -fno-math-errno -fno-trapping-math ${simd_flags_${level}})
+  target_include_directories(gradus_simd_${level} PRIVATE ${PROJECT_BINARY_DIR}/include)
+  target_link_libraries(gradus_simd_${level} PRIVATE $<BUILD_INTERFACE:gradus_options>)
+  target_sources(gradus PRIVATE $<TARGET_OBJECTS:gradus_simd_${level}>)
+endforeach()
+
+target_include_directories(gradus PUBLIC $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>
+                                         $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+target_compile_features(gradus PUBLIC cxx_std_20)
+target_link_libraries(gradus PUBLIC fmt::fmt PRIVATE $<BUILD_INTERFACE:gradus_options> Threads::Threads ZLIB::ZLIB ${CMAKE_DL_LIBS})

@@ -1,0 +1,12 @@
+# What every target of ours is compiled with: warnings, sanitizers.
+add_library(gradus_options INTERFACE)
+target_compile_options(gradus_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wno-psabi)
+if(GRADUS_WERROR)
+  target_compile_options(gradus_options INTERFACE -Werror)
+endif()
+if(GRADUS_SANITIZE)
+  target_compile_options(gradus_options INTERFACE -fsanitize=${GRADUS_SANITIZE} -fno-omit-frame-pointer -g)
+  target_link_options(gradus_options INTERFACE -fsanitize=${GRADUS_SANITIZE})
+  # The free lists would hide use-after-free from the sanitizers.
+  target_compile_definitions(gradus_options INTERFACE GRADUS_SANITIZED=1)
+endif()

@@ -1,0 +1,47 @@
+#pragma once
+// One binary for every x86-64: the sources in kernels/simd are compiled once per level below, and the
+// best level the processor has is chosen when a kernel is first asked for.
+
+namespace gradus::kernels {
+
+enum class Isa { baseline, avx2, avx512 };
+
+/// The best level this processor has, or the one that GRADUS_ISA=baseline|avx2|avx512 names if the
+/// processor has it. Decided once.
+Isa active_isa();
+/// Whether this binary has code for `isa` and the processor can run it.
+bool supports(Isa isa);
+const char* name(Isa isa);
+
+/// The kernels of one family (a struct of function pointers, e.g. `NormKernels<float>`) compiled for
+/// one level. Specialized in kernels/simd/<family>.cc, which sees the level as GRADUS_ISA. Everything
+/// else in those sources has internal linkage, so that no code compiled for AVX-512 is ever picked by
+/// the linker to stand for the same inline function elsewhere.
+template <class Table, Isa isa>
+const Table& table_for();
+
+template <class Table>
+const Table& table_for(Isa isa) {
+#if defined(__x86_64__)
+  switch (isa) {
+    case Isa::avx512:
+      return table_for<Table, Isa::avx512>();
+    case Isa::avx2:
+      return table_for<Table, Isa::avx2>();
+    case Isa::baseline:
+      break;
+  }
+#else
+  (void)isa;
+#endif
+  return table_for<Table, Isa::baseline>();
+}
+
+/// The family's kernels for this processor: `kernels<NormKernels<float>>().layer_norm(...)`.
+template <class Table>
+const Table& kernels() {
+  static const Table& table = table_for<Table>(active_isa());
+  return table;
+}
+
+}  // namespace gradus::kernels

@@ -1,0 +1,40 @@
+#pragma once
+#include <cstdint>
+#include <type_traits>
+
+namespace gradus {
+
+/// How many threads kernels may use (process-wide; at least 1). Default: the number of cores this
+/// process may run on. Results do not depend on it, bit for bit.
+void set_threads(int count);
+int threads();
+
+namespace kernels {
+
+/// Runs body(context, chunk) for chunk = 0 .. chunks-1, spread over the pool; returns when all are done.
+/// Called from inside such a body it runs on the calling thread alone. The first exception is rethrown.
+void run_chunks(int64_t chunks, void (*body)(void* context, int64_t chunk), void* context);
+
+/// Calls body(begin, end) over consecutive ranges of at most `grain` that cover [0, n). The cut depends
+/// on n and grain alone, never on the number of threads.
+template <class Body>
+void parallel_for(int64_t n, int64_t grain, Body&& body) {
+  if (n <= grain) {
+    if (n > 0) body(int64_t{0}, n);
+    return;
+  }
+  struct Job {
+    std::remove_reference_t<Body>& body;
+    int64_t n, grain;
+  } job{body, n, grain};
+  run_chunks((n + grain - 1) / grain,
+             [](void* context, int64_t chunk) {
+               const Job& j = *static_cast<Job*>(context);
+               const int64_t begin = chunk * j.grain;
+               j.body(begin, begin + j.grain < j.n ? begin + j.grain : j.n);
+             },
+             &job);
+}
+
+}  // namespace kernels
+}  // namespace gradus
