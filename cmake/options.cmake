@@ -1,6 +1,6 @@
 # What every target of ours is compiled with: warnings, sanitizers.
 add_library(gradus_options INTERFACE)
-target_compile_options(gradus_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wno-psabi)
+target_compile_options(gradus_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wno-psabi -fno-semantic-interposition)
 if(GRADUS_WERROR)
   target_compile_options(gradus_options INTERFACE -Werror)
 endif()

@@ -2,6 +2,8 @@
 // One binary for every x86-64: the sources in kernels/simd are compiled once per level below, and the
 // best level the processor has is chosen when a kernel is first asked for.
 
+#include <gradus/tensor/error.h>
+
 namespace gradus::kernels {
 
 enum class Isa { baseline, avx2, avx512 };

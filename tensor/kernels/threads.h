@@ -2,6 +2,8 @@
 #include <cstdint>
 #include <type_traits>
 
+#include <gradus/tensor/error.h>
+
 namespace gradus {
 
 /// How many threads kernels may use (process-wide; at least 1). Default: the number of cores this

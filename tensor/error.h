@@ -1,0 +1,43 @@
+#pragma once
+#include <fmt/core.h>
+
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#define __attribute__((visibility("default")))
+
+namespace gradus {
+
+/// What a user did wrong: the op, every shape and dtype involved, the likely cause.
+class Error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// While one lives, errors thrown on this thread begin with its name: "in encoder.1.attn: ...".
+class ErrorContext {
+ public:
+  explicit ErrorContext(std::string_view name);
+  ~ErrorContext();
+  ErrorContext(const ErrorContext&) = delete;
+  ErrorContext& operator=(const ErrorContext&) = delete;
+
+ private:
+  friend std::string error_path();
+  std::string_view name_;
+  ErrorContext* outer_;
+};
+
+[[noreturn]] void throw_error(fmt::string_view format, fmt::format_args args);
+
+/// Throws Error with the formatted message unless `condition` holds; nothing is formatted otherwise.
+template <class... Args>
+void check(bool condition, fmt::format_string<Args...> format, Args&&... args) {
+  if (condition) [[likely]]
+    return;
+  throw_error(format, fmt::make_format_args(args...));
+}
+
+}  // namespace gradus
