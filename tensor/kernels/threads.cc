@@ -1,0 +1,197 @@
+#include <gradus/tensor/kernels/threads.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace gradus {
+namespace kernels {
+namespace {
+
+constexpr int kMaxThreads = 256;
+constexpr uint32_t kOpen = 1u << 31;
+// Longer than the gap between two ops of a training step, shorter than anybody notices.
+constexpr std::chrono::microseconds kSpin{60};
+
+thread_local bool in_job = false;
+
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+/// Spins until done() holds or kSpin has passed; returns done().
+template <class Done>
+bool spin_until(Done done) {
+  const auto begin = std::chrono::steady_clock::now();
+  for (;;) {
+    for (int i = 0; i < 32; ++i) {
+      if (done()) return true;
+      pause();
+    }
+    if (std::chrono::steady_clock::now() - begin > kSpin) return done();
+  }
+}
+
+/// One job at a time, described by plain fields. `gate_` holds whether it is open to helpers and
+/// how many are inside: a worker enters by adding 1 and stays if the gate was open; the caller
+/// closes it once all chunks are claimed and waits for those inside. So nobody ever waits for a
+/// worker that is asleep.
+class Pool {
+ public:
+  /// Leaked, so that a job in some static destructor after shutdown() still finds it (and runs
+  /// inline).
+  static Pool& instance() {
+    static Pool& pool = *new Pool;
+    return pool;
+  }
+
+  void run(int64_t chunks, void (*body)(void*, int64_t), void* context) {
+    const int helpers = static_cast<int>(std::min<int64_t>(chunks, threads()) - 1);
+    if (in_job || helpers < 1 || busy_.exchange(true, std::memory_order_acquire)) {
+      for (int64_t chunk = 0; chunk < chunks; ++chunk) body(context, chunk);
+      return;
+    }
+    start_workers(helpers);
+    chunks_ = chunks;
+    body_ = body;
+    context_ = context;
+    next_.store(0, std::memory_order_relaxed);
+    helpers_.store(helpers, std::memory_order_relaxed);
+    gate_.fetch_or(kOpen, std::memory_order_release);
+    generation_.fetch_add(1, std::memory_order_seq_cst);
+    generation_.notify_all();
+    work();
+    gate_.fetch_and(~kOpen, std::memory_order_acq_rel);
+    const auto all_left = [this] { return gate_.load(std::memory_order_acquire) == 0; };
+    if (!spin_until(all_left))
+      while (!all_left()) std::this_thread::yield();
+    std::exception_ptr error;
+    if (failed_.load(std::memory_order_relaxed)) {
+      error = std::exchange(error_, nullptr);
+      failed_.store(false, std::memory_order_relaxed);
+    }
+    busy_.store(false, std::memory_order_release);
+    if (error) std::rethrow_exception(error);
+  }
+
+ private:
+  Pool() : owner_(getpid()) {
+    workers_.reserve(kMaxThreads);
+    std::atexit([] { instance().shutdown(); });
+  }
+
+  void start_workers(int count) {
+    while (static_cast<int>(workers_.size()) < count) {
+      const int index = static_cast<int>(workers_.size());
+      try {
+        workers_.emplace_back([this, index] { loop(index); });
+      } catch (const std::system_error&) {
+        return;  // the system gives no more threads: the caller does the work
+      }
+    }
+  }
+
+  void shutdown() {
+    if (owner_ != getpid()) return;  // a forked child has the list of workers but not the threads
+    // Holding busy_ for good makes later jobs run inline.
+    while (busy_.exchange(true, std::memory_order_acquire)) std::this_thread::yield();
+    stop_.store(true, std::memory_order_release);
+    generation_.fetch_add(1, std::memory_order_seq_cst);
+    generation_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
+    workers_.clear();
+  }
+
+  void loop(int index) {
+    in_job = true;
+    uint32_t seen = 0;
+    for (;;) {
+      const auto called = [&] { return generation_.load(std::memory_order_acquire) != seen; };
+      if (!spin_until(called)) generation_.wait(seen, std::memory_order_acquire);
+      seen = generation_.load(std::memory_order_acquire);
+      if (stop_.load(std::memory_order_acquire)) return;
+      if (index >= helpers_.load(std::memory_order_relaxed)) continue;
+      if (gate_.fetch_add(1, std::memory_order_acq_rel) & kOpen) work();
+      gate_.fetch_sub(1, std::memory_order_acq_rel);
+    }
+  }
+
+  void work() {
+    const bool outer = std::exchange(in_job, true);
+    int64_t chunk;
+    while ((chunk = next_.fetch_add(1, std::memory_order_relaxed)) < chunks_) {
+      try {
+        body_(context_, chunk);
+      } catch (...) {
+        if (!failed_.exchange(true, std::memory_order_relaxed)) error_ = std::current_exception();
+        next_.store(chunks_, std::memory_order_relaxed);
+      }
+    }
+    in_job = outer;
+  }
+
+  // What a job is; written by its caller before the gate opens.
+  int64_t chunks_ = 0;
+  void (*body_)(void*, int64_t) = nullptr;
+  void* context_ = nullptr;
+  std::exception_ptr error_;
+  alignas(64) std::atomic<int64_t> next_{0};
+  alignas(64) std::atomic<uint32_t> gate_{0};
+  alignas(64) std::atomic<uint32_t> generation_{0};
+  alignas(64) std::atomic<bool> busy_{false};
+  std::atomic<bool> failed_{false}, stop_{false};
+  std::atomic<int> helpers_{0};
+  std::vector<std::thread> workers_;
+  pid_t owner_;
+};
+
+/// The cores this process may run on, and no more than its control group's share of them.
+int default_threads() {
+  cpu_set_t set;
+  int count = sched_getaffinity(0, sizeof set, &set) == 0
+                  ? CPU_COUNT(&set)
+                  : static_cast<int>(std::thread::hardware_concurrency());
+  if (std::FILE* file = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
+    long long quota = 0, period = 0;  // "max 100000" reads as nothing
+    if (std::fscanf(file, "%lld %lld", &quota, &period) == 2 && quota > 0 && period > 0)
+      count = static_cast<int>(std::min<long long>(count, (quota + period - 1) / period));
+    std::fclose(file);
+  }
+  return std::clamp(count, 1, kMaxThreads);
+}
+
+std::atomic<int>& thread_count() {
+  static std::atomic<int> count{default_threads()};
+  return count;
+}
+
+}  // namespace
+
+void run_chunks(int64_t chunks, void (*body)(void* context, int64_t chunk), void* context) {
+  Pool::instance().run(chunks, body, context);
+}
+
+}  // namespace kernels
+
+void set_threads(int count) {
+  check(count >= 1 && count <= kernels::kMaxThreads, "set_threads: {} is not between 1 and {}",
+        count, kernels::kMaxThreads);
+  kernels::thread_count().store(count, std::memory_order_relaxed);
+}
+
+int threads() { return kernels::thread_count().load(std::memory_order_relaxed); }
+
+}  // namespace gradus
