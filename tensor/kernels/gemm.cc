@@ -1,0 +1,244 @@
+#include <gradus/tensor/error.h>
+#include <gradus/tensor/kernels/blas.h>
+#include <gradus/tensor/kernels/gemm.h>
+#include <gradus/tensor/kernels/gemm_table.h>
+#include <gradus/tensor/kernels/isa.h>
+#include <gradus/tensor/kernels/threads.h>
+
+#include <algorithm>
+#include <climits>
+#include <memory>
+#include <new>
+
+namespace gradus::kernels {
+namespace {
+
+// Multiplications. Measured, docs/decisions.md: below kSmall reading in place wins over packing; a
+// tile of kTile pays for handing it to another thread.
+constexpr int64_t kSmall = int64_t{1} << 21;
+constexpr int64_t kTile = int64_t{1} << 19;
+constexpr int64_t kMaxTiles = 16;
+// k is summed in pieces where C alone has too few tiles.
+constexpr int64_t kPieceOfK = 4096;
+constexpr int64_t kSmallC = int64_t{1} << 16;
+
+/// Grows and is kept: one for each thread and use.
+template <class T>
+class Workspace {
+ public:
+  T* of_size(int64_t count) {
+    if (count > size_) {
+      memory_.reset();
+      size_ = 0;
+      memory_.reset(static_cast<T*>(::operator new (count * sizeof(T), std::align_val_t{64})));
+      size_ = count;
+    }
+    return memory_.get();
+  }
+
+ private:
+  struct Free {
+    void operator()(T* p) const { ::operator delete (p, std::align_val_t{64}); }
+  };
+  std::unique_ptr<T, Free> memory_;
+  int64_t size_ = 0;
+};
+
+void call_blas(const GemmProblem<float>& g) {
+  blas().sgemm(101, g.ta == Transpose::yes ? 112 : 111, g.tb == Transpose::yes ? 112 : 111,
+               static_cast<int>(g.m), static_cast<int>(g.n), static_cast<int>(g.k), g.alpha, g.a,
+               static_cast<int>(g.lda), g.b, static_cast<int>(g.ldb), g.beta, g.c,
+               static_cast<int>(g.ldc));
+}
+void call_blas(const GemmProblem<double>& g) {
+  blas().dgemm(101, g.ta == Transpose::yes ? 112 : 111, g.tb == Transpose::yes ? 112 : 111,
+               static_cast<int>(g.m), static_cast<int>(g.n), static_cast<int>(g.k), g.alpha, g.a,
+               static_cast<int>(g.lda), g.b, static_cast<int>(g.ldb), g.beta, g.c,
+               static_cast<int>(g.ldc));
+}
+
+template <class T>
+void run(const GemmProblem<T>& g, GemmPath path) {
+  if (path == GemmPath::small) return kernels<GemmKernels<T>>().small(g);
+  if (path == GemmPath::openblas) return call_blas(g);
+  static thread_local Workspace<T> workspace;
+  const GemmKernels<T>& table = kernels<GemmKernels<T>>();
+  table.packed(g, workspace.of_size(table.packed_workspace(g.m)));
+}
+
+/// Rows i .. i + m - 1 and columns j .. j + n - 1 of the product.
+template <class T>
+GemmProblem<T> part_of_c(const GemmProblem<T>& g, int64_t i, int64_t m, int64_t j, int64_t n) {
+  GemmProblem<T> part = g;
+  part.m = m;
+  part.n = n;
+  part.a += g.ta == Transpose::yes ? i : i * g.lda;
+  part.b += g.tb == Transpose::yes ? j * g.ldb : j;
+  part.c += i * g.ldc + j;
+  return part;
+}
+
+/// The terms p .. p + k - 1 of every sum.
+template <class T>
+GemmProblem<T> part_of_k(const GemmProblem<T>& g, int64_t p, int64_t k) {
+  GemmProblem<T> part = g;
+  part.k = k;
+  part.a += g.ta == Transpose::yes ? p * g.lda : p;
+  part.b += g.tb == Transpose::yes ? p : p * g.ldb;
+  return part;
+}
+
+template <class T>
+void scale(const GemmProblem<T>& g) {
+  for (int64_t i = 0; i < g.m; ++i) {
+    T* c = g.c + i * g.ldc;
+    for (int64_t j = 0; j < g.n; ++j) c[j] = g.beta == T(0) ? T(0) : g.beta * c[j];
+  }
+}
+
+struct Grid {
+  int64_t rows, columns;  // of one tile
+};
+
+/// Halves the longer side of C until a tile is small enough or there are enough of them.
+Grid grid_for(int64_t m, int64_t n, int64_t k) {
+  Grid tile{m, n};
+  const auto halved = [](int64_t size, int64_t multiple) {
+    return ((size + 1) / 2 + multiple - 1) / multiple * multiple;
+  };
+  for (int64_t tiles = 1; tiles < kMaxTiles; tiles *= 2) {
+    if (tile.rows * tile.columns * k < 2 * kTile) break;
+    if (tile.rows >= tile.columns && tile.rows > 32)
+      tile.rows = halved(tile.rows, 12);
+    else if (tile.columns > 64)
+      tile.columns = halved(tile.columns, 16);
+    else
+      break;
+  }
+  return tile;
+}
+
+template <class T>
+void run_tiled(const GemmProblem<T>& g, GemmPath path) {
+  const Grid tile = grid_for(g.m, g.n, g.k);
+  const int64_t across = (g.n + tile.columns - 1) / tile.columns;
+  const int64_t tiles = across * ((g.m + tile.rows - 1) / tile.rows);
+  if (tiles == 1) return run(g, path);
+  parallel_for(tiles, 1, [&](int64_t index, int64_t) {
+    const int64_t i = index / across * tile.rows, j = index % across * tile.columns;
+    run(part_of_c(g, i, std::min(tile.rows, g.m - i), j, std::min(tile.columns, g.n - j)), path);
+  });
+}
+
+/// A small C with a long k: pieces of k side by side, each into a C of its own, added in order.
+template <class T>
+void run_in_pieces_of_k(const GemmProblem<T>& g, GemmPath path, int64_t pieces) {
+  const int64_t length = (g.k + pieces - 1) / pieces, size = g.m * g.n;
+  static thread_local Workspace<T> workspace;
+  T* partial = workspace.of_size(pieces * size);
+  parallel_for(pieces, 1, [&](int64_t piece, int64_t) {
+    const int64_t p = piece * length;
+    GemmProblem<T> part = part_of_k(g, p, std::min(length, g.k - p));
+    part.beta = 0;
+    part.c = partial + piece * size;
+    part.ldc = g.n;
+    run(part, path);
+  });
+  for (int64_t i = 0; i < g.m; ++i) {
+    T* c = g.c + i * g.ldc;
+    for (int64_t j = 0; j < g.n; ++j) {
+      T sum = 0;
+      for (int64_t piece = 0; piece < pieces; ++piece) sum += partial[piece * size + i * g.n + j];
+      c[j] = g.beta == T(0) ? sum : sum + g.beta * c[j];
+    }
+  }
+}
+
+/// How many pieces of k, none of them empty; 1: k is not cut.
+int64_t pieces_of_k(int64_t m, int64_t n, int64_t k) {
+  if (m * n > kSmallC || k < 2 * kPieceOfK || m * n * k < 4 * kTile) return 1;
+  const int64_t length =
+      (k + std::min(k / kPieceOfK, kMaxTiles) - 1) / std::min(k / kPieceOfK, kMaxTiles);
+  return (k + length - 1) / length;
+}
+
+template <class T>
+GemmPath resolve(const GemmProblem<T>& g, GemmPath path) {
+  if (path == GemmPath::automatic) return gemm_path<T>(g.ta, g.tb, g.m, g.n, g.k);
+  check(path != GemmPath::openblas || blas(),
+        "gemm: the path openblas is forced, but there is no OpenBLAS");
+  return path;
+}
+
+template <class T>
+void multiply(const GemmProblem<T>& g, GemmPath path) {
+  if (g.m <= 0 || g.n <= 0) return;
+  if (g.k <= 0 || g.alpha == T(0)) return scale(g);
+  path = resolve(g, path);
+  if (path == GemmPath::openblas && std::max({g.m, g.n, g.k, g.lda, g.ldb, g.ldc}) > INT_MAX)
+    path = GemmPath::packed;
+  if (g.m * g.n * g.k < 2 * kTile) return run(g, path);
+  const int64_t pieces = pieces_of_k(g.m, g.n, g.k);
+  if (pieces > 1) return run_in_pieces_of_k(g, path, pieces);
+  run_tiled(g, path);
+}
+
+}  // namespace
+
+const char* name(GemmPath path) {
+  switch (path) {
+    case GemmPath::automatic:
+      return "automatic";
+    case GemmPath::small:
+      return "small";
+    case GemmPath::packed:
+      return "packed";
+    case GemmPath::openblas:
+      return "openblas";
+  }
+  return "?";
+}
+
+template <class T>
+GemmPath gemm_path(Transpose, Transpose, int64_t m, int64_t n, int64_t k) {
+  if (m * n * k <= kSmall) return GemmPath::small;
+  return blas() ? GemmPath::openblas : GemmPath::packed;
+}
+
+template <class T>
+void gemm(Transpose ta, Transpose tb, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
+          int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc, GemmPath path) {
+  multiply<T>({ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc}, path);
+}
+
+template <class T>
+void gemm_batched(Transpose ta, Transpose tb, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
+                  int64_t lda, int64_t stride_a, const T* b, int64_t ldb, int64_t stride_b, T beta,
+                  T* c, int64_t ldc, int64_t stride_c, int64_t batch, GemmPath path) {
+  const int64_t work = std::max<int64_t>(1, m * n * k);
+  const auto product = [&](int64_t i) {
+    multiply<T>({ta, tb, m, n, k, alpha, a + i * stride_a, lda, b + i * stride_b, ldb, beta,
+                 c + i * stride_c, ldc},
+                path);
+  };
+  if (batch < kMaxTiles && work >= 2 * kTile) {  // few and large: each is cut by itself
+    for (int64_t i = 0; i < batch; ++i) product(i);
+    return;
+  }
+  parallel_for(batch, std::max<int64_t>(1, kTile / work), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) product(i);
+  });
+}
+
+#define GRADUS_INSTANTIATE(T)                                                                  \
+  template GemmPath gemm_path<T>(Transpose, Transpose, int64_t, int64_t, int64_t);             \
+  template void gemm<T>(Transpose, Transpose, int64_t, int64_t, int64_t, T, const T*, int64_t, \
+                        const T*, int64_t, T, T*, int64_t, GemmPath);                          \
+  template void gemm_batched<T>(Transpose, Transpose, int64_t, int64_t, int64_t, T, const T*,  \
+                                int64_t, int64_t, const T*, int64_t, int64_t, T, T*, int64_t,  \
+                                int64_t, int64_t, GemmPath);
+GRADUS_INSTANTIATE(float)
+GRADUS_INSTANTIATE(double)
+#undef GRADUS_INSTANTIATE
+
+}  // namespace gradus::kernels
