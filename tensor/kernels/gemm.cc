@@ -13,9 +13,11 @@
 namespace gradus::kernels {
 namespace {
 
-// Multiplications. Measured, docs/decisions.md: below kSmall reading in place wins over packing; a
-// tile of kTile pays for handing it to another thread.
-constexpr int64_t kSmall = int64_t{1} << 21;
+// Counted in multiplications; measured, docs/decisions.md. Below kSmall reading in place is as fast
+// as OpenBLAS or faster; a tile of kTile pays for handing it to another thread.
+constexpr int64_t kSmall = int64_t{1} << 27;
+// Few rows do not pay for transposing B, and OpenBLAS has AVX-512 kernels that need not.
+constexpr int64_t kThinRows = 16, kThin = int64_t{1} << 22;
 constexpr int64_t kTile = int64_t{1} << 19;
 constexpr int64_t kMaxTiles = 16;
 // k is summed in pieces where C alone has too few tiles.
@@ -200,8 +202,11 @@ const char* name(GemmPath path) {
 }
 
 template <class T>
-GemmPath gemm_path(Transpose, Transpose, int64_t m, int64_t n, int64_t k) {
-  if (m * n * k <= kSmall) return GemmPath::small;
+GemmPath gemm_path(Transpose, Transpose tb, int64_t m, int64_t n, int64_t k) {
+  const int64_t work = m * n * k;
+  const bool thin =
+      tb == Transpose::yes && m <= kThinRows && work >= kThin && active_isa() == Isa::avx512;
+  if (work < kSmall && !(thin && blas())) return GemmPath::small;
   return blas() ? GemmPath::openblas : GemmPath::packed;
 }
 

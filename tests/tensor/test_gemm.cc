@@ -126,7 +126,8 @@ const Case kLarge[] = {
     {150, 190, 130, false, false, 1.0, 0.0, 0}, {150, 190, 130, false, true, 0.5, 1.5, 5},
     {190, 150, 130, true, false, 1.0, 0.0, 1},  {131, 257, 129, true, true, 1.0, 0.25, 0},
     {19, 23, 20011, false, true, 1.0, 0.5, 1},  {23, 19, 9001, true, false, 1.0, 0.0, 0},
-    {301, 211, 307, false, false, 1.0, 0.0, 2}, {259, 513, 301, false, true, 1.0, 1.0, 0}};
+    {301, 211, 307, false, false, 1.0, 0.0, 2}, {259, 513, 301, false, true, 1.0, 1.0, 0},
+    {9, 701, 709, false, true, 1.0, 0.0, 1},    {521, 523, 509, false, false, 1.0, 0.0, 0}};
 
 std::vector<GemmPath> paths() {
   std::vector<GemmPath> all = {GemmPath::automatic, GemmPath::small, GemmPath::packed};

@@ -8,6 +8,7 @@
 #include <boost/test/unit_test.hpp>
 #include <chrono>
 #include <cstdlib>
+#include <iostream>
 #include <mutex>
 #include <set>
 #include <stdexcept>
@@ -149,10 +150,16 @@ BOOST_AUTO_TEST_CASE(a_job_after_the_workers_fell_asleep) {
   }
 }
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define __SANITIZE_THREAD__
+#endif
+#endif
 #if !defined(__SANITIZE_THREAD__)  // which forbids threads after fork
 BOOST_AUTO_TEST_CASE(a_forked_child_computes_and_exits) {
   set_threads(3);
   parallel_for(9, 1, [](int64_t, int64_t) {});
+  std::cout.flush();
   const pid_t child = fork();
   if (child == 0) {
     alarm(20);
