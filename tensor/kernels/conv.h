@@ -1,0 +1,106 @@
+#pragma once
+#include <cstdint>
+
+namespace gradus::kernels {
+
+/// The sizes of a 2-D convolution: x (N, Cin, H, W), w (Cout, Cin / groups, KH, KW) -> y (N, Cout,
+/// OH, OW). Group g of the output channels sees group g of the input channels alone.
+struct Conv2dShape {
+  int64_t batch = 1, in_channels = 1, height = 1, width = 1;
+  int64_t out_channels = 1, kernel_h = 1, kernel_w = 1;
+  int64_t stride_h = 1, stride_w = 1;
+  int64_t padding_h = 0, padding_w = 0;
+  int64_t dilation_h = 1, dilation_w = 1;
+  int64_t groups = 1;
+
+  /// OH = (H + 2 padding - dilation (KH - 1) - 1) / stride + 1, and likewise OW; below 1 where the
+  /// kernel is larger than the padded input.
+  int64_t output_height() const;
+  int64_t output_width() const;
+
+  int64_t group_in() const { return in_channels / groups; }
+  int64_t group_out() const { return out_channels / groups; }
+  int64_t x_size() const { return batch * in_channels * height * width; }
+  int64_t w_size() const { return out_channels * group_in() * kernel_h * kernel_w; }
+  int64_t y_size() const { return batch * out_channels * output_height() * output_width(); }
+};
+
+/// Throws Error, beginning with `op`, where the sizes do not make a convolution with a non-empty
+/// output (an empty batch is one).
+void check_conv2d(const char* op, const Conv2dShape& shape);
+
+/// pointwise: 1x1, stride 1, no padding, is a matrix product as it stands. direct: our own loops,
+/// output channels in the lanes of a vector. depthwise: one input channel a group, pixels in the
+/// lanes. im2col: patches are written out, then multiplied.
+enum class ConvPath { automatic, pointwise, direct, depthwise, im2col };
+enum class ConvPass { forward, input, weight };
+const char* name(ConvPath path);
+const char* name(ConvPass pass);
+
+/// The path that `automatic` takes; depends on the shape and on the processor's vector width.
+template <class T>
+ConvPath conv_path(const Conv2dShape& shape, ConvPass pass);
+/// Whether `path` can serve `shape` (forcing one that cannot throws Error).
+bool applies(ConvPath path, const Conv2dShape& shape);
+
+// The three are closed under differentiation: each is bilinear, and its gradients are the other
+// two. All overwrite their result, for float and double, with the same bits on any number of
+// threads. Scratch memory is thread-local and grows to what the largest shape so far needed: a
+// repeated shape allocates nothing.
+
+/// y[n,o,i,j] = bias[o] + sum_{c,p,q} w[o,c,p,q] x[n,c, i stride - padding + p dilation, ...], x
+/// being 0 outside; bias (Cout) may be null.
+template <class T>
+void conv2d(const Conv2dShape& shape, const T* x, const T* w, const T* bias, T* y,
+            ConvPath path = ConvPath::automatic);
+/// dx = the gradient of <conv2d(x, w), dy> with respect to x: the transposed convolution of dy.
+template <class T>
+void conv2d_input(const Conv2dShape& shape, const T* dy, const T* w, T* dx,
+                  ConvPath path = ConvPath::automatic);
+/// dw = the gradient of <conv2d(x, w), dy> with respect to w.
+template <class T>
+void conv2d_weight(const Conv2dShape& shape, const T* x, const T* dy, T* dw,
+                   ConvPath path = ConvPath::automatic);
+
+namespace naive {
+
+/// Calls f(index in x, index in w, index in y) for every product in the sum that defines conv2d.
+template <class F>
+void for_each_product(const Conv2dShape& s, F f) {
+  const int64_t oh = s.output_height(), ow = s.output_width();
+  for (int64_t n = 0; n < s.batch; ++n)
+    for (int64_t o = 0; o < s.out_channels; ++o)
+      for (int64_t i = 0; i < oh; ++i)
+        for (int64_t j = 0; j < ow; ++j)
+          for (int64_t c = 0; c < s.group_in(); ++c)
+            for (int64_t p = 0; p < s.kernel_h; ++p)
+              for (int64_t q = 0; q < s.kernel_w; ++q) {
+                const int64_t h = i * s.stride_h - s.padding_h + p * s.dilation_h;
+                const int64_t v = j * s.stride_w - s.padding_w + q * s.dilation_w;
+                if (h < 0 || h >= s.height || v < 0 || v >= s.width) continue;
+                const int64_t channel = o / s.group_out() * s.group_in() + c;
+                f(((n * s.in_channels + channel) * s.height + h) * s.width + v,
+                  ((o * s.group_in() + c) * s.kernel_h + p) * s.kernel_w + q,
+                  ((n * s.out_channels + o) * oh + i) * ow + j);
+              }
+}
+
+template <class T>
+void conv2d(const Conv2dShape& s, const T* x, const T* w, const T* bias, T* y) {
+  const int64_t plane = s.output_height() * s.output_width();
+  for (int64_t k = 0; k < s.y_size(); ++k) y[k] = bias ? bias[k / plane % s.out_channels] : T(0);
+  for_each_product(s, [&](int64_t ix, int64_t iw, int64_t iy) { y[iy] += w[iw] * x[ix]; });
+}
+template <class T>
+void conv2d_input(const Conv2dShape& s, const T* dy, const T* w, T* dx) {
+  for (int64_t k = 0; k < s.x_size(); ++k) dx[k] = T(0);
+  for_each_product(s, [&](int64_t ix, int64_t iw, int64_t iy) { dx[ix] += w[iw] * dy[iy]; });
+}
+template <class T>
+void conv2d_weight(const Conv2dShape& s, const T* x, const T* dy, T* dw) {
+  for (int64_t k = 0; k < s.w_size(); ++k) dw[k] = T(0);
+  for_each_product(s, [&](int64_t ix, int64_t iw, int64_t iy) { dw[iw] += x[ix] * dy[iy]; });
+}
+
+}  // namespace naive
+}  // namespace gradus::kernels
