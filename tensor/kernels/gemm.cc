@@ -4,11 +4,10 @@
 #include <gradus/tensor/kernels/gemm_table.h>
 #include <gradus/tensor/kernels/isa.h>
 #include <gradus/tensor/kernels/threads.h>
+#include <gradus/tensor/kernels/workspace.h>
 
 #include <algorithm>
 #include <climits>
-#include <memory>
-#include <new>
 
 namespace gradus::kernels {
 namespace {
@@ -23,28 +22,6 @@ constexpr int64_t kMaxTiles = 16;
 // k is summed in pieces where C alone has too few tiles.
 constexpr int64_t kPieceOfK = 4096;
 constexpr int64_t kSmallC = int64_t{1} << 16;
-
-/// Grows and is kept: one for each thread and use.
-template <class T>
-class Workspace {
- public:
-  T* of_size(int64_t count) {
-    if (count > size_) {
-      memory_.reset();
-      size_ = 0;
-      memory_.reset(static_cast<T*>(::operator new (count * sizeof(T), std::align_val_t{64})));
-      size_ = count;
-    }
-    return memory_.get();
-  }
-
- private:
-  struct Free {
-    void operator()(T* p) const { ::operator delete (p, std::align_val_t{64}); }
-  };
-  std::unique_ptr<T, Free> memory_;
-  int64_t size_ = 0;
-};
 
 void call_blas(const GemmProblem<float>& g) {
   blas().sgemm(101, g.ta == Transpose::yes ? 112 : 111, g.tb == Transpose::yes ? 112 : 111,
