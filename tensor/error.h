@@ -6,8 +6,6 @@
 #include <string_view>
 #include <utility>
 
-#define __attribute__((visibility("default")))
-
 namespace gradus {
 
 /// What a user did wrong: the op, every shape and dtype involved, the likely cause.
@@ -32,7 +30,8 @@ class ErrorContext {
 
 [[noreturn]] void throw_error(fmt::string_view format, fmt::format_args args);
 
-/// Throws Error with the formatted message unless `condition` holds; nothing is formatted otherwise.
+/// Throws Error with the formatted message unless `condition` holds; nothing is formatted
+/// otherwise.
 template <class... Args>
 void check(bool condition, fmt::format_string<Args...> format, Args&&... args) {
   if (condition) [[likely]]

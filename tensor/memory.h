@@ -1,0 +1,26 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace gradus {
+
+/// 64-byte aligned memory from per-thread free lists of size classes, so that a loop that repeats
+/// its shapes stops asking malloc after the first round. A block may be released on any thread.
+/// Sanitizer builds go straight to malloc.
+void* allocate(size_t bytes);
+/// `bytes` as given to allocate.
+void release(void* block, size_t bytes) noexcept;
+
+/// Gives this thread's unused blocks back to the system.
+void trim();
+/// How many unused bytes each thread may keep (default 1 GiB); what comes beyond goes to the
+/// system.
+void set_cache_limit(size_t bytes);
+
+struct MemoryStats {
+  int64_t cached_bytes;     ///< unused, in this thread's free lists
+  int64_t system_requests;  ///< how often this thread asked the system for a block
+};
+MemoryStats memory_stats();
+
+}  // namespace gradus

@@ -1,0 +1,64 @@
+#include <gradus/tensor/shape.h>
+
+#include <algorithm>
+
+namespace gradus {
+
+Shape Shape::inserted(int i, int64_t size) const {
+  Shape result(std::span(begin(), static_cast<size_t>(i)));
+  result.push_back(size);
+  for (int j = i; j < ndim_; ++j) result.push_back(sizes_[j]);
+  return result;
+}
+
+Shape Shape::erased(int i) const {
+  Shape result;
+  for (int j = 0; j < ndim_; ++j) {
+    if (j != i) result.push_back(sizes_[j]);
+  }
+  return result;
+}
+
+std::string str(const Shape& shape) {
+  std::string text = "(";
+  for (int i = 0; i < shape.ndim(); ++i) {
+    text += std::to_string(shape[i]);
+    if (i + 1 < shape.ndim()) text += ", ";
+  }
+  if (shape.ndim() == 1) text += ",";
+  return text + ")";
+}
+
+int normalize_axis(const char* op, int64_t axis, int ndim) {
+  check(axis >= -ndim && axis < ndim, "{}: axis {} is out of range for {} dimensions", op, axis,
+        ndim);
+  return static_cast<int>(axis < 0 ? axis + ndim : axis);
+}
+
+std::array<bool, Shape::kMaxDims> axis_flags(const char* op, const Axes& axes, int ndim) {
+  std::array<bool, Shape::kMaxDims> flags{};
+  if (axes.ndim() == 0) flags.fill(true);
+  for (int64_t axis : axes) {
+    bool& flag = flags[normalize_axis(op, axis, ndim)];
+    check(!flag, "{}: axis {} is named twice", op, axis);
+    flag = true;
+  }
+  return flags;
+}
+
+Shape broadcast_shapes(const char* op, const Shape& a, const Shape& b) {
+  if (a == b) return a;
+  const int ndim = std::max(a.ndim(), b.ndim());
+  Shape result;
+  for (int i = 0; i < ndim; ++i) {
+    const int ia = i - (ndim - a.ndim()), ib = i - (ndim - b.ndim());
+    const int64_t sa = ia < 0 ? 1 : a[ia], sb = ib < 0 ? 1 : b[ib];
+    check(sa == sb || sa == 1 || sb == 1,
+          "{}: shapes {} and {} do not broadcast: {} against {} in dimension {} from the end", op,
+          str(a), str(b), sa, sb, ndim - i);
+    result.push_back(sa == 1 ? sb : sa);
+  }
+  return result;
+}
+
+}  // namespace gradus

@@ -1,0 +1,80 @@
+#pragma once
+#include <gradus/tensor/error.h>
+
+#include <array>
+#include <cstdint>
+#include <initializer_list>
+#include <span>
+#include <string>
+
+namespace gradus {
+
+/// Up to 8 integers held in place: the sizes of a tensor's dimensions (a scalar has none).
+class Shape {
+ public:
+  static constexpr int kMaxDims = 8;
+
+  Shape() = default;
+  Shape(std::initializer_list<int64_t> sizes) : Shape(std::span(sizes.begin(), sizes.size())) {}
+  explicit Shape(std::span<const int64_t> sizes) {
+    for (int64_t size : sizes) push_back(size);
+  }
+  Shape(const Shape& other) : ndim_(other.ndim_) { copy_from(other); }
+  Shape& operator=(const Shape& other) {
+    ndim_ = other.ndim_;
+    copy_from(other);
+    return *this;
+  }
+
+  int ndim() const { return ndim_; }
+  int64_t operator[](int i) const { return sizes_[i]; }
+  int64_t& operator[](int i) { return sizes_[i]; }
+  const int64_t* begin() const { return sizes_; }
+  const int64_t* end() const { return sizes_ + ndim_; }
+  int64_t back() const { return sizes_[ndim_ - 1]; }
+
+  int64_t numel() const {
+    int64_t n = 1;
+    for (int64_t size : *this) n *= size;
+    return n;
+  }
+  void push_back(int64_t size) {
+    check(ndim_ < kMaxDims, "Shape: more than {} dimensions", kMaxDims);
+    sizes_[ndim_++] = size;
+  }
+  /// This shape with `size` put in before position i, or without position i.
+  Shape inserted(int i, int64_t size) const;
+  Shape erased(int i) const;
+
+  bool operator==(const Shape& other) const {
+    if (ndim_ != other.ndim_) return false;
+    for (int i = 0; i < ndim_; ++i) {
+      if (sizes_[i] != other.sizes_[i]) return false;
+    }
+    return true;
+  }
+
+ private:
+  void copy_from(const Shape& other) {
+    for (int i = 0; i < ndim_; ++i) sizes_[i] = other.sizes_[i];
+  }
+  int64_t sizes_[kMaxDims];  // only the first ndim_ are ever read
+  int ndim_ = 0;
+};
+
+/// A short list of axis numbers; negative ones count from the end.
+using Axes = Shape;
+
+/// "(3, 4)", "(5,)", "()"
+std::string str(const Shape& shape);
+
+/// `axis` as 0 .. ndim-1; out of range is an error that names `op`.
+int normalize_axis(const char* op, int64_t axis, int ndim);
+
+/// Which of `ndim` axes are in `axes`; no axes at all means every one. A repeated axis is an error.
+std::array<bool, Shape::kMaxDims> axis_flags(const char* op, const Axes& axes, int ndim);
+
+/// The shape both broadcast to by NumPy's rule; an error that names `op` where they do not.
+Shape broadcast_shapes(const char* op, const Shape& a, const Shape& b);
+
+}  // namespace gradus
