@@ -19,13 +19,6 @@ class Shape {
   explicit Shape(std::span<const int64_t> sizes) {
     for (int64_t size : sizes) push_back(size);
   }
-  Shape(const Shape& other) : ndim_(other.ndim_) { copy_from(other); }
-  Shape& operator=(const Shape& other) {
-    ndim_ = other.ndim_;
-    copy_from(other);
-    return *this;
-  }
-
   int ndim() const { return ndim_; }
   int64_t operator[](int i) const { return sizes_[i]; }
   int64_t& operator[](int i) { return sizes_[i]; }
@@ -55,10 +48,7 @@ class Shape {
   }
 
  private:
-  void copy_from(const Shape& other) {
-    for (int i = 0; i < ndim_; ++i) sizes_[i] = other.sizes_[i];
-  }
-  int64_t sizes_[kMaxDims];  // only the first ndim_ are ever read
+  int64_t sizes_[kMaxDims] = {};
   int ndim_ = 0;
 };
 

@@ -1,0 +1,94 @@
+#pragma once
+#include <gradus/tensor/tensor.h>
+
+#include <functional>
+#include <initializer_list>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace gradus {
+
+class Backward;
+
+/// A small function of f64 tensors that goes through an op, for the gradient checker.
+struct OpSample {
+  std::string label;
+  std::vector<Tensor> inputs;
+  std::function<Tensor(std::span<const Tensor>)> f;
+};
+
+/// One row for each differentiable op, at namespace scope beside its forward function:
+///
+///   Op mul_op("mul", [](Backward& ctx) { ... }, [] { return std::vector<OpSample>{...}; });
+///
+/// Constructing it enters it in the list that tapes, the gradient checker and the tests read.
+struct Op {
+  using BackwardFunction = void (*)(Backward& ctx);
+  using SamplesFunction = std::vector<OpSample> (*)();
+  Op(const char* name, BackwardFunction backward, SamplesFunction samples);
+  Op(const Op&) = delete;
+  Op& operator=(const Op&) = delete;
+
+  const char* name;
+  /// Gives each input that needs it its gradient, in recorded ops. Tests may swap in a wrong one.
+  BackwardFunction backward;
+  SamplesFunction samples;
+  Op* next;
+};
+
+/// Every op of the program, sorted by name.
+std::vector<Op*> all_ops();
+/// nullptr if there is none.
+Op* find_op(std::string_view name);
+
+/// What an op's backward sees: gradients dy of its outputs, what it kept, which inputs want a
+/// gradient.
+class Backward {
+ public:
+  /// The gradient with respect to an output; zeros if none arrived at that one.
+  const Tensor& dy(int output = 0);
+  bool has_dy(int output) const;
+  /// Whether input i wants its gradient.
+  bool needs(int input) const;
+  Shape input_shape(int input) const;
+  /// What record() was given to keep, in its order. Changed in place since: an error.
+  Tensor kept(int i) const;
+  template <class A>
+  const A& attrs() const {
+    return *static_cast<const A*>(attrs_);
+  }
+  /// Adds to the gradient with respect to input i, of the input's shape; ignored if not needed.
+  void set(int input, Tensor gradient);
+
+ private:
+  friend class Tape;
+  Backward(class Tape& tape, uint32_t node);
+  Tape& tape_;
+  uint32_t node_;
+  const void* attrs_;
+};
+
+/// A list of references to tensors, for record()'s arguments; good for one full expression.
+class TensorRefs {
+ public:
+  struct Ref {
+    Ref(const Tensor& tensor) : pointer(&tensor) {}
+    const Tensor* pointer;
+  };
+  TensorRefs() = default;
+  TensorRefs(std::initializer_list<Ref> refs) : refs_(refs), size_(refs.size()) {}
+  TensorRefs(std::span<const Tensor> tensors) : tensors_(tensors.data()), size_(tensors.size()) {}
+  size_t size() const { return size_; }
+  const Tensor& operator[](size_t i) const {
+    return tensors_ ? tensors_[i] : *refs_.begin()[i].pointer;
+  }
+
+ private:
+  std::initializer_list<Ref> refs_;
+  const Tensor* tensors_ = nullptr;
+  size_t size_ = 0;
+};
+
+}  // namespace gradus

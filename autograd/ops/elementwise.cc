@@ -1,0 +1,116 @@
+#include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/elementwise.h>
+#include <gradus/autograd/sample.h>
+#include <gradus/tensor/kernels/elementwise.h>
+
+namespace gradus {
+
+namespace {
+
+using functions::Needs;
+
+/// dx = dy F'(x), F' a function of the argument, of the result, or of neither. One kernel, or, when
+/// the sweep records itself, the same expression in ops.
+template <class F>
+void unary_backward(Backward& ctx) {
+  F f;
+  if constexpr (!std::is_empty_v<F>) f = ctx.attrs<F>();
+  const Tensor& dy = ctx.dy();
+  if constexpr (F::needs == Needs::nothing) {
+    ctx.set(0, mul(dy, f.derivative(1.0)));
+  } else {
+    const Tensor kept = ctx.kept(0);
+    if (needs_grad(dy) || needs_grad(kept)) {
+      ctx.set(0, dy * f.derivative(kept));
+      return;
+    }
+    const Tensor dy_values = raw::contiguous(dy), kept_values = raw::contiguous(kept);
+    Tensor dx = empty_like(kept);
+    dispatch_floating(dx.dtype(), F::name, [&]<class T>() {
+      kernels::unary_backward(f, dx.numel(), dy_values.data<T>(), kept_values.data<T>(),
+                              dx.mutable_data<T>());
+    });
+    ctx.set(0, std::move(dx));
+  }
+}
+
+template <class F>
+Tensor apply(const F& f, const Tensor& x);
+
+/// Off the kinks at 0 and inside the domain of log, sqrt and powers.
+template <class F>
+std::vector<OpSample> unary_samples() {
+  F f;
+  if constexpr (requires { f.exponent; }) f.exponent = 1.7;
+  if constexpr (requires { f.low; }) f = F{-0.9, 1.1};
+  if constexpr (requires { f.c; }) f.c = -1.3;
+  return {{"(3, 5)",
+           {sample({3, 5}, 1, 0.3, 2.2)},
+           [f](std::span<const Tensor> x) { return apply(f, x[0]); }},
+          {"negated (7,)", {sample({7}, 2, 0.2, 1.8)}, [f](std::span<const Tensor> x) {
+             return F::positive_domain ? apply(f, x[0]) : apply(f, mul(x[0], -1));
+           }}};
+}
+
+template <class F>
+Op unary_op(F::name, unary_backward<F>, unary_samples<F>);
+
+template <class F>
+Tensor apply(const F& f, const Tensor& x) {
+  const Tensor values = raw::contiguous(x);
+  Tensor y = empty_like(x);
+  dispatch_floating(x.dtype(), F::name, [&]<class T>() {
+    kernels::unary(f, x.numel(), values.data<T>(), y.mutable_data<T>());
+  });
+  const Tensor& kept = keep_if(F::needs != Needs::nothing, F::needs == Needs::result ? y : x);
+  if constexpr (std::is_empty_v<F>)
+    return record(unary_op<F>, y, {x}, {kept});
+  else
+    return record(unary_op<F>, y, {x}, {kept}, f);
+}
+
+/// A function whose derivative is 0.
+template <class F>
+Tensor constant(const F& f, const Tensor& x) {
+  const NoRecord pause;
+  return apply(f, x);
+}
+
+}  // namespace
+
+Tensor exp(const Tensor& x) { return apply(functions::Exp{}, x); }
+Tensor log(const Tensor& x) { return apply(functions::Log{}, x); }
+Tensor sqrt(const Tensor& x) { return apply(functions::Sqrt{}, x); }
+Tensor rsqrt(const Tensor& x) { return apply(functions::Rsqrt{}, x); }
+Tensor abs(const Tensor& x) { return apply(functions::Abs{}, x); }
+Tensor neg(const Tensor& x) { return apply(functions::Neg{}, x); }
+Tensor sin(const Tensor& x) { return apply(functions::Sin{}, x); }
+Tensor cos(const Tensor& x) { return apply(functions::Cos{}, x); }
+Tensor tanh(const Tensor& x) { return apply(functions::Tanh{}, x); }
+Tensor erf(const Tensor& x) { return apply(functions::Erf{}, x); }
+Tensor square(const Tensor& x) { return apply(functions::Square{}, x); }
+Tensor reciprocal(const Tensor& x) { return apply(functions::Reciprocal{}, x); }
+Tensor sigmoid(const Tensor& x) { return apply(functions::Sigmoid{}, x); }
+Tensor relu(const Tensor& x) { return apply(functions::Relu{}, x); }
+Tensor gelu(const Tensor& x, Gelu form) {
+  return form == Gelu::exact ? apply(functions::GeluErf{}, x) : apply(functions::GeluTanh{}, x);
+}
+Tensor silu(const Tensor& x) { return apply(functions::Silu{}, x); }
+Tensor softplus(const Tensor& x) { return apply(functions::Softplus{}, x); }
+
+Tensor clamp(const Tensor& x, double low, double high) {
+  check(low <= high, "clamp: low {} is above high {}", low, high);
+  return apply(functions::Clamp{low, high}, x);
+}
+
+Tensor add(const Tensor& a, double b) { return apply(functions::AddScalar{b}, a); }
+Tensor mul(const Tensor& a, double b) { return apply(functions::MulScalar{b}, a); }
+Tensor pow(const Tensor& a, double b) { return apply(functions::PowScalar{b}, a); }
+
+Tensor step(const Tensor& x) { return constant(functions::Step{}, x); }
+Tensor sign(const Tensor& x) { return constant(functions::Sign{}, x); }
+Tensor inside(const Tensor& x, double low, double high) {
+  return constant(functions::Inside{low, high}, x);
+}
+
+}  // namespace gradus

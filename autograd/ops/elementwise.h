@@ -1,0 +1,47 @@
+#pragma once
+#include <gradus/autograd/tape.h>
+
+namespace gradus {
+
+// One function of each element; f32 or f64. Values and derivatives stand in
+// gradus/tensor/kernels/functions.h.
+
+Tensor exp(const Tensor& x);
+Tensor log(const Tensor& x);
+Tensor sqrt(const Tensor& x);
+/// 1 / sqrt(x)
+Tensor rsqrt(const Tensor& x);
+/// |x|; its derivative at 0 is 0.
+Tensor abs(const Tensor& x);
+Tensor neg(const Tensor& x);
+Tensor sin(const Tensor& x);
+Tensor cos(const Tensor& x);
+Tensor tanh(const Tensor& x);
+Tensor erf(const Tensor& x);
+Tensor square(const Tensor& x);
+/// 1 / x
+Tensor reciprocal(const Tensor& x);
+/// 1 / (1 + exp(-x))
+Tensor sigmoid(const Tensor& x);
+/// max(x, 0); its derivative at 0 is 0.
+Tensor relu(const Tensor& x);
+/// x Phi(x), Phi the normal distribution function (Hendrycks & Gimpel 2016); `tanh` is the paper's
+/// approximation 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
+enum class Gelu { exact, tanh };
+Tensor gelu(const Tensor& x, Gelu form = Gelu::exact);
+/// x sigmoid(x)
+Tensor silu(const Tensor& x);
+/// log(1 + exp(x))
+Tensor softplus(const Tensor& x);
+/// x limited to [low, high]; its derivative is 1 on the closed interval and 0 outside.
+Tensor clamp(const Tensor& x, double low, double high);
+
+// Constants to the tape: their derivative is 0.
+/// 1 where x > 0, else 0
+Tensor step(const Tensor& x);
+/// -1, 0 or 1
+Tensor sign(const Tensor& x);
+/// 1 where low <= x <= high, else 0
+Tensor inside(const Tensor& x, double low, double high);
+
+}  // namespace gradus

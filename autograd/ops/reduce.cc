@@ -1,0 +1,217 @@
+#include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/compare.h>
+#include <gradus/autograd/ops/elementwise.h>
+#include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/shape.h>
+#include <gradus/autograd/ops/where.h>
+#include <gradus/autograd/sample.h>
+#include <gradus/tensor/kernels/reduce.h>
+
+namespace gradus {
+
+namespace {
+
+using Flags = std::array<bool, Shape::kMaxDims>;
+
+Shape keep_dims(const Shape& shape, const Flags& reduced) {
+  Shape kept = shape;
+  for (int i = 0; i < shape.ndim(); ++i)
+    if (reduced[i]) kept[i] = 1;
+  return kept;
+}
+
+Shape drop_dims(const Shape& shape, const Flags& reduced) {
+  Shape kept;
+  for (int i = 0; i < shape.ndim(); ++i)
+    if (!reduced[i]) kept.push_back(shape[i]);
+  return kept;
+}
+
+int64_t group_size(const Shape& shape, const Flags& reduced) {
+  int64_t size = 1;
+  for (int i = 0; i < shape.ndim(); ++i)
+    if (reduced[i]) size *= shape[i];
+  return size;
+}
+
+/// Calls kernel(outer, n, inner, source, result) for each run of neighbouring reduced axes, the
+/// last run first; the result has size 1 along them.
+template <class Kernel>
+Tensor reduce_runs(const Tensor& x, const Flags& reduced, Kernel kernel) {
+  Tensor source = raw::contiguous(x);
+  Shape shape = x.shape();
+  for (int end = shape.ndim(); end > 0;) {
+    if (!reduced[end - 1]) {
+      --end;
+      continue;
+    }
+    int begin = end;
+    while (begin > 0 && reduced[begin - 1]) --begin;
+    int64_t outer = 1, n = 1, inner = 1;
+    for (int i = 0; i < shape.ndim(); ++i) (i < begin ? outer : i < end ? n : inner) *= shape[i];
+    for (int i = begin; i < end; ++i) shape[i] = 1;
+    Tensor result = empty(shape, x.dtype());
+    kernel(outer, n, inner, source, result);
+    source = std::move(result);
+    end = begin;
+  }
+  return source.is(x) ? raw::clone(x) : source;
+}
+
+struct ReduceAttrs {
+  Flags reduced;
+  int64_t count;  // var: n - correction
+};
+
+/// A result, or the gradient of one, with its reduced axes back as size 1.
+Tensor with_dims(const Tensor& y, const Shape& x_shape, const Flags& reduced) {
+  return reshape(y, keep_dims(x_shape, reduced));
+}
+
+std::vector<OpSample> reduce_samples(Tensor (*f)(const Tensor&, const Axes&, bool)) {
+  const std::pair<Axes, bool> cases[] = {
+      {{}, false}, {{0}, false}, {{1, 2}, true}, {{0, 2}, false}};
+  std::vector<OpSample> samples;
+  for (const auto& [axes, keepdim] : cases)
+    samples.push_back({"(3, 4, 2) over " + str(axes) + (keepdim ? " keepdim" : ""),
+                       {sample({3, 4, 2}, 1)},
+                       [f, axes = axes, keepdim = keepdim](std::span<const Tensor> x) {
+                         return f(x[0], axes, keepdim);
+                       }});
+  return samples;
+}
+
+}  // namespace
+
+// y = sum x:  dx = dy, repeated
+static Op sum_op(
+    "sum",
+    [](Backward& ctx) {
+      const Shape shape = ctx.input_shape(0);
+      ctx.set(0, expand(with_dims(ctx.dy(), shape, ctx.attrs<ReduceAttrs>().reduced), shape));
+    },
+    [] { return reduce_samples(sum); });
+
+Tensor sum(const Tensor& x, const Axes& axes, bool keepdim) {
+  const Flags reduced = axis_flags("sum", axes, x.ndim());
+  Tensor y = dispatch_floating(x.dtype(), "sum", [&]<class T>() {
+    return reduce_runs(x, reduced,
+                       [](int64_t outer, int64_t n, int64_t inner, const Tensor& from, Tensor& to) {
+                         kernels::sum(outer, n, inner, from.data<T>(), to.mutable_data<T>());
+                       });
+  });
+  if (!keepdim) y = raw::reshape(y, drop_dims(x.shape(), reduced));
+  return record(sum_op, std::move(y), {x}, {}, ReduceAttrs{reduced, 0});
+}
+
+Tensor mean(const Tensor& x, const Axes& axes, bool keepdim) {
+  const int64_t n = group_size(x.shape(), axis_flags("mean", axes, x.ndim()));
+  check(n > 0, "mean: of no elements, shape {} over axes {}", str(x.shape()), str(axes));
+  return mul(sum(x, axes, keepdim), 1.0 / static_cast<double>(n));
+}
+
+// y = sum (x - m)^2 / count, m the mean:  dx = 2 (x - m) dy / count, since sum (x - m) = 0
+static Op var_op(
+    "var",
+    [](Backward& ctx) {
+      const auto& [reduced, count] = ctx.attrs<ReduceAttrs>();
+      const Tensor x = ctx.kept(0);
+      Axes axes;
+      for (int i = 0; i < x.ndim(); ++i)
+        if (reduced[i]) axes.push_back(i);
+      const Tensor centred = axes.ndim() == 0 ? mul(x, 0) : x - mean(x, axes, true);
+      const Tensor dy = with_dims(ctx.dy(), x.shape(), reduced);
+      ctx.set(0, centred * (dy * (2.0 / static_cast<double>(count))));
+    },
+    [] {
+      return reduce_samples(
+          [](const Tensor& x, const Axes& axes, bool keepdim) { return var(x, axes, keepdim); });
+    });
+
+Tensor var(const Tensor& x, const Axes& axes, bool keepdim, int64_t correction) {
+  const Flags reduced = axis_flags("var", axes, x.ndim());
+  const int64_t count = group_size(x.shape(), reduced) - correction;
+  check(count > 0, "var: groups of {} elements with correction {}, shape {} over axes {}",
+        count + correction, correction, str(x.shape()), str(axes));
+  Tensor y;
+  {
+    const NoRecord pause;
+    y = mul(sum(square(x - mean(x, axes, true)), axes, keepdim), 1.0 / static_cast<double>(count));
+  }
+  return record(var_op, std::move(y), {x}, {x}, ReduceAttrs{reduced, count});
+}
+
+// y = max x:  dx = dy where x = y, shared by the equal ones
+static void extremum_backward(Backward& ctx) {
+  const Tensor x = ctx.kept(0);
+  const Flags& reduced = ctx.attrs<ReduceAttrs>().reduced;
+  const Tensor dy = with_dims(ctx.dy(), x.shape(), reduced);
+  const Tensor y = raw::reshape(ctx.kept(1), keep_dims(x.shape(), reduced));
+  const Tensor chosen = cast(equal(x, y), x.dtype());
+  ctx.set(0, dy * (chosen / sum_to(chosen, y.shape())));
+}
+
+static Op max_op("max", extremum_backward, [] { return reduce_samples(max); });
+static Op min_op("min", extremum_backward, [] { return reduce_samples(min); });
+
+template <class Kernel>
+static Tensor extremum(const Op& op, const Tensor& x, const Axes& axes, bool keepdim,
+                       Kernel kernel) {
+  const Flags reduced = axis_flags(op.name, axes, x.ndim());
+  check(group_size(x.shape(), reduced) > 0, "{}: of no elements, shape {} over axes {}", op.name,
+        str(x.shape()), str(axes));
+  Tensor y = reduce_runs(x, reduced, kernel);
+  if (!keepdim) y = raw::reshape(y, drop_dims(x.shape(), reduced));
+  return record(op, y, {x}, {x, y}, ReduceAttrs{reduced, 0});
+}
+
+Tensor max(const Tensor& x, const Axes& axes, bool keepdim) {
+  return dispatch_floating(x.dtype(), "max", [&]<class T>() {
+    return extremum(max_op, x, axes, keepdim,
+                    [](int64_t outer, int64_t n, int64_t inner, const Tensor& from, Tensor& to) {
+                      kernels::max<T>(outer, n, inner, from.data<T>(), to.mutable_data<T>(),
+                                      nullptr);
+                    });
+  });
+}
+
+Tensor min(const Tensor& x, const Axes& axes, bool keepdim) {
+  return dispatch_floating(x.dtype(), "min", [&]<class T>() {
+    return extremum(min_op, x, axes, keepdim,
+                    [](int64_t outer, int64_t n, int64_t inner, const Tensor& from, Tensor& to) {
+                      kernels::min<T>(outer, n, inner, from.data<T>(), to.mutable_data<T>(),
+                                      nullptr);
+                    });
+  });
+}
+
+Tensor argmax(const Tensor& x, int64_t axis, bool keepdim) {
+  const int i = normalize_axis("argmax", axis, x.ndim());
+  check(x.shape()[i] > 0, "argmax: of no elements, axis {} of shape {}", axis, str(x.shape()));
+  int64_t outer = 1, inner = 1;
+  for (int j = 0; j < x.ndim(); ++j)
+    if (j != i) (j < i ? outer : inner) *= x.shape()[j];
+  Flags reduced{};
+  reduced[i] = true;
+  Tensor y =
+      empty(keepdim ? keep_dims(x.shape(), reduced) : drop_dims(x.shape(), reduced), DType::i64);
+  const Tensor values = raw::contiguous(x);
+  dispatch_floating(x.dtype(), "argmax", [&]<class T>() {
+    Tensor largest = empty(y.shape(), x.dtype());
+    kernels::max<T>(outer, x.shape()[i], inner, values.data<T>(), largest.mutable_data<T>(),
+                    y.mutable_data<int64_t>());
+  });
+  return y;
+}
+
+Tensor sum_to(const Tensor& x, const Shape& shape) {
+  if (x.shape() == shape) return x;
+  const int leading = x.ndim() - shape.ndim();
+  Axes axes;
+  for (int i = 0; i < x.ndim(); ++i) {
+    if (i < leading || (shape[i - leading] == 1 && x.shape()[i] != 1)) axes.push_back(i);
+  }
+  return reshape(sum(x, axes, true), shape);
+}
+
+}  // namespace gradus

@@ -1,0 +1,253 @@
+#include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/shape.h>
+#include <gradus/autograd/sample.h>
+
+#include <algorithm>
+
+namespace gradus {
+
+namespace {
+
+/// One sample: f of one tensor of the given shape.
+template <class F>
+OpSample shape_sample(std::string label, const Shape& shape, F f) {
+  return {std::move(label), {sample(shape, 1)}, [f](std::span<const Tensor> x) { return f(x[0]); }};
+}
+
+}  // namespace
+
+// y = x in another shape:  dx = dy in x's shape
+static Op reshape_op(
+    "reshape", [](Backward& ctx) { ctx.set(0, reshape(ctx.dy(), ctx.input_shape(0))); },
+    [] {
+      return std::vector{shape_sample("(3, 4) to (2, 6)", {3, 4},
+                                      [](const Tensor& x) {
+                                        return reshape(x, {2, -1});
+                                      }),
+                         shape_sample("of a transpose", {3, 5},
+                                      [](const Tensor& x) { return reshape(transpose(x), {15}); })};
+    });
+
+Tensor reshape(const Tensor& x, const Shape& shape) {
+  return record(reshape_op, raw::reshape(x, shape), {x});
+}
+
+Tensor flatten(const Tensor& x, int64_t first, int64_t last) {
+  if (x.ndim() == 0) return reshape(x, {1});
+  const int begin = normalize_axis("flatten", first, x.ndim());
+  const int end = normalize_axis("flatten", last, x.ndim());
+  check(begin <= end, "flatten: axes {} to {} of shape {}", first, last, str(x.shape()));
+  Shape shape;
+  for (int i = 0; i < x.ndim(); ++i) {
+    if (i > begin && i <= end)
+      shape[begin] *= x.shape()[i];
+    else
+      shape.push_back(x.shape()[i]);
+  }
+  return reshape(x, shape);
+}
+
+// y[i_0, i_1, ...] = x with axis order[k] running as i_k:  dx is dy with the axes put back
+static Op permute_op(
+    "permute",
+    [](Backward& ctx) {
+      const Axes& order = ctx.attrs<Axes>();
+      Axes inverse = order;
+      for (int i = 0; i < order.ndim(); ++i) inverse[static_cast<int>(order[i])] = i;
+      ctx.set(0, permute(ctx.dy(), inverse));
+    },
+    [] {
+      return std::vector{shape_sample("(2, 3, 4) by 2 0 1", {2, 3, 4}, [](const Tensor& x) {
+        return permute(x, {2, 0, 1});
+      })};
+    });
+
+Tensor permute(const Tensor& x, const Axes& order) {
+  check(order.ndim() == x.ndim(), "permute: {} axes for shape {}", order.ndim(), str(x.shape()));
+  axis_flags("permute", order, x.ndim());
+  Shape shape;
+  Axes from;
+  int64_t strides[Shape::kMaxDims];
+  for (int i = 0; i < order.ndim(); ++i) {
+    const int axis = normalize_axis("permute", order[i], x.ndim());
+    from.push_back(axis);
+    shape.push_back(x.shape()[axis]);
+    strides[i] = x.strides()[axis];
+  }
+  Tensor y = as_strided(x, shape, {strides, static_cast<size_t>(shape.ndim())}, 0);
+  return record(permute_op, std::move(y), {x}, {}, from);
+}
+
+Tensor transpose(const Tensor& x, int64_t axis_a, int64_t axis_b) {
+  Axes order;
+  for (int i = 0; i < x.ndim(); ++i) order.push_back(i);
+  std::swap(order[normalize_axis("transpose", axis_a, x.ndim())],
+            order[normalize_axis("transpose", axis_b, x.ndim())]);
+  return permute(x, order);
+}
+
+Tensor unsqueeze(const Tensor& x, int64_t axis) {
+  return reshape(x, x.shape().inserted(normalize_axis("unsqueeze", axis, x.ndim() + 1), 1));
+}
+
+Tensor squeeze(const Tensor& x, int64_t axis) {
+  const int i = normalize_axis("squeeze", axis, x.ndim());
+  check(x.shape()[i] == 1, "squeeze: axis {} of shape {} has size {}, not 1", axis, str(x.shape()),
+        x.shape()[i]);
+  return reshape(x, x.shape().erased(i));
+}
+
+// y repeats x:  dx = the sum of dy over the repetitions
+static Op expand_op(
+    "expand", [](Backward& ctx) { ctx.set(0, sum_to(ctx.dy(), ctx.input_shape(0))); },
+    [] {
+      return std::vector{shape_sample("(3, 1) to (2, 3, 4)", {3, 1}, [](const Tensor& x) {
+        return expand(x, {2, 3, 4});
+      })};
+    });
+
+Tensor expand(const Tensor& x, const Shape& shape) {
+  return record(expand_op, raw::expand(x, shape), {x});
+}
+
+namespace {
+
+struct SliceAttrs {
+  int axis;
+  int64_t begin, end, step;
+  Shape shape;  // of the tensor that is sliced
+};
+
+Tensor slice_view(const Tensor& x, const SliceAttrs& s) {
+  Shape shape = x.shape();
+  shape[s.axis] = (s.end - s.begin + s.step - 1) / s.step;
+  int64_t strides[Shape::kMaxDims];
+  std::copy_n(x.strides(), x.ndim(), strides);
+  strides[s.axis] *= s.step;
+  return as_strided(x, shape, {strides, static_cast<size_t>(x.ndim())},
+                    s.begin * x.strides()[s.axis]);
+}
+
+Tensor apply_slice(const Tensor& x, const SliceAttrs& attrs);
+Tensor unslice(const Tensor& y, const SliceAttrs& attrs);
+
+// y = x[begin:end:step]:  dx = dy there, 0 elsewhere
+Op slice_op(
+    "slice", [](Backward& ctx) { ctx.set(0, unslice(ctx.dy(), ctx.attrs<SliceAttrs>())); },
+    [] {
+      return std::vector{
+          shape_sample("(4, 5)[:, 1:4]", {4, 5}, [](const Tensor& x) { return slice(x, 1, 1, 4); }),
+          shape_sample("(7,)[1:-1:2]", {7}, [](const Tensor& x) { return slice(x, 0, 1, -1, 2); }),
+          shape_sample("(3, 4, 2)[:, -1]", {3, 4, 2},
+                       [](const Tensor& x) { return select(x, 1, -1); })};
+    });
+
+// The adjoint: x = zeros, x[begin:end:step] = y:  dy = dx[begin:end:step]
+Op unslice_op(
+    "unslice", [](Backward& ctx) { ctx.set(0, apply_slice(ctx.dy(), ctx.attrs<SliceAttrs>())); },
+    [] {
+      return std::vector{shape_sample("into (4, 7)", {4, 3}, [](const Tensor& y) {
+        return unslice(y, {1, 1, 7, 2, {4, 7}});
+      })};
+    });
+
+Tensor apply_slice(const Tensor& x, const SliceAttrs& attrs) {
+  return record(slice_op, slice_view(x, attrs), {x}, {}, attrs);
+}
+
+Tensor unslice(const Tensor& y, const SliceAttrs& attrs) {
+  Tensor x = zeros(attrs.shape, y.dtype());
+  Tensor place = slice_view(x, attrs);
+  raw::copy(y, place);
+  return record(unslice_op, std::move(x), {y}, {}, attrs);
+}
+
+}  // namespace
+
+Tensor slice(const Tensor& x, int64_t axis, int64_t begin, int64_t end, int64_t step) {
+  const int i = normalize_axis("slice", axis, x.ndim());
+  const int64_t size = x.shape()[i];
+  const int64_t first = begin < 0 ? begin + size : begin, last = end < 0 ? end + size : end;
+  check(step > 0 && first >= 0 && first <= last && last <= size,
+        "slice: {}:{}:{} of axis {} of shape {}", begin, end, step, axis, str(x.shape()));
+  return apply_slice(x, {i, first, last, step, x.shape()});
+}
+
+Tensor select(const Tensor& x, int64_t axis, int64_t index) {
+  const int i = normalize_axis("select", axis, x.ndim());
+  const int64_t size = x.shape()[i], at = index < 0 ? index + size : index;
+  check(at >= 0 && at < size, "select: index {} of axis {} of shape {}", index, axis,
+        str(x.shape()));
+  return squeeze(slice(x, i, at, at + 1), i);
+}
+
+struct ConcatAttrs {
+  int axis, count;
+};
+
+// y = x_0, x_1, ... one after the other:  dx_k = its part of dy
+static Op concat_op(
+    "concat",
+    [](Backward& ctx) {
+      const auto [axis, count] = ctx.attrs<ConcatAttrs>();
+      const Tensor sizes = ctx.kept(0);
+      int64_t begin = 0;
+      for (int i = 0; i < count; ++i) {
+        const int64_t size = sizes.data<int64_t>()[i];
+        if (ctx.needs(i)) ctx.set(i, slice(ctx.dy(), axis, begin, begin + size));
+        begin += size;
+      }
+    },
+    [] {
+      return std::vector{OpSample{"(2, 3) and (2, 4)",
+                                  {sample({2, 3}, 1), sample({2, 4}, 2)},
+                                  [](std::span<const Tensor> x) { return concat(x, 1); }},
+                         OpSample{"stack",
+                                  {sample({2, 3}, 1), sample({2, 3}, 2), sample({2, 3}, 3)},
+                                  [](std::span<const Tensor> x) { return stack(x, -1); }}};
+    });
+
+Tensor concat(std::span<const Tensor> tensors, int64_t axis) {
+  check(!tensors.empty(), "concat: no tensors");
+  const Tensor& first = tensors[0];
+  const int i = normalize_axis("concat", axis, first.ndim());
+  Shape shape = first.shape();
+  shape[i] = 0;
+  Tensor sizes = empty({static_cast<int64_t>(tensors.size())}, DType::i64);
+  int64_t* size = sizes.mutable_data<int64_t>();
+  for (const Tensor& x : tensors) {
+    check_same_dtype("concat", first, x);
+    Shape expected = first.shape();
+    if (x.ndim() == first.ndim()) expected[i] = x.shape()[i];
+    check(x.shape() == expected, "concat: shapes {} and {} differ beside axis {}",
+          str(first.shape()), str(x.shape()), axis);
+    shape[i] += * size++ = x.shape()[i];
+  }
+  Tensor y = empty(shape, first.dtype());
+  int64_t begin = 0;
+  for (const Tensor& x : tensors) {
+    const int64_t end = begin + x.shape()[i];
+    Tensor place = slice_view(y, {i, begin, end, 1, shape});
+    raw::copy(x, place);
+    begin = end;
+  }
+  return record(concat_op, std::move(y), tensors, {sizes},
+                ConcatAttrs{i, static_cast<int>(tensors.size())});
+}
+
+Tensor stack(std::span<const Tensor> tensors, int64_t axis) {
+  check(!tensors.empty(), "stack: no tensors");
+  std::vector<Tensor> parts;
+  for (const Tensor& x : tensors) {
+    check(x.shape() == tensors[0].shape(), "stack: shapes {} and {} differ",
+          str(tensors[0].shape()), str(x.shape()));
+    parts.push_back(unsqueeze(x, normalize_axis("stack", axis, x.ndim() + 1)));
+  }
+  return concat(parts, normalize_axis("stack", axis, tensors[0].ndim() + 1));
+}
+
+Tensor contiguous(const Tensor& x) {
+  return x.is_contiguous() ? x : record(reshape_op, raw::clone(x), {x});
+}
+
+}  // namespace gradus

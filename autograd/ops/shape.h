@@ -1,0 +1,39 @@
+#pragma once
+#include <gradus/autograd/tape.h>
+
+namespace gradus {
+
+// Views where the strides allow it; no elements move unless said.
+
+/// The same elements, row-major, in another shape; one size may be -1. Copies if x is not
+/// contiguous.
+Tensor reshape(const Tensor& x, const Shape& shape);
+/// Axes first .. last become one.
+Tensor flatten(const Tensor& x, int64_t first = 0, int64_t last = -1);
+/// Exchanges two axes.
+Tensor transpose(const Tensor& x, int64_t axis_a = -2, int64_t axis_b = -1);
+/// Axis i of the result is axis order[i] of x.
+Tensor permute(const Tensor& x, const Axes& order);
+/// Puts in, or takes away, an axis of size 1.
+Tensor unsqueeze(const Tensor& x, int64_t axis);
+Tensor squeeze(const Tensor& x, int64_t axis);
+/// Repeats axes of size 1, and x along new leading axes, up to `shape`.
+Tensor expand(const Tensor& x, const Shape& shape);
+/// Elements begin, begin + step, ... before end of one axis; negative positions count from its end.
+Tensor slice(const Tensor& x, int64_t axis, int64_t begin, int64_t end, int64_t step = 1);
+/// Element `index` of an axis, which goes away.
+Tensor select(const Tensor& x, int64_t axis, int64_t index);
+/// Tensors one after the other along an axis they have; copies.
+Tensor concat(std::span<const Tensor> tensors, int64_t axis = 0);
+inline Tensor concat(std::initializer_list<Tensor> tensors, int64_t axis = 0) {
+  return concat(std::span(tensors.begin(), tensors.size()), axis);
+}
+/// Tensors of one shape beside each other along a new axis; copies.
+Tensor stack(std::span<const Tensor> tensors, int64_t axis = 0);
+inline Tensor stack(std::initializer_list<Tensor> tensors, int64_t axis = 0) {
+  return stack(std::span(tensors.begin(), tensors.size()), axis);
+}
+/// x in row-major order: x itself, or a copy.
+Tensor contiguous(const Tensor& x);
+
+}  // namespace gradus

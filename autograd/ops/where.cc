@@ -1,0 +1,63 @@
+#include <gradus/autograd/ops/broadcast.h>
+#include <gradus/autograd/ops/compare.h>
+#include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/where.h>
+#include <gradus/autograd/sample.h>
+
+namespace gradus {
+
+// y = c ? a : b:  da = c ? dy : 0,  db = c ? 0 : dy
+static Op where_op(
+    "where",
+    [](Backward& ctx) {
+      const Tensor c = ctx.kept(0), zero = zeros({}, ctx.dy().dtype());
+      if (ctx.needs(0)) ctx.set(0, sum_to(where(c, ctx.dy(), zero), ctx.input_shape(0)));
+      if (ctx.needs(1)) ctx.set(1, sum_to(where(c, zero, ctx.dy()), ctx.input_shape(1)));
+    },
+    [] {
+      return broadcast_samples(
+          [](const Tensor& a, const Tensor& b) {
+            const Shape shape = broadcast_shapes("where", a.shape(), b.shape());
+            return where(greater(sample(shape, 3), 0), a, b);
+          },
+          -2, 2, -2, 2);
+    });
+
+Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
+  check(condition.dtype() == DType::boolean, "where: the condition is {}, not bool",
+        name(condition.dtype()));
+  check_same_dtype("where", a, b);
+  const Shape shape =
+      broadcast_shapes("where", broadcast_shapes("where", a.shape(), b.shape()), condition.shape());
+  Tensor y = empty(shape, a.dtype());
+  kernels::WhereLayout layout;
+  layout.ndim = shape.ndim();
+  for (int i = 0; i < shape.ndim(); ++i) layout.sizes[i] = shape[i];
+  broadcast_strides(condition, shape, layout.c_strides);
+  broadcast_strides(a, shape, layout.a_strides);
+  broadcast_strides(b, shape, layout.b_strides);
+  dispatch(a.dtype(), [&]<class T>() {
+    kernels::where<T>(layout, condition.data<bool>(), a.data<T>(), b.data<T>(),
+                      y.mutable_data<T>());
+  });
+  return record(where_op, std::move(y), {a, b}, {condition});
+}
+
+Tensor masked_fill(const Tensor& x, const Tensor& mask, double value) {
+  check(broadcast_shapes("masked_fill", x.shape(), mask.shape()) == x.shape(),
+        "masked_fill: a mask of shape {} for a tensor of shape {}", str(mask.shape()),
+        str(x.shape()));
+  return where(mask, full({}, value, x.dtype()), x);
+}
+
+// y = x in another dtype:  dx = dy in x's. No samples: differences cannot be taken through f32.
+static Op cast_op(
+    "cast", [](Backward& ctx) { ctx.set(0, cast(ctx.dy(), ctx.attrs<DType>())); }, nullptr);
+
+Tensor cast(const Tensor& x, DType dtype) {
+  if (x.dtype() == dtype) return x;
+  Tensor y = raw::cast(x, dtype);
+  return is_floating(dtype) ? record(cast_op, std::move(y), {x}, {}, x.dtype()) : y;
+}
+
+}  // namespace gradus

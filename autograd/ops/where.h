@@ -1,0 +1,14 @@
+#pragma once
+#include <gradus/autograd/tape.h>
+
+namespace gradus {
+
+/// a where condition holds, b elsewhere; broadcasts. condition: bool; a, b: one dtype.
+/// A position that was not chosen has no influence, be it NaN: its gradient is 0.
+Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b);
+/// value where mask (bool, broadcast to x's shape) holds, x elsewhere.
+Tensor masked_fill(const Tensor& x, const Tensor& mask, double value);
+/// x in another dtype; between f32 and f64 with a gradient. 1 and 0 for true and false.
+Tensor cast(const Tensor& x, DType dtype);
+
+}  // namespace gradus

@@ -1,0 +1,475 @@
+#include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/tape.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cassert>
+
+namespace gradus {
+
+namespace detail {
+
+constinit thread_local Tape* recorder = nullptr;
+
+namespace {
+
+constexpr uint32_t kNone = UINT32_MAX;
+constexpr size_t kMaxOutputs = 8;
+
+/// One output of one recorded operation, or a leaf. An op of several outputs has consecutive nodes;
+/// the first carries the op, its edges and what it kept.
+struct Node {
+  const Op* op;  // null: a leaf, or a further output
+  const void* attrs;
+  uint32_t first_edge, first_kept;
+  uint16_t edges, kept;
+  uint8_t outputs;
+  DType dtype;
+  bool swept, reached;
+  Shape shape;
+  Tensor leaf;
+};
+
+struct Kept {
+  Tensor tensor;
+  uint32_t version;
+};
+
+/// Memory for copies of attributes, freed all at once.
+class Arena {
+ public:
+  const void* copy(const void* bytes, size_t size) {
+    size = (size + 15) / 16 * 16;
+    if (size > kChunk) {
+      large_.push_back(std::make_unique<char[]>(size));
+      return std::memcpy(large_.back().get(), bytes, size);
+    }
+    if (chunks_.empty() || used_ + size > kChunk) {
+      if (!chunks_.empty()) ++current_;
+      if (chunks_.empty() || current_ == chunks_.size())
+        chunks_.push_back(std::make_unique<char[]>(kChunk));
+      used_ = 0;
+    }
+    void* place = chunks_[current_].get() + used_;
+    used_ += size;
+    return std::memcpy(place, bytes, size);
+  }
+  void clear() {
+    current_ = used_ = 0;
+    large_.clear();
+  }
+
+ private:
+  static constexpr size_t kChunk = 1 << 14;
+  std::vector<std::unique_ptr<char[]>> chunks_, large_;
+  size_t current_ = 0, used_ = 0;
+};
+
+/// Leaf tensor -> node, by open addressing.
+class LeafMap {
+ public:
+  uint32_t find(const void* id) const {
+    if (slots_.empty()) return kNone;
+    for (size_t i = hash(id);; i = (i + 1) & (slots_.size() - 1)) {
+      if (slots_[i].id == id) return slots_[i].node;
+      if (!slots_[i].id) return kNone;
+    }
+  }
+  void insert(const void* id, uint32_t node) {
+    if (2 * (size_ + 1) > slots_.size()) grow();
+    place({id, node});
+    ++size_;
+  }
+  void clear() {
+    if (size_) std::fill(slots_.begin(), slots_.end(), Slot{});
+    size_ = 0;
+  }
+
+ private:
+  struct Slot {
+    const void* id = nullptr;
+    uint32_t node = 0;
+  };
+  size_t hash(const void* id) const {
+    return (reinterpret_cast<uintptr_t>(id) * 0x9E3779B97F4A7C15u >> 32) & (slots_.size() - 1);
+  }
+  void place(Slot slot) {
+    size_t i = hash(slot.id);
+    while (slots_[i].id) i = (i + 1) & (slots_.size() - 1);
+    slots_[i] = slot;
+  }
+  void grow() {
+    std::vector<Slot> old(std::max<size_t>(64, 2 * slots_.size()));
+    old.swap(slots_);
+    for (const Slot& slot : old) {
+      if (slot.id) place(slot);
+    }
+  }
+  std::vector<Slot> slots_;
+  size_t size_ = 0;
+};
+
+}  // namespace
+
+struct TapeBuffers {
+  std::vector<Node> nodes;
+  std::vector<uint32_t> edges;  // node of each input; kNone: needs no gradient
+  std::vector<Kept> kept;
+  std::vector<uint32_t> leaves;
+  std::vector<Tensor> grads;      // of a running sweep, by node
+  std::vector<uint8_t> useful;    // of a running gradient(): lies on a path to an x
+  std::vector<uint32_t> targets;  // of a running gradient(): the xs' nodes
+  Arena arena;
+  LeafMap leaf_map;
+
+  void clear() {
+    nodes.clear();
+    edges.clear();
+    kept.clear();
+    leaves.clear();
+    arena.clear();
+    leaf_map.clear();
+  }
+};
+
+namespace {
+
+/// Cleared buffers of ended tapes: a training loop's tapes stop asking for memory.
+thread_local std::vector<std::unique_ptr<TapeBuffers>> spare_buffers;
+constexpr size_t kLargestSpare = 1 << 18;  // nodes; beyond, memory goes back
+
+std::unique_ptr<TapeBuffers> take_buffers() {
+  if (spare_buffers.empty()) return std::make_unique<TapeBuffers>();
+  std::unique_ptr<TapeBuffers> buffers = std::move(spare_buffers.back());
+  spare_buffers.pop_back();
+  return buffers;
+}
+
+void give_back(std::unique_ptr<TapeBuffers> buffers) {
+  buffers->clear();
+  if (buffers->nodes.capacity() <= kLargestSpare) spare_buffers.push_back(std::move(buffers));
+}
+
+thread_local Tape* innermost = nullptr;
+std::atomic<uint64_t> last_serial{0};
+
+std::string describe(const Tensor& x) {
+  return fmt::format("{}{}{} {}", x.name(), x.name().empty() ? "" : " ", str(x.shape()),
+                     name(x.dtype()));
+}
+
+}  // namespace
+}  // namespace detail
+
+using detail::kNone;
+using detail::Node;
+
+Tape::Tape()
+    : serial_(++detail::last_serial),
+      thread_(&detail::innermost),
+      outer_(detail::innermost),
+      outer_recorder_(detail::recorder),
+      b_(detail::take_buffers()) {
+  detail::innermost = detail::recorder = this;
+}
+
+Tape::~Tape() {
+  assert(detail::innermost == this);
+  detail::innermost = outer_;
+  detail::recorder = outer_recorder_;
+  detail::give_back(std::move(b_));
+}
+
+Tape* Tape::current() { return detail::innermost; }
+size_t Tape::size() const { return b_->nodes.size(); }
+
+void Tape::check_thread(const char* what) const {
+  check(thread_ == &detail::innermost, "{}: this tape belongs to another thread", what);
+}
+
+uint32_t Tape::leaf_node(const Tensor& x) {
+  const uint32_t known = b_->leaf_map.find(x.id());
+  if (known != kNone) return known;
+  const uint32_t index = static_cast<uint32_t>(b_->nodes.size());
+  b_->nodes.push_back({nullptr, nullptr, 0, 0, 0, 0, 1, x.dtype(), false, false, x.shape(), x});
+  b_->leaves.push_back(index);
+  b_->leaf_map.insert(x.id(), index);
+  return index;
+}
+
+int64_t Tape::find(const Tensor& x) const {
+  if (x.tape() == serial_) return x.node();
+  const uint32_t leaf = b_->leaf_map.find(x.id());
+  return leaf == kNone ? -1 : leaf;
+}
+
+void record_outputs(const Op& op, std::span<Tensor* const> outputs, TensorRefs inputs,
+                    TensorRefs keep, const void* attrs, size_t attrs_size) {
+  Tape* tape = detail::recorder;
+  if (!tape) return;
+  bool any = false;
+  for (size_t i = 0; i < inputs.size() && !any; ++i) any = needs_grad(inputs[i]);
+  if (!any) return;
+  detail::TapeBuffers& b = *tape->b_;
+  check(b.nodes.size() + outputs.size() + inputs.size() < kNone,
+        "{}: a tape holds up to 2^32 - 1 nodes", op.name);
+  assert(outputs.size() <= detail::kMaxOutputs);
+
+  const uint32_t first_edge = static_cast<uint32_t>(b.edges.size());
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const Tensor& x = inputs[i];
+    uint32_t node = kNone;
+    if (x && x.tape() == tape->serial())
+      node = x.node();
+    else if (x && x.requires_grad())
+      node = tape->leaf_node(x);
+    b.edges.push_back(node);
+  }
+  const uint32_t first_kept = static_cast<uint32_t>(b.kept.size());
+  for (size_t i = 0; i < keep.size(); ++i)
+    b.kept.push_back({keep[i], keep[i] ? keep[i].version() : 0});
+  const void* copy = attrs_size ? b.arena.copy(attrs, attrs_size) : nullptr;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    Tensor& y = *outputs[i];
+    y.set_recorded(tape->serial(), static_cast<uint32_t>(b.nodes.size()));
+    if (i == 0)
+      b.nodes.push_back({&op,
+                         copy,
+                         first_edge,
+                         first_kept,
+                         static_cast<uint16_t>(inputs.size()),
+                         static_cast<uint16_t>(keep.size()),
+                         static_cast<uint8_t>(outputs.size()),
+                         y.dtype(),
+                         false,
+                         false,
+                         y.shape(),
+                         {}});
+    else
+      b.nodes.push_back({nullptr, nullptr, 0, 0, 0, 0, 1, y.dtype(), false, false, y.shape(), {}});
+  }
+}
+
+uint32_t Tape::root_of(const char* what, const Tensor& y, const SweepOptions& options) {
+  check_thread(what);
+  check(static_cast<bool>(y), "{}: given an empty Tensor", what);
+  check(options.dy || y.numel() == 1,
+        "{}: the starting tensor has shape {}, not one element; reduce it (sum, mean) or give the "
+        "gradient to start from as options.dy",
+        what, str(y.shape()));
+  check(!options.dy || (options.dy.shape() == y.shape() && options.dy.dtype() == y.dtype()),
+        "{}: options.dy is {} where the starting tensor is {}", what,
+        options.dy ? detail::describe(options.dy) : "", detail::describe(y));
+  if (y.tape() != serial_ && y.requires_grad()) return leaf_node(y);
+  check(y.tape() == serial_, "{}: {} is not recorded on this tape: {}", what, detail::describe(y),
+        y.tape() ? "it is a result of another tape"
+                 : "none of its inputs requires a gradient, or no tape was recording");
+  return y.node();
+}
+
+// The gradients of a running sweep, dropped however it ends.
+struct Tape::Sweep {
+  explicit Sweep(Tape& tape, CreateGraph create_graph)
+      : b(*tape.b_), recorder(std::exchange(detail::recorder, nullptr)) {
+    assert(b.grads.empty());
+    if (create_graph == CreateGraph::yes) detail::recorder = &tape;
+  }
+  ~Sweep() {
+    detail::recorder = recorder;
+    b.grads.clear();
+    b.useful.clear();
+    b.targets.clear();
+  }
+  detail::TapeBuffers& b;
+  Tape* recorder;
+};
+
+void Tape::accumulate(uint32_t node, Tensor gradient) {
+  Tensor& sum = b_->grads[node];
+  if (!sum)
+    sum = std::move(gradient);
+  else if (detail::recorder || !sum.is_unshared() || !sum.is_contiguous())
+    sum = add(sum, gradient);
+  else
+    raw::accumulate(gradient, sum);
+}
+
+void Tape::sweep(uint32_t root, const Tensor& y, const SweepOptions& options, bool along_paths) {
+  const bool keep_graph = options.keep_graph || options.create_graph == CreateGraph::yes;
+  b_->grads.resize(std::min<size_t>(b_->nodes.size(), root + detail::kMaxOutputs));
+  b_->grads[root] = options.dy ? options.dy : ones_like(y);
+  for (uint32_t n = root + 1; n-- > 0;) {
+    Node& node = b_->nodes[n];
+    if (along_paths && !b_->useful[n]) continue;
+    bool any = static_cast<bool>(b_->grads[n]);
+    for (uint32_t i = 1; i < node.outputs && !any; ++i) any = static_cast<bool>(b_->grads[n + i]);
+    if (!any) continue;
+    node.reached = true;
+    if (!node.op) continue;
+    check(!node.swept,
+          "{}: a second sweep over its node {}: what it kept is gone; the first sweep must be told "
+          "keep_graph or CreateGraph::yes",
+          node.op->name, n);
+    Backward ctx(*this, n);
+    node.op->backward(ctx);  // may grow nodes: `node` is not used after it
+    for (uint32_t i = b_->nodes[n].outputs; i-- > 0;) {
+      if (std::find(b_->targets.begin(), b_->targets.end(), n + i) == b_->targets.end())
+        b_->grads[n + i] = {};
+    }
+    if (keep_graph) continue;
+    Node& done = b_->nodes[n];
+    done.swept = true;
+    for (uint32_t i = 0; i < done.kept; ++i) b_->kept[done.first_kept + i].tensor = {};
+  }
+}
+
+void Tape::backward(const Tensor& loss, const SweepOptions& options) {
+  const uint32_t root = root_of("backward", loss, options);
+  const Sweep scope(*this, options.create_graph);
+  sweep(root, loss, options, false);
+  for (uint32_t n : b_->leaves) {  // at the end, so that an error leaves every .grad as it was
+    if (n >= b_->grads.size() || !b_->grads[n]) continue;
+    Tensor gradient = std::move(b_->grads[n]);
+    Tensor leaf = b_->nodes[n].leaf;
+    Tensor sum = leaf.grad();
+    if (!sum) {
+      const bool ours = detail::recorder || (gradient.is_unshared() && gradient.is_contiguous());
+      leaf.set_grad(ours ? std::move(gradient) : raw::clone(gradient));
+    } else if (detail::recorder || !sum.is_contiguous() || needs_grad(sum)) {
+      leaf.set_grad(add(sum, gradient));
+    } else {
+      raw::accumulate(gradient, sum);
+    }
+  }
+}
+
+std::vector<Tensor> Tape::gradient(const Tensor& y, std::span<const Tensor> xs,
+                                   const SweepOptions& options) {
+  const uint32_t root = root_of("gradient", y, options);
+  const Sweep scope(*this, options.create_graph);
+  b_->useful.assign(b_->nodes.size(), 0);
+  for (const Tensor& x : xs) {
+    const int64_t node = x ? find(x) : -1;
+    b_->targets.push_back(node < 0 ? kNone : static_cast<uint32_t>(node));
+    if (node >= 0) b_->useful[static_cast<size_t>(node)] = 1;
+  }
+  for (uint32_t n = 0; n <= root; ++n) {
+    const Node& node = b_->nodes[n];
+    if (!node.op) continue;
+    bool useful = false;
+    for (uint32_t i = 0; i < node.edges && !useful; ++i) {
+      const uint32_t from = b_->edges[node.first_edge + i];
+      useful = from != kNone && b_->useful[from];
+    }
+    if (!useful) continue;
+    for (uint32_t i = 0; i < node.outputs; ++i) b_->useful[n + i] = 1;
+  }
+  sweep(root, y, options, true);
+  std::vector<Tensor> result;
+  for (size_t i = 0; i < xs.size(); ++i) {
+    const uint32_t target = b_->targets[i];
+    Tensor dx = target < b_->grads.size() ? b_->grads[target] : Tensor();
+    check(dx || options.allow_unused, "gradient: no path leads from y {} to x[{}] {}{}",
+          detail::describe(y), i, xs[i] ? detail::describe(xs[i]) : "",
+          xs[i] && target == kNone && !xs[i].requires_grad()
+              ? "; it does not require a gradient"
+              : "; say allow_unused to get an empty Tensor");
+    result.push_back(std::move(dx));
+  }
+  return result;
+}
+
+NodeInfo Tape::info(uint32_t index) const {
+  check(index < size(), "info: node {} of {}", index, size());
+  uint32_t first = index;
+  while (!b_->nodes[first].op && !b_->nodes[first].leaf) --first;
+  const Node& node = b_->nodes[first];
+  NodeInfo info{index,
+                node.op ? node.op->name : "leaf",
+                static_cast<int>(index - first),
+                node.leaf ? node.leaf.name() : "",
+                b_->nodes[index].shape,
+                b_->nodes[index].dtype,
+                {},
+                {},
+                0,
+                b_->nodes[index].reached};
+  if (first != index) return info;
+  for (uint32_t i = 0; i < node.edges; ++i) {
+    const uint32_t from = b_->edges[node.first_edge + i];
+    info.inputs.push_back(from == kNone ? -1 : int64_t{from});
+  }
+  for (uint32_t i = 0; i < node.kept; ++i) {
+    const Tensor& kept = b_->kept[node.first_kept + i].tensor;
+    if (!kept) continue;
+    info.kept.push_back(kept.shape());
+    info.kept_bytes += kept.numel() * static_cast<int64_t>(size_of(kept.dtype()));
+  }
+  return info;
+}
+
+int64_t Tape::kept_bytes() const {
+  std::vector<std::pair<const void*, int64_t>> blocks;
+  for (const detail::Kept& kept : b_->kept) {
+    if (kept.tensor)
+      blocks.emplace_back(kept.tensor.storage_id(),
+                          static_cast<int64_t>(kept.tensor.storage_bytes()));
+  }
+  std::sort(blocks.begin(), blocks.end());
+  blocks.erase(std::unique(blocks.begin(), blocks.end()), blocks.end());
+  int64_t bytes = 0;
+  for (const auto& block : blocks) bytes += block.second;
+  return bytes;
+}
+
+Backward::Backward(Tape& tape, uint32_t node)
+    : tape_(tape), node_(node), attrs_(tape.b_->nodes[node].attrs) {}
+
+bool Backward::has_dy(int output) const {
+  return static_cast<bool>(tape_.b_->grads[node_ + static_cast<uint32_t>(output)]);
+}
+
+const Tensor& Backward::dy(int output) {
+  const uint32_t n = node_ + static_cast<uint32_t>(output);
+  Tensor& dy = tape_.b_->grads[n];
+  if (!dy) dy = zeros(tape_.b_->nodes[n].shape, tape_.b_->nodes[n].dtype);
+  return dy;
+}
+
+bool Backward::needs(int input) const {
+  const uint32_t from =
+      tape_.b_->edges[tape_.b_->nodes[node_].first_edge + static_cast<uint32_t>(input)];
+  return from != kNone && (tape_.b_->useful.empty() || tape_.b_->useful[from]);
+}
+
+Shape Backward::input_shape(int input) const {
+  assert(needs(input));
+  return tape_.b_
+      ->nodes[tape_.b_->edges[tape_.b_->nodes[node_].first_edge + static_cast<uint32_t>(input)]]
+      .shape;
+}
+
+Tensor Backward::kept(int i) const {
+  const Node& node = tape_.b_->nodes[node_];
+  const detail::Kept& kept = tape_.b_->kept[node.first_kept + static_cast<uint32_t>(i)];
+  if (kept.tensor && kept.tensor.version() != kept.version)
+    check(false,
+          "{}: {} was kept for the backward and then changed in place; change a clone instead, or "
+          "change it after the sweep",
+          node.op->name, detail::describe(kept.tensor));
+  return kept.tensor;
+}
+
+void Backward::set(int input, Tensor gradient) {
+  if (!needs(input)) return;
+  const Node& node = tape_.b_->nodes[node_];
+  const uint32_t to = tape_.b_->edges[node.first_edge + static_cast<uint32_t>(input)];
+  const Node& from = tape_.b_->nodes[to];
+  if (!gradient || gradient.shape() != from.shape || gradient.dtype() != from.dtype)
+    check(false, "{}: its backward gave {} as the gradient of input {}, which is {} {}",
+          node.op->name, gradient ? detail::describe(gradient) : "an empty Tensor", input,
+          str(from.shape), name(from.dtype));
+  tape_.accumulate(to, std::move(gradient));
+}
+
+}  // namespace gradus

@@ -1,0 +1,350 @@
+#include <gradus/tensor/kernels/elementwise.h>
+#include <gradus/tensor/memory.h>
+#include <gradus/tensor/tensor.h>
+
+#include <algorithm>
+#include <cassert>
+#include <new>
+
+namespace gradus {
+
+namespace detail {
+
+struct LeafState {
+  Tensor grad;
+  std::string name;
+};
+
+namespace {
+
+constexpr size_t kHeader = 64;
+static_assert(sizeof(Storage) <= kHeader);
+
+Storage* new_storage(size_t bytes) {
+  void* block = allocate(kHeader + bytes);
+  return new (block) Storage{1, 0, bytes};
+}
+
+void unref(Storage* storage) noexcept {
+  if (storage->refs.fetch_sub(1, std::memory_order_acq_rel) == 1)
+    release(storage, kHeader + storage->bytes);
+}
+
+char* elements(Storage* storage) { return reinterpret_cast<char*>(storage) + kHeader; }
+
+void set_row_major(TensorBody& body) {
+  int64_t stride = 1;
+  for (int i = body.shape.ndim() - 1; i >= 0; --i) {
+    body.strides[i] = stride;
+    stride *= body.shape[i];
+  }
+  body.numel = stride;
+  body.contiguous = true;
+}
+
+bool is_row_major(const Shape& shape, const int64_t* strides) {
+  int64_t expected = 1;
+  for (int i = shape.ndim() - 1; i >= 0; --i) {
+    if (shape[i] != 1 && strides[i] != expected) return false;
+    expected *= shape[i];
+  }
+  return true;
+}
+
+TensorBody* new_body(DType dtype, const Shape& shape) {
+  TensorBody* body = new (allocate(sizeof(TensorBody))) TensorBody;
+  body->refs.store(1, std::memory_order_relaxed);
+  body->dtype = dtype;
+  body->requires_grad = false;
+  body->node = 0;
+  body->tape = 0;
+  body->shape = shape;
+  body->leaf = nullptr;
+  return body;
+}
+
+}  // namespace
+
+void destroy(TensorBody* body) noexcept {
+  delete body->leaf;
+  unref(body->storage);
+  release(body, sizeof(TensorBody));
+}
+
+void throw_empty_tensor() {
+  check(false, "an empty Tensor was used: it was default-constructed or moved from");
+  __builtin_unreachable();
+}
+
+void throw_wrong_dtype(DType actual, DType asked) {
+  check(false, "data: the tensor's dtype is {}, not {}; cast it first", gradus::name(actual),
+        gradus::name(asked));
+  __builtin_unreachable();
+}
+
+}  // namespace detail
+
+Tensor empty(const Shape& shape, DType dtype) {
+  Tensor x;
+  x.body_ = detail::new_body(dtype, shape);
+  detail::set_row_major(*x.body_);
+  x.body_->storage = detail::new_storage(static_cast<size_t>(x.body_->numel) * size_of(dtype));
+  x.body_->data = detail::elements(x.body_->storage);
+  return x;
+}
+
+Tensor zeros(const Shape& shape, DType dtype) {
+  Tensor x = empty(shape, dtype);
+  std::memset(x.mutable_bytes(), 0, static_cast<size_t>(x.numel()) * size_of(dtype));
+  return x;
+}
+
+Tensor full(const Shape& shape, double value, DType dtype) {
+  Tensor x = empty(shape, dtype);
+  raw::fill(x, value);
+  return x;
+}
+
+Tensor ones(const Shape& shape, DType dtype) { return full(shape, 1, dtype); }
+Tensor empty_like(const Tensor& x) { return empty(x.shape(), x.dtype()); }
+Tensor zeros_like(const Tensor& x) { return zeros(x.shape(), x.dtype()); }
+Tensor ones_like(const Tensor& x) { return ones(x.shape(), x.dtype()); }
+
+Tensor arange(int64_t n, DType dtype) {
+  check(n >= 0, "arange: a count of {}", n);
+  Tensor x = empty({n}, dtype);
+  dispatch(dtype, [&]<class T>() {
+    T* values = x.mutable_data<T>();
+    for (int64_t i = 0; i < n; ++i) values[i] = static_cast<T>(i);
+  });
+  return x;
+}
+
+Tensor eye(int64_t n, DType dtype) {
+  Tensor x = zeros({n, n}, dtype);
+  const int64_t stride[] = {n + 1};
+  Tensor diagonal = as_strided(x, {n}, stride, 0);
+  raw::fill(diagonal, 1);
+  return x;
+}
+
+Tensor Tensor::of(std::initializer_list<double> values, DType dtype) {
+  return raw::cast(from(std::span<const double>(values.begin(), values.size()),
+                        {static_cast<int64_t>(values.size())}),
+                   dtype);
+}
+
+Tensor Tensor::of(std::initializer_list<std::initializer_list<double>> rows, DType dtype) {
+  std::vector<double> values;
+  const size_t columns = rows.size() == 0 ? 0 : rows.begin()->size();
+  for (const auto& row : rows) {
+    check(row.size() == columns, "Tensor::of: rows of {} and {} values", columns, row.size());
+    values.insert(values.end(), row.begin(), row.end());
+  }
+  return raw::cast(from(values, {static_cast<int64_t>(rows.size()), static_cast<int64_t>(columns)}),
+                   dtype);
+}
+
+double Tensor::item() const {
+  check(numel() == 1, "item: shape {} has {} elements, not one", str(shape()), numel());
+  return dispatch(dtype(), [&]<class T>() { return static_cast<double>(*data<T>()); });
+}
+
+double Tensor::at(std::initializer_list<int64_t> index) const {
+  check(static_cast<int>(index.size()) == ndim(), "at: {} indices for shape {}", index.size(),
+        str(shape()));
+  int64_t offset = 0;
+  int axis = 0;
+  for (int64_t i : index) {
+    check(i >= 0 && i < shape()[axis], "at: index {} in dimension {} of shape {}", i, axis,
+          str(shape()));
+    offset += i * strides()[axis++];
+  }
+  return dispatch(dtype(), [&]<class T>() { return static_cast<double>(data<T>()[offset]); });
+}
+
+template <class T>
+std::vector<T> Tensor::to_vector() const {
+  const Tensor x = raw::contiguous(*this);
+  return dispatch(dtype(), [&]<class From>() {
+    const From* values = x.data<From>();
+    std::vector<T> result(static_cast<size_t>(x.numel()));
+    for (size_t i = 0; i < result.size(); ++i) result[i] = static_cast<T>(values[i]);
+    return result;
+  });
+}
+
+template std::vector<float> Tensor::to_vector() const;
+template std::vector<double> Tensor::to_vector() const;
+template std::vector<int64_t> Tensor::to_vector() const;
+template std::vector<bool> Tensor::to_vector() const;
+
+detail::LeafState& Tensor::leaf() {
+  body();
+  if (!body_->leaf) body_->leaf = new detail::LeafState;
+  return *body_->leaf;
+}
+
+Tensor& Tensor::set_requires_grad(bool requires_grad) {
+  check(!requires_grad || is_floating(dtype()),
+        "set_requires_grad: only f32 and f64 have gradients, this tensor is {}",
+        gradus::name(dtype()));
+  body_->requires_grad = requires_grad;
+  return *this;
+}
+
+const Tensor& Tensor::grad() const {
+  static const Tensor none;
+  return body().leaf ? body().leaf->grad : none;
+}
+
+void Tensor::set_grad(Tensor grad) {
+  check(!grad || (grad.shape() == shape() && grad.dtype() == dtype()),
+        "set_grad: a gradient of shape {} {} for a tensor of shape {} {}",
+        grad ? str(grad.shape()) : "", grad ? gradus::name(grad.dtype()) : "", str(shape()),
+        gradus::name(dtype()));
+  if (grad || body_->leaf) leaf().grad = std::move(grad);
+}
+
+const std::string& Tensor::name() const {
+  static const std::string none;
+  return body().leaf ? body().leaf->name : none;
+}
+
+Tensor& Tensor::set_name(std::string name) {
+  leaf().name = std::move(name);
+  return *this;
+}
+
+void Tensor::set_data(const Tensor& other) {
+  const detail::TensorBody& from = other.body();
+  body();
+  ++body_->storage->version;
+  from.storage->refs.fetch_add(1, std::memory_order_relaxed);
+  detail::unref(body_->storage);
+  body_->storage = from.storage;
+  body_->data = from.data;
+  body_->dtype = from.dtype;
+  body_->shape = from.shape;
+  body_->numel = from.numel;
+  body_->contiguous = from.contiguous;
+  std::copy_n(from.strides, from.shape.ndim(), body_->strides);
+  set_grad({});
+}
+
+Tensor as_strided(const Tensor& x, const Shape& shape, std::span<const int64_t> strides,
+                  int64_t offset) {
+  assert(static_cast<int>(strides.size()) == shape.ndim());
+  const detail::TensorBody& from = x.body();
+  from.storage->refs.fetch_add(1, std::memory_order_relaxed);
+  Tensor view;
+  view.body_ = detail::new_body(from.dtype, shape);
+  std::copy(strides.begin(), strides.end(), view.body_->strides);
+  view.body_->storage = from.storage;
+  view.body_->data = from.data + offset * static_cast<int64_t>(size_of(from.dtype));
+  view.body_->numel = shape.numel();
+  view.body_->contiguous = detail::is_row_major(shape, view.body_->strides);
+  return view;
+}
+
+Shape resolve_shape(const char* op, const Shape& from, const Shape& shape) {
+  Shape result = shape;
+  int64_t known = 1;
+  int unknown = -1;
+  for (int i = 0; i < shape.ndim(); ++i) {
+    check(shape[i] >= -1 && (shape[i] != -1 || unknown < 0), "{}: cannot make {} from {}", op,
+          str(shape), str(from));
+    if (shape[i] == -1)
+      unknown = i;
+    else
+      known *= shape[i];
+  }
+  const int64_t numel = from.numel();
+  if (unknown >= 0 && known > 0) result[unknown] = numel / known;
+  check((unknown < 0 || known > 0) && result.numel() == numel,
+        "{}: {} has {} elements and cannot become {}", op, str(from), numel, str(shape));
+  return result;
+}
+
+namespace raw {
+
+Tensor contiguous(const Tensor& x) { return x.is_contiguous() ? x : clone(x); }
+
+Tensor clone(const Tensor& x) {
+  Tensor y = empty_like(x);
+  if (x.is_contiguous())
+    std::memcpy(y.mutable_bytes(), x.bytes(), static_cast<size_t>(x.numel()) * size_of(x.dtype()));
+  else
+    kernels::copy_strided(size_of(x.dtype()), x.ndim(), x.shape().begin(), x.bytes(), x.strides(),
+                          y.mutable_bytes());
+  return y;
+}
+
+Tensor reshape(const Tensor& x, const Shape& shape) {
+  const Shape resolved = resolve_shape("reshape", x.shape(), shape);
+  const Tensor source = contiguous(x);
+  int64_t strides[Shape::kMaxDims];
+  int64_t stride = 1;
+  for (int i = resolved.ndim() - 1; i >= 0; --i) {
+    strides[i] = stride;
+    stride *= resolved[i];
+  }
+  return as_strided(source, resolved, {strides, static_cast<size_t>(resolved.ndim())}, 0);
+}
+
+Tensor expand(const Tensor& x, const Shape& shape) {
+  const int leading = shape.ndim() - x.ndim();
+  check(leading >= 0, "expand: {} has more dimensions than {}", str(x.shape()), str(shape));
+  int64_t strides[Shape::kMaxDims] = {};
+  for (int i = leading; i < shape.ndim(); ++i) {
+    const int64_t size = x.shape()[i - leading];
+    check(size == shape[i] || size == 1, "expand: {} does not repeat to {}", str(x.shape()),
+          str(shape));
+    strides[i] = size == shape[i] ? x.strides()[i - leading] : 0;
+  }
+  return as_strided(x, shape, {strides, static_cast<size_t>(shape.ndim())}, 0);
+}
+
+Tensor cast(const Tensor& x, DType dtype) {
+  if (x.dtype() == dtype) return x;
+  const Tensor source = contiguous(x);
+  Tensor y = empty(x.shape(), dtype);
+  dispatch(x.dtype(), [&]<class From>() {
+    dispatch(dtype, [&]<class To>() {
+      kernels::cast<From, To>(x.numel(), source.data<From>(), y.mutable_data<To>());
+    });
+  });
+  return y;
+}
+
+void copy(const Tensor& x, Tensor& y) {
+  check_same_dtype("copy", x, y);
+  check(x.shape() == y.shape(), "copy: shape {} into {}", str(x.shape()), str(y.shape()));
+  const Tensor source = contiguous(x);
+  if (y.is_contiguous())
+    std::memmove(y.mutable_bytes(), source.bytes(),
+                 static_cast<size_t>(x.numel()) * size_of(x.dtype()));
+  else
+    kernels::copy_to_strided(size_of(x.dtype()), y.ndim(), y.shape().begin(), source.bytes(),
+                             y.mutable_bytes(), y.strides());
+}
+
+void fill(Tensor& y, double value) {
+  dispatch(y.dtype(), [&]<class T>() {
+    if (y.is_contiguous())
+      kernels::fill(y.numel(), static_cast<T>(value), y.mutable_data<T>());
+    else
+      copy(expand(full({}, value, y.dtype()), y.shape()), y);
+  });
+}
+
+void accumulate(const Tensor& x, Tensor& y) {
+  assert(y.is_contiguous() && x.shape() == y.shape());
+  const Tensor source = contiguous(x);
+  dispatch_floating(y.dtype(), "accumulate", [&]<class T>() {
+    kernels::accumulate(y.numel(), source.data<T>(), y.mutable_data<T>());
+  });
+}
+
+}  // namespace raw
+}  // namespace gradus

@@ -1,0 +1,241 @@
+#pragma once
+#include <gradus/tensor/dtype.h>
+#include <gradus/tensor/shape.h>
+
+#include <atomic>
+#include <cstring>
+#include <initializer_list>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace gradus {
+
+class Tensor;
+
+namespace detail {
+
+/// Memory shared by a tensor and its views; the elements begin 64 bytes after it.
+struct Storage {
+  std::atomic<int64_t> refs;
+  uint32_t version;  // counts in-place changes
+  size_t bytes;      // as asked of allocate()
+};
+
+/// What only a leaf that takes part in training has.
+struct LeafState;
+
+struct TensorBody {
+  std::atomic<int64_t> refs;
+  DType dtype;
+  bool contiguous;
+  bool requires_grad;
+  uint32_t node;
+  uint64_t tape;  // the serial of the tape that recorded it as `node`; 0: none
+  int64_t numel;
+  Shape shape;
+  int64_t strides[Shape::kMaxDims];
+  char* data;
+  Storage* storage;
+  LeafState* leaf;
+};
+
+void destroy(TensorBody* body) noexcept;
+[[noreturn]] void throw_empty_tensor();
+[[noreturn]] void throw_wrong_dtype(DType actual, DType asked);
+
+}  // namespace detail
+
+/// A handle to an n-dimensional array: copying it shares the elements. An empty handle (`Tensor()`)
+/// stands for "no tensor". Operations on tensors are free functions (gradus/autograd/ops), which
+/// record themselves on the current tape.
+class Tensor {
+ public:
+  Tensor() = default;
+  Tensor(const Tensor& other) : body_(other.body_) {
+    if (body_) body_->refs.fetch_add(1, std::memory_order_relaxed);
+  }
+  Tensor(Tensor&& other) noexcept : body_(std::exchange(other.body_, nullptr)) {}
+  Tensor& operator=(const Tensor& other) {
+    Tensor(other).swap(*this);
+    return *this;
+  }
+  Tensor& operator=(Tensor&& other) noexcept {
+    Tensor(std::move(other)).swap(*this);
+    return *this;
+  }
+  ~Tensor() {
+    if (body_ && body_->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) detail::destroy(body_);
+  }
+  void swap(Tensor& other) noexcept { std::swap(body_, other.body_); }
+
+  /// The values in a vector or, from rows of equal length, a matrix.
+  static Tensor of(std::initializer_list<double> values, DType dtype = DType::f32);
+  static Tensor of(std::initializer_list<std::initializer_list<double>> rows,
+                   DType dtype = DType::f32);
+  /// A copy of row-major values with T's dtype; as many as `shape` has elements.
+  template <class T>
+  static Tensor from(std::span<const T> values, const Shape& shape);
+  template <class T>
+  static Tensor from(const std::vector<T>& values, const Shape& shape) {
+    return from(std::span<const T>(values), shape);
+  }
+
+  /// Whether there is a tensor.
+  explicit operator bool() const { return body_ != nullptr; }
+
+  DType dtype() const { return body().dtype; }
+  const Shape& shape() const { return body().shape; }
+  int ndim() const { return body().shape.ndim(); }
+  /// The size of one dimension; a negative axis counts from the end.
+  int64_t size(int64_t axis) const { return shape()[normalize_axis("size", axis, ndim())]; }
+  int64_t numel() const { return body().numel; }
+  /// How many elements apart neighbours along each axis lie.
+  const int64_t* strides() const { return body().strides; }
+  /// Whether the elements lie in row-major order without gaps.
+  bool is_contiguous() const { return body().contiguous; }
+
+  /// The first element; T must be the dtype's type (float, double, int64_t, bool).
+  template <class T>
+  const T* data() const {
+    if (dtype() != dtype_of<T>) detail::throw_wrong_dtype(dtype(), dtype_of<T>);
+    return reinterpret_cast<const T*>(body_->data);
+  }
+  /// The same for writing: tells every tape that kept this tensor or a view of it that it changed.
+  template <class T>
+  T* mutable_data() {
+    if (dtype() != dtype_of<T>) detail::throw_wrong_dtype(dtype(), dtype_of<T>);
+    ++body_->storage->version;
+    return reinterpret_cast<T*>(body_->data);
+  }
+  char* mutable_bytes() {
+    ++body().storage->version;
+    return body_->data;
+  }
+  const char* bytes() const { return body().data; }
+
+  /// The only element as a number; an error if there are more.
+  double item() const;
+  /// One element as a number.
+  double at(std::initializer_list<int64_t> index) const;
+  /// The elements in row-major order, converted to T.
+  template <class T>
+  std::vector<T> to_vector() const;
+
+  /// Whether tapes follow this tensor as a leaf; only f32 and f64 can.
+  bool requires_grad() const { return body().requires_grad; }
+  Tensor& set_requires_grad(bool requires_grad = true);
+  /// What backward() has added up for this leaf; empty before.
+  const Tensor& grad() const;
+  void set_grad(Tensor grad);
+  /// A name for listings and messages, e.g. "encoder.0.weight".
+  const std::string& name() const;
+  Tensor& set_name(std::string name);
+
+  /// Takes over another tensor's elements, dtype and shape in place: every handle to this tensor
+  /// sees them. The gradient is dropped.
+  void set_data(const Tensor& other);
+
+  /// Whether both are handles to one tensor.
+  bool is(const Tensor& other) const { return body_ == other.body_; }
+  /// Whether no other handle and no view shares the elements.
+  bool is_unshared() const {
+    return body().refs.load(std::memory_order_acquire) == 1 &&
+           body_->storage->refs.load(std::memory_order_acquire) == 1;
+  }
+  /// Whether both read the same memory block.
+  bool shares_storage(const Tensor& other) const { return body().storage == other.body().storage; }
+  /// Identifies the memory block that views share.
+  const void* storage_id() const { return body().storage; }
+  uint32_t version() const { return body().storage->version; }
+  size_t storage_bytes() const { return body().storage->bytes; }
+
+  /// Where a tape recorded this tensor: the tape's serial (0: nowhere) and the node. For Tape.
+  uint64_t tape() const { return body().tape; }
+  uint32_t node() const { return body().node; }
+  void set_recorded(uint64_t tape, uint32_t node) {
+    body_->tape = tape;
+    body_->node = node;
+  }
+  /// Identifies the tensor while it lives. For Tape.
+  const void* id() const { return body_; }
+
+ private:
+  friend Tensor empty(const Shape& shape, DType dtype);
+  friend Tensor as_strided(const Tensor& x, const Shape& shape, std::span<const int64_t> strides,
+                           int64_t offset);
+  const detail::TensorBody& body() const {
+    if (!body_) [[unlikely]]
+      detail::throw_empty_tensor();
+    return *body_;
+  }
+  detail::LeafState& leaf();
+
+  detail::TensorBody* body_ = nullptr;
+};
+
+/// Uninitialized elements.
+Tensor empty(const Shape& shape, DType dtype = DType::f32);
+Tensor zeros(const Shape& shape, DType dtype = DType::f32);
+Tensor ones(const Shape& shape, DType dtype = DType::f32);
+Tensor full(const Shape& shape, double value, DType dtype = DType::f32);
+/// 0, 1, ..., n-1
+Tensor arange(int64_t n, DType dtype = DType::i64);
+/// The (n, n) identity.
+Tensor eye(int64_t n, DType dtype = DType::f32);
+Tensor empty_like(const Tensor& x);
+Tensor zeros_like(const Tensor& x);
+Tensor ones_like(const Tensor& x);
+
+// Below, nothing is recorded on a tape: for kernels' doors, data, optimizers.
+
+/// A view of x's memory: element (i, j, ...) lies `offset` + i strides[0] + j strides[1] + ...
+/// elements after x's first.
+Tensor as_strided(const Tensor& x, const Shape& shape, std::span<const int64_t> strides,
+                  int64_t offset);
+
+namespace raw {
+
+/// x if its elements lie in row-major order, else a copy that does.
+Tensor contiguous(const Tensor& x);
+/// A contiguous copy.
+Tensor clone(const Tensor& x);
+/// x's elements in another shape of as many; a view where x is contiguous. -1 once: what is left.
+Tensor reshape(const Tensor& x, const Shape& shape);
+/// A view that repeats x along axes of size 1 and along new leading ones.
+Tensor expand(const Tensor& x, const Shape& shape);
+Tensor cast(const Tensor& x, DType dtype);
+/// y's elements become x's: equal shapes and dtypes.
+void copy(const Tensor& x, Tensor& y);
+void fill(Tensor& y, double value);
+/// y += x, for contiguous y and equal shapes and floating dtypes.
+void accumulate(const Tensor& x, Tensor& y);
+
+}  // namespace raw
+
+/// The shape x's elements would have as `shape`, with -1 replaced; an error naming `op` otherwise.
+Shape resolve_shape(const char* op, const Shape& from, const Shape& shape);
+
+/// Throws Error naming `op` and both dtypes unless a and b have the same one.
+inline void check_same_dtype(const char* op, const Tensor& a, const Tensor& b) {
+  if (a.dtype() == b.dtype()) [[likely]]
+    return;
+  check(false, "{}: dtypes {} and {} do not mix; cast one of them", op, name(a.dtype()),
+        name(b.dtype()));
+}
+
+template <class T>
+Tensor Tensor::from(std::span<const T> values, const Shape& shape) {
+  check(static_cast<int64_t>(values.size()) == shape.numel(),
+        "Tensor::from: {} values for shape {}", values.size(), str(shape));
+  Tensor x = empty(shape, dtype_of<T>);
+  if (!values.empty()) std::memcpy(x.mutable_bytes(), values.data(), values.size_bytes());
+  return x;
+}
+
+extern template std::vector<float> Tensor::to_vector() const;
+extern template std::vector<double> Tensor::to_vector() const;
+extern template std::vector<int64_t> Tensor::to_vector() const;
+extern template std::vector<bool> Tensor::to_vector() const;
+
+}  // namespace gradus
