@@ -92,8 +92,8 @@ Tensor square(const Tensor& x) { return apply(functions::Square{}, x); }
 Tensor reciprocal(const Tensor& x) { return apply(functions::Reciprocal{}, x); }
 Tensor sigmoid(const Tensor& x) { return apply(functions::Sigmoid{}, x); }
 Tensor relu(const Tensor& x) { return apply(functions::Relu{}, x); }
-Tensor gelu(const Tensor& x, Gelu form) {
-  return form == Gelu::exact ? apply(functions::GeluErf{}, x) : apply(functions::GeluTanh{}, x);
+Tensor gelu(const Tensor& x, GeluForm form) {
+  return form == GeluForm::exact ? apply(functions::GeluErf{}, x) : apply(functions::GeluTanh{}, x);
 }
 Tensor silu(const Tensor& x) { return apply(functions::Silu{}, x); }
 Tensor softplus(const Tensor& x) { return apply(functions::Softplus{}, x); }

@@ -27,8 +27,8 @@ Tensor sigmoid(const Tensor& x);
 Tensor relu(const Tensor& x);
 /// x Phi(x), Phi the normal distribution function (Hendrycks & Gimpel 2016); `tanh` is the paper's
 /// approximation 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
-enum class Gelu { exact, tanh };
-Tensor gelu(const Tensor& x, Gelu form = Gelu::exact);
+enum class GeluForm { exact, tanh };
+Tensor gelu(const Tensor& x, GeluForm form = GeluForm::exact);
 /// x sigmoid(x)
 Tensor silu(const Tensor& x);
 /// log(1 + exp(x))

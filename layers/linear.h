@@ -1,0 +1,21 @@
+#pragma once
+#include <gradus/layers/module.h>
+
+namespace gradus {
+
+struct LinearOptions {
+  bool bias = true;
+};
+
+/// y = x weight^T + bias.  x: (..., in)   weight: (out, in)   bias: (out)   y: (..., out)
+class Linear : public UnaryModule {
+ public:
+  Linear(int64_t in_features, int64_t out_features, LinearOptions options = {});
+  Tensor forward(const Tensor& x) override;
+  void visit(Visitor& visitor) override;
+  std::string describe() const override;
+
+  Parameter weight, bias;
+};
+
+}  // namespace gradus

@@ -1,0 +1,94 @@
+#pragma once
+#include <gradus/layers/init.h>
+#include <gradus/layers/parameter.h>
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace gradus {
+
+class Module;
+
+/// Is shown everything a module owns. Empty tensors (a bias that is left out) are not shown.
+class Visitor {
+ public:
+  virtual ~Visitor() = default;
+  void parameter(std::string_view name, Parameter& parameter, const Init& init) {
+    if (parameter) on_parameter(name, parameter, init);
+  }
+  void buffer(std::string_view name, Buffer& buffer) {
+    if (buffer) on_buffer(name, buffer);
+  }
+  void module(std::string_view name, Module& module) { on_module(name, module); }
+
+ protected:
+  virtual void on_parameter(std::string_view, Parameter&, const Init&) {}
+  virtual void on_buffer(std::string_view, Buffer&) {}
+  virtual void on_module(std::string_view, Module&) {}
+};
+
+using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
+
+/// A layer or a model: tensors and modules it owns, listed once in visit(). A concrete module has a
+/// `forward` that takes what it needs. Copies are deep.
+class Module {
+ public:
+  virtual ~Module() = default;
+
+  /// Shows parameters, buffers and children, each with its PyTorch name, in PyTorch's order.
+  virtual void visit(Visitor& visitor) = 0;
+
+  /// Draws every parameter anew from the generator of (seed, the parameter's path): a parameter's
+  /// values do not depend on which others there are.
+  void initialize(uint64_t seed);
+
+  bool training() const { return training_; }
+  /// Training or evaluation, here and in every child.
+  void train(bool training = true);
+  void eval() { train(false); }
+
+  std::vector<Tensor> parameters();
+  NamedTensors named_parameters();
+  NamedTensors named_buffers();
+  int64_t parameter_count();
+
+  /// Parameters and buffers by path, e.g. "layers.1.norm.running_mean"; handles, not copies.
+  NamedTensors state();
+  /// Copies values in; names, shapes and dtypes must be those of state(), or nothing changes.
+  void load_state(const NamedTensors& values);
+  void save(const std::string& path);
+  void load(const std::string& path);
+
+  /// Parameters and floating buffers become f32 or f64 in place: handles to them stay valid.
+  void to(DType dtype);
+
+  /// What the parent calls this module; empty at the top.
+  const std::string& name() const { return name_; }
+  /// One line for this module alone, e.g. "Linear(64, 10)".
+  virtual std::string describe() const = 0;
+  /// This module and its children as an indented list.
+  std::string tree();
+
+ protected:
+  /// For the end of a concrete module's constructor: names what it owns and draws first values from
+  /// default_generator().
+  void finish_construction();
+  /// The naming alone.
+  void name_owned();
+
+ private:
+  friend class ChildNames;
+  std::string name_;
+  bool training_ = true;
+};
+
+/// A module whose forward takes one tensor: what Sequential chains.
+class UnaryModule : public Module {
+ public:
+  virtual Tensor forward(const Tensor& x) = 0;
+  Tensor operator()(const Tensor& x) { return forward(x); }
+};
+
+}  // namespace gradus

@@ -1,0 +1,36 @@
+#include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/layers/sequential.h>
+
+namespace gradus {
+
+Sequential& Sequential::add(AnyModule module) {
+  children_.push_back(std::move(module));
+  name_owned();
+  return *this;
+}
+
+Tensor Sequential::forward(const Tensor& x) {
+  const ErrorContext where(name());
+  Tensor y = x;
+  for (AnyModule& child : children_) y = child(y);
+  return y;
+}
+
+void Sequential::visit(Visitor& visitor) {
+  for (size_t i = 0; i < children_.size(); ++i)
+    visitor.module(std::to_string(i), *children_[i]);
+}
+
+std::string Sequential::describe() const { return "Sequential"; }
+
+Residual::Residual(AnyModule module) : module_(std::move(module)) { finish_construction(); }
+
+Tensor Residual::forward(const Tensor& x) {
+  const ErrorContext where(name());
+  return x + module_(x);
+}
+
+void Residual::visit(Visitor& visitor) { visitor.module("module", *module_); }
+std::string Residual::describe() const { return "Residual"; }
+
+}  // namespace gradus
