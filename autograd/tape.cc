@@ -14,7 +14,6 @@ constinit thread_local Tape* recorder = nullptr;
 namespace {
 
 constexpr uint32_t kNone = UINT32_MAX;
-constexpr size_t kMaxOutputs = 8;
 
 /// One output of one recorded operation, or a leaf. An op of several outputs has consecutive nodes;
 /// the first carries the op, its edges and what it kept.
@@ -22,8 +21,7 @@ struct Node {
   const Op* op;  // null: a leaf, or a further output
   const void* attrs;
   uint32_t first_edge, first_kept;
-  uint16_t edges, kept;
-  uint8_t outputs;
+  uint32_t edges, kept, outputs;
   DType dtype;
   bool swept, reached;
   Shape shape;
@@ -213,7 +211,6 @@ void record_outputs(const Op& op, std::span<Tensor* const> outputs, TensorRefs i
   detail::TapeBuffers& b = *tape->b_;
   check(b.nodes.size() + outputs.size() + inputs.size() < kNone,
         "{}: a tape holds up to 2^32 - 1 nodes", op.name);
-  assert(outputs.size() <= detail::kMaxOutputs);
 
   const uint32_t first_edge = static_cast<uint32_t>(b.edges.size());
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -237,9 +234,9 @@ void record_outputs(const Op& op, std::span<Tensor* const> outputs, TensorRefs i
                          copy,
                          first_edge,
                          first_kept,
-                         static_cast<uint16_t>(inputs.size()),
-                         static_cast<uint16_t>(keep.size()),
-                         static_cast<uint8_t>(outputs.size()),
+                         static_cast<uint32_t>(inputs.size()),
+                         static_cast<uint32_t>(keep.size()),
+                         static_cast<uint32_t>(outputs.size()),
                          y.dtype(),
                          false,
                          false,
@@ -296,7 +293,7 @@ void Tape::accumulate(uint32_t node, Tensor gradient) {
 
 void Tape::sweep(uint32_t root, const Tensor& y, const SweepOptions& options, bool along_paths) {
   const bool keep_graph = options.keep_graph || options.create_graph == CreateGraph::yes;
-  b_->grads.resize(std::min<size_t>(b_->nodes.size(), root + detail::kMaxOutputs));
+  b_->grads.resize(b_->nodes.size());
   b_->grads[root] = options.dy ? options.dy : ones_like(y);
   for (uint32_t n = root + 1; n-- > 0;) {
     Node& node = b_->nodes[n];

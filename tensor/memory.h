@@ -17,6 +17,18 @@ void trim();
 /// system.
 void set_cache_limit(size_t bytes);
 
+/// For standard containers on the way of an op.
+template <class T>
+struct FreeListAllocator {
+  using value_type = T;
+  FreeListAllocator() = default;
+  template <class U>
+  FreeListAllocator(const FreeListAllocator<U>&) {}
+  T* allocate(size_t n) { return static_cast<T*>(gradus::allocate(n * sizeof(T))); }
+  void deallocate(T* p, size_t n) noexcept { release(p, n * sizeof(T)); }
+  bool operator==(const FreeListAllocator&) const { return true; }
+};
+
 struct MemoryStats {
   int64_t cached_bytes;     ///< unused, in this thread's free lists
   int64_t system_requests;  ///< how often this thread asked the system for a block

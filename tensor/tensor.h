@@ -1,5 +1,6 @@
 #pragma once
 #include <gradus/tensor/dtype.h>
+#include <gradus/tensor/memory.h>
 #include <gradus/tensor/shape.h>
 
 #include <atomic>
@@ -173,6 +174,9 @@ class Tensor {
 
   detail::TensorBody* body_ = nullptr;
 };
+
+/// Several tensors, without asking malloc.
+using TensorList = std::vector<Tensor, FreeListAllocator<Tensor>>;
 
 /// Uninitialized elements.
 Tensor empty(const Shape& shape, DType dtype = DType::f32);

@@ -185,6 +185,37 @@ struct ConcatAttrs {
   int axis, count;
 };
 
+// y_i = x[i] along the axis:  dx = the dy_i beside each other
+static Op unbind_op(
+    "unbind",
+    [](Backward& ctx) {
+      const int axis = ctx.attrs<int>();
+      TensorList parts;
+      for (int i = 0; i < ctx.input_shape(0)[axis]; ++i) parts.push_back(ctx.dy(i));
+      ctx.set(0, stack(parts, axis));
+    },
+    [] {
+      return std::vector{shape_sample("(3, 4, 2), two of four", {3, 4, 2}, [](const Tensor& x) {
+        const TensorList parts = unbind(x, 1);
+        return concat({parts[2], parts[0]}, 1);
+      })};
+    });
+
+TensorList unbind(const Tensor& x, int64_t axis) {
+  const int i = normalize_axis("unbind", axis, x.ndim());
+  TensorList parts;
+  std::vector<Tensor*, FreeListAllocator<Tensor*>> outputs;
+  const Shape shape = x.shape().erased(i);
+  int64_t strides[Shape::kMaxDims];
+  for (int j = 0; j < shape.ndim(); ++j) strides[j] = x.strides()[j < i ? j : j + 1];
+  for (int64_t k = 0; k < x.shape()[i]; ++k)
+    parts.push_back(
+        as_strided(x, shape, {strides, static_cast<size_t>(shape.ndim())}, k * x.strides()[i]));
+  for (Tensor& part : parts) outputs.push_back(&part);
+  if (!parts.empty()) record_outputs(unbind_op, outputs, {x}, {}, &i, sizeof i);
+  return parts;
+}
+
 // y = x_0, x_1, ... one after the other:  dx_k = its part of dy
 static Op concat_op(
     "concat",
@@ -237,7 +268,7 @@ Tensor concat(std::span<const Tensor> tensors, int64_t axis) {
 
 Tensor stack(std::span<const Tensor> tensors, int64_t axis) {
   check(!tensors.empty(), "stack: no tensors");
-  std::vector<Tensor> parts;
+  TensorList parts;
   for (const Tensor& x : tensors) {
     check(x.shape() == tensors[0].shape(), "stack: shapes {} and {} differ",
           str(tensors[0].shape()), str(x.shape()));
