@@ -23,8 +23,7 @@ void Linear::visit(Visitor& visitor) {
 }
 
 std::string Linear::describe() const {
-  return fmt::format("Linear({}, {}{})", weight.size(1), weight.size(0),
-                     bias ? "" : ", no bias");
+  return fmt::format("Linear({}, {}{})", weight.size(1), weight.size(0), bias ? "" : ", no bias");
 }
 
 }  // namespace gradus

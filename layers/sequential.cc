@@ -17,8 +17,7 @@ Tensor Sequential::forward(const Tensor& x) {
 }
 
 void Sequential::visit(Visitor& visitor) {
-  for (size_t i = 0; i < children_.size(); ++i)
-    visitor.module(std::to_string(i), *children_[i]);
+  for (size_t i = 0; i < children_.size(); ++i) visitor.module(std::to_string(i), *children_[i]);
 }
 
 std::string Sequential::describe() const { return "Sequential"; }

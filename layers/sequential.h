@@ -9,8 +9,7 @@ namespace gradus {
 class AnyModule {
  public:
   template <class M>
-    requires std::derived_from<M, UnaryModule>
-  AnyModule(M module)
+  requires std::derived_from<M, UnaryModule> AnyModule(M module)
       : module_(std::make_unique<M>(std::move(module))), copy_([](const UnaryModule& m) {
           return std::unique_ptr<UnaryModule>(std::make_unique<M>(static_cast<const M&>(m)));
         }) {}

@@ -1,0 +1,138 @@
+#include <gradus/optim/optimizer.h>
+#include <gradus/tensor/kernels/elementwise.h>
+#include <gradus/tensor/kernels/update.h>
+
+#include <cmath>
+#include <map>
+
+namespace gradus {
+
+void Optimizer::check_rate(const char* what, double value) const {
+  check(value >= 0 && std::isfinite(value), "Optimizer: {} is {}, must be finite and not negative",
+        what, value);
+}
+
+void Optimizer::add_group(ParameterGroup group) {
+  check_rate("the learning rate", group.lr);
+  check_rate("weight decay", group.weight_decay);
+  check(!group.parameters.empty(), "Optimizer: a group without parameters");
+  Group added{{}, group.lr, group.weight_decay};
+  for (const Tensor& parameter : group.parameters) {
+    check(parameter && parameter.requires_grad(),
+          "Optimizer: parameter {} {} does not require a gradient",
+          parameter ? parameter.name() : "", parameter ? str(parameter.shape()) : "(empty)");
+    const auto holds = [&](const Group& known) {
+      for (const Slot& slot : known.slots)
+        if (slot.parameter.is(parameter)) return true;
+      return false;
+    };
+    bool known = holds(added);
+    for (const Group& other : groups_) known = known || holds(other);
+    check(!known, "Optimizer: parameter {} {} is given twice", parameter.name(),
+          str(parameter.shape()));
+    added.slots.push_back({parameter, {}, 0});
+  }
+  groups_.push_back(std::move(added));
+}
+
+void Optimizer::set_lr(double lr, size_t group) {
+  check_rate("the learning rate", lr);
+  groups_.at(group).lr = lr;
+}
+
+void Optimizer::set_lr_factor(double factor) {
+  check_rate("the learning rate's factor", factor);
+  lr_factor_ = factor;
+}
+
+void Optimizer::zero_grad() {
+  for (Group& group : groups_)
+    for (Slot& slot : group.slots) slot.parameter.set_grad({});
+}
+
+void Optimizer::step() {
+  for (Group& group : groups_) {
+    for (Slot& slot : group.slots) {
+      if (!slot.parameter.grad()) continue;
+      for (int i = 0; i < kMaxMoments; ++i) {
+        if (*moment_names_[i] &&
+            (!slot.moments[i] || slot.moments[i].dtype() != slot.parameter.dtype()))
+          slot.moments[i] = slot.moments[i] ? raw::cast(slot.moments[i], slot.parameter.dtype())
+                                            : zeros_like(slot.parameter);
+      }
+      update({group.lr * lr_factor_, group.weight_decay, ++slot.steps, slot.parameter,
+              raw::contiguous(slot.parameter.grad()), slot.moments});
+    }
+  }
+}
+
+std::vector<std::pair<std::string, Tensor>> Optimizer::state() const {
+  std::vector<std::pair<std::string, Tensor>> result;
+  for (size_t g = 0; g < groups_.size(); ++g) {
+    for (size_t i = 0; i < groups_[g].slots.size(); ++i) {
+      const Slot& slot = groups_[g].slots[i];
+      const std::string path = fmt::format("{}.{}.", g, i);
+      result.emplace_back(path + "step", full({}, static_cast<double>(slot.steps), DType::i64));
+      for (int m = 0; m < kMaxMoments; ++m)
+        if (slot.moments[m]) result.emplace_back(path + moment_names_[m], slot.moments[m]);
+    }
+  }
+  return result;
+}
+
+void Optimizer::load_state(const std::vector<std::pair<std::string, Tensor>>& values) {
+  const std::map<std::string, Tensor> given(values.begin(), values.end());
+  std::vector<Group> loaded = groups_;
+  size_t used = 0;
+  for (size_t g = 0; g < loaded.size(); ++g) {
+    for (size_t i = 0; i < loaded[g].slots.size(); ++i) {
+      Slot& slot = loaded[g].slots[i];
+      const std::string path = fmt::format("{}.{}.", g, i);
+      const auto steps = given.find(path + "step");
+      check(steps != given.end(), "Optimizer: no value for {}step", path);
+      slot.steps = static_cast<int64_t>(steps->second.item());
+      ++used;
+      for (int m = 0; m < kMaxMoments; ++m) {
+        const auto moment = given.find(path + moment_names_[m]);
+        slot.moments[m] = {};
+        if (!*moment_names_[m] || moment == given.end()) continue;
+        check(moment->second.shape() == slot.parameter.shape() &&
+                  moment->second.dtype() == slot.parameter.dtype(),
+              "Optimizer: {} is {} {} for a parameter of {} {}", moment->first,
+              str(moment->second.shape()), name(moment->second.dtype()),
+              str(slot.parameter.shape()), name(slot.parameter.dtype()));
+        slot.moments[m] = raw::clone(moment->second);
+        ++used;
+      }
+    }
+  }
+  check(used == given.size(), "Optimizer: {} of {} given values belong to no parameter",
+        given.size() - used, given.size());
+  groups_ = std::move(loaded);
+}
+
+double clip_grad_norm(std::span<const Tensor> parameters, double max_norm) {
+  check(max_norm > 0, "clip_grad_norm: max_norm is {}, must be positive", max_norm);
+  double total = 0;
+  for (const Tensor& parameter : parameters) {
+    const Tensor gradient = parameter.grad() ? raw::contiguous(parameter.grad()) : Tensor();
+    if (!gradient) continue;
+    total += dispatch_floating(gradient.dtype(), "clip_grad_norm", [&]<class T>() {
+      return kernels::sum_of_squares(gradient.numel(), gradient.data<T>());
+    });
+  }
+  const double norm = std::sqrt(total);
+  check(std::isfinite(norm), "clip_grad_norm: the gradients' norm is {}", norm);
+  if (norm <= max_norm) return norm;
+  for (const Tensor& parameter : parameters) {
+    if (!parameter.grad()) continue;
+    Tensor gradient = raw::contiguous(parameter.grad());
+    dispatch_floating(gradient.dtype(), "clip_grad_norm", [&]<class T>() {
+      kernels::scale(gradient.numel(), static_cast<T>(max_norm / norm), gradient.mutable_data<T>());
+    });
+    if (!gradient.is(parameter.grad())) Tensor(parameter).set_grad(gradient);
+  }
+  return norm;
+}
+
+}  // namespace gradus

@@ -1,0 +1,83 @@
+#pragma once
+#include <gradus/tensor/tensor.h>
+
+#include <array>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace gradus {
+
+/// Parameters that share a learning rate and a weight decay.
+struct ParameterGroup {
+  std::vector<Tensor> parameters;
+  double lr;
+  double weight_decay = 0;
+};
+
+/// Changes parameters by their gradients; a parameter without a gradient is left alone. Each update
+/// is one pass over the parameter, its gradient and its moments. Nothing is recorded on a tape.
+class Optimizer {
+ public:
+  virtual ~Optimizer() = default;
+  Optimizer(const Optimizer&) = delete;
+  Optimizer& operator=(const Optimizer&) = delete;
+
+  /// One update of every parameter that has a gradient.
+  void step();
+  /// No parameter has a gradient from here on, until one arrives.
+  void zero_grad();
+
+  /// Errors: a learning rate or weight decay that is negative or NaN, a parameter that needs no
+  /// gradient or is here already.
+  void add_group(ParameterGroup group);
+  size_t group_count() const { return groups_.size(); }
+  double lr(size_t group = 0) const { return groups_.at(group).lr; }
+  void set_lr(double lr, size_t group = 0);
+  /// Multiplies every group's learning rate for the steps to come; what a Schedule gives.
+  void set_lr_factor(double factor);
+
+  /// Step counts and moments as "<group>.<index>.<name>", to go on later exactly where this one is.
+  std::vector<std::pair<std::string, Tensor>> state() const;
+  void load_state(const std::vector<std::pair<std::string, Tensor>>& values);
+
+ protected:
+  static constexpr int kMaxMoments = 3;
+  using Moments = std::array<Tensor, kMaxMoments>;
+
+  /// `moment_names`: of what the method remembers for each parameter, "" for what it does not use.
+  explicit Optimizer(std::array<const char*, kMaxMoments> moment_names)
+      : moment_names_(moment_names) {}
+
+  /// What one update needs to know of its parameter. Moments begin as zeros.
+  struct Update {
+    double lr, weight_decay;
+    int64_t step;  ///< 1 for the first
+    Tensor& parameter;
+    Tensor gradient;
+    Moments& moments;
+  };
+  virtual void update(const Update& u) = 0;
+
+ private:
+  struct Slot {
+    Tensor parameter;
+    Moments moments;
+    int64_t steps = 0;
+  };
+  struct Group {
+    std::vector<Slot> slots;
+    double lr, weight_decay;
+  };
+  void check_rate(const char* what, double value) const;
+
+  std::array<const char*, kMaxMoments> moment_names_;
+  std::vector<Group> groups_;
+  double lr_factor_ = 1;
+};
+
+/// Scales all gradients by max_norm / norm if the norm of all of them together exceeds max_norm
+/// (Pascanu et al. 2013); returns the norm before.
+double clip_grad_norm(std::span<const Tensor> parameters, double max_norm);
+
+}  // namespace gradus
