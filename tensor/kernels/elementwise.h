@@ -1,99 +1,167 @@
 #pragma once
+#include <gradus/tensor/kernels/elementwise_table.h>
 #include <gradus/tensor/kernels/functions.h>
+#include <gradus/tensor/kernels/isa.h>
+#include <gradus/tensor/kernels/threads.h>
 
+#include <cstddef>
 #include <cstdint>
-#include <cstring>
+
+// Results never overlap the inputs. Strides count elements.
 namespace gradus::kernels {
+
+/// Elements that a thread takes at a time; fewer are done by the caller alone.
+constexpr int64_t kElementwiseGrain = 1 << 15, kFunctionGrain = 1 << 13;
+
+/// y = f(x)   x, y: (n)
 template <class F, class T>
 void unary(const F& f, int64_t n, const T* x, T* y) {
-  for (int64_t i = 0; i < n; ++i) y[i] = f.value(x[i]);
+  constexpr int index = functions::index_of<F>(functions::Unary{});
+  const auto kernel = kernels<ElementwiseKernels<T>>().unary[index];
+  parallel_for(n, kFunctionGrain,
+               [&](int64_t begin, int64_t end) { kernel(&f, end - begin, x + begin, y + begin); });
 }
+
+/// dx = dy f'(kept), kept being what F::needs says   dy, kept, dx: (n)
 template <class F, class T>
-void unary_backward(const F& f, int64_t n, const T* dy, const T* k, T* dx) {
-  for (int64_t i = 0; i < n; ++i) dx[i] = dy[i] * f.derivative(k[i]);
+void unary_backward(const F& f, int64_t n, const T* dy, const T* kept, T* dx) {
+  constexpr int index = functions::index_of<F>(functions::Unary{});
+  const auto kernel = kernels<ElementwiseKernels<T>>().unary_backward[index];
+  parallel_for(n, kFunctionGrain, [&](int64_t begin, int64_t end) {
+    kernel(&f, end - begin, dy + begin, kept + begin, dx + begin);
+  });
 }
-template <class F, class T>
-void binary(int64_t n, const T* a, int64_t sa, const T* b, int64_t sb, T* y) {
-  for (int64_t i = 0; i < n; ++i) y[i] = F::value(a[i * sa], b[i * sb]);
-}
+
+/// How two operands repeat or stride under a contiguous result of `sizes`.
 struct BroadcastLayout {
   int ndim;
   int64_t sizes[8], a_strides[8], b_strides[8];
 };
+
+/// The same for a condition and two operands.
 struct WhereLayout {
   int ndim;
   int64_t sizes[8], c_strides[8], a_strides[8], b_strides[8];
 };
-template <class G>
-void walk(int nd, const int64_t* sz, G g) {
-  int64_t n = 1;
-  for (int i = 0; i < nd; ++i) n *= sz[i];
-  for (int64_t k = 0; k < n; ++k) {
-    int64_t idx[8];
-    int64_t r = k;
-    for (int i = nd - 1; i >= 0; --i) {
-      idx[i] = r % sz[i];
-      r /= sz[i];
-    }
-    g(k, idx);
-  }
-}
-inline int64_t at(int nd, const int64_t* i, const int64_t* s) {
-  int64_t o = 0;
-  for (int d = 0; d < nd; ++d) o += i[d] * s[d];
-  return o;
-}
+
+template <class T>
+void broadcast(const BroadcastLayout& layout, typename ElementwiseKernels<T>::Binary kernel,
+               const T* a, const T* b, T* y);
+
+/// y = F(a, b)   y: layout.sizes
 template <class F, class T>
-void binary_broadcast(const BroadcastLayout& l, const T* a, const T* b, T* y) {
-  walk(l.ndim, l.sizes, [&](int64_t k, const int64_t* i) {
-    y[k] = F::value(a[at(l.ndim, i, l.a_strides)], b[at(l.ndim, i, l.b_strides)]);
-  });
-}
-template <class T>
-void where(const WhereLayout& l, const bool* c, const T* a, const T* b, T* y) {
-  walk(l.ndim, l.sizes, [&](int64_t k, const int64_t* i) {
-    y[k] = c[at(l.ndim, i, l.c_strides)] ? a[at(l.ndim, i, l.a_strides)]
-                                         : b[at(l.ndim, i, l.b_strides)];
-  });
-}
-template <class T>
-void accumulate(int64_t n, const T* x, T* y) {
-  for (int64_t i = 0; i < n; ++i) y[i] += x[i];
-}
-template <class T>
-void fill(int64_t n, T v, T* y) {
-  for (int64_t i = 0; i < n; ++i) y[i] = v;
-}
-inline void copy_strided(size_t e, int nd, const int64_t* sz, const char* x, const int64_t* st,
-                         char* y) {
-  walk(nd, sz,
-       [&](int64_t k, const int64_t* i) { std::memcpy(y + k * e, x + at(nd, i, st) * e, e); });
-}
-inline void copy_to_strided(size_t e, int nd, const int64_t* sz, const char* x, char* y,
-                            const int64_t* st) {
-  walk(nd, sz,
-       [&](int64_t k, const int64_t* i) { std::memcpy(y + at(nd, i, st) * e, x + k * e, e); });
-}
-template <class A, class B>
-void cast(int64_t n, const A* x, B* y) {
-  for (int64_t i = 0; i < n; ++i) y[i] = B(x[i]);
+void binary_broadcast(const BroadcastLayout& layout, const T* a, const T* b, T* y) {
+  constexpr int index = functions::index_of<F>(functions::Binary{});
+  broadcast<T>(layout, kernels<ElementwiseKernels<T>>().binary[index], a, b, y);
 }
 
-enum class Compare { less, less_equal, greater, greater_equal, equal, not_equal };
-template <class T>
-void compare(Compare op, const BroadcastLayout& l, const T* a, const T* b, bool* y) {
-  walk(l.ndim, l.sizes, [&](int64_t k, const int64_t* i) {
-    const T p = a[at(l.ndim, i, l.a_strides)], q = b[at(l.ndim, i, l.b_strides)];
-    y[k] = op == Compare::less            ? p < q
-           : op == Compare::less_equal    ? p <= q
-           : op == Compare::greater       ? p > q
-           : op == Compare::greater_equal ? p >= q
-           : op == Compare::equal         ? p == q
-                                          : p != q;
+/// y_i = F(a[i stride_a], b[i stride_b])   y: (n)
+template <class F, class T>
+void binary(int64_t n, const T* a, int64_t stride_a, const T* b, int64_t stride_b, T* y) {
+  constexpr int index = functions::index_of<F>(functions::Binary{});
+  const auto kernel = kernels<ElementwiseKernels<T>>().binary[index];
+  const bool direct = (stride_a == 0 || stride_a == 1) && (stride_b == 0 || stride_b == 1);
+  if (!direct) return broadcast<T>({1, {n}, {stride_a}, {stride_b}}, kernel, a, b, y);
+  parallel_for(n, kElementwiseGrain, [&](int64_t begin, int64_t end) {
+    kernel({1, end - begin, 0, stride_a, 0, stride_b}, a + begin * stride_a, b + begin * stride_b,
+           y + begin);
   });
 }
+
+/// y += x   (n)
+template <class T>
+void accumulate(int64_t n, const T* x, T* y) {
+  const auto kernel = kernels<ElementwiseKernels<T>>().accumulate;
+  parallel_for(n, kElementwiseGrain,
+               [&](int64_t begin, int64_t end) { kernel(end - begin, x + begin, y + begin); });
+}
+
+/// x *= alpha   (n)
 template <class T>
 void scale(int64_t n, T alpha, T* x) {
-  for (int64_t i = 0; i < n; ++i) x[i] *= alpha;
+  const auto kernel = kernels<ElementwiseKernels<T>>().scale;
+  parallel_for(n, kElementwiseGrain,
+               [&](int64_t begin, int64_t end) { kernel(end - begin, alpha, x + begin); });
 }
+
+/// y = value   (n)
+template <class T>
+void fill(int64_t n, T value, T* y) {
+  parallel_for(n, kElementwiseGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) y[i] = value;
+  });
+}
+
+/// y = x in another type, as static_cast converts; to bool: x != 0   (n)
+template <class From, class To>
+void cast(int64_t n, const From* x, To* y);
+
+enum class Compare { less, less_equal, greater, greater_equal, equal, not_equal };
+
+/// y = a op b, for f32, f64, i64 and bool; only not_equal holds for NaN   y: layout.sizes
+template <class T>
+void compare(Compare op, const BroadcastLayout& layout, const T* a, const T* b, bool* y);
+
+/// y = c ? a : b, for f32, f64, i64 and bool   y: layout.sizes
+template <class T>
+void where(const WhereLayout& layout, const bool* c, const T* a, const T* b, T* y);
+
+/// Copies a strided x of elements of `size` (1, 4 or 8) bytes into a contiguous y.
+void copy_strided(size_t size, int ndim, const int64_t* sizes, const char* x,
+                  const int64_t* x_strides, char* y);
+/// Copies a contiguous x into a strided y.
+void copy_to_strided(size_t size, int ndim, const int64_t* sizes, const char* x, char* y,
+                     const int64_t* y_strides);
+
+namespace naive {
+
+template <class F, class X>
+void unary(const F& f, int64_t n, const X* x, X* y) {
+  for (int64_t i = 0; i < n; ++i) y[i] = f.value(x[i]);
+}
+
+template <class F, class X>
+void unary_backward(const F& f, int64_t n, const X* dy, const X* kept, X* dx) {
+  for (int64_t i = 0; i < n; ++i) dx[i] = dy[i] * f.derivative(kept[i]);
+}
+
+/// Where element `i` of a contiguous array of `sizes` stands in one with these strides.
+inline int64_t offset(int ndim, const int64_t* sizes, const int64_t* strides, int64_t i) {
+  int64_t result = 0;
+  for (int d = ndim - 1; d >= 0; i /= sizes[d--]) result += i % sizes[d] * strides[d];
+  return result;
+}
+
+inline int64_t numel(int ndim, const int64_t* sizes) {
+  int64_t n = 1;
+  for (int d = 0; d < ndim; ++d) n *= sizes[d];
+  return n;
+}
+
+/// y = f(a, b)
+template <class F, class X, class Y>
+void broadcast(F f, const BroadcastLayout& l, const X* a, const X* b, Y* y) {
+  for (int64_t i = 0; i < numel(l.ndim, l.sizes); ++i)
+    y[i] =
+        f(a[offset(l.ndim, l.sizes, l.a_strides, i)], b[offset(l.ndim, l.sizes, l.b_strides, i)]);
+}
+
+template <class X>
+void where(const WhereLayout& l, const bool* c, const X* a, const X* b, X* y) {
+  for (int64_t i = 0; i < numel(l.ndim, l.sizes); ++i)
+    y[i] = c[offset(l.ndim, l.sizes, l.c_strides, i)] ? a[offset(l.ndim, l.sizes, l.a_strides, i)]
+                                                      : b[offset(l.ndim, l.sizes, l.b_strides, i)];
+}
+
+template <class X>
+void copy_strided(int ndim, const int64_t* sizes, const X* x, const int64_t* x_strides, X* y) {
+  for (int64_t i = 0; i < numel(ndim, sizes); ++i) y[i] = x[offset(ndim, sizes, x_strides, i)];
+}
+
+template <class X>
+void copy_to_strided(int ndim, const int64_t* sizes, const X* x, X* y, const int64_t* y_strides) {
+  for (int64_t i = 0; i < numel(ndim, sizes); ++i) y[offset(ndim, sizes, y_strides, i)] = x[i];
+}
+
+}  // namespace naive
 }  // namespace gradus::kernels
