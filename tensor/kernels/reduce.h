@@ -1,35 +1,47 @@
 #pragma once
 #include <cstdint>
+
 namespace gradus::kernels {
+
+/// y = sum x along the middle axis. In f32 blocks of at most 1024 elements of a row, or 64 rows of
+/// a column, are added up in f32 by 16 or more accumulators, the blocks in f64: the error is at
+/// most 76 eps sum |x|, in the mean far less, and does not grow with n.   x: (outer, n, inner)   y:
+/// (outer, inner)
 template <class T>
-void sum(int64_t o, int64_t n, int64_t in, const T* x, T* y) {
-  for (int64_t a = 0; a < o; ++a)
-    for (int64_t j = 0; j < in; ++j) {
-      T s = 0;
-      for (int64_t i = 0; i < n; ++i) s += x[(a * n + i) * in + j];
-      y[a * in + j] = s;
-    }
-}
+void sum(int64_t outer, int64_t n, int64_t inner, const T* x, T* y);
+
+/// y = max x along the middle axis, index the place of the first that equals it unless null. NaN
+/// counts as the largest; n >= 1.   x: (outer, n, inner)   y, index: (outer, inner)
 template <class T>
-void max(int64_t o, int64_t n, int64_t in, const T* x, T* y, int64_t* k) {
-  for (int64_t a = 0; a < o; ++a)
-    for (int64_t j = 0; j < in; ++j) {
-      int64_t b = 0;
-      for (int64_t i = 0; i < n; ++i)
-        if (x[(a * n + i) * in + j] > x[(a * n + b) * in + j]) b = i;
-      y[a * in + j] = x[(a * n + b) * in + j];
-      if (k) k[a * in + j] = b;
-    }
-}
+void max(int64_t outer, int64_t n, int64_t inner, const T* x, T* y, int64_t* index);
+
+/// The same for the smallest; NaN counts as the smallest.
 template <class T>
-void min(int64_t o, int64_t n, int64_t in, const T* x, T* y, int64_t* k) {
-  for (int64_t a = 0; a < o; ++a)
-    for (int64_t j = 0; j < in; ++j) {
-      int64_t b = 0;
-      for (int64_t i = 0; i < n; ++i)
-        if (x[(a * n + i) * in + j] < x[(a * n + b) * in + j]) b = i;
-      y[a * in + j] = x[(a * n + b) * in + j];
-      if (k) k[a * in + j] = b;
-    }
+void min(int64_t outer, int64_t n, int64_t inner, const T* x, T* y, int64_t* index);
+
+namespace naive {
+
+template <class X>
+void sum(int64_t outer, int64_t n, int64_t inner, const X* x, X* y) {
+  for (int64_t k = 0; k < outer * inner; ++k) {
+    X total = 0;
+    for (int64_t i = 0; i < n; ++i) total += x[(k / inner * n + i) * inner + k % inner];
+    y[k] = total;
+  }
 }
+
+template <class X>
+void max(int64_t outer, int64_t n, int64_t inner, const X* x, X* y, int64_t* index) {
+  for (int64_t k = 0; k < outer * inner; ++k) {
+    const auto at = [&](int64_t i) { return x[(k / inner * n + i) * inner + k % inner]; };
+    index[k] = 0;
+    for (int64_t i = 1; i < n; ++i) {
+      const X best = at(index[k]);
+      if (best == best && (at(i) > best || at(i) != at(i))) index[k] = i;
+    }
+    y[k] = at(index[k]);
+  }
+}
+
+}  // namespace naive
 }  // namespace gradus::kernels

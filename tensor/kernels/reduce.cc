@@ -1,0 +1,170 @@
+#include <gradus/tensor/kernels/isa.h>
+#include <gradus/tensor/kernels/reduce.h>
+#include <gradus/tensor/kernels/reduce_table.h>
+#include <gradus/tensor/kernels/threads.h>
+#include <gradus/tensor/kernels/workspace.h>
+
+#include <algorithm>
+
+namespace gradus::kernels {
+namespace {
+
+constexpr int64_t kGrain = 1 << 15;  // elements that a thread takes at a time
+constexpr int64_t kPiece = 1 << 16;  // of a row that threads may share
+constexpr int64_t kTile = 512;       // columns that a thread takes at a time
+
+/// At least one of `size` elements.
+int64_t per_grain(int64_t size) {
+  return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, size));
+}
+
+int64_t pieces_of(int64_t n, int64_t piece) { return (n + piece - 1) / piece; }
+
+template <class T>
+void sum_rows(int64_t rows, int64_t n, const T* x, T* y) {
+  const auto kernel = kernels<ReduceKernels<T>>().sum;
+  const int64_t pieces = pieces_of(n, kPiece);
+  if (pieces <= 1) {
+    parallel_for(rows, per_grain(n), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) y[i] = static_cast<T>(kernel(n, x + i * n));
+    });
+    return;
+  }
+  static thread_local Workspace<double> workspace;
+  double* parts = workspace.of_size(rows * pieces);
+  parallel_for(rows * pieces, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) {
+      const int64_t first = k % pieces * kPiece;
+      parts[k] = kernel(std::min(kPiece, n - first), x + k / pieces * n + first);
+    }
+  });
+  for (int64_t i = 0; i < rows; ++i) {
+    double total = 0;
+    for (int64_t k = 0; k < pieces; ++k) total += parts[i * pieces + k];
+    y[i] = static_cast<T>(total);
+  }
+}
+
+/// Columns are cut into tiles, and n into pieces where that is what the threads have to share.
+template <class T>
+void sum_columns(int64_t outer, int64_t n, int64_t inner, const T* x, T* y) {
+  const auto kernel = kernels<ReduceKernels<T>>().sum_columns;
+  const int64_t tiles = pieces_of(inner, kTile), width = std::min(inner, kTile);
+  const int64_t piece = std::max<int64_t>(256, kPiece / width), pieces = pieces_of(n, piece);
+  if (pieces <= 1) {
+    parallel_for(outer * tiles, per_grain(n * width), [&](int64_t begin, int64_t end) {
+      double sums[kTile];
+      for (int64_t k = begin; k < end; ++k) {
+        const int64_t j = k % tiles * kTile, columns = std::min(kTile, inner - j);
+        std::fill_n(sums, columns, 0.0);
+        kernel(n, columns, x + k / tiles * n * inner + j, inner, sums);
+        T* to = y + k / tiles * inner + j;
+        for (int64_t i = 0; i < columns; ++i) to[i] = static_cast<T>(sums[i]);
+      }
+    });
+    return;
+  }
+  static thread_local Workspace<double> workspace;
+  double* parts = workspace.of_size(outer * pieces * inner);
+  parallel_for(outer * pieces * tiles, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) {
+      const int64_t j = k % tiles * kTile, columns = std::min(kTile, inner - j);
+      const int64_t part = k / tiles, first = part % pieces * piece;
+      double* sums = parts + part * inner + j;
+      std::fill_n(sums, columns, 0.0);
+      kernel(std::min(piece, n - first), columns, x + (part / pieces * n + first) * inner + j,
+             inner, sums);
+    }
+  });
+  for (int64_t o = 0; o < outer; ++o) {
+    double* total = parts + o * pieces * inner;
+    for (int64_t k = 1; k < pieces; ++k)
+      for (int64_t j = 0; j < inner; ++j) total[j] += total[k * inner + j];
+    for (int64_t j = 0; j < inner; ++j) y[o * inner + j] = static_cast<T>(total[j]);
+  }
+}
+
+template <class T>
+using RowExtremum = Extremum<T> (*)(int64_t n, const T* x);
+
+template <class T>
+void extremum_rows(RowExtremum<T> kernel, int64_t rows, int64_t n, const T* x, T* y,
+                   int64_t* index) {
+  if (rows > 1 || n <= kPiece) {
+    parallel_for(rows, per_grain(n), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const Extremum<T> found = kernel(n, x + i * n);
+        y[i] = found.value;
+        if (index) index[i] = found.index;
+      }
+    });
+    return;
+  }
+  // The extremum of the pieces' extrema.
+  const int64_t pieces = pieces_of(n, kPiece);
+  static thread_local Workspace<T> value_workspace;
+  static thread_local Workspace<int64_t> index_workspace;
+  T* values = value_workspace.of_size(pieces);
+  int64_t* indices = index_workspace.of_size(pieces);
+  parallel_for(pieces, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) {
+      const Extremum<T> found = kernel(std::min(kPiece, n - k * kPiece), x + k * kPiece);
+      values[k] = found.value;
+      indices[k] = k * kPiece + found.index;
+    }
+  });
+  const Extremum<T> best = kernel(pieces, values);
+  *y = best.value;
+  if (index) *index = indices[best.index];
+}
+
+template <class T>
+using ColumnExtremum = void (*)(int64_t rows, int64_t columns, const T* x, int64_t row, T* y,
+                                int64_t* index);
+
+template <class T>
+void extremum_columns(ColumnExtremum<T> kernel, int64_t outer, int64_t n, int64_t inner, const T* x,
+                      T* y, int64_t* index) {
+  const int64_t tiles = pieces_of(inner, kTile);
+  parallel_for(outer * tiles, per_grain(n * std::min(inner, kTile)),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t k = begin; k < end; ++k) {
+                   const int64_t j = k % tiles * kTile, to = k / tiles * inner + j;
+                   kernel(n, std::min(kTile, inner - j), x + k / tiles * n * inner + j, inner,
+                          y + to, index ? index + to : nullptr);
+                 }
+               });
+}
+
+}  // namespace
+
+template <class T>
+void sum(int64_t outer, int64_t n, int64_t inner, const T* x, T* y) {
+  if (inner == 0) return;
+  inner == 1 ? sum_rows(outer, n, x, y) : sum_columns(outer, n, inner, x, y);
+}
+
+template <class T>
+void max(int64_t outer, int64_t n, int64_t inner, const T* x, T* y, int64_t* index) {
+  if (inner == 0) return;
+  const ReduceKernels<T>& table = kernels<ReduceKernels<T>>();
+  inner == 1 ? extremum_rows(table.max, outer, n, x, y, index)
+             : extremum_columns(table.max_columns, outer, n, inner, x, y, index);
+}
+
+template <class T>
+void min(int64_t outer, int64_t n, int64_t inner, const T* x, T* y, int64_t* index) {
+  if (inner == 0) return;
+  const ReduceKernels<T>& table = kernels<ReduceKernels<T>>();
+  inner == 1 ? extremum_rows(table.min, outer, n, x, y, index)
+             : extremum_columns(table.min_columns, outer, n, inner, x, y, index);
+}
+
+template void sum(int64_t, int64_t, int64_t, const float*, float*);
+template void sum(int64_t, int64_t, int64_t, const double*, double*);
+template void max(int64_t, int64_t, int64_t, const float*, float*, int64_t*);
+template void max(int64_t, int64_t, int64_t, const double*, double*, int64_t*);
+template void min(int64_t, int64_t, int64_t, const float*, float*, int64_t*);
+template void min(int64_t, int64_t, int64_t, const double*, double*, int64_t*);
+
+}  // namespace gradus::kernels
