@@ -156,7 +156,7 @@ static constexpr QuarterTurns kQuarterTurns;
 /// for every float since powers of two come reduced from the table.
 GRADUS_MATH float sin_shifted(float x, uint64_t quarters) {
   const int32_t exponent = static_cast<int32_t>(as_bits(x) >> 23 & 255);
-  const int32_t i = exponent > 150 ? exponent - 150 : 0;
+  const int64_t i = exponent > 150 ? exponent - 150 : 0;  // GCC gathers by no other type
   const double scaled = as_float(as_bits(x) - (static_cast<uint32_t>(i) << 23));
   const double turns = scaled * kQuarterTurns.high[i];
   constexpr double round = 0x1.8p52;

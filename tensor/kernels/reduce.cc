@@ -85,7 +85,7 @@ void sum_columns(int64_t outer, int64_t n, int64_t inner, const T* x, T* y) {
 }
 
 template <class T>
-using RowExtremum = Extremum<T> (*)(int64_t n, const T* x);
+using RowExtremum = Extremum<T> (*)(int64_t n, const T* x, bool with_index);
 
 template <class T>
 void extremum_rows(RowExtremum<T> kernel, int64_t rows, int64_t n, const T* x, T* y,
@@ -93,7 +93,7 @@ void extremum_rows(RowExtremum<T> kernel, int64_t rows, int64_t n, const T* x, T
   if (rows > 1 || n <= kPiece) {
     parallel_for(rows, per_grain(n), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
-        const Extremum<T> found = kernel(n, x + i * n);
+        const Extremum<T> found = kernel(n, x + i * n, index != nullptr);
         y[i] = found.value;
         if (index) index[i] = found.index;
       }
@@ -108,12 +108,13 @@ void extremum_rows(RowExtremum<T> kernel, int64_t rows, int64_t n, const T* x, T
   int64_t* indices = index_workspace.of_size(pieces);
   parallel_for(pieces, 1, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) {
-      const Extremum<T> found = kernel(std::min(kPiece, n - k * kPiece), x + k * kPiece);
+      const Extremum<T> found =
+          kernel(std::min(kPiece, n - k * kPiece), x + k * kPiece, index != nullptr);
       values[k] = found.value;
       indices[k] = k * kPiece + found.index;
     }
   });
-  const Extremum<T> best = kernel(pieces, values);
+  const Extremum<T> best = kernel(pieces, values, index != nullptr);
   *y = best.value;
   if (index) *index = indices[best.index];
 }

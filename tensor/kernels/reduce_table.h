@@ -18,9 +18,9 @@ struct ReduceKernels {
   /// y_j += sum_i x[i row + j], columns added up in blocks of rows, the blocks in f64.   y:
   /// (columns)
   void (*sum_columns)(int64_t rows, int64_t columns, const T* x, int64_t row, double* y);
-  /// The largest element and its place.   x: (n), n >= 1
-  Extremum<T> (*max)(int64_t n, const T* x);
-  Extremum<T> (*min)(int64_t n, const T* x);
+  /// The largest element, and its place if it is wanted (else 0).   x: (n), n >= 1
+  Extremum<T> (*max)(int64_t n, const T* x, bool with_index);
+  Extremum<T> (*min)(int64_t n, const T* x, bool with_index);
   /// y_j = max_i x[i row + j], its place in index[j] unless that is null.   y, index: (columns)
   void (*max_columns)(int64_t rows, int64_t columns, const T* x, int64_t row, T* y, int64_t* index);
   void (*min_columns)(int64_t rows, int64_t columns, const T* x, int64_t row, T* y, int64_t* index);

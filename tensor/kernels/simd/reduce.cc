@@ -90,32 +90,45 @@ inline bool better(T x, T best) {
   return !(largest ? x <= best : x >= best) && best == best;
 }
 
-template <bool largest, class T>
-Extremum<T> extremum(int64_t n, const T* x) {
-  constexpr int width = kWidth<T>;
-  T best = x[0];
+/// Where the value of x is the one sought, or NaN if that is.
+template <class T>
+int64_t place_of(T value, const T* x) {
   int64_t i = 0;
-  if (n >= 2 * width) {
-    Vector<T> first = load(x), second = load(x + width);
-    auto nan = (first != first) | (second != second);
-    for (i = 2 * width; i + 2 * width <= n; i += 2 * width) {
-      const Vector<T> p = load(x + i), q = load(x + i + width);
-      first = (largest ? p > first : p < first) ? p : first;
-      second = (largest ? q > second : q < second) ? q : second;
-      nan |= (p != p) | (q != q);
-    }
-    T lanes[2 * width];
-    store(lanes, first);
-    store(lanes + width, second);
-    for (int k = 0; k < 2 * width; ++k) best = better<largest>(lanes[k], best) ? lanes[k] : best;
-    for (int k = 0; k < width; ++k)
-      if (nan[k] != 0) i = 0;
-    if (i == 0) best = x[0];  // look for the NaN one by one
+  if (value != value)
+    while (x[i] == x[i]) ++i;
+  else
+    while (x[i] != value) ++i;
+  return i;
+}
+
+template <bool largest, class T>
+Extremum<T> extremum(int64_t n, const T* x, bool with_index) {
+  constexpr int width = kWidth<T>;
+  Vector<T> best = Vector<T>{} + x[0];
+  auto nan = best != best;
+  const auto take = [&](Vector<T> v) __attribute__((always_inline)) {
+    best = (largest ? v > best : v < best) ? v : best;
+    nan |= v != v;
+  };
+  int64_t i = 0;
+  for (; i + width <= n; i += width) take(load(x + i));
+  if (i < n) {
+    T rest[width];
+    store(rest, Vector<T>{} + x[0]);
+    for (int k = 0; k < n - i; ++k) rest[k] = x[i + k];
+    take(load(rest));
   }
-  for (; i < n; ++i) best = better<largest>(x[i], best) ? x[i] : best;
-  int64_t index = 0;
-  while (!(x[index] == best || (best != best && x[index] != x[index]))) ++index;
-  return {x[index], index};
+  T lanes[width];
+  store(lanes, best);
+  bool any_nan = false;
+  for (int k = 0; k < width; ++k) any_nan |= nan[k] != 0;
+  for (int half = width / 2; half > 0; half /= 2)
+    for (int k = 0; k < half; ++k)
+      lanes[k] = (largest ? lanes[k] > lanes[k + half] : lanes[k] < lanes[k + half])
+                     ? lanes[k]
+                     : lanes[k + half];
+  const T value = any_nan ? static_cast<T>(__builtin_nan("")) : lanes[0];
+  return {value, with_index ? place_of(value, x) : 0};
 }
 
 template <bool largest, class T>
