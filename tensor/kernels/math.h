@@ -2,10 +2,10 @@
 #include <cstdint>
 
 // Elementary functions in f32 without branches or calls, so that GCC and Clang vectorize the loops
-// around them; f64 goes to libm, and so does pow. Internal linkage and forced inlining, since these are
-// compiled once for each instruction set. Largest errors measured, with FMA and without, over the whole
-// range with denormals, infinities and NaN (tests/tensor/test_math.cc), in ULP: exp 0.84, log 0.79,
-// log1p 0.80, tanh 1.30, erf 1.17, sigmoid 1.69, sin and cos 0.51.
+// around them; f64 goes to libm, and so does pow. Internal linkage and forced inlining, since these
+// are compiled once for each instruction set. Largest errors measured, with FMA and without, over
+// the whole range with denormals, infinities and NaN (tests/tensor/test_math.cc), in ULP: exp 0.84,
+// log 0.79, log1p 0.80, tanh 1.30, erf 1.17, sigmoid 1.69, sin and cos 0.51.
 namespace gradus::math {
 
 #define GRADUS_MATH [[gnu::always_inline]] static inline
