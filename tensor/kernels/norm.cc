@@ -1,0 +1,421 @@
+#include <gradus/tensor/kernels/isa.h>
+#include <gradus/tensor/kernels/norm.h>
+#include <gradus/tensor/kernels/norm_table.h>
+#include <gradus/tensor/kernels/threads.h>
+#include <gradus/tensor/kernels/workspace.h>
+
+#include <algorithm>
+
+namespace gradus::kernels {
+namespace {
+
+constexpr int64_t kGrain = 1 << 15;  // elements that a thread takes at a time
+constexpr int64_t kPiece = 1 << 16;  // of a channel, and of columns, that threads may share
+
+int64_t pieces_of(int64_t n, int64_t piece) { return (n + piece - 1) / piece; }
+
+/// At least one of `size` elements.
+int64_t per_grain(int64_t size) {
+  return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, size));
+}
+
+/// Memory of the calling thread, another for each use.
+enum Use { kParts, kPerColumn, kChannelSums, kRowSums };
+template <class T, Use use>
+T* scratch(int64_t count) {
+  static thread_local Workspace<T> workspace;
+  return workspace.of_size(count);
+}
+
+int64_t count_valid(const Channels& s, const bool* valid) {
+  const int64_t n = s.outer * s.inner;
+  return valid ? std::count(valid, valid + n, true) : n;
+}
+
+/// A single channel is one run whatever its axes.
+Channels simplified(const Channels& s) {
+  return s.channels == 1 ? Channels{1, 1, s.outer * s.inner} : s;
+}
+bool in_columns(const Channels& s) { return s.inner == 1 && s.channels > 1; }
+
+template <class T>
+T reciprocal_std(double var, double eps) {
+  return static_cast<T>(1 / std::sqrt(var + eps));
+}
+
+/// Some of a channel's values: runs, and where they begin in x and in the mask.
+struct Piece {
+  Runs runs;
+  int64_t at, valid_at;
+};
+
+/// How a channel's values are cut: whole runs, or parts of long ones.
+class Cut {
+ public:
+  explicit Cut(const Channels& s)
+      : s_(s),
+        columns_(std::clamp<int64_t>(s.inner, 1, kPiece)),
+        rows_(kPiece / columns_),
+        column_pieces_(pieces_of(s.inner, columns_)),
+        count_(pieces_of(s.outer, rows_) * column_pieces_) {}
+
+  int64_t count() const { return count_; }
+  Piece piece(int64_t channel, int64_t index) const {
+    const int64_t row = index / column_pieces_ * rows_, column = index % column_pieces_ * columns_;
+    return {{std::min(rows_, s_.outer - row), std::min(columns_, s_.inner - column),
+             s_.channels * s_.inner, s_.inner},
+            (row * s_.channels + channel) * s_.inner + column,
+            row * s_.inner + column};
+  }
+
+ private:
+  Channels s_;
+  int64_t columns_, rows_, column_pieces_, count_;
+};
+
+/// part = first(channel, piece) of every piece; combine(channel, parts, count) of every channel;
+/// then(channel, piece) of every piece: all at once for a channel that is one piece.
+template <class Part, class First, class Combine, class Then>
+void sweep_channels(const Channels& s, First first, Combine combine, Then then) {
+  const Cut cut(s);
+  const int64_t n = cut.count();
+  if (n == 1) {
+    parallel_for(s.channels, per_grain(s.outer * s.inner), [&](int64_t begin, int64_t end) {
+      for (int64_t c = begin; c < end; ++c) {
+        const Piece piece = cut.piece(c, 0);
+        const Part part = first(c, piece);
+        combine(c, &part, int64_t{1});
+        then(c, piece);
+      }
+    });
+    return;
+  }
+  Part* parts = scratch<Part, kParts>(s.channels * n);
+  parallel_for(s.channels * n, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) parts[k] = first(k / n, cut.piece(k / n, k % n));
+  });
+  for (int64_t c = 0; c < s.channels; ++c) combine(c, parts + c * n, n);
+  parallel_for(s.channels * n, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) then(k / n, cut.piece(k / n, k % n));
+  });
+}
+
+/// body(first row, rows, piece) over pieces of rows of columns.
+int64_t rows_of_piece(const Channels& s) { return std::max<int64_t>(128, kPiece / s.channels); }
+template <class Body>
+void for_row_pieces(const Channels& s, Body body) {
+  const int64_t rows = rows_of_piece(s);
+  parallel_for(pieces_of(s.outer, rows), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) body(p * rows, std::min(rows, s.outer - p * rows), p);
+  });
+}
+
+const bool* from(const bool* valid, int64_t at) { return valid ? valid + at : nullptr; }
+
+/// finish(channel, moments) for every channel, then(channel, piece) for all its pieces.
+template <class T, class Finish, class Then>
+void channel_stats(const Channels& s, const T* x, const bool* valid, Finish finish, Then then) {
+  const auto moments = kernels<NormKernels<T>>().moments;
+  sweep_channels<Moments>(
+      s,
+      [&](int64_t, const Piece& p) { return moments(p.runs, x + p.at, from(valid, p.valid_at)); },
+      [&](int64_t c, const Moments* parts, int64_t n) {
+        Moments total;
+        for (int64_t k = 0; k < n; ++k) total = merged(total, parts[k]);
+        finish(c, total);
+      },
+      then);
+}
+
+template <class T, class Finish>
+void column_stats(const Channels& s, const T* x, const bool* valid, Finish finish) {
+  const NormKernels<T>& table = kernels<NormKernels<T>>();
+  const int64_t columns = s.channels,
+                n = std::max<int64_t>(1, pieces_of(s.outer, rows_of_piece(s)));
+  double* parts = scratch<double, kParts>(2 * n * columns);
+  int64_t* counts = scratch<int64_t, kParts>(n);
+  std::fill_n(parts, 2 * columns, 0.0);
+  counts[0] = 0;
+  for_row_pieces(s, [&](int64_t row, int64_t rows, int64_t p) {
+    double* mean = parts + 2 * p * columns;
+    counts[p] = table.column_moments(rows, columns, x + row * columns, from(valid, row), mean,
+                                     mean + columns);
+  });
+  for (int64_t p = 1; p < n; ++p) {
+    const double* other = parts + 2 * p * columns;
+    table.merge_columns(columns, counts[0], parts, parts + columns, counts[p], other,
+                        other + columns);
+    counts[0] += counts[p];
+  }
+  const auto count = static_cast<double>(counts[0]);
+  for (int64_t c = 0; c < columns; ++c) finish(c, Moments{count, parts[c], parts[columns + c]});
+}
+
+double variance(const Moments& m) { return m.count > 0 ? m.squares / m.count : 0; }
+
+template <class T>
+Affine<T> affine(T mean, T rstd, const T* w, const T* b, int64_t c) {
+  return {mean, w ? rstd * w[c] : rstd, b ? b[c] : T(0)};
+}
+
+template <class T>
+GradientAffine<T> gradient_affine(T mean, T rstd, const T* w, int64_t c, T dw, T db,
+                                  int64_t count) {
+  if (count == 0) return {mean, 0, 0, 0};
+  const T n = static_cast<T>(count);
+  return {mean, w ? rstd * w[c] : rstd, db / n, dw / n * rstd};
+}
+
+template <class T>
+void normalize_columns(const Channels& s, const T* x, const bool* valid, const T* mean,
+                       const T* rstd, const T* w, const T* b, T* y) {
+  T* scale = scratch<T, kPerColumn>(2 * s.channels);
+  T* shift = scale + s.channels;
+  for (int64_t c = 0; c < s.channels; ++c) {
+    const Affine<T> f = affine(mean[c], rstd[c], w, b, c);
+    scale[c] = f.scale;
+    shift[c] = f.shift;
+  }
+  const auto normalize = kernels<NormKernels<T>>().normalize_columns;
+  parallel_for(s.outer, per_grain(s.channels), [&](int64_t begin, int64_t end) {
+    normalize(end - begin, s.channels, mean, scale, shift, x + begin * s.channels,
+              from(valid, begin), y + begin * s.channels);
+  });
+}
+
+/// dx in columns, of sums over `count` values.
+template <class T>
+void column_gradient(const Channels& s, const T* x, const bool* valid, const T* mean, const T* rstd,
+                     const T* w, const T* dy, const T* dw, const T* db, int64_t count, T* dx) {
+  T* scale = scratch<T, kPerColumn>(3 * s.channels);
+  T *mean_dy = scale + s.channels, *slope = mean_dy + s.channels;
+  for (int64_t c = 0; c < s.channels; ++c) {
+    const auto f = gradient_affine(mean[c], rstd[c], w, c, dw[c], db[c], count);
+    scale[c] = f.scale;
+    mean_dy[c] = f.mean_dy;
+    slope[c] = f.slope;
+  }
+  const auto gradient = kernels<NormKernels<T>>().column_gradient;
+  parallel_for(s.outer, per_grain(s.channels), [&](int64_t begin, int64_t end) {
+    const int64_t at = begin * s.channels;
+    gradient(end - begin, s.channels, mean, scale, mean_dy, slope, x + at, from(valid, begin),
+             dy + at, dx + at);
+  });
+}
+
+template <class T>
+void column_sums(const Channels& s, const T* x, const bool* valid, const T* mean, const T* rstd,
+                 const T* dy, T* dw, T* db) {
+  const auto kernel = kernels<NormKernels<T>>().column_gradient_sums;
+  const int64_t columns = s.channels,
+                n = std::max<int64_t>(1, pieces_of(s.outer, rows_of_piece(s)));
+  double* parts = scratch<double, kParts>(2 * n * columns);
+  std::fill_n(parts, 2 * n * columns, 0.0);
+  for_row_pieces(s, [&](int64_t row, int64_t rows, int64_t p) {
+    double* sums = parts + 2 * p * columns;
+    kernel(rows, columns, mean, x + row * columns, from(valid, row), dy + row * columns, sums,
+           sums + columns);
+  });
+  for (int64_t p = 1; p < n; ++p)
+    for (int64_t j = 0; j < 2 * columns; ++j) parts[j] += parts[2 * p * columns + j];
+  for (int64_t c = 0; c < columns; ++c) {
+    if (db) db[c] = static_cast<T>(parts[c]);
+    if (dw) dw[c] = static_cast<T>(parts[columns + c] * static_cast<double>(rstd[c]));
+  }
+}
+
+/// dw and db of channels that are runs, then dx if it is wanted.
+template <class T>
+void run_backward(const Channels& s, const T* x, const bool* valid, const T* mean, const T* rstd,
+                  const T* w, const T* dy, T* dx, T* dw, T* db) {
+  const NormKernels<T>& table = kernels<NormKernels<T>>();
+  const int64_t count = dx ? count_valid(s, valid) : 0;
+  const auto gradient = [&](int64_t c, const Piece& p) {
+    if (!dx) return;
+    const auto f = gradient_affine(mean[c], rstd[c], w, c, dw[c], db[c], count);
+    table.gradient(p.runs, f, x + p.at, from(valid, p.valid_at), dy + p.at, dx + p.at);
+  };
+  sweep_channels<GradientSums>(
+      s,
+      [&](int64_t c, const Piece& p) {
+        return table.gradient_sums(p.runs, mean[c], x + p.at, from(valid, p.valid_at), dy + p.at);
+      },
+      [&](int64_t c, const GradientSums* parts, int64_t n) {
+        GradientSums total;
+        for (int64_t k = 0; k < n; ++k) total.dy += parts[k].dy, total.dy_x += parts[k].dy_x;
+        if (db) db[c] = static_cast<T>(total.dy);
+        if (dw) dw[c] = static_cast<T>(total.dy_x * static_cast<double>(rstd[c]));
+      },
+      gradient);
+}
+
+/// then(channel, piece) for every piece.
+template <class Then>
+void for_each_piece(const Channels& s, Then then) {
+  const Cut cut(s);
+  const int64_t n = cut.count(), size = n > 1 ? kGrain : s.outer * s.inner;
+  parallel_for(s.channels * n, per_grain(size), [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) then(k / n, cut.piece(k / n, k % n));
+  });
+}
+
+}  // namespace
+
+template <class T>
+int64_t batch_norm_stats(const Channels& shape, const T* x, const bool* valid, T* mean, T* var) {
+  const Channels s = simplified(shape);
+  const auto finish = [&](int64_t c, const Moments& m) {
+    mean[c] = static_cast<T>(m.mean);
+    var[c] = static_cast<T>(variance(m));
+  };
+  if (in_columns(s))
+    column_stats(s, x, valid, finish);
+  else
+    channel_stats(s, x, valid, finish, [](int64_t, const Piece&) {});
+  return count_valid(s, valid);
+}
+
+template <class T>
+void batch_norm_rstd(int64_t channels, double eps, const T* var, T* rstd) {
+  for (int64_t c = 0; c < channels; ++c)
+    rstd[c] = reciprocal_std<T>(static_cast<double>(var[c]), eps);
+}
+
+template <class T>
+void batch_norm_normalize(const Channels& shape, const T* x, const bool* valid, const T* mean,
+                          const T* rstd, const T* w, const T* b, T* y) {
+  const Channels s = simplified(shape);
+  if (in_columns(s)) return normalize_columns(s, x, valid, mean, rstd, w, b, y);
+  const auto normalize = kernels<NormKernels<T>>().normalize;
+  for_each_piece(s, [&](int64_t c, const Piece& p) {
+    normalize(p.runs, affine(mean[c], rstd[c], w, b, c), x + p.at, from(valid, p.valid_at),
+              y + p.at);
+  });
+}
+
+template <class T>
+int64_t batch_norm(const Channels& shape, double eps, const T* x, const bool* valid, const T* w,
+                   const T* b, T* y, T* mean, T* var, T* rstd) {
+  const Channels s = simplified(shape);
+  const auto finish = [&](int64_t c, const Moments& m) {
+    mean[c] = static_cast<T>(m.mean);
+    var[c] = static_cast<T>(variance(m));
+    rstd[c] = reciprocal_std<T>(static_cast<double>(var[c]), eps);
+  };
+  if (in_columns(s)) {
+    column_stats(s, x, valid, finish);
+    normalize_columns(s, x, valid, mean, rstd, w, b, y);
+  } else {
+    const auto normalize = kernels<NormKernels<T>>().normalize;
+    channel_stats(s, x, valid, finish, [&](int64_t c, const Piece& p) {
+      normalize(p.runs, affine(mean[c], rstd[c], w, b, c), x + p.at, from(valid, p.valid_at),
+                y + p.at);
+    });
+  }
+  return count_valid(s, valid);
+}
+
+template <class T>
+void batch_norm_sums(const Channels& shape, const T* x, const bool* valid, const T* mean,
+                     const T* rstd, const T* dy, T* dw, T* db) {
+  const Channels s = simplified(shape);
+  if (in_columns(s)) return column_sums(s, x, valid, mean, rstd, dy, dw, db);
+  run_backward<T>(s, x, valid, mean, rstd, nullptr, dy, nullptr, dw, db);
+}
+
+template <class T>
+void batch_norm_dx(const Channels& shape, const T* x, const bool* valid, const T* mean,
+                   const T* rstd, const T* w, const T* dy, const T* dw, const T* db, int64_t count,
+                   T* dx) {
+  const Channels s = simplified(shape);
+  if (in_columns(s)) return column_gradient(s, x, valid, mean, rstd, w, dy, dw, db, count, dx);
+  const auto gradient = kernels<NormKernels<T>>().gradient;
+  for_each_piece(s, [&](int64_t c, const Piece& p) {
+    const auto f = gradient_affine(mean[c], rstd[c], w, c, dw[c], db[c], count);
+    gradient(p.runs, f, x + p.at, from(valid, p.valid_at), dy + p.at, dx + p.at);
+  });
+}
+
+template <class T>
+void batch_norm_backward(const Channels& shape, const T* x, const bool* valid, const T* mean,
+                         const T* rstd, const T* w, const T* dy, T* dx, T* dw, T* db) {
+  const Channels s = simplified(shape);
+  T* sums = scratch<T, kChannelSums>(2 * s.channels);
+  if (!dw) dw = sums;
+  if (!db) db = sums + s.channels;
+  if (!in_columns(s)) return run_backward(s, x, valid, mean, rstd, w, dy, dx, dw, db);
+  column_sums(s, x, valid, mean, rstd, dy, dw, db);
+  if (dx) column_gradient(s, x, valid, mean, rstd, w, dy, dw, db, count_valid(s, valid), dx);
+}
+
+template <class T>
+void batch_norm_backward_eval(const Channels& shape, const T* x, const bool* valid, const T* mean,
+                              const T* rstd, const T* w, const T* dy, T* dx, T* dw, T* db) {
+  if (dw || db) batch_norm_sums(shape, x, valid, mean, rstd, dy, dw, db);
+  if (!dx) return;
+  T* zero = scratch<T, kChannelSums>(shape.channels);
+  std::fill_n(zero, shape.channels, T(0));
+  batch_norm_normalize<T>(shape, dy, valid, zero, rstd, w, nullptr, dx);
+}
+
+template <class T>
+void layer_norm(int64_t rows, int64_t d, double eps, const T* x, const bool* valid, const T* w,
+                const T* b, T* y, T* mean, T* rstd) {
+  const auto kernel = kernels<NormKernels<T>>().layer_norm;
+  parallel_for(rows, per_grain(d), [&](int64_t i, int64_t end) {
+    kernel(end - i, d, eps, x + i * d, from(valid, i), w, b, y + i * d, mean ? mean + i : nullptr,
+           rstd ? rstd + i : nullptr);
+  });
+}
+
+template <class T>
+void layer_norm_backward(int64_t rows, int64_t d, const T* x, const bool* valid, const T* mean,
+                         const T* rstd, const T* w, const T* dy, T* dx, T* dw, T* db) {
+  const auto kernel = kernels<NormKernels<T>>().layer_norm_backward;
+  const bool with_sums = dw || db;
+  // At most 64 sums over pieces of rows, or with long rows there would be as many as elements.
+  const int64_t piece = std::max(per_grain(d), pieces_of(rows, 64)), n = pieces_of(rows, piece);
+  double* parts = with_sums ? scratch<double, kParts>(2 * std::max<int64_t>(1, n) * d) : nullptr;
+  if (with_sums) std::fill_n(parts, 2 * std::max<int64_t>(1, n) * d, 0.0);
+  parallel_for(n, 1, [&](int64_t begin, int64_t end) {
+    T* sums = with_sums ? scratch<T, kRowSums>(2 * d) : nullptr;
+    for (int64_t p = begin; p < end; ++p) {
+      const int64_t i = p * piece;
+      double* part = with_sums ? parts + 2 * p * d : nullptr;
+      kernel(std::min(piece, rows - i), d, x + i * d, from(valid, i), mean + i, rstd + i, w,
+             dy + i * d, dx ? dx + i * d : nullptr, sums, part, part ? part + d : nullptr);
+    }
+  });
+  if (!with_sums) return;
+  for (int64_t p = 1; p < n; ++p)
+    for (int64_t j = 0; j < 2 * d; ++j) parts[j] += parts[2 * p * d + j];
+  for (int64_t j = 0; j < d; ++j) {
+    if (dw) dw[j] = static_cast<T>(parts[j]);
+    if (db) db[j] = static_cast<T>(parts[d + j]);
+  }
+}
+
+#define GRADUS_INSTANTIATE(T)                                                                     \
+  template int64_t batch_norm_stats(const Channels&, const T*, const bool*, T*, T*);              \
+  template void batch_norm_rstd(int64_t, double, const T*, T*);                                   \
+  template void batch_norm_normalize(const Channels&, const T*, const bool*, const T*, const T*,  \
+                                     const T*, const T*, T*);                                     \
+  template int64_t batch_norm(const Channels&, double, const T*, const bool*, const T*, const T*, \
+                              T*, T*, T*, T*);                                                    \
+  template void batch_norm_sums(const Channels&, const T*, const bool*, const T*, const T*,       \
+                                const T*, T*, T*);                                                \
+  template void batch_norm_dx(const Channels&, const T*, const bool*, const T*, const T*,         \
+                              const T*, const T*, const T*, const T*, int64_t, T*);               \
+  template void batch_norm_backward(const Channels&, const T*, const bool*, const T*, const T*,   \
+                                    const T*, const T*, T*, T*, T*);                              \
+  template void batch_norm_backward_eval(const Channels&, const T*, const bool*, const T*,        \
+                                         const T*, const T*, const T*, T*, T*, T*);               \
+  template void layer_norm(int64_t, int64_t, double, const T*, const bool*, const T*, const T*,   \
+                           T*, T*, T*);                                                           \
+  template void layer_norm_backward(int64_t, int64_t, const T*, const bool*, const T*, const T*,  \
+                                    const T*, const T*, T*, T*, T*);
+GRADUS_INSTANTIATE(float)
+GRADUS_INSTANTIATE(double)
+#undef GRADUS_INSTANTIATE
+
+}  // namespace gradus::kernels

@@ -1,0 +1,79 @@
+#pragma once
+#include <cstdint>
+
+namespace gradus::kernels {
+
+/// How many numbers, their mean, and the sum of their squared deviations from it.
+struct Moments {
+  double count = 0, mean = 0, squares = 0;
+};
+
+/// Chan, Golub & LeVeque 1979: the moments of two sets together.
+static inline Moments merged(const Moments& a, const Moments& b) {
+  const double count = a.count + b.count;
+  if (count == 0) return {};
+  const double delta = b.mean - a.mean, share = b.count / count;
+  return {count, a.mean + delta * share, a.squares + b.squares + delta * delta * a.count * share};
+}
+
+/// sum dy and sum dy (x - mean).
+struct GradientSums {
+  double dy = 0, dy_x = 0;
+};
+
+/// One channel's elements, or some of them: `rows` runs of `columns` elements that begin `stride`
+/// apart. A mask of them begins `valid_stride` apart.
+struct Runs {
+  int64_t rows, columns, stride, valid_stride;
+};
+
+/// What normalization does to x: y = (x - mean) scale + shift.
+template <class T>
+struct Affine {
+  T mean, scale, shift;
+};
+
+/// What training's gradient does to dy: dx = scale (dy - mean_dy - (x - mean) slope).
+template <class T>
+struct GradientAffine {
+  T mean, scale, mean_dy, slope;
+};
+
+/// Normalization for one instruction-set level, on the calling thread. `valid` may be null; where
+/// it is false nothing is read and results are 0.
+template <class T>
+struct NormKernels {
+  Moments (*moments)(const Runs& r, const T* x, const bool* valid);
+  void (*normalize)(const Runs& r, const Affine<T>& f, const T* x, const bool* valid, T* y);
+  GradientSums (*gradient_sums)(const Runs& r, T mean, const T* x, const bool* valid, const T* dy);
+  void (*gradient)(const Runs& r, const GradientAffine<T>& f, const T* x, const bool* valid,
+                   const T* dy, T* dx);
+
+  // The same for a channel in each column; there `valid` has an element per row.
+  // x, y, dy, dx: (rows, columns)   mean, scale, ...: (columns)
+
+  /// Returns how many rows are valid.
+  int64_t (*column_moments)(int64_t rows, int64_t columns, const T* x, const bool* valid,
+                            double* mean, double* squares);
+  /// The moments of `count` and `other_count` rows, put together in mean and squares.
+  void (*merge_columns)(int64_t columns, int64_t count, double* mean, double* squares,
+                        int64_t other_count, const double* other_mean, const double* other_squares);
+  void (*normalize_columns)(int64_t rows, int64_t columns, const T* mean, const T* scale,
+                            const T* shift, const T* x, const bool* valid, T* y);
+  /// Adds to dy_sum and dy_x_sum.
+  void (*column_gradient_sums)(int64_t rows, int64_t columns, const T* mean, const T* x,
+                               const bool* valid, const T* dy, double* dy_sum, double* dy_x_sum);
+  void (*column_gradient)(int64_t rows, int64_t columns, const T* mean, const T* scale,
+                          const T* mean_dy, const T* slope, const T* x, const bool* valid,
+                          const T* dy, T* dx);
+
+  /// As kernels::layer_norm.
+  void (*layer_norm)(int64_t rows, int64_t d, double eps, const T* x, const bool* valid, const T* w,
+                     const T* b, T* y, T* mean, T* rstd);
+  /// As kernels::layer_norm_backward, but adds to dw and db, both null or neither; sums: (2, d)
+  void (*layer_norm_backward)(int64_t rows, int64_t d, const T* x, const bool* valid, const T* mean,
+                              const T* rstd, const T* w, const T* dy, T* dx, T* sums, double* dw,
+                              double* db);
+};
+
+}  // namespace gradus::kernels

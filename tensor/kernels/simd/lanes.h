@@ -1,0 +1,110 @@
+#pragma once
+// A formula written once for whole vectors, for the last part of one, and for masked ones.
+
+#include <gradus/tensor/kernels/simd/vectors.h>
+
+// On a lambda: what it captures then lives in registers.
+#define GRADUS_INLINE __attribute__((always_inline))
+
+namespace gradus::kernels {
+namespace {
+
+template <class T>
+struct LanesOf {
+  typedef decltype(Vector<T>{} < Vector<T>{}) Mask;  // of each lane all bits or none
+  typedef signed char Bytes __attribute__((vector_size(kWidth<T>), aligned(1), may_alias));
+};
+template <class T>
+using LaneMask = typename LanesOf<T>::Mask;
+
+template <class T>
+inline LaneMask<T> first_lanes(int count) {
+  LaneMask<T> index = {};
+  for (int i = 0; i < kWidth<T>; ++i) index[i] = i;
+  return index < count;
+}
+
+template <class T>
+inline LaneMask<T> valid_lanes(const bool* valid) {
+  using Bytes = typename LanesOf<T>::Bytes;
+  return __builtin_convertvector(*reinterpret_cast<const Bytes*>(valid), LaneMask<T>) != 0;
+}
+
+/// Every lane of a vector.
+template <class T>
+struct AllLanes {
+  Vector<T> load(const T* p) const { return kernels::load(p); }
+  void store(T* p, Vector<T> v) const { kernels::store(p, v); }
+  /// v where a lane counts, else 0.
+  Vector<T> keep(Vector<T> v) const { return v; }
+};
+
+/// The first `count`, of which those that `mask` names count.
+template <class T, bool part>
+struct SomeLanes {
+  LaneMask<T> mask;
+  int count;
+
+  Vector<T> load(const T* p) const {
+    if constexpr (part) return load_first(p, count);
+    return kernels::load(p);
+  }
+  void store(T* p, Vector<T> v) const {
+    if constexpr (part)
+      store_first(p, v, count);
+    else
+      kernels::store(p, v);
+  }
+  Vector<T> keep(Vector<T> v) const { return mask ? v : Vector<T>{}; }
+};
+
+/// How many sums run beside each other, to hide the latency of an addition.
+constexpr int kParts = 4;
+
+/// f(first element, part, lanes) for each vector of n elements, parts 0 to kParts - 1 taking turns.
+template <class T, bool masked, class F>
+inline GRADUS_INLINE void for_each_vector(int64_t n, const bool* valid, F f) {
+  constexpr int width = kWidth<T>;
+  const auto at = [&](int64_t j, int part) GRADUS_INLINE {
+    if constexpr (masked)
+      f(j, part, SomeLanes<T, false>{valid_lanes<T>(valid + j), width});
+    else
+      f(j, part, AllLanes<T>{});
+  };
+  int64_t j = 0;
+  for (; j + kParts * width <= n; j += kParts * width)
+    unroll<kParts>([&](int part) GRADUS_INLINE { at(j + part * width, part); });
+  for (; j + width <= n; j += width) at(j, 0);
+  if (j == n) return;
+  const int count = static_cast<int>(n - j);
+  LaneMask<T> mask = first_lanes<T>(count);
+  if constexpr (masked) {
+    bool rest[width] = {};
+    for (int i = 0; i < count; ++i) rest[i] = valid[j + i];
+    mask = valid_lanes<T>(rest);
+  }
+  f(j, 1, SomeLanes<T, true>{mask, count});
+}
+
+/// Halves are added to halves.
+template <class T>
+inline T horizontal_sum(Vector<T> v) {
+  T lanes[kWidth<T>];
+  store(lanes, v);
+  for (int half = kWidth<T> / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  return lanes[0];
+}
+
+/// A sum in kParts vectors.
+template <class T>
+struct Sums {
+  Vector<T> parts[kParts] = {};
+
+  double total() const {
+    return static_cast<double>(horizontal_sum<T>((parts[0] + parts[1]) + (parts[2] + parts[3])));
+  }
+};
+
+}  // namespace
+}  // namespace gradus::kernels

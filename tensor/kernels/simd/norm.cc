@@ -1,0 +1,442 @@
+// Normalization of runs (a channel of NCHW, a row) and of columns (channels last). Sums run over
+// blocks in T, the blocks' sums in f64; the order is fixed by the shape.
+
+#include <gradus/tensor/kernels/isa.h>
+#include <gradus/tensor/kernels/math.h>
+#include <gradus/tensor/kernels/norm_table.h>
+#include <gradus/tensor/kernels/simd/lanes.h>
+
+namespace gradus::kernels {
+namespace {
+
+constexpr int64_t kBlockElements = 4096;  // read twice from the first cache
+constexpr int64_t kBlockRows = 128;       // of columns, at most
+constexpr int64_t kTileColumns = 512;
+
+inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
+/// f(block, x offset, mask offset) over blocks of the runs: several short runs or a part of one.
+template <class F>
+inline void for_each_block(const Runs& r, F f) {
+  if (r.columns == 0) return;
+  const int64_t columns = smaller(r.columns, kBlockElements), rows = kBlockElements / columns;
+  for (int64_t i = 0; i < r.rows; i += rows)
+    for (int64_t j = 0; j < r.columns; j += columns)
+      f(Runs{smaller(rows, r.rows - i), smaller(columns, r.columns - j), r.stride, r.valid_stride},
+        i * r.stride + j, i * r.valid_stride + j);
+}
+
+int64_t count_valid(const Runs& r, const bool* valid) {
+  int64_t count = 0;
+  for (int64_t i = 0; i < r.rows; ++i)
+    for (int64_t j = 0; j < r.columns; ++j) count += valid[i * r.valid_stride + j];
+  return count;
+}
+
+/// The sum of a block only has to give a number near the mean; what it misses is made up for.
+template <class T, bool masked>
+Moments block_moments(const Runs& r, const T* x, const bool* valid) {
+  const auto count = static_cast<double>(masked ? count_valid(r, valid) : r.rows * r.columns);
+  if (count == 0) return {};
+  Sums<T> rough;
+  for (int64_t i = 0; i < r.rows; ++i) {
+    const T* p = x + i * r.stride;
+    for_each_vector<T, masked>(r.columns, valid + i * r.valid_stride,
+                               [&](int64_t j, int k, auto lanes) GRADUS_INLINE {
+                                 rough.parts[k] += lanes.keep(lanes.load(p + j));
+                               });
+  }
+  const T near = static_cast<T>(rough.total() / count);
+  Sums<T> sums, squares;
+  for (int64_t i = 0; i < r.rows; ++i) {
+    const T* p = x + i * r.stride;
+    for_each_vector<T, masked>(r.columns, valid + i * r.valid_stride,
+                               [&](int64_t j, int k, auto lanes) GRADUS_INLINE {
+                                 const Vector<T> v = lanes.keep(lanes.load(p + j) - near);
+                                 sums.parts[k] += v;
+                                 squares.parts[k] += v * v;
+                               });
+  }
+  const double missed = sums.total(), deviation = missed / count;
+  const double about = squares.total() - missed * deviation;
+  return {count, static_cast<double>(near) + deviation, about > 0 ? about : about * 0};
+}
+
+template <class T, bool masked>
+Moments run_moments(const Runs& r, const T* x, const bool* valid) {
+  Moments total;
+  for_each_block(r, [&](const Runs& block, int64_t offset, int64_t valid_offset) GRADUS_INLINE {
+    total = merged(total, block_moments<T, masked>(block, x + offset, valid + valid_offset));
+  });
+  return total;
+}
+
+template <class T, bool masked>
+void normalize_runs(const Runs& r, const Affine<T>& f, const T* x, const bool* valid, T* y) {
+  for (int64_t i = 0; i < r.rows; ++i) {
+    const T* p = x + i * r.stride;
+    T* to = y + i * r.stride;
+    for_each_vector<T, masked>(
+        r.columns, valid + i * r.valid_stride, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
+          lanes.store(to + j, lanes.keep((lanes.load(p + j) - f.mean) * f.scale + f.shift));
+        });
+  }
+}
+
+template <class T, bool masked>
+GradientSums run_gradient_sums(const Runs& r, T mean, const T* x, const bool* valid, const T* dy) {
+  GradientSums total;
+  for_each_block(r, [&](const Runs& block, int64_t offset, int64_t valid_offset) GRADUS_INLINE {
+    Sums<T> sums, products;
+    for (int64_t i = 0; i < block.rows; ++i) {
+      const T *p = x + offset + i * r.stride, *q = dy + offset + i * r.stride;
+      for_each_vector<T, masked>(block.columns, valid + valid_offset + i * r.valid_stride,
+                                 [&](int64_t j, int k, auto lanes) GRADUS_INLINE {
+                                   const Vector<T> g = lanes.load(q + j);
+                                   sums.parts[k] += lanes.keep(g);
+                                   products.parts[k] += lanes.keep(g * (lanes.load(p + j) - mean));
+                                 });
+    }
+    total.dy += sums.total();
+    total.dy_x += products.total();
+  });
+  return total;
+}
+
+template <class T, bool masked>
+void run_gradient(const Runs& r, const GradientAffine<T>& f, const T* x, const bool* valid,
+                  const T* dy, T* dx) {
+  for (int64_t i = 0; i < r.rows; ++i) {
+    const T *p = x + i * r.stride, *q = dy + i * r.stride;
+    T* to = dx + i * r.stride;
+    for_each_vector<T, masked>(
+        r.columns, valid + i * r.valid_stride, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
+          const Vector<T> rest =
+              lanes.load(q + j) - f.mean_dy - (lanes.load(p + j) - f.mean) * f.slope;
+          lanes.store(to + j, lanes.keep(rest * f.scale));
+        });
+  }
+}
+
+template <class T>
+Moments moments(const Runs& r, const T* x, const bool* valid) {
+  return valid ? run_moments<T, true>(r, x, valid) : run_moments<T, false>(r, x, valid);
+}
+template <class T>
+void normalize(const Runs& r, const Affine<T>& f, const T* x, const bool* valid, T* y) {
+  valid ? normalize_runs<T, true>(r, f, x, valid, y) : normalize_runs<T, false>(r, f, x, valid, y);
+}
+template <class T>
+GradientSums gradient_sums(const Runs& r, T mean, const T* x, const bool* valid, const T* dy) {
+  return valid ? run_gradient_sums<T, true>(r, mean, x, valid, dy)
+               : run_gradient_sums<T, false>(r, mean, x, valid, dy);
+}
+template <class T>
+void gradient(const Runs& r, const GradientAffine<T>& f, const T* x, const bool* valid, const T* dy,
+              T* dx) {
+  valid ? run_gradient<T, true>(r, f, x, valid, dy, dx)
+        : run_gradient<T, false>(r, f, x, valid, dy, dx);
+}
+
+/// The offsets of a block's valid rows, from its first row on.
+struct RowBlock {
+  int64_t count = 0, offsets[kBlockRows];
+
+  RowBlock(int64_t rows, int64_t row, const bool* valid) {
+    for (int64_t i = 0; i < rows; ++i)
+      if (!valid || valid[i]) offsets[count++] = i * row;
+  }
+};
+
+/// f(block of rows, first row, first column, columns) over tiles that stay in the first cache.
+template <class F>
+inline void for_each_tile(int64_t rows, int64_t columns, const bool* valid, F f) {
+  const int64_t width = larger(1, smaller(columns, kTileColumns));
+  const int64_t height = larger(16, smaller(kBlockRows, 2 * kBlockElements / width));
+  for (int64_t i = 0; i < rows; i += height) {
+    const RowBlock block(smaller(height, rows - i), columns, valid ? valid + i : nullptr);
+    for (int64_t j = 0; j < columns && block.count > 0; j += width)
+      f(block, i, j, smaller(width, columns - j));
+  }
+}
+
+/// near_j: about the mean of column j of the block.
+template <class T>
+void rough_means(const RowBlock& block, int64_t columns, const T* __restrict x,
+                 T* __restrict near) {
+  for (int64_t j = 0; j < columns; ++j) near[j] = 0;
+  int64_t i = 0;
+  for (; i + 4 <= block.count; i += 4) {
+    const int64_t* at = block.offsets + i;
+    const T *a = x + at[0], *b = x + at[1], *c = x + at[2], *d = x + at[3];
+    for (int64_t j = 0; j < columns; ++j) near[j] += (a[j] + b[j]) + (c[j] + d[j]);
+  }
+  for (; i < block.count; ++i)
+    for (int64_t j = 0; j < columns; ++j) near[j] += x[block.offsets[i] + j];
+  const T share = 1 / static_cast<T>(block.count);
+  for (int64_t j = 0; j < columns; ++j) near[j] *= share;
+}
+
+/// sum_j, squares_j: of the deviations of column j from near_j.
+template <class T>
+void deviations(const RowBlock& block, int64_t columns, const T* __restrict x,
+                const T* __restrict near, T* __restrict sum, T* __restrict squares) {
+  for (int64_t j = 0; j < columns; ++j) sum[j] = squares[j] = 0;
+  int64_t i = 0;
+  for (; i + 4 <= block.count; i += 4) {
+    const int64_t* at = block.offsets + i;
+    const T *p = x + at[0], *q = x + at[1], *r = x + at[2], *s = x + at[3];
+    for (int64_t j = 0; j < columns; ++j) {
+      const T a = p[j] - near[j], b = q[j] - near[j], c = r[j] - near[j], d = s[j] - near[j];
+      sum[j] += (a + b) + (c + d);
+      squares[j] += (a * a + b * b) + (c * c + d * d);
+    }
+  }
+  for (; i < block.count; ++i) {
+    for (int64_t j = 0; j < columns; ++j) {
+      const T a = x[block.offsets[i] + j] - near[j];
+      sum[j] += a;
+      squares[j] += a * a;
+    }
+  }
+}
+
+void merge_columns(int64_t columns, int64_t count, double* __restrict mean,
+                   double* __restrict squares, int64_t other_count,
+                   const double* __restrict other_mean, const double* __restrict other_squares) {
+  if (other_count == 0) return;
+  const double share = static_cast<double>(other_count) / static_cast<double>(count + other_count);
+  const double weight = static_cast<double>(count) * share;
+  for (int64_t j = 0; j < columns; ++j) {
+    const double delta = other_mean[j] - mean[j];
+    mean[j] += delta * share;
+    squares[j] += other_squares[j] + delta * delta * weight;
+  }
+}
+
+template <class T>
+int64_t column_moments(int64_t rows, int64_t columns, const T* x, const bool* valid, double* mean,
+                       double* squares) {
+  for (int64_t j = 0; j < columns; ++j) mean[j] = squares[j] = 0;
+  int64_t total = 0, next = 0;
+  for_each_tile(rows, columns, valid,
+                [&](const RowBlock& block, int64_t i, int64_t j, int64_t width) GRADUS_INLINE {
+                  alignas(64) T near[kTileColumns], sum[kTileColumns], square[kTileColumns];
+                  alignas(64) double block_mean[kTileColumns], block_squares[kTileColumns];
+                  const T* from = x + i * columns + j;
+                  rough_means(block, width, from, near);
+                  deviations(block, width, from, near, sum, square);
+                  const double share = 1 / static_cast<double>(block.count);
+                  for (int64_t k = 0; k < width; ++k) {
+                    const double missed = static_cast<double>(sum[k]);
+                    const double about = static_cast<double>(square[k]) - missed * missed * share;
+                    block_mean[k] = static_cast<double>(near[k]) + missed * share;
+                    block_squares[k] = about > 0 ? about : about * 0;
+                  }
+                  if (j == 0) total = next, next += block.count;
+                  merge_columns(width, total, mean + j, squares + j, block.count, block_mean,
+                                block_squares);
+                });
+  return next;
+}
+
+template <class T>
+void normalize_columns(int64_t rows, int64_t columns, const T* __restrict mean,
+                       const T* __restrict scale, const T* __restrict shift, const T* x,
+                       const bool* valid, T* y) {
+  for (int64_t i = 0; i < rows; ++i) {
+    const T* __restrict from = x + i * columns;
+    T* __restrict to = y + i * columns;
+    if (valid && !valid[i]) {
+      for (int64_t j = 0; j < columns; ++j) to[j] = 0;
+      continue;
+    }
+    for (int64_t j = 0; j < columns; ++j) to[j] = (from[j] - mean[j]) * scale[j] + shift[j];
+  }
+}
+
+template <class T>
+void add_gradient_rows(const RowBlock& block, int64_t columns, const T* __restrict mean,
+                       const T* __restrict x, const T* __restrict dy, T* __restrict sum,
+                       T* __restrict product) {
+  for (int64_t j = 0; j < columns; ++j) sum[j] = product[j] = 0;
+  int64_t i = 0;
+  for (; i + 2 <= block.count; i += 2) {
+    const int64_t a = block.offsets[i], b = block.offsets[i + 1];
+    const T *p = x + a, *q = x + b, *u = dy + a, *v = dy + b;
+    for (int64_t j = 0; j < columns; ++j) {
+      sum[j] += u[j] + v[j];
+      product[j] += u[j] * (p[j] - mean[j]) + v[j] * (q[j] - mean[j]);
+    }
+  }
+  for (; i < block.count; ++i) {
+    const T *p = x + block.offsets[i], *u = dy + block.offsets[i];
+    for (int64_t j = 0; j < columns; ++j) {
+      sum[j] += u[j];
+      product[j] += u[j] * (p[j] - mean[j]);
+    }
+  }
+}
+
+template <class T>
+void column_gradient_sums(int64_t rows, int64_t columns, const T* mean, const T* x,
+                          const bool* valid, const T* dy, double* dy_sum, double* dy_x_sum) {
+  for_each_tile(rows, columns, valid,
+                [&](const RowBlock& block, int64_t i, int64_t j, int64_t width) GRADUS_INLINE {
+                  alignas(64) T sum[kTileColumns], product[kTileColumns];
+                  const int64_t at = i * columns + j;
+                  add_gradient_rows(block, width, mean + j, x + at, dy + at, sum, product);
+                  for (int64_t k = 0; k < width; ++k) {
+                    dy_sum[j + k] += static_cast<double>(sum[k]);
+                    dy_x_sum[j + k] += static_cast<double>(product[k]);
+                  }
+                });
+}
+
+template <class T>
+void column_gradient(int64_t rows, int64_t columns, const T* __restrict mean,
+                     const T* __restrict scale, const T* __restrict mean_dy,
+                     const T* __restrict slope, const T* x, const bool* valid, const T* dy, T* dx) {
+  for (int64_t i = 0; i < rows; ++i) {
+    const T* __restrict p = x + i * columns;
+    const T* __restrict q = dy + i * columns;
+    T* __restrict to = dx + i * columns;
+    if (valid && !valid[i]) {
+      for (int64_t j = 0; j < columns; ++j) to[j] = 0;
+      continue;
+    }
+    for (int64_t j = 0; j < columns; ++j)
+      to[j] = (q[j] - mean_dy[j] - (p[j] - mean[j]) * slope[j]) * scale[j];
+  }
+}
+
+template <class T, bool with_w, bool with_b>
+void normalize_row(int64_t d, T mean, T rstd, const T* x, const T* w, const T* b, T* y) {
+  for_each_vector<T, false>(d, nullptr, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
+    Vector<T> v = (lanes.load(x + j) - mean) * rstd;
+    if constexpr (with_w) v *= lanes.load(w + j);
+    if constexpr (with_b) v += lanes.load(b + j);
+    lanes.store(y + j, v);
+  });
+}
+
+template <class T>
+void layer_norm(int64_t rows, int64_t d, double eps, const T* x, const bool* valid, const T* w,
+                const T* b, T* y, T* mean, T* rstd) {
+  const auto normalize = w ? (b ? normalize_row<T, true, true> : normalize_row<T, true, false>)
+                           : (b ? normalize_row<T, false, true> : normalize_row<T, false, false>);
+  const Runs row{1, d, d, d};
+  for (int64_t i = 0; i < rows; ++i, x += d, y += d) {
+    T m = 0, r = 0;
+    if (!valid || valid[i]) {
+      const Moments moments = run_moments<T, false>(row, x, nullptr);
+      m = static_cast<T>(moments.mean);
+      r = static_cast<T>(1 / math::sqrt(moments.squares / static_cast<double>(d) + eps));
+      normalize(d, m, r, x, w, b, y);
+    } else {
+      for (int64_t j = 0; j < d; ++j) y[j] = 0;
+    }
+    if (mean) mean[i] = m;
+    if (rstd) rstd[i] = r;
+  }
+}
+
+/// sum g and sum g (x - mean), g = w dy.
+template <class T, bool with_w>
+GradientSums row_gradient_sums(int64_t d, T mean, const T* x, const T* w, const T* dy) {
+  GradientSums total;
+  for (int64_t first = 0; first < d; first += kBlockElements) {
+    Sums<T> sums, products;
+    for_each_vector<T, false>(smaller(kBlockElements, d - first), nullptr,
+                              [&](int64_t k, int part, auto lanes) GRADUS_INLINE {
+                                const int64_t j = first + k;
+                                Vector<T> g = lanes.load(dy + j);
+                                if constexpr (with_w) g *= lanes.load(w + j);
+                                sums.parts[part] += g;
+                                products.parts[part] += lanes.keep(g * (lanes.load(x + j) - mean));
+                              });
+    total.dy += sums.total();
+    total.dy_x += products.total();
+  }
+  return total;
+}
+
+/// dx of a row, and its part of the sums over rows.
+template <class T, bool with_w, bool with_dx, bool with_sums>
+void row_gradient(int64_t d, const GradientAffine<T>& f, T rstd, const T* x, const T* w,
+                  const T* dy, T* dx, T* dw, T* db) {
+  for_each_vector<T, false>(d, nullptr, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
+    const Vector<T> g = lanes.load(dy + j), v = lanes.load(x + j) - f.mean;
+    if constexpr (with_sums) {
+      lanes.store(dw + j, lanes.load(dw + j) + g * (v * rstd));
+      lanes.store(db + j, lanes.load(db + j) + g);
+    }
+    if constexpr (with_dx) {
+      const Vector<T> wg = with_w ? g * lanes.load(w + j) : g;
+      lanes.store(dx + j, (wg - f.mean_dy - v * f.slope) * f.scale);
+    }
+  });
+}
+
+template <class T, bool with_w, bool with_dx, bool with_sums>
+void rows_gradient(int64_t rows, int64_t d, const T* x, const bool* valid, const T* mean,
+                   const T* rstd, const T* w, const T* dy, T* dx, T* dw, T* db) {
+  for (int64_t i = 0; i < rows; ++i, x += d, dy += d) {
+    if (valid && !valid[i]) {
+      for (int64_t j = 0; j < d && with_dx; ++j) dx[i * d + j] = 0;
+      continue;
+    }
+    GradientAffine<T> f{mean[i], rstd[i], 0, 0};
+    if (with_dx) {
+      const GradientSums sums = row_gradient_sums<T, with_w>(d, f.mean, x, w, dy);
+      const double r = static_cast<double>(rstd[i]), n = static_cast<double>(d);
+      f.mean_dy = static_cast<T>(sums.dy / n);
+      f.slope = static_cast<T>(sums.dy_x / n * r * r);
+    }
+    row_gradient<T, with_w, with_dx, with_sums>(d, f, rstd[i], x, w, dy,
+                                                with_dx ? dx + i * d : nullptr, dw, db);
+  }
+}
+
+template <class T>
+void layer_norm_backward(int64_t rows, int64_t d, const T* x, const bool* valid, const T* mean,
+                         const T* rstd, const T* w, const T* dy, T* dx, T* sums, double* dw,
+                         double* db) {
+  if (!dw) {
+    const auto run = w ? rows_gradient<T, true, true, false> : rows_gradient<T, false, true, false>;
+    if (dx) run(rows, d, x, valid, mean, rstd, w, dy, dx, nullptr, nullptr);
+    return;
+  }
+  const auto run =
+      !dx ? rows_gradient<T, false, false, true>
+          : (w ? rows_gradient<T, true, true, true> : rows_gradient<T, false, true, true>);
+  for (int64_t i = 0; i < rows; i += kBlockRows) {
+    for (int64_t j = 0; j < 2 * d; ++j) sums[j] = 0;
+    run(smaller(kBlockRows, rows - i), d, x + i * d, valid ? valid + i : nullptr, mean + i,
+        rstd + i, w, dy + i * d, dx ? dx + i * d : nullptr, sums, sums + d);
+    for (int64_t j = 0; j < d; ++j) {
+      dw[j] += static_cast<double>(sums[j]);
+      db[j] += static_cast<double>(sums[d + j]);
+    }
+  }
+}
+
+template <class T>
+constexpr NormKernels<T> kTable = {
+    moments<T>,         normalize<T>,  gradient_sums<T>,      gradient<T>,
+    column_moments<T>,  merge_columns, normalize_columns<T>,  column_gradient_sums<T>,
+    column_gradient<T>, layer_norm<T>, layer_norm_backward<T>};
+
+}  // namespace
+
+template <>
+const NormKernels<float>& table_for<NormKernels<float>, Isa::GRADUS_ISA>() {
+  return kTable<float>;
+}
+template <>
+const NormKernels<double>& table_for<NormKernels<double>, Isa::GRADUS_ISA>() {
+  return kTable<double>;
+}
+
+}  // namespace gradus::kernels
