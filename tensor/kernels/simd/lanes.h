@@ -37,6 +37,8 @@ struct AllLanes {
   void store(T* p, Vector<T> v) const { kernels::store(p, v); }
   /// v where a lane counts, else 0.
   Vector<T> keep(Vector<T> v) const { return v; }
+  /// v where a lane counts, else `other`.
+  Vector<T> keep_or(Vector<T> v, Vector<T>) const { return v; }
 };
 
 /// The first `count`, of which those that `mask` names count.
@@ -56,6 +58,7 @@ struct SomeLanes {
       kernels::store(p, v);
   }
   Vector<T> keep(Vector<T> v) const { return mask ? v : Vector<T>{}; }
+  Vector<T> keep_or(Vector<T> v, Vector<T> other) const { return mask ? v : other; }
 };
 
 /// How many sums run beside each other, to hide the latency of an addition.
@@ -93,6 +96,16 @@ inline T horizontal_sum(Vector<T> v) {
   store(lanes, v);
   for (int half = kWidth<T> / 2; half > 0; half /= 2)
     for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  return lanes[0];
+}
+
+template <class T>
+inline T horizontal_max(Vector<T> v) {
+  T lanes[kWidth<T>];
+  store(lanes, v);
+  for (int half = kWidth<T> / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i)
+      lanes[i] = lanes[i] > lanes[i + half] ? lanes[i] : lanes[i + half];
   return lanes[0];
 }
 
