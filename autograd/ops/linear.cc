@@ -1,0 +1,98 @@
+#include <gradus/autograd/ops/factor.h>
+#include <gradus/autograd/ops/linear.h>
+#include <gradus/autograd/ops/matmul.h>
+#include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/shape.h>
+#include <gradus/autograd/sample.h>
+#include <gradus/tensor/kernels/reduce.h>
+#include <gradus/tensor/kernels/threads.h>
+
+namespace gradus {
+
+namespace {
+
+Tensor column_sums(const Tensor& dy) {
+  if (needs_grad(dy)) return sum(dy, {0});
+  const Tensor values = raw::contiguous(dy);
+  Tensor sums = empty({dy.shape()[1]}, dy.dtype());
+  dispatch_floating(dy.dtype(), "linear", [&]<class T>() {
+    kernels::sum<T>(1, dy.shape()[0], dy.shape()[1], values.data<T>(), sums.mutable_data<T>());
+  });
+  return sums;
+}
+
+template <class T>
+void repeat_row(const T* row, int64_t rows, int64_t columns, T* y) {
+  constexpr int64_t kGrain = 1 << 15;
+  kernels::parallel_for(rows, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, columns)),
+                        [&](int64_t begin, int64_t end) {
+                          for (int64_t i = begin; i < end; ++i)
+                            std::copy_n(row, columns, y + i * columns);
+                        });
+}
+
+void check_linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  check_same_dtype("linear", x, weight);
+  if (bias) check_same_dtype("linear", x, bias);
+  if (x.ndim() < 1 || weight.ndim() != 2 || x.shape().back() != weight.shape()[1] ||
+      (bias && (bias.ndim() != 1 || bias.numel() != weight.shape()[0]))) [[unlikely]]
+    check(false, "linear: x {} with weight {}{}{}; needs x (..., in), weight (out, in), bias (out)",
+          str(x.shape()), str(weight.shape()), bias ? " and bias " : "",
+          bias ? str(bias.shape()) : "");
+}
+
+std::vector<OpSample> linear_samples() {
+  std::vector<OpSample> samples;
+  for (const Shape& x : {Shape{3, 4}, Shape{4}, Shape{2, 3, 4}})
+    samples.push_back({str(x) + " to 5",
+                       {sample(x, 1), sample({5, 4}, 2), sample({5}, 3)},
+                       [](std::span<const Tensor> in) { return linear(in[0], in[1], in[2]); }});
+  samples.push_back({"(3, 4) to 2 without a bias",
+                     {sample({3, 4}, 1), sample({2, 4}, 2)},
+                     [](std::span<const Tensor> in) { return linear(in[0], in[1]); }});
+  return samples;
+}
+
+}  // namespace
+
+// y = x w^T + b:  dx = dy w,  dw = dy^T x,  db = the sum of dy's rows
+static Op linear_op(
+    "linear",
+    [](Backward& ctx) {
+      const Tensor& given = ctx.dy();
+      const bool matrix = given.ndim() == 2;
+      const Tensor folded = matrix ? Tensor() : reshape(given, matrix_shape(given.shape()));
+      const Tensor& dy = matrix ? given : folded;
+      if (ctx.needs(0)) {
+        Tensor dx = matmul(dy, ctx.kept(1));
+        ctx.set(0, matrix ? std::move(dx) : reshape(dx, ctx.input_shape(0)));
+      }
+      if (ctx.needs(1)) {
+        const Tensor x = ctx.kept(0);
+        ctx.set(1, matmul(dy, matrix ? x : reshape(x, matrix_shape(x.shape())), true));
+      }
+      if (ctx.needs(2)) ctx.set(2, column_sums(dy));
+    },
+    linear_samples);
+
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  check_linear(x, weight, bias);
+  const int64_t in = weight.shape()[1], out = weight.shape()[0];
+  const bool matrix = x.ndim() == 2;
+  const Tensor folded = matrix ? Tensor() : raw::reshape(x, matrix_shape(x.shape()));
+  const Factor left(matrix ? x : folded), right(weight, true);
+  Shape shape = x.shape();
+  shape[shape.ndim() - 1] = out;
+  Tensor y = empty(shape, x.dtype());
+  const int64_t rows = left.tensor().shape()[0];
+  const Tensor row = bias ? raw::contiguous(bias) : Tensor();
+  dispatch_floating(x.dtype(), "linear", [&]<class T>() {
+    T* result = y.mutable_data<T>();
+    if (bias) repeat_row(row.data<T>(), rows, out, result);
+    multiply<T>(left, right, rows, out, in, T(bias ? 1 : 0), result);
+  });
+  return record(linear_op, std::move(y), {x, weight, bias},
+                {keep_if(needs_grad(weight), x), keep_if(needs_grad(x), weight)});
+}
+
+}  // namespace gradus

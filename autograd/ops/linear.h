@@ -1,0 +1,10 @@
+#pragma once
+#include <gradus/autograd/tape.h>
+
+namespace gradus {
+
+/// y = x weight^T + bias, the bias if there is one.
+/// x: (..., in)   weight: (out, in)   bias: (out)   y: (..., out)
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
+
+}  // namespace gradus
