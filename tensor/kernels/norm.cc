@@ -38,11 +38,6 @@ Channels simplified(const Channels& s) {
 }
 bool in_columns(const Channels& s) { return s.inner == 1 && s.channels > 1; }
 
-template <class T>
-T reciprocal_std(double var, double eps) {
-  return static_cast<T>(1 / std::sqrt(var + eps));
-}
-
 /// Some of a channel's values: runs, and where they begin in x and in the mask.
 struct Piece {
   Runs runs;
@@ -127,8 +122,8 @@ void channel_stats(const Channels& s, const T* x, const bool* valid, Finish fini
       then);
 }
 
-template <class T, class Finish>
-void column_stats(const Channels& s, const T* x, const bool* valid, Finish finish) {
+template <class T>
+void column_stats(const Channels& s, const T* x, const bool* valid, T* mean, T* var) {
   const NormKernels<T>& table = kernels<NormKernels<T>>();
   const int64_t columns = s.channels,
                 n = std::max<int64_t>(1, pieces_of(s.outer, rows_of_piece(s)));
@@ -137,9 +132,9 @@ void column_stats(const Channels& s, const T* x, const bool* valid, Finish finis
   std::fill_n(parts, 2 * columns, 0.0);
   counts[0] = 0;
   for_row_pieces(s, [&](int64_t row, int64_t rows, int64_t p) {
-    double* mean = parts + 2 * p * columns;
-    counts[p] = table.column_moments(rows, columns, x + row * columns, from(valid, row), mean,
-                                     mean + columns);
+    double* part = parts + 2 * p * columns;
+    counts[p] = table.column_moments(rows, columns, x + row * columns, from(valid, row), part,
+                                     part + columns);
   });
   for (int64_t p = 1; p < n; ++p) {
     const double* other = parts + 2 * p * columns;
@@ -147,8 +142,9 @@ void column_stats(const Channels& s, const T* x, const bool* valid, Finish finis
                         other + columns);
     counts[0] += counts[p];
   }
-  const auto count = static_cast<double>(counts[0]);
-  for (int64_t c = 0; c < columns; ++c) finish(c, Moments{count, parts[c], parts[columns + c]});
+  const double each = counts[0] > 0 ? 1 / static_cast<double>(counts[0]) : 0;
+  for (int64_t c = 0; c < columns; ++c) mean[c] = static_cast<T>(parts[c]);
+  for (int64_t c = 0; c < columns; ++c) var[c] = static_cast<T>(parts[columns + c] * each);
 }
 
 double variance(const Moments& m) { return m.count > 0 ? m.squares / m.count : 0; }
@@ -264,21 +260,23 @@ void for_each_piece(const Channels& s, Then then) {
 template <class T>
 int64_t batch_norm_stats(const Channels& shape, const T* x, const bool* valid, T* mean, T* var) {
   const Channels s = simplified(shape);
-  const auto finish = [&](int64_t c, const Moments& m) {
-    mean[c] = static_cast<T>(m.mean);
-    var[c] = static_cast<T>(variance(m));
-  };
-  if (in_columns(s))
-    column_stats(s, x, valid, finish);
-  else
-    channel_stats(s, x, valid, finish, [](int64_t, const Piece&) {});
+  if (in_columns(s)) {
+    column_stats(s, x, valid, mean, var);
+  } else {
+    channel_stats(
+        s, x, valid,
+        [&](int64_t c, const Moments& m) {
+          mean[c] = static_cast<T>(m.mean);
+          var[c] = static_cast<T>(variance(m));
+        },
+        [](int64_t, const Piece&) {});
+  }
   return count_valid(s, valid);
 }
 
 template <class T>
 void batch_norm_rstd(int64_t channels, double eps, const T* var, T* rstd) {
-  for (int64_t c = 0; c < channels; ++c)
-    rstd[c] = reciprocal_std<T>(static_cast<double>(var[c]), eps);
+  kernels<NormKernels<T>>().rstd(channels, eps, var, rstd);
 }
 
 template <class T>
@@ -297,20 +295,23 @@ template <class T>
 int64_t batch_norm(const Channels& shape, double eps, const T* x, const bool* valid, const T* w,
                    const T* b, T* y, T* mean, T* var, T* rstd) {
   const Channels s = simplified(shape);
-  const auto finish = [&](int64_t c, const Moments& m) {
-    mean[c] = static_cast<T>(m.mean);
-    var[c] = static_cast<T>(variance(m));
-    rstd[c] = reciprocal_std<T>(static_cast<double>(var[c]), eps);
-  };
   if (in_columns(s)) {
-    column_stats(s, x, valid, finish);
+    column_stats(s, x, valid, mean, var);
+    batch_norm_rstd(s.channels, eps, var, rstd);
     normalize_columns(s, x, valid, mean, rstd, w, b, y);
   } else {
     const auto normalize = kernels<NormKernels<T>>().normalize;
-    channel_stats(s, x, valid, finish, [&](int64_t c, const Piece& p) {
-      normalize(p.runs, affine(mean[c], rstd[c], w, b, c), x + p.at, from(valid, p.valid_at),
-                y + p.at);
-    });
+    channel_stats(
+        s, x, valid,
+        [&](int64_t c, const Moments& m) {
+          mean[c] = static_cast<T>(m.mean);
+          var[c] = static_cast<T>(variance(m));
+          batch_norm_rstd(1, eps, var + c, rstd + c);
+        },
+        [&](int64_t c, const Piece& p) {
+          normalize(p.runs, affine(mean[c], rstd[c], w, b, c), x + p.at, from(valid, p.valid_at),
+                    y + p.at);
+        });
   }
   return count_valid(s, valid);
 }

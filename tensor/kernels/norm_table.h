@@ -52,6 +52,8 @@ struct NormKernels {
   // The same for a channel in each column; there `valid` has an element per row.
   // x, y, dy, dx: (rows, columns)   mean, scale, ...: (columns)
 
+  /// rstd = 1 / sqrt(var + eps).
+  void (*rstd)(int64_t n, double eps, const T* var, T* rstd);
   /// Returns how many rows are valid.
   int64_t (*column_moments)(int64_t rows, int64_t columns, const T* x, const bool* valid,
                             double* mean, double* squares);

@@ -47,7 +47,8 @@ Moments block_moments(const Runs& r, const T* x, const bool* valid) {
                                  rough.parts[k] += lanes.keep(lanes.load(p + j));
                                });
   }
-  const T near = static_cast<T>(rough.total() / count);
+  const double each = 1 / count;
+  const T near = static_cast<T>(rough.total() * each);
   Sums<T> sums, squares;
   for (int64_t i = 0; i < r.rows; ++i) {
     const T* p = x + i * r.stride;
@@ -58,13 +59,14 @@ Moments block_moments(const Runs& r, const T* x, const bool* valid) {
                                  squares.parts[k] += v * v;
                                });
   }
-  const double missed = sums.total(), deviation = missed / count;
+  const double missed = sums.total(), deviation = missed * each;
   const double about = squares.total() - missed * deviation;
-  return {count, static_cast<double>(near) + deviation, about > 0 ? about : about * 0};
+  return {count, static_cast<double>(near) + deviation, about < 0 ? 0 : about};
 }
 
 template <class T, bool masked>
 Moments run_moments(const Runs& r, const T* x, const bool* valid) {
+  if (r.rows == 1 && r.columns <= kBlockElements) return block_moments<T, masked>(r, x, valid);
   Moments total;
   for_each_block(r, [&](const Runs& block, int64_t offset, int64_t valid_offset) GRADUS_INLINE {
     total = merged(total, block_moments<T, masked>(block, x + offset, valid + valid_offset));
@@ -161,44 +163,80 @@ inline void for_each_tile(int64_t rows, int64_t columns, const bool* valid, F f)
   }
 }
 
-/// near_j: about the mean of column j of the block.
-template <class T>
-void rough_means(const RowBlock& block, int64_t columns, const T* __restrict x,
-                 T* __restrict near) {
-  for (int64_t j = 0; j < columns; ++j) near[j] = 0;
-  int64_t i = 0;
-  for (; i + 4 <= block.count; i += 4) {
-    const int64_t* at = block.offsets + i;
-    const T *a = x + at[0], *b = x + at[1], *c = x + at[2], *d = x + at[3];
-    for (int64_t j = 0; j < columns; ++j) near[j] += (a[j] + b[j]) + (c[j] + d[j]);
-  }
-  for (; i < block.count; ++i)
-    for (int64_t j = 0; j < columns; ++j) near[j] += x[block.offsets[i] + j];
-  const T share = 1 / static_cast<T>(block.count);
-  for (int64_t j = 0; j < columns; ++j) near[j] *= share;
+/// f(first column, vectors, lanes) over groups of kParts vectors of columns, or of one.
+template <class T, class F>
+GRADUS_INLINE inline void for_each_group(int64_t columns, F f) {
+  constexpr int width = kWidth<T>;
+  int64_t j = 0;
+  for (; j + kParts * width <= columns; j += kParts * width)
+    f(j, std::integral_constant<int, kParts>{}, AllLanes<T>{});
+  for (; j + width <= columns; j += width) f(j, std::integral_constant<int, 1>{}, AllLanes<T>{});
+  const int rest = static_cast<int>(columns - j);
+  if (rest > 0)
+    f(j, std::integral_constant<int, 1>{}, SomeLanes<T, true>{first_lanes<T>(rest), rest});
 }
 
-/// sum_j, squares_j: of the deviations of column j from near_j.
-template <class T>
-void deviations(const RowBlock& block, int64_t columns, const T* __restrict x,
-                const T* __restrict near, T* __restrict sum, T* __restrict squares) {
-  for (int64_t j = 0; j < columns; ++j) sum[j] = squares[j] = 0;
+/// f(part, offset) for each vector of a group in each row: parts are the group's vectors, or with
+/// one vector four rows take turns, so that four sums run beside each other in any case.
+template <class T, int vectors, class F>
+GRADUS_INLINE inline void for_each_row(const RowBlock& block, F f) {
+  constexpr int rows = kParts / vectors;
   int64_t i = 0;
-  for (; i + 4 <= block.count; i += 4) {
-    const int64_t* at = block.offsets + i;
-    const T *p = x + at[0], *q = x + at[1], *r = x + at[2], *s = x + at[3];
-    for (int64_t j = 0; j < columns; ++j) {
-      const T a = p[j] - near[j], b = q[j] - near[j], c = r[j] - near[j], d = s[j] - near[j];
-      sum[j] += (a + b) + (c + d);
-      squares[j] += (a * a + b * b) + (c * c + d * d);
-    }
-  }
-  for (; i < block.count; ++i) {
-    for (int64_t j = 0; j < columns; ++j) {
-      const T a = x[block.offsets[i] + j] - near[j];
-      sum[j] += a;
-      squares[j] += a * a;
-    }
+  for (; i + rows <= block.count; i += rows)
+    unroll<kParts>([&](int k) GRADUS_INLINE {
+      f(k, block.offsets[i + k / vectors] + k % vectors * kWidth<T>);
+    });
+  for (; i < block.count; ++i)
+    unroll<vectors>([&](int k) GRADUS_INLINE { f(k, block.offsets[i] + k * kWidth<T>); });
+}
+
+/// The sums of a group's columns from its parts.
+template <class T, int vectors>
+GRADUS_INLINE inline void join_parts(Vector<T> (&parts)[kParts]) {
+  if constexpr (vectors == 1) parts[0] = (parts[0] + parts[1]) + (parts[2] + parts[3]);
+}
+
+/// near_j: about the mean of column j of the block; sum_j, squares_j: of its deviations from that.
+template <class T>
+void deviations(const RowBlock& block, int64_t columns, const T* x, T* near, T* sum, T* squares) {
+  const T share = 1 / static_cast<T>(block.count);
+  for_each_group<T>(columns, [&](int64_t j, auto group, auto lanes) GRADUS_INLINE {
+    constexpr int vectors = decltype(group)::value;
+    const T* from = x + j;
+    Vector<T> rough[kParts] = {}, sums[kParts] = {}, products[kParts] = {};
+    for_each_row<T, vectors>(
+        block, [&](int k, int64_t at) GRADUS_INLINE { rough[k] += lanes.load(from + at); });
+    join_parts<T, vectors>(rough);
+    unroll<vectors>([&](int k) GRADUS_INLINE { rough[k] *= share; });
+    for_each_row<T, vectors>(block, [&](int k, int64_t at) GRADUS_INLINE {
+      const Vector<T> v = lanes.load(from + at) - rough[k % vectors];
+      sums[k] += v;
+      products[k] += v * v;
+    });
+    join_parts<T, vectors>(sums);
+    join_parts<T, vectors>(products);
+    unroll<vectors>([&](int k) GRADUS_INLINE {
+      lanes.store(near + j + k * kWidth<T>, rough[k]);
+      lanes.store(sum + j + k * kWidth<T>, sums[k]);
+      lanes.store(squares + j + k * kWidth<T>, products[k]);
+    });
+  });
+}
+
+/// The block's moments from its deviations, together with those of `count` rows before.
+template <class T>
+void merge_block(int64_t columns, int64_t count, double* __restrict mean,
+                 double* __restrict squares, int64_t block_count, const T* __restrict near,
+                 const T* __restrict sum, const T* __restrict block_squares) {
+  const auto n = static_cast<double>(block_count);
+  const double share = n / (static_cast<double>(count) + n);
+  const double each = 1 / n, weight = static_cast<double>(count) * share;
+  for (int64_t j = 0; j < columns; ++j) {
+    const double missed = static_cast<double>(sum[j]) * each;
+    const double about = static_cast<double>(block_squares[j]) - missed * missed * n;
+    const double delta = static_cast<double>(near[j]) + missed - mean[j];
+    mean[j] += delta * share;
+    squares[j] += (about < 0 ? 0 : about) + delta * delta * weight;
   }
 }
 
@@ -216,27 +254,22 @@ void merge_columns(int64_t columns, int64_t count, double* __restrict mean,
 }
 
 template <class T>
+void reciprocal_std(int64_t n, double eps, const T* __restrict var, T* __restrict rstd) {
+  for (int64_t i = 0; i < n; ++i)
+    rstd[i] = static_cast<T>(1 / math::sqrt(static_cast<double>(var[i]) + eps));
+}
+
+template <class T>
 int64_t column_moments(int64_t rows, int64_t columns, const T* x, const bool* valid, double* mean,
                        double* squares) {
   for (int64_t j = 0; j < columns; ++j) mean[j] = squares[j] = 0;
   int64_t total = 0, next = 0;
   for_each_tile(rows, columns, valid,
-                [&](const RowBlock& block, int64_t i, int64_t j, int64_t width) GRADUS_INLINE {
+                [&](const RowBlock& block, int64_t i, int64_t j, int64_t width) {
                   alignas(64) T near[kTileColumns], sum[kTileColumns], square[kTileColumns];
-                  alignas(64) double block_mean[kTileColumns], block_squares[kTileColumns];
-                  const T* from = x + i * columns + j;
-                  rough_means(block, width, from, near);
-                  deviations(block, width, from, near, sum, square);
-                  const double share = 1 / static_cast<double>(block.count);
-                  for (int64_t k = 0; k < width; ++k) {
-                    const double missed = static_cast<double>(sum[k]);
-                    const double about = static_cast<double>(square[k]) - missed * missed * share;
-                    block_mean[k] = static_cast<double>(near[k]) + missed * share;
-                    block_squares[k] = about > 0 ? about : about * 0;
-                  }
                   if (j == 0) total = next, next += block.count;
-                  merge_columns(width, total, mean + j, squares + j, block.count, block_mean,
-                                block_squares);
+                  deviations(block, width, x + i * columns + j, near, sum, square);
+                  merge_block(width, total, mean + j, squares + j, block.count, near, sum, square);
                 });
   return next;
 }
@@ -256,41 +289,44 @@ void normalize_columns(int64_t rows, int64_t columns, const T* __restrict mean,
   }
 }
 
+/// sum_j, product_j: sum dy and sum dy (x - mean) of column j of the block.
 template <class T>
-void add_gradient_rows(const RowBlock& block, int64_t columns, const T* __restrict mean,
-                       const T* __restrict x, const T* __restrict dy, T* __restrict sum,
-                       T* __restrict product) {
-  for (int64_t j = 0; j < columns; ++j) sum[j] = product[j] = 0;
-  int64_t i = 0;
-  for (; i + 2 <= block.count; i += 2) {
-    const int64_t a = block.offsets[i], b = block.offsets[i + 1];
-    const T *p = x + a, *q = x + b, *u = dy + a, *v = dy + b;
-    for (int64_t j = 0; j < columns; ++j) {
-      sum[j] += u[j] + v[j];
-      product[j] += u[j] * (p[j] - mean[j]) + v[j] * (q[j] - mean[j]);
-    }
-  }
-  for (; i < block.count; ++i) {
-    const T *p = x + block.offsets[i], *u = dy + block.offsets[i];
-    for (int64_t j = 0; j < columns; ++j) {
-      sum[j] += u[j];
-      product[j] += u[j] * (p[j] - mean[j]);
-    }
-  }
+void block_gradient_sums(const RowBlock& block, int64_t columns, const T* mean, const T* x,
+                         const T* dy, T* sum, T* product) {
+  for_each_group<T>(columns, [&](int64_t j, auto group, auto lanes) GRADUS_INLINE {
+    constexpr int vectors = decltype(group)::value;
+    const T *p = x + j, *q = dy + j;
+    Vector<T> center[vectors], sums[kParts] = {}, products[kParts] = {};
+    unroll<vectors>([&](int k) GRADUS_INLINE { center[k] = lanes.load(mean + j + k * kWidth<T>); });
+    for_each_row<T, vectors>(block, [&](int k, int64_t at) GRADUS_INLINE {
+      const Vector<T> g = lanes.load(q + at);
+      sums[k] += g;
+      products[k] += g * (lanes.load(p + at) - center[k % vectors]);
+    });
+    join_parts<T, vectors>(sums);
+    join_parts<T, vectors>(products);
+    unroll<vectors>([&](int k) GRADUS_INLINE {
+      lanes.store(sum + j + k * kWidth<T>, sums[k]);
+      lanes.store(product + j + k * kWidth<T>, products[k]);
+    });
+  });
+}
+
+template <class T>
+void add_to(int64_t n, const T* __restrict x, double* __restrict y) {
+  for (int64_t i = 0; i < n; ++i) y[i] += static_cast<double>(x[i]);
 }
 
 template <class T>
 void column_gradient_sums(int64_t rows, int64_t columns, const T* mean, const T* x,
                           const bool* valid, const T* dy, double* dy_sum, double* dy_x_sum) {
   for_each_tile(rows, columns, valid,
-                [&](const RowBlock& block, int64_t i, int64_t j, int64_t width) GRADUS_INLINE {
+                [&](const RowBlock& block, int64_t i, int64_t j, int64_t width) {
                   alignas(64) T sum[kTileColumns], product[kTileColumns];
                   const int64_t at = i * columns + j;
-                  add_gradient_rows(block, width, mean + j, x + at, dy + at, sum, product);
-                  for (int64_t k = 0; k < width; ++k) {
-                    dy_sum[j + k] += static_cast<double>(sum[k]);
-                    dy_x_sum[j + k] += static_cast<double>(product[k]);
-                  }
+                  block_gradient_sums(block, width, mean + j, x + at, dy + at, sum, product);
+                  add_to(width, sum, dy_sum + j);
+                  add_to(width, product, dy_x_sum + j);
                 });
 }
 
@@ -415,18 +451,17 @@ void layer_norm_backward(int64_t rows, int64_t d, const T* x, const bool* valid,
     for (int64_t j = 0; j < 2 * d; ++j) sums[j] = 0;
     run(smaller(kBlockRows, rows - i), d, x + i * d, valid ? valid + i : nullptr, mean + i,
         rstd + i, w, dy + i * d, dx ? dx + i * d : nullptr, sums, sums + d);
-    for (int64_t j = 0; j < d; ++j) {
-      dw[j] += static_cast<double>(sums[j]);
-      db[j] += static_cast<double>(sums[d + j]);
-    }
+    add_to(d, sums, dw);
+    add_to(d, sums + d, db);
   }
 }
 
 template <class T>
 constexpr NormKernels<T> kTable = {
-    moments<T>,         normalize<T>,  gradient_sums<T>,      gradient<T>,
-    column_moments<T>,  merge_columns, normalize_columns<T>,  column_gradient_sums<T>,
-    column_gradient<T>, layer_norm<T>, layer_norm_backward<T>};
+    moments<T>,         normalize<T>,         gradient_sums<T>,
+    gradient<T>,        reciprocal_std<T>,    column_moments<T>,
+    merge_columns,      normalize_columns<T>, column_gradient_sums<T>,
+    column_gradient<T>, layer_norm<T>,        layer_norm_backward<T>};
 
 }  // namespace
 

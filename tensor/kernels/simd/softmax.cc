@@ -14,8 +14,10 @@ constexpr int64_t kBlockRows = 128;       // at most
 
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-inline int64_t rows_of_block(int64_t d) {
-  const int64_t rows = kBlockElements / (d > 0 ? d : 1);
+/// Rows filled up to whole vectors that fit in a block.
+template <class T>
+int64_t rows_of_block(int64_t d) {
+  const int64_t rows = kBlockElements / (d + kWidth<T>);
   return rows < 1 ? 1 : smaller(rows, kBlockRows);
 }
 
@@ -30,7 +32,7 @@ T largest(int64_t d, const T* x) {
     best[part] = v > best[part] ? v : best[part];
   });
   for (int k = 1; k < kParts; ++k) best[0] = best[k] > best[0] ? best[k] : best[0];
-  return horizontal_max<T>(best[0]);
+  return horizontal_max(best[0]);
 }
 
 /// What is subtracted before exp: the maximum; nothing of a row that is -inf everywhere.
@@ -38,18 +40,6 @@ template <class T>
 T shift_of(int64_t d, const T* x) {
   const T m = largest(d, x);
   return m == static_cast<T>(-__builtin_inf()) ? T(0) : m;
-}
-
-template <class T>
-void subtract_from(int64_t d, const T* x, T shift, T* y) {
-  for_each_vector<T, false>(d, nullptr, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
-    lanes.store(y + j, lanes.load(x + j) - shift);
-  });
-}
-
-template <class T>
-void exp_of(int64_t n, T* x) {
-  for (int64_t i = 0; i < n; ++i) x[i] = math::exp(x[i]);
 }
 
 template <class T>
@@ -65,44 +55,90 @@ double sum(int64_t d, const T* x) {
   return total;
 }
 
+/// Rows that go through exp together, each filled up to whole vectors: a store of part of a vector
+/// would hold up the loads of the next row.
 template <class T>
-void softmax(int64_t rows, int64_t d, const T* scale, const T* x, T* y) {
-  const int64_t block = rows_of_block(d);
-  for (int64_t i = 0; i < rows; i += block) {
-    const int64_t end = smaller(rows, i + block);
-    for (int64_t k = i; k < end; ++k)
-      subtract_from(d, x + k * d, shift_of(d, x + k * d), y + k * d);
-    exp_of((end - i) * d, y + i * d);
-    for (int64_t k = i; k < end; ++k) {
-      T* row = y + k * d;
-      const double total = sum(d, row), to = scale ? static_cast<double>(scale[k]) : 1.0;
-      const T factor = static_cast<T>(total == 0 ? 0.0 : to / total);
+class ExpBlock {
+ public:
+  /// e_k = exp(x_k - shift_k) of rows `row` apart, sums_k += sum e_k.
+  void compute(int64_t rows, int64_t d, const T* x, int64_t row, const T* shift, double* sums) {
+    stride_ = (d + kWidth<T> - 1) / kWidth<T> * kWidth<T>;
+    constexpr T nothing = static_cast<T>(-__builtin_inf());
+    for (int64_t k = 0; k < rows; ++k) {
+      const T *from = x + k * row, by = shift[k];
+      T* to = e_ + k * stride_;
       for_each_vector<T, false>(d, nullptr, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
-        lanes.store(row + j, lanes.load(row + j) * factor);
+        kernels::store(to + j, lanes.keep_or(lanes.load(from + j) - by, Vector<T>{} + nothing));
       });
     }
+    for (int64_t k = 0; k < rows * stride_; ++k) e_[k] = math::exp(e_[k]);
+    for (int64_t k = 0; k < rows; ++k) sums[k] += sum(stride_, e_ + k * stride_);
+  }
+  const T* row(int64_t k) const { return e_ + k * stride_; }
+
+ private:
+  alignas(64) T e_[kBlockElements];
+  int64_t stride_ = 0;
+};
+
+template <class T>
+void scale_row(int64_t d, T factor, const T* x, T* y) {
+  for_each_vector<T, false>(d, nullptr, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
+    lanes.store(y + j, lanes.load(x + j) * factor);
+  });
+}
+
+template <class T>
+T softmax_factor(double sum, const T* scale, int64_t i) {
+  return static_cast<T>(sum == 0 ? 0.0 : (scale ? static_cast<double>(scale[i]) : 1.0) / sum);
+}
+
+/// A row longer than a block.
+template <class T>
+void softmax_row(int64_t d, const T* scale, const T* x, T* y) {
+  ExpBlock<T> e;
+  const T shift = shift_of(d, x);
+  double sum = 0;
+  for (int64_t j = 0; j < d; j += kBlockElements) {
+    const int64_t count = smaller(kBlockElements, d - j);
+    e.compute(1, count, x + j, count, &shift, &sum);
+    scale_row(count, T(1), e.row(0), y + j);
+  }
+  scale_row(d, softmax_factor(sum, scale, 0), y, y);
+}
+
+template <class T>
+void softmax(int64_t rows, int64_t d, const T* scale, const T* x, T* y) {
+  if (d > kBlockElements) {
+    for (int64_t i = 0; i < rows; ++i)
+      softmax_row(d, scale ? scale + i : nullptr, x + i * d, y + i * d);
+    return;
+  }
+  ExpBlock<T> e;
+  T shift[kBlockRows];
+  const int64_t block = rows_of_block<T>(d);
+  for (int64_t i = 0; i < rows; i += block) {
+    const int64_t count = smaller(block, rows - i);
+    double sums[kBlockRows] = {};
+    for (int64_t k = 0; k < count; ++k) shift[k] = shift_of(d, x + (i + k) * d);
+    e.compute(count, d, x + i * d, d, shift, sums);
+    for (int64_t k = 0; k < count; ++k)
+      scale_row(d, softmax_factor(sums[k], scale, i + k), e.row(k), y + (i + k) * d);
   }
 }
 
-/// sums_k = sum exp(x_k - shift_k) of at most kBlockRows rows that together are at most a block, or
-/// of one row.
+/// sums_k = sum exp(x_k - shift_k) of the rows of a block, or of one that is longer.
 template <class T>
 void exp_sums(int64_t rows, int64_t d, const T* x, const T* shift, double* sums) {
-  alignas(64) T e[kBlockElements];
+  ExpBlock<T> e;
   for (int64_t k = 0; k < rows; ++k) sums[k] = 0;
-  const int64_t width = smaller(d, kBlockElements);
-  for (int64_t first = 0; first < d; first += width) {
-    const int64_t count = smaller(width, d - first);
-    for (int64_t k = 0; k < rows; ++k)
-      subtract_from(count, x + k * d + first, shift[k], e + k * count);
-    exp_of(rows * count, e);
-    for (int64_t k = 0; k < rows; ++k) sums[k] += sum(count, e + k * count);
-  }
+  for (int64_t j = 0; j < d; j += kBlockElements)
+    e.compute(rows, smaller(kBlockElements, d - j), x + j, d, shift, sums);
 }
 
 template <class T>
 void log_sums(int64_t rows, int64_t d, const T* x, T* shift, T* log_sum) {
-  const int64_t block = rows_of_block(d);
+  const int64_t block = rows_of_block<T>(d);
   double sums[kBlockRows];
   for (int64_t i = 0; i < rows; i += block) {
     const int64_t count = smaller(block, rows - i);
@@ -117,7 +153,7 @@ void log_sums(int64_t rows, int64_t d, const T* x, T* shift, T* log_sum) {
 
 template <class T>
 void log_softmax(int64_t rows, int64_t d, const T* x, T* y) {
-  const int64_t block = rows_of_block(d);
+  const int64_t block = rows_of_block<T>(d);
   T shift[kBlockRows];
   double sums[kBlockRows];
   for (int64_t i = 0; i < rows; i += block) {
@@ -157,18 +193,19 @@ void softmax_backward(int64_t rows, int64_t d, const T* y, const T* dy, T* dx) {
 
 template <class T>
 void log_softmax_backward(int64_t rows, int64_t d, const T* y, const T* dy, T* dx) {
-  alignas(64) T e[kBlockElements];
-  T totals[kBlockRows];
-  const int64_t block = rows_of_block(d), width = smaller(d, kBlockElements);
+  ExpBlock<T> e;
+  const T zero[kBlockRows] = {};
+  double ignored[kBlockRows] = {};
+  const int64_t block = rows_of_block<T>(d);
   for (int64_t i = 0; i < rows; i += block) {
     const int64_t end = smaller(rows, i + block);
+    T totals[kBlockRows];
     for (int64_t k = i; k < end; ++k) totals[k - i] = static_cast<T>(sum(d, dy + k * d));
-    for (int64_t first = 0; first < d; first += width) {
-      // Several whole rows, or a part of one.
-      const int64_t count = smaller(width, d - first), at = i * d + first;
-      for (int64_t k = 0; k < (end - i) * count; ++k) e[k] = math::exp(y[at + k]);
+    for (int64_t first = 0; first < d; first += kBlockElements) {
+      const int64_t count = smaller(kBlockElements, d - first);
+      e.compute(end - i, count, y + i * d + first, d, zero, ignored);
       for (int64_t k = i; k < end; ++k) {
-        const T *p = e + (k - i) * count, *from = dy + k * d + first, total = totals[k - i];
+        const T *p = e.row(k - i), *from = dy + k * d + first, total = totals[k - i];
         T* to = dx + k * d + first;
         for_each_vector<T, false>(count, nullptr, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
           lanes.store(to + j, lanes.load(from + j) - lanes.load(p + j) * total);
