@@ -1,0 +1,178 @@
+#include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/elementwise.h>
+#include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/shape.h>
+#include <gradus/autograd/ops/softmax.h>
+#include <gradus/autograd/sample.h>
+#include <gradus/tensor/kernels/softmax.h>
+
+namespace gradus {
+
+namespace {
+
+/// Elements along the last axis; with none there is no maximum.
+int64_t row_length(const char* op, const Tensor& x) {
+  const int64_t d = x.shape().back();
+  if (d == 0) [[unlikely]]
+    check(false, "{}: of no elements, shape {}", op, str(x.shape()));
+  return d;
+}
+
+/// f, a function along the last axis that keeps the shape, along another axis.
+template <class F>
+Tensor along(const Tensor& x, int axis, F f) {
+  return transpose(f(transpose(x, axis, -1)), axis, -1);
+}
+
+/// y = kernel(x), row by row.
+template <class Kernel>
+Tensor row_wise(const char* op, const Tensor& x, Kernel kernel) {
+  const int64_t d = row_length(op, x);
+  const Tensor values = raw::contiguous(x);
+  Tensor y = empty_like(x);
+  dispatch_floating(x.dtype(), op, [&]<class T>() {
+    kernel(x.numel() / d, d, values.data<T>(), y.mutable_data<T>());
+  });
+  return y;
+}
+
+/// dx = kernel(y, dy), row by row.
+template <class Kernel>
+Tensor row_wise_backward(const char* op, const Tensor& y, const Tensor& dy, Kernel kernel) {
+  check_same_dtype(op, y, dy);
+  check(y.ndim() > 0 && y.shape() == dy.shape(), "{}: y {} and dy {} differ in shape", op,
+        str(y.shape()), str(dy.shape()));
+  const int64_t d = row_length(op, y);
+  const Tensor values = raw::contiguous(y), gradient = raw::contiguous(dy);
+  Tensor dx = empty_like(y);
+  dispatch_floating(y.dtype(), op, [&]<class T>() {
+    kernel(y.numel() / d, d, values.data<T>(), gradient.data<T>(), dx.mutable_data<T>());
+  });
+  return dx;
+}
+
+template <class F>
+std::vector<OpSample> softmax_samples(F f) {
+  std::vector<OpSample> samples;
+  const std::pair<Shape, int64_t> cases[] = {{{3, 5}, -1}, {{4}, 0}, {{2, 3, 4}, 1}};
+  for (const auto& [shape, axis] : cases)
+    samples.push_back({str(shape) + " along " + std::to_string(axis),
+                       {sample(shape, 1)},
+                       [f, axis = axis](std::span<const Tensor> x) { return f(x[0], axis); }});
+  return samples;
+}
+
+std::vector<OpSample> backward_samples(Tensor (*f)(const Tensor&, const Tensor&)) {
+  return {{"(3, 4)",
+           {sample({3, 4}, 1, 0.1, 0.9), sample({3, 4}, 2)},
+           [f](std::span<const Tensor> x) { return f(x[0], x[1]); }}};
+}
+
+Tensor log_softmax_backward(const Tensor& y, const Tensor& dy);
+
+}  // namespace
+
+// y = softmax(x):  dx = y (dy - sum dy y)
+static Op softmax_op(
+    "softmax", [](Backward& ctx) { ctx.set(0, softmax_backward(ctx.kept(0), ctx.dy())); },
+    [] { return softmax_samples(softmax); });
+
+Tensor softmax(const Tensor& x, int64_t axis) {
+  const int i = normalize_axis("softmax", axis, x.ndim());
+  if (i != x.ndim() - 1) return along(x, i, [](const Tensor& rows) { return softmax(rows); });
+  Tensor y = row_wise("softmax", x, [](int64_t rows, int64_t d, auto* from, auto* to) {
+    kernels::softmax(rows, d, from, to);
+  });
+  return record(softmax_op, y, {x}, {y});
+}
+
+// dx = y (dy - s), s = sum dy y; with g its gradient and t = sum g y:
+// d dy = y (g - t),  d y = g (dy - s) - t dy
+static Op softmax_backward_op(
+    "softmax_backward",
+    [](Backward& ctx) {
+      const Tensor y = ctx.kept(0), dy = ctx.kept(1);
+      const Tensor& g = ctx.dy();
+      if (ctx.needs(0))
+        ctx.set(0, g * (dy - sum(dy * y, {-1}, true)) - dy * sum(g * y, {-1}, true));
+      if (ctx.needs(1)) ctx.set(1, softmax_backward(y, g));
+    },
+    [] { return backward_samples(softmax_backward); });
+
+Tensor softmax_backward(const Tensor& y, const Tensor& dy) {
+  Tensor dx = row_wise_backward("softmax_backward", y, dy,
+                                [](int64_t rows, int64_t d, auto* from_y, auto* from_dy, auto* to) {
+                                  kernels::softmax_backward(rows, d, from_y, from_dy, to);
+                                });
+  return record(softmax_backward_op, std::move(dx), {y, dy}, {y, keep_if(needs_grad(y), dy)});
+}
+
+// y = log softmax(x):  dx = dy - exp(y) sum dy
+static Op log_softmax_op(
+    "log_softmax", [](Backward& ctx) { ctx.set(0, log_softmax_backward(ctx.kept(0), ctx.dy())); },
+    [] { return softmax_samples(log_softmax); });
+
+Tensor log_softmax(const Tensor& x, int64_t axis) {
+  const int i = normalize_axis("log_softmax", axis, x.ndim());
+  if (i != x.ndim() - 1) return along(x, i, [](const Tensor& rows) { return log_softmax(rows); });
+  Tensor y = row_wise("log_softmax", x, [](int64_t rows, int64_t d, auto* from, auto* to) {
+    kernels::log_softmax(rows, d, from, to);
+  });
+  return record(log_softmax_op, y, {x}, {y});
+}
+
+// dx = dy - exp(y) sum dy; with g its gradient:
+// d dy = g - sum g exp(y),  d y = -exp(y) g sum dy
+static Op log_softmax_backward_op(
+    "log_softmax_backward",
+    [](Backward& ctx) {
+      const Tensor p = exp(ctx.kept(0));
+      const Tensor& g = ctx.dy();
+      const Tensor gp = g * p;
+      if (ctx.needs(0)) ctx.set(0, -gp * sum(ctx.kept(1), {-1}, true));
+      if (ctx.needs(1)) ctx.set(1, g - sum(gp, {-1}, true));
+    },
+    [] { return backward_samples(log_softmax_backward); });
+
+namespace {
+
+Tensor log_softmax_backward(const Tensor& y, const Tensor& dy) {
+  Tensor dx = row_wise_backward("log_softmax_backward", y, dy,
+                                [](int64_t rows, int64_t d, auto* from_y, auto* from_dy, auto* to) {
+                                  kernels::log_softmax_backward(rows, d, from_y, from_dy, to);
+                                });
+  return record(log_softmax_backward_op, std::move(dx), {y, dy}, {y, keep_if(needs_grad(y), dy)});
+}
+
+}  // namespace
+
+// y = log sum exp(x):  dx = dy softmax(x)
+static Op logsumexp_op(
+    "logsumexp",
+    [](Backward& ctx) {
+      const Tensor p = softmax(ctx.kept(0));
+      ctx.set(0, p * reshape(ctx.dy(), p.shape().erased(p.ndim() - 1).inserted(p.ndim() - 1, 1)));
+    },
+    [] {
+      return softmax_samples(
+          [](const Tensor& x, int64_t axis) { return logsumexp(x, axis, axis == 1); });
+    });
+
+Tensor logsumexp(const Tensor& x, int64_t axis, bool keepdim) {
+  const int i = normalize_axis("logsumexp", axis, x.ndim());
+  if (i != x.ndim() - 1) {
+    const Tensor y = logsumexp(transpose(x, i, -1), -1, true);
+    return keepdim ? transpose(y, i, -1) : squeeze(transpose(y, i, -1), i);
+  }
+  const int64_t d = row_length("logsumexp", x);
+  const Tensor values = raw::contiguous(x);
+  Shape shape = x.shape().erased(i);
+  if (keepdim) shape.push_back(1);
+  Tensor y = empty(shape, x.dtype());
+  dispatch_floating(x.dtype(), "logsumexp", [&]<class T>() {
+    kernels::logsumexp(y.numel(), d, values.data<T>(), y.mutable_data<T>());
+  });
+  return record(logsumexp_op, std::move(y), {x}, {x});
+}
+
+}  // namespace gradus

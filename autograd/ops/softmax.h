@@ -1,0 +1,18 @@
+#pragma once
+#include <gradus/autograd/tape.h>
+
+namespace gradus {
+
+// Along one axis; computed from x less its maximum, so that no exp overflows.
+
+/// y = exp(x) / sum exp(x); 0 where x is -inf all along the axis.
+Tensor softmax(const Tensor& x, int64_t axis = -1);
+/// y = x - log sum exp(x)
+Tensor log_softmax(const Tensor& x, int64_t axis = -1);
+/// y = log sum exp(x); the axis goes away, or stays with size 1.
+Tensor logsumexp(const Tensor& x, int64_t axis = -1, bool keepdim = false);
+
+/// dx = y (dy - sum dy y) over the last axis: the gradient of y = softmax(x) in terms of y and dy.
+Tensor softmax_backward(const Tensor& y, const Tensor& dy);
+
+}  // namespace gradus
