@@ -1,0 +1,187 @@
+#include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/loss.h>
+#include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/shape.h>
+#include <gradus/autograd/ops/softmax.h>
+#include <gradus/autograd/sample.h>
+
+#include <numeric>
+
+namespace gradus {
+
+namespace {
+
+struct CrossEntropyAttrs {
+  kernels::CrossEntropyOptions options;
+  double total_weight;
+};
+
+template <class T>
+const T* data_or_null(const Tensor& x) {
+  return x ? x.data<T>() : nullptr;
+}
+
+/// The gradient with respect to x, rows of logits, of the loss (or losses) whose gradient is dy.
+Tensor cross_entropy_backward(const Tensor& x, const Tensor& labels, const Tensor& weight,
+                              const Tensor& dy, const CrossEntropyAttrs& attrs);
+
+/// How much of softmax there is in each row's gradient: (rows, 1), 0 where the label is ignored.
+Tensor softmax_share(const Tensor& labels, const Tensor& weight, int64_t classes, DType dtype,
+                     const CrossEntropyAttrs& attrs) {
+  const auto& [options, total_weight] = attrs;
+  Tensor share = empty({labels.numel(), 1}, dtype);
+  dispatch_floating(dtype, "cross_entropy", [&]<class T>() {
+    const T* w = data_or_null<T>(weight);
+    const double sum_w = w ? std::accumulate(w, w + classes, 0.0) : static_cast<double>(classes);
+    const double smooth = options.label_smoothing * sum_w / static_cast<double>(classes);
+    const double scale = options.reduction == Reduction::mean ? 1 / total_weight : 1;
+    const int64_t* label = labels.data<int64_t>();
+    T* result = share.mutable_data<T>();
+    for (int64_t i = 0; i < labels.numel(); ++i) {
+      const double own = label[i] == options.ignore_index ? 0.0 : w ? double{w[label[i]]} : 1.0;
+      result[i] = label[i] == options.ignore_index
+                      ? T(0)
+                      : static_cast<T>(scale * ((1 - options.label_smoothing) * own + smooth));
+    }
+  });
+  return share;
+}
+
+/// (N, C, ...) as rows of logits.
+Tensor class_rows(const Tensor& logits) {
+  if (logits.ndim() == 2) return logits;
+  Axes order{0};
+  for (int i = 2; i < logits.ndim(); ++i) order.push_back(i);
+  order.push_back(1);
+  const int64_t classes = logits.shape()[1];
+  return reshape(permute(logits, order), {classes ? logits.numel() / classes : 0, classes});
+}
+
+void check_cross_entropy(const Tensor& logits, const Tensor& labels,
+                         const CrossEntropyOptions& options) {
+  if (labels.dtype() != DType::i64) [[unlikely]]
+    check(false, "cross_entropy: labels are {}, not i64", name(labels.dtype()));
+  if (logits.ndim() < 2 || logits.shape()[1] == 0 || labels.shape() != logits.shape().erased(1))
+      [[unlikely]]
+    check(false, "cross_entropy: logits {} and labels {}; needs (N, C, ...) and (N, ...)",
+          str(logits.shape()), str(labels.shape()));
+  check(options.label_smoothing >= 0 && options.label_smoothing <= 1,
+        "cross_entropy: the label smoothing {} does not lie in [0, 1]", options.label_smoothing);
+  const Tensor& weight = options.weight;
+  if (!weight) return;
+  check_same_dtype("cross_entropy", logits, weight);
+  check(weight.ndim() == 1 && weight.numel() == logits.shape()[1] && !needs_grad(weight),
+        "cross_entropy: a weight of shape {} for {} classes; it must be a constant of one element "
+        "for each",
+        str(weight.shape()), logits.shape()[1]);
+}
+
+std::vector<OpSample> cross_entropy_samples() {
+  std::vector<OpSample> samples;
+  for (Reduction reduction : {Reduction::mean, Reduction::sum, Reduction::none})
+    for (bool plain : {true, false})
+      samples.push_back({std::string("(4, 3) ") +
+                             (reduction == Reduction::mean  ? "mean"
+                              : reduction == Reduction::sum ? "sum"
+                                                            : "none") +
+                             (plain ? "" : ", smoothed, weighted, one ignored"),
+                         {sample({4, 3}, 1)},
+                         [reduction, plain](std::span<const Tensor> x) {
+                           const Tensor labels = Tensor::of({2, 0, 1, 2}, DType::i64);
+                           if (plain) return cross_entropy(x[0], labels, {.reduction = reduction});
+                           return cross_entropy(x[0], labels,
+                                                {.label_smoothing = 0.2,
+                                                 .ignore_index = 1,
+                                                 .weight = Tensor::of({0.5, 1.5, 2}, DType::f64),
+                                                 .reduction = reduction});
+                         }});
+  samples.push_back({"(2, 3, 2)", {sample({2, 3, 2}, 1)}, [](std::span<const Tensor> x) {
+                       return cross_entropy(x[0], Tensor::of({{2, 0}, {1, 1}}, DType::i64));
+                     }});
+  return samples;
+}
+
+std::vector<OpSample> backward_samples() {
+  std::vector<OpSample> samples;
+  for (Reduction reduction : {Reduction::mean, Reduction::none})
+    samples.push_back(
+        {reduction == Reduction::mean ? "(4, 3) mean" : "(4, 3) none",
+         {sample({4, 3}, 1), reduction == Reduction::mean ? sample({}, 2) : sample({4}, 2)},
+         [reduction](std::span<const Tensor> x) {
+           const Tensor labels = Tensor::of({2, 0, 1, 2}, DType::i64);
+           return cross_entropy_backward(x[0], labels, Tensor::of({0.5, 1.5, 2}, DType::f64), x[1],
+                                         {{0.2, 1, reduction}, 4.5});
+         }});
+  return samples;
+}
+
+// dx = dy (a p - b) in each row, p = softmax(x), a and b constants; with g its gradient:
+// d dy = the sum of g (a p - b), and d x = softmax's gradient for dy a g
+Op cross_entropy_backward_op(
+    "cross_entropy_backward",
+    [](Backward& ctx) {
+      const auto& attrs = ctx.attrs<CrossEntropyAttrs>();
+      const Tensor x = ctx.kept(0), labels = ctx.kept(1), weight = ctx.kept(2), dy = ctx.kept(3);
+      const bool single = attrs.options.reduction != Reduction::none;
+      const Tensor& g = ctx.dy();
+      if (ctx.needs(0)) {
+        const Tensor share = softmax_share(labels, weight, x.shape()[1], x.dtype(), attrs);
+        const Tensor scale = share * (single ? dy : unsqueeze(dy, 1));
+        ctx.set(0, softmax_backward(softmax(x), g * scale));
+      }
+      if (ctx.needs(1)) {
+        const Tensor unit = cross_entropy_backward(x, labels, weight, ones_like(dy), attrs);
+        ctx.set(1, sum(g * unit, single ? Axes{} : Axes{1}));
+      }
+    },
+    backward_samples);
+
+Tensor cross_entropy_backward(const Tensor& x, const Tensor& labels, const Tensor& weight,
+                              const Tensor& dy, const CrossEntropyAttrs& attrs) {
+  const Tensor values = raw::contiguous(x), gradient = raw::contiguous(dy);
+  Tensor dx = empty_like(x);
+  dispatch_floating(x.dtype(), "cross_entropy_backward", [&]<class T>() {
+    kernels::cross_entropy_backward<T>(x.shape()[0], x.shape()[1], values.data<T>(),
+                                       labels.data<int64_t>(), data_or_null<T>(weight),
+                                       attrs.options, attrs.total_weight, gradient.data<T>(),
+                                       dx.mutable_data<T>());
+  });
+  return record(cross_entropy_backward_op, std::move(dx), {x, dy}, {x, labels, weight, dy}, attrs);
+}
+
+// y = -log softmax(x)[label], weighted, smoothed and reduced; its gradient is the op above
+Op cross_entropy_op(
+    "cross_entropy",
+    [](Backward& ctx) {
+      ctx.set(0, cross_entropy_backward(ctx.kept(0), ctx.kept(1), ctx.kept(2), ctx.dy(),
+                                        ctx.attrs<CrossEntropyAttrs>()));
+    },
+    cross_entropy_samples);
+
+}  // namespace
+
+Tensor cross_entropy(const Tensor& logits, const Tensor& labels,
+                     const CrossEntropyOptions& options) {
+  check_cross_entropy(logits, labels, options);
+  const Tensor x = class_rows(logits);
+  const Tensor values = raw::contiguous(x), targets = raw::contiguous(labels);
+  const Tensor weight = options.weight ? raw::contiguous(options.weight) : Tensor();
+  const Reduction reduction = options.reduction;
+  CrossEntropyAttrs attrs{{options.label_smoothing, options.ignore_index, reduction}, 0};
+  Tensor y = empty(reduction == Reduction::none ? Shape{x.shape()[0]} : Shape{}, x.dtype());
+  dispatch_floating(x.dtype(), "cross_entropy", [&]<class T>() {
+    attrs.total_weight = kernels::cross_entropy<T>(x.shape()[0], x.shape()[1], values.data<T>(),
+                                                   targets.data<int64_t>(), data_or_null<T>(weight),
+                                                   attrs.options, y.mutable_data<T>());
+  });
+  if (reduction == Reduction::mean && !(attrs.total_weight > 0)) [[unlikely]]
+    check(false, "cross_entropy: the mean over {} labels has a total weight of {}: {}",
+          labels.numel(), attrs.total_weight,
+          labels.numel() == 0 ? "the batch is empty"
+                              : "every label is ignored or has weight 0; leave this batch out, or "
+                                "use the sum");
+  y = record(cross_entropy_op, std::move(y), {x}, {x, targets, weight}, attrs);
+  return reduction == Reduction::none && labels.ndim() > 1 ? reshape(y, labels.shape()) : y;
+}
+
+}  // namespace gradus
