@@ -117,7 +117,7 @@ void for_channel(const Channels& s, int64_t c, const bool* valid, F f) {
 template <class X>
 int64_t batch_norm_stats(const Channels& s, const X* x, const bool* valid, X* mean, X* var) {
   int64_t count = 0;
-  if (s.channels > 0) for_channel(s, 0, valid, [&](int64_t) { ++count; });
+  for_channel({s.outer, 1, s.inner}, 0, valid, [&](int64_t) { ++count; });
   for (int64_t c = 0; c < s.channels; ++c) {
     X sum = 0, squares = 0;
     for_channel(s, c, valid, [&](int64_t k) { sum += x[k]; });
