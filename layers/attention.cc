@@ -1,0 +1,71 @@
+#include <gradus/autograd/ops/attention.h>
+#include <gradus/autograd/ops/linear.h>
+#include <gradus/autograd/ops/shape.h>
+#include <gradus/layers/attention.h>
+#include <gradus/layers/lengths.h>
+
+namespace gradus {
+
+MultiHeadAttention::MultiHeadAttention(int64_t embed_dim, int64_t heads,
+                                       MultiHeadAttentionOptions options)
+    : out_proj(embed_dim, embed_dim, {.bias = options.bias}), heads_(heads), options_(options) {
+  check(heads > 0 && embed_dim % heads == 0,
+        "MultiHeadAttention: {} features do not divide into {} heads", embed_dim, heads);
+  in_proj_weight = Parameter(empty({3 * embed_dim, embed_dim}));
+  if (options.bias) in_proj_bias = Parameter(empty({3 * embed_dim}));
+  finish_construction();
+}
+
+/// (N, T, E) -> (N, heads, T, E / heads)
+Tensor MultiHeadAttention::heads_of(const Tensor& x) const {
+  return transpose(reshape(x, {x.size(0), x.size(1), heads_, -1}), 1, 2);
+}
+
+Tensor MultiHeadAttention::attend(const Tensor& q, const Tensor& k, const Tensor& v,
+                                  const AttentionMask& mask) {
+  const Tensor y = scaled_dot_product_attention(heads_of(q), heads_of(k), heads_of(v),
+                                                {.mask = mask.mask,
+                                                 .key_padding = mask.valid,
+                                                 .causal = mask.causal,
+                                                 .dropout = training() ? options_.dropout : 0});
+  return out_proj(flatten(transpose(y, 1, 2), 2));
+}
+
+Tensor MultiHeadAttention::forward(const Tensor& query, const Tensor& key, const Tensor& value,
+                                   const AttentionMask& mask) {
+  const ErrorContext where(name());
+  const int64_t e = in_proj_weight.size(1);
+  const auto project = [&](const Tensor& x, int64_t part) {
+    check(x.ndim() == 3 && x.size(2) == e, "MultiHeadAttention: needs (N, T, {}), got {}", e,
+          str(x.shape()));
+    const Tensor bias = in_proj_bias ? slice(in_proj_bias, 0, part * e, (part + 1) * e) : Tensor();
+    return linear(x, slice(in_proj_weight, 0, part * e, (part + 1) * e), bias);
+  };
+  const auto clear = [&](const Tensor& x) { return mask.valid ? clear_padding(x, mask.valid) : x; };
+  return attend(project(query, 0), project(clear(key), 1), project(clear(value), 2), mask);
+}
+
+Tensor MultiHeadAttention::forward(const Tensor& x, const AttentionMask& mask) {
+  const ErrorContext where(name());
+  check(x.ndim() == 3 && x.size(2) == in_proj_weight.size(1),
+        "MultiHeadAttention: needs (N, T, {}), got {}", in_proj_weight.size(1), str(x.shape()));
+  const int64_t e = x.size(2);
+  const Tensor qkv =
+      linear(mask.valid ? clear_padding(x, mask.valid) : x, in_proj_weight, in_proj_bias);
+  const Tensor y =
+      attend(slice(qkv, 2, 0, e), slice(qkv, 2, e, 2 * e), slice(qkv, 2, 2 * e, 3 * e), mask);
+  return mask.valid ? clear_padding(y, mask.valid) : y;
+}
+
+void MultiHeadAttention::visit(Visitor& visitor) {
+  const int64_t e = in_proj_weight.size(1);
+  visitor.parameter("in_proj_weight", in_proj_weight, Init::xavier_uniform(e, 3 * e));
+  visitor.parameter("in_proj_bias", in_proj_bias, Init::zeros());
+  visitor.module("out_proj", out_proj);
+}
+
+std::string MultiHeadAttention::describe() const {
+  return fmt::format("MultiHeadAttention({}, {} heads)", in_proj_weight.size(1), heads_);
+}
+
+}  // namespace gradus

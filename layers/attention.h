@@ -1,0 +1,43 @@
+#pragma once
+#include <gradus/layers/linear.h>
+
+namespace gradus {
+
+struct MultiHeadAttentionOptions {
+  bool bias = true;
+  double dropout = 0;  ///< of the attention weights, in training
+};
+
+/// What a query may look at.
+struct AttentionMask {
+  Tensor valid;  ///< (N, Tk) bool: keys that are there; what stands elsewhere has no influence
+  Tensor mask;   ///< (Tq, Tk) or (N, heads, Tq, Tk): bool (true: may look) or added to the scores
+  bool causal = false;  ///< position i looks at 0 .. i
+};
+
+/// Multi-head attention (Vaswani et al. 2017, section 3.2.2), batch first, PyTorch's parameters.
+/// query: (N, Tq, E)   key, value: (N, Tk, E)   y: (N, Tq, E)
+class MultiHeadAttention : public Module {
+ public:
+  MultiHeadAttention(int64_t embed_dim, int64_t heads, MultiHeadAttentionOptions options = {});
+  Tensor forward(const Tensor& query, const Tensor& key, const Tensor& value,
+                 const AttentionMask& mask = {});
+  /// Of a sequence over itself: padded queries give 0, too.
+  Tensor forward(const Tensor& x, const AttentionMask& mask = {});
+  Tensor operator()(const Tensor& x, const AttentionMask& mask = {}) { return forward(x, mask); }
+
+  void visit(Visitor& visitor) override;
+  std::string describe() const override;
+
+  Parameter in_proj_weight, in_proj_bias;  // (3E, E), (3E): query, key, value
+  Linear out_proj;
+
+ private:
+  Tensor heads_of(const Tensor& x) const;
+  Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionMask& mask);
+
+  int64_t heads_;
+  MultiHeadAttentionOptions options_;
+};
+
+}  // namespace gradus

@@ -1,0 +1,55 @@
+#pragma once
+#include <gradus/layers/module.h>
+
+#include <optional>
+
+namespace gradus {
+
+struct BatchNormOptions {
+  double eps = 1e-5;
+  /// Weight of the new value in the running statistics; none: their cumulative average.
+  std::optional<double> momentum = 0.1;
+  bool affine = true;               ///< with weight and bias
+  bool track_running_stats = true;  ///< otherwise batch statistics in evaluation, too
+  bool channels_last = false;       ///< x is (N, T, C)
+};
+
+/// Batch Normalization (Ioffe & Szegedy 2015, algorithm 1), per channel over all other axes:
+/// y = (x - mean) / sqrt(var + eps) * weight + bias, in training with the batch's mean and biased
+/// variance, in evaluation with the running ones.
+/// x: (N, C), (N, C, L), (N, C, H, W), or channels last (N, T, C)   y: like x
+///
+/// PyTorch's conventions: running_var keeps the unbiased variance, momentum weighs the new value.
+/// Positions that a mask leaves out enter neither statistics nor gradient, and y is 0 there. One
+/// value per channel in training is an error.
+class BatchNorm : public UnaryModule {
+ public:
+  explicit BatchNorm(int64_t channels, BatchNormOptions options = {});
+  Tensor forward(const Tensor& x) override { return forward(x, {}); }
+  /// valid: bool, x's shape without the channels: (N), (N, L), (N, H, W), (N, T).
+  Tensor forward(const Tensor& x, const Tensor& valid);
+  Tensor operator()(const Tensor& x, const Tensor& valid = {}) { return forward(x, valid); }
+
+  /// While frozen, evaluation's transform in training, too, and no change of the running
+  /// statistics; train() does not undo it.
+  void freeze(bool frozen = true) { frozen_ = frozen; }
+  bool frozen() const { return frozen_; }
+  /// The running statistics as they were at construction.
+  void reset_running_stats();
+
+  void visit(Visitor& visitor) override;
+  std::string describe() const override;
+  int64_t channels() const { return channels_; }
+
+  Parameter weight, bias;                                 // (C)
+  Buffer running_mean, running_var, num_batches_tracked;  // (C), (C), ()
+
+ private:
+  void update_running_stats(const Tensor& mean, const Tensor& var, int64_t count);
+
+  int64_t channels_;
+  BatchNormOptions options_;
+  bool frozen_ = false;
+};
+
+}  // namespace gradus

@@ -1,0 +1,41 @@
+#include <gradus/autograd/ops/conv.h>
+#include <gradus/layers/conv2d.h>
+
+namespace gradus {
+
+Conv2d::Conv2d(int64_t in_channels, int64_t out_channels, int64_t kernel,
+               Conv2dLayerOptions options)
+    : options_(options) {
+  check(in_channels > 0 && out_channels > 0 && kernel > 0,
+        "Conv2d: {} to {} channels with a kernel of {}", in_channels, out_channels, kernel);
+  check(
+      options.groups > 0 && in_channels % options.groups == 0 && out_channels % options.groups == 0,
+      "Conv2d: {} to {} channels do not divide into {} groups", in_channels, out_channels,
+      options.groups);
+  weight = Parameter(empty({out_channels, in_channels / options.groups, kernel, kernel}));
+  if (options.bias) bias = Parameter(empty({out_channels}));
+  finish_construction();
+}
+
+Tensor Conv2d::forward(const Tensor& x) {
+  const ErrorContext where(name());
+  return conv2d(x, weight, bias,
+                {.stride = {options_.stride, options_.stride},
+                 .padding = {options_.padding, options_.padding},
+                 .dilation = {options_.dilation, options_.dilation},
+                 .groups = options_.groups});
+}
+
+void Conv2d::visit(Visitor& visitor) {
+  const Init init = Init::fan_in_uniform(weight.size(1) * weight.size(2) * weight.size(3));
+  visitor.parameter("weight", weight, init);
+  visitor.parameter("bias", bias, init);
+}
+
+std::string Conv2d::describe() const {
+  return fmt::format("Conv2d({}, {}, kernel {}, stride {}, padding {})",
+                     weight.size(1) * options_.groups, weight.size(0), weight.size(2),
+                     options_.stride, options_.padding);
+}
+
+}  // namespace gradus

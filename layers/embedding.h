@@ -1,0 +1,17 @@
+#pragma once
+#include <gradus/layers/module.h>
+
+namespace gradus {
+
+/// y = weight[indices].  indices: (...) i64   weight: (count, dim)   y: (..., dim)
+class Embedding : public UnaryModule {
+ public:
+  Embedding(int64_t count, int64_t dim);
+  Tensor forward(const Tensor& indices) override;
+  void visit(Visitor& visitor) override;
+  std::string describe() const override;
+
+  Parameter weight;
+};
+
+}  // namespace gradus

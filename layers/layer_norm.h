@@ -1,0 +1,35 @@
+#pragma once
+#include <gradus/layers/module.h>
+
+namespace gradus {
+
+struct LayerNormOptions {
+  double eps = 1e-5;
+  bool affine = true;  ///< with weight
+  bool bias = true;    ///< with bias, if affine
+};
+
+/// Layer Normalization (Ba et al. 2016, equation 3), each position over its trailing axes, the same
+/// in training and evaluation:  y = (x - mean) / sqrt(var + eps) * weight + bias. x: (...,
+/// normalized_shape)   weight, bias: normalized_shape   y: like x
+class LayerNorm : public UnaryModule {
+ public:
+  explicit LayerNorm(const Shape& normalized_shape, LayerNormOptions options = {});
+  explicit LayerNorm(int64_t features, LayerNormOptions options = {})
+      : LayerNorm(Shape{features}, options) {}
+  Tensor forward(const Tensor& x) override { return forward(x, {}); }
+  /// valid: bool, x's shape without the normalized axes; y is 0 where it is false, whatever x is.
+  Tensor forward(const Tensor& x, const Tensor& valid);
+  Tensor operator()(const Tensor& x, const Tensor& valid = {}) { return forward(x, valid); }
+
+  void visit(Visitor& visitor) override;
+  std::string describe() const override;
+
+  Parameter weight, bias;
+
+ private:
+  Shape normalized_shape_;
+  LayerNormOptions options_;
+};
+
+}  // namespace gradus

@@ -1,0 +1,31 @@
+#include <gradus/layers/activation.h>
+#include <gradus/layers/batch_norm.h>
+#include <gradus/layers/layer_norm.h>
+#include <gradus/models/norm.h>
+
+namespace gradus {
+
+const char* name(Norm norm) {
+  constexpr const char* names[] = {"none", "batch", "layer"};
+  return names[static_cast<int>(norm)];
+}
+
+Norm norm_from(std::string_view text) {
+  for (Norm norm : {Norm::none, Norm::batch, Norm::layer})
+    if (text == name(norm)) return norm;
+  throw Error(fmt::format("norm: '{}' is none of none, batch, layer", text));
+}
+
+AnyModule feature_norm(Norm norm, int64_t features, bool sequences) {
+  if (norm == Norm::batch) return BatchNorm(features, BatchNormOptions{.channels_last = sequences});
+  if (norm == Norm::layer) return LayerNorm(features);
+  return Identity();
+}
+
+AnyModule image_norm(Norm norm, int64_t channels, int64_t height, int64_t width) {
+  if (norm == Norm::batch) return BatchNorm(channels);
+  if (norm == Norm::layer) return LayerNorm(Shape{channels, height, width});
+  return Identity();
+}
+
+}  // namespace gradus

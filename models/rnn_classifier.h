@@ -1,0 +1,32 @@
+#pragma once
+#include <gradus/layers/linear.h>
+#include <gradus/layers/rnn.h>
+#include <gradus/models/norm.h>
+
+namespace gradus {
+
+struct RnnClassifierOptions {
+  int64_t hidden = 64;
+  Norm norm = Norm::none;
+  Nonlinearity nonlinearity = Nonlinearity::tanh;
+  int64_t batch_norm_steps = 0;  ///< see RnnOptions
+};
+
+/// An Elman network over a sequence and a Linear on its last state. Batch Normalization stands on
+/// the projected inputs (Laurent et al. 2016, section 3), Layer Normalization on the summed inputs
+/// inside the cell (Ba et al. 2016, section 3.1).  x: (N, T, D)   y: (N, classes)
+class RnnClassifier : public UnaryModule {
+ public:
+  RnnClassifier(int64_t features, int64_t classes, RnnClassifierOptions options = {});
+  /// Of images (N, C, H, W) too: their rows are the steps, (N, H, C W).
+  Tensor forward(const Tensor& x) override { return forward(x, {}); }
+  Tensor forward(const Tensor& x, const Tensor& lengths);
+  void visit(Visitor& visitor) override;
+  std::string describe() const override;
+
+ private:
+  Rnn rnn_;
+  Linear head_;
+};
+
+}  // namespace gradus

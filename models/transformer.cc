@@ -1,0 +1,105 @@
+#include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/elementwise.h>
+#include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/shape.h>
+#include <gradus/autograd/ops/where.h>
+#include <gradus/layers/batch_norm.h>
+#include <gradus/layers/layer_norm.h>
+#include <gradus/layers/lengths.h>
+#include <gradus/models/transformer.h>
+
+namespace gradus {
+
+EncoderBlock::EncoderBlock(const TransformerOptions& options)
+    : place_(options.norm_place),
+      norm1_(feature_norm(options.norm, options.dim, true)),
+      norm2_(feature_norm(options.norm, options.dim, true)),
+      attn_(options.dim, options.heads, {.dropout = options.dropout}),
+      linear1_(options.dim, options.mlp_dim),
+      linear2_(options.mlp_dim, options.dim),
+      dropout_(options.dropout) {
+  finish_construction();
+}
+
+static Tensor masked_norm(AnyModule& norm, const Tensor& x, const Tensor& valid) {
+  if (BatchNorm* batch = norm.as<BatchNorm>()) return batch->forward(x, valid);
+  if (LayerNorm* layer = norm.as<LayerNorm>()) return layer->forward(x, valid);
+  return norm(x);
+}
+
+Tensor EncoderBlock::forward(const Tensor& x, const Tensor& valid) {
+  const ErrorContext where(name());
+  const auto attend = [&](const Tensor& h) {
+    return dropout_(attn_.forward(h, AttentionMask{.valid = valid}));
+  };
+  const auto mlp = [&](const Tensor& h) { return dropout_(linear2_(dropout_(relu(linear1_(h))))); };
+  if (place_ == NormPlace::before) {
+    const Tensor h = x + attend(masked_norm(norm1_, x, valid));
+    return h + mlp(masked_norm(norm2_, h, valid));
+  }
+  const Tensor h = masked_norm(norm1_, x + attend(x), valid);
+  return masked_norm(norm2_, h + mlp(h), valid);
+}
+
+void EncoderBlock::visit(Visitor& visitor) {
+  visitor.module("norm1", *norm1_);
+  visitor.module("attn", attn_);
+  visitor.module("norm2", *norm2_);
+  visitor.module("linear1", linear1_);
+  visitor.module("linear2", linear2_);
+  visitor.module("dropout", dropout_);
+}
+
+std::string EncoderBlock::describe() const {
+  return fmt::format("EncoderBlock(norm {})", place_ == NormPlace::before ? "before" : "after");
+}
+
+Transformer::Transformer(int64_t steps, int64_t features, int64_t classes,
+                         TransformerOptions options)
+    : project_(features, options.dim),
+      positions_(empty({steps, options.dim})),
+      norm_(options.norm_place == NormPlace::before ? feature_norm(options.norm, options.dim, true)
+                                                    : feature_norm(Norm::none, options.dim)),
+      head_(options.dim, classes) {
+  check(options.depth > 0, "Transformer: depth {}", options.depth);
+  for (int64_t i = 0; i < options.depth; ++i) blocks_.emplace_back(options);
+  finish_construction();
+}
+
+Tensor Transformer::forward(const Tensor& x, const Tensor& lengths) {
+  const ErrorContext where(name());
+  check(x.ndim() == 3, "Transformer: x must be (N, T, features), is {}", str(x.shape()));
+  const int64_t steps = x.size(1);
+  check(steps > 0 && steps <= positions_.size(0),
+        "Transformer: {} steps in x {}, built for 1 to {}", steps, str(x.shape()),
+        positions_.size(0));
+  const Tensor valid = lengths ? length_mask(lengths, steps) : Tensor();
+  const Tensor tokens = project_(valid ? clear_padding(x, valid) : x);
+  Tensor h = tokens + slice(positions_, 0, 0, steps);
+  for (EncoderBlock& block : blocks_) h = block.forward(h, valid);
+  h = masked_norm(norm_, h, valid);
+  if (!valid) return head_(mean(h, {1}));
+  const Tensor counts = sum(cast(valid, x.dtype()), {1}, true);
+  return head_(sum(clear_padding(h, valid), {1}) / counts);
+}
+
+void Transformer::visit(Visitor& visitor) {
+  visitor.module("project", project_);
+  visitor.parameter("positions", positions_, Init::normal(0.02));
+  for (size_t i = 0; i < blocks_.size(); ++i)
+    visitor.module(fmt::format("blocks.{}", i), blocks_[i]);
+  visitor.module("norm", *norm_);
+  visitor.module("head", head_);
+}
+
+std::string Transformer::describe() const { return "Transformer"; }
+
+Tensor patches(const Tensor& x, int64_t size) {
+  check(x.ndim() == 4 && size > 0 && x.size(2) % size == 0 && x.size(3) % size == 0,
+        "patches: {} cannot be cut into squares of {}", str(x.shape()), size);
+  const int64_t n = x.size(0), c = x.size(1), h = x.size(2) / size, w = x.size(3) / size;
+  const Tensor grid = permute(reshape(x, {n, c, h, size, w, size}), {0, 2, 4, 1, 3, 5});
+  return reshape(grid, {n, h * w, c * size * size});
+}
+
+}  // namespace gradus

@@ -1,0 +1,62 @@
+#pragma once
+#include <gradus/layers/attention.h>
+#include <gradus/layers/dropout.h>
+#include <gradus/models/norm.h>
+
+namespace gradus {
+
+enum class NormPlace { before, after };
+
+struct TransformerOptions {
+  int64_t dim = 32;
+  int64_t heads = 4;
+  int64_t depth = 2;
+  int64_t mlp_dim = 64;
+  double dropout = 0;
+  Norm norm = Norm::layer;
+  NormPlace norm_place = NormPlace::before;
+};
+
+/// Self-attention and a two-layer perceptron, each with a residual connection and a norm: before,
+/// x + f(norm(x)) (Xiong et al. 2020), or after, norm(x + f(x)) (Vaswani et al. 2017, section 3.1).
+/// Batch Normalization takes its statistics over the valid (N, T) (Shen et al. 2020, section 3).
+class EncoderBlock : public Module {
+ public:
+  explicit EncoderBlock(const TransformerOptions& options);
+  /// x: (N, T, dim)   valid: (N, T) bool, or none
+  Tensor forward(const Tensor& x, const Tensor& valid = {});
+  void visit(Visitor& visitor) override;
+  std::string describe() const override;
+
+ private:
+  NormPlace place_;
+  AnyModule norm1_, norm2_;
+  MultiHeadAttention attn_;
+  Linear linear1_, linear2_;
+  Dropout dropout_;
+};
+
+/// An encoder that classifies sequences: projection, learned positions (Dosovitskiy et al. 2021,
+/// section 3.1), encoder blocks, a last norm if norms stand before, the mean over valid positions,
+/// Linear.  x: (N, T, features), T up to `steps`   y: (N, classes)
+class Transformer : public UnaryModule {
+ public:
+  Transformer(int64_t steps, int64_t features, int64_t classes, TransformerOptions options = {});
+  Tensor forward(const Tensor& x) override { return forward(x, {}); }
+  Tensor forward(const Tensor& x, const Tensor& lengths);
+  void visit(Visitor& visitor) override;
+  std::string describe() const override;
+
+ private:
+  Linear project_;
+  Parameter positions_;  // (steps, dim)
+  std::vector<EncoderBlock> blocks_;
+  AnyModule norm_;
+  Linear head_;
+};
+
+/// Images as sequences of square patches, row by row.  x: (N, C, H, W) -> (N, H W / size^2, C
+/// size^2)
+Tensor patches(const Tensor& x, int64_t size);
+
+}  // namespace gradus
