@@ -53,9 +53,10 @@ Shape broadcast_shapes(const char* op, const Shape& a, const Shape& b) {
   for (int i = 0; i < ndim; ++i) {
     const int ia = i - (ndim - a.ndim()), ib = i - (ndim - b.ndim());
     const int64_t sa = ia < 0 ? 1 : a[ia], sb = ib < 0 ? 1 : b[ib];
-    check(sa == sb || sa == 1 || sb == 1,
-          "{}: shapes {} and {} do not broadcast: {} against {} in dimension {} from the end", op,
-          str(a), str(b), sa, sb, ndim - i);
+    if (sa != sb && sa != 1 && sb != 1) [[unlikely]]
+      check(false,
+            "{}: shapes {} and {} do not broadcast: {} against {} in dimension {} from the end", op,
+            str(a), str(b), sa, sb, ndim - i);
     result.push_back(sa == 1 ? sb : sa);
   }
   return result;

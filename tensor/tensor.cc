@@ -199,10 +199,9 @@ const Tensor& Tensor::grad() const {
 }
 
 void Tensor::set_grad(Tensor grad) {
-  check(!grad || (grad.shape() == shape() && grad.dtype() == dtype()),
-        "set_grad: a gradient of shape {} {} for a tensor of shape {} {}",
-        grad ? str(grad.shape()) : "", grad ? gradus::name(grad.dtype()) : "", str(shape()),
-        gradus::name(dtype()));
+  if (grad && (grad.shape() != shape() || grad.dtype() != dtype())) [[unlikely]]
+    check(false, "set_grad: a gradient of shape {} {} for a tensor of shape {} {}",
+          str(grad.shape()), gradus::name(grad.dtype()), str(shape()), gradus::name(dtype()));
   if (grad || body_->leaf) leaf().grad = std::move(grad);
 }
 

@@ -70,7 +70,9 @@ void check_cross_entropy(const Tensor& logits, const Tensor& labels,
   const Tensor& weight = options.weight;
   if (!weight) return;
   check_same_dtype("cross_entropy", logits, weight);
-  check(weight.ndim() == 1 && weight.numel() == logits.shape()[1] && !needs_grad(weight),
+  if (weight.ndim() != 1 || weight.numel() != logits.shape()[1] || needs_grad(weight)) [[unlikely]]
+    check(
+        false,
         "cross_entropy: a weight of shape {} for {} classes; it must be a constant of one element "
         "for each",
         str(weight.shape()), logits.shape()[1]);

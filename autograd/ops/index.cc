@@ -48,8 +48,8 @@ AxisSizes axis_sizes(const char* op, const Shape& x, int64_t axis, const Shape& 
   AxisSizes s{normalize_axis(op, axis, x.ndim()), 1, 0, 0, 1};
   Shape expected = x;
   if (index.ndim() == x.ndim()) expected[s.axis] = index[s.axis];
-  check(index == expected, "{}: x {} and index {} must agree but for axis {}", op, str(x),
-        str(index), axis);
+  if (index != expected) [[unlikely]]
+    check(false, "{}: x {} and index {} must agree but for axis {}", op, str(x), str(index), axis);
   for (int i = 0; i < x.ndim(); ++i)
     if (i != s.axis) (i < s.axis ? s.outer : s.inner) *= x[i];
   s.n = x[s.axis];
@@ -144,8 +144,9 @@ namespace {
 Tensor add_scattered(Tensor y, const Tensor& x, int64_t axis, const Tensor& index,
                      const Tensor& src) {
   check_same_dtype("scatter_add", x, src);
-  check(src.shape() == index.shape(), "scatter_add: src {} and index {} differ in shape",
-        str(src.shape()), str(index.shape()));
+  if (src.shape() != index.shape()) [[unlikely]]
+    check(false, "scatter_add: src {} and index {} differ in shape", str(src.shape()),
+          str(index.shape()));
   const AxisSizes s = axis_sizes("scatter_add", x.shape(), axis, index.shape());
   const Tensor indices = checked_indices("scatter_add", index, s.n), values = raw::contiguous(src);
   dispatch_floating(x.dtype(), "scatter_add", [&]<class T>() {
@@ -197,8 +198,8 @@ static Op embedding_op(
     });
 
 Tensor embedding(const Tensor& weight, const Tensor& indices) {
-  check(weight.ndim() == 2, "embedding: needs a weight of shape (V, D), got {}",
-        str(weight.shape()));
+  if (weight.ndim() != 2) [[unlikely]]
+    check(false, "embedding: needs a weight of shape (V, D), got {}", str(weight.shape()));
   const int64_t d = weight.shape()[1];
   const Tensor rows = checked_indices("embedding", indices, weight.shape()[0]);
   const Tensor values = raw::contiguous(weight);

@@ -40,8 +40,9 @@ Tensor row_wise(const char* op, const Tensor& x, Kernel kernel) {
 template <class Kernel>
 Tensor row_wise_backward(const char* op, const Tensor& y, const Tensor& dy, Kernel kernel) {
   check_same_dtype(op, y, dy);
-  check(y.ndim() > 0 && y.shape() == dy.shape(), "{}: y {} and dy {} differ in shape", op,
-        str(y.shape()), str(dy.shape()));
+  if (y.ndim() == 0 || y.shape() != dy.shape()) [[unlikely]]
+    check(false, "{}: y {} and dy {} differ in shape, or have no axis", op, str(y.shape()),
+          str(dy.shape()));
   const int64_t d = row_length(op, y);
   const Tensor values = raw::contiguous(y), gradient = raw::contiguous(dy);
   Tensor dx = empty_like(y);
