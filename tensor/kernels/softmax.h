@@ -63,8 +63,10 @@ X logsumexp(int64_t d, const X* x) {
 
 template <class X>
 void log_softmax(int64_t rows, int64_t d, const X* x, X* y) {
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = 0; j < d; ++j) y[i * d + j] = x[i * d + j] - logsumexp(d, x + i * d);
+  for (int64_t i = 0; i < rows; ++i) {
+    const X total = logsumexp(d, x + i * d);
+    for (int64_t j = 0; j < d; ++j) y[i * d + j] = x[i * d + j] - total;
+  }
 }
 
 template <class X>
@@ -103,11 +105,11 @@ X cross_entropy(int64_t rows, int64_t classes, const X* x, const int64_t* labels
     loss[i] = 0;
     if (t == options.ignore_index) continue;
     total += w ? w[t] : X(1);
+    const X log_sum = logsumexp(classes, x + i * classes);
     for (int64_t c = 0; c < classes; ++c) {
       const double target =
           (c == t ? 1 - options.label_smoothing : 0) + options.label_smoothing / double(classes);
-      const X log_p = x[i * classes + c] - logsumexp(classes, x + i * classes);
-      if (target != 0) loss[i] -= target * (w ? w[c] : X(1)) * log_p;
+      if (target != 0) loss[i] -= target * (w ? w[c] : X(1)) * (x[i * classes + c] - log_sum);
     }
   }
   return total;

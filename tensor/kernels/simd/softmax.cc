@@ -217,10 +217,19 @@ void log_softmax_backward(int64_t rows, int64_t d, const T* y, const T* dy, T* d
 
 template <class T>
 double weighted_sum(int64_t d, T shift, const T* w, const T* x) {
-  double total = 0;
-  for (int64_t j = 0; j < d; ++j)
-    total += (w ? static_cast<double>(w[j]) : 1.0) * static_cast<double>(x[j] - shift);
-  return total;
+  constexpr int parts = 16;
+  double sums[parts] = {};
+  const auto term = [&](int64_t j) GRADUS_INLINE {
+    const auto v = static_cast<double>(x[j] - shift);
+    return w ? static_cast<double>(w[j]) * v : v;
+  };
+  int64_t j = 0;
+  for (; j + parts <= d; j += parts)
+    for (int k = 0; k < parts; ++k) sums[k] += term(j + k);
+  for (; j < d; ++j) sums[j % parts] += term(j);
+  for (int half = parts / 2; half > 0; half /= 2)
+    for (int k = 0; k < half; ++k) sums[k] += sums[k + half];
+  return sums[0];
 }
 
 template <class T>
