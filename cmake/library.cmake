@@ -2,6 +2,7 @@
 find_package(fmt REQUIRED)
 find_package(Threads REQUIRED)
 find_package(ZLIB REQUIRED)
+find_package(nlohmann_json 3.10 REQUIRED)
 
 set(public_folders tensor autograd layers optim models data)
 foreach(folder IN LISTS public_folders)
@@ -41,4 +42,5 @@ endforeach()
 target_include_directories(gradus PUBLIC $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>
                                          $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 target_compile_features(gradus PUBLIC cxx_std_20)
-target_link_libraries(gradus PUBLIC fmt::fmt PRIVATE $<BUILD_INTERFACE:gradus_options> Threads::Threads ZLIB::ZLIB ${CMAKE_DL_LIBS})
+target_link_libraries(gradus PUBLIC fmt::fmt PRIVATE $<BUILD_INTERFACE:gradus_options> Threads::Threads ZLIB::ZLIB ${CMAKE_DL_LIBS}
+                                                       $<BUILD_INTERFACE:nlohmann_json::nlohmann_json>)

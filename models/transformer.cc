@@ -30,7 +30,7 @@ static Tensor masked_norm(AnyModule& norm, const Tensor& x, const Tensor& valid)
 Tensor EncoderBlock::forward(const Tensor& x, const Tensor& valid) {
   const ErrorContext where(name());
   const auto attend = [&](const Tensor& h) {
-    return dropout_(attn_.forward(h, AttentionMask{.valid = valid}));
+    return dropout_(attn_.forward(h, AttentionMask{valid, {}, false}));
   };
   const auto mlp = [&](const Tensor& h) { return dropout_(linear2_(dropout_(relu(linear1_(h))))); };
   if (place_ == NormPlace::before) {

@@ -1,0 +1,344 @@
+#include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/compare.h>
+#include <gradus/autograd/ops/elementwise.h>
+#include <gradus/autograd/ops/norm.h>
+#include <gradus/autograd/ops/norm_study.h>
+#include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/shape.h>
+#include <gradus/autograd/sample.h>
+#include <gradus/tensor/kernels/norm.h>
+
+namespace gradus {
+
+namespace {
+
+struct LayerNormAttrs {
+  Shape normalized_shape;
+  double eps;
+};
+
+struct BatchNormAttrs {
+  ChannelAxis axis;
+  double eps;
+};
+
+/// dx, dweight and dbias of either norm; empty ones are not wanted.
+struct NormGradients {
+  Tensor dx, dweight, dbias;
+};
+
+template <class T>
+const T* pointer(const Tensor& x) {
+  return x ? x.data<T>() : nullptr;
+}
+template <class T>
+T* pointer(Tensor& x) {
+  return x ? x.mutable_data<T>() : nullptr;
+}
+
+Tensor contiguous_or_none(const Tensor& x) { return x ? raw::contiguous(x) : Tensor(); }
+
+kernels::Channels channels_of(const Tensor& x, ChannelAxis axis) {
+  const int64_t c = x.size(axis == ChannelAxis::last ? -1 : 1);
+  const int64_t others = c == 0 ? 0 : x.numel() / c;
+  return axis == ChannelAxis::last
+             ? kernels::Channels{others, c, 1}
+             : kernels::Channels{x.size(0), c, x.size(0) == 0 ? 0 : others / x.size(0)};
+}
+
+void check_parameter(const char* op, const char* what, const Tensor& parameter, const Tensor& x,
+                     const Shape& shape) {
+  if (!parameter) return;
+  check_same_dtype(op, x, parameter);
+  check(parameter.shape() == shape, "{}: {} is {}, must be {} for x {}", op, what,
+        str(parameter.shape()), str(shape), str(x.shape()));
+}
+
+void check_mask(const char* op, const Tensor& valid, const Shape& shape, const Tensor& x) {
+  if (!valid) return;
+  check(valid.dtype() == DType::boolean && valid.shape() == shape,
+        "{}: the mask is {} {}, must be bool {} for x {}", op, name(valid.dtype()),
+        str(valid.shape()), str(shape), str(x.shape()));
+}
+
+/// What of (dx, dweight, dbias) a backward has to compute: all of it if it is to be differentiated.
+NormGradients wanted(const Backward& ctx, const Tensor& x, const Shape& weights) {
+  const bool all = detail::recorder != nullptr;
+  NormGradients d;
+  if (all || ctx.needs(0)) d.dx = empty_like(x);
+  if (all || ctx.needs(1)) d.dweight = empty(weights, x.dtype());
+  if (all || ctx.needs(2)) d.dbias = empty(weights, x.dtype());
+  return d;
+}
+
+template <class Attrs>
+void record_gradients(const Op& op, NormGradients& d, const Tensor& x, const Tensor& weight,
+                      const Tensor& dy, const Tensor& valid, const Attrs& attrs) {
+  if (!detail::recorder) return;
+  Tensor* const outputs[] = {&d.dx, &d.dweight, &d.dbias};
+  record_outputs(op, outputs, {x, weight, dy}, {x, weight, dy, valid}, &attrs, sizeof attrs);
+}
+
+void set_gradients(Backward& ctx, NormGradients d) {
+  if (d.dx) ctx.set(0, std::move(d.dx));
+  if (d.dweight) ctx.set(1, std::move(d.dweight));
+  if (d.dbias) ctx.set(2, std::move(d.dbias));
+}
+
+/// The backward of a norm's backward, in the stages of norm_study.h.
+void second_order(Backward& ctx, const NormGroups& groups, double eps, const Shape& weights) {
+  const auto upstream = [&](int i) { return ctx.has_dy(i) ? ctx.dy(i) : Tensor(); };
+  const NormSecond d = norm_backward_backward(groups, ctx.kept(0), ctx.kept(1), ctx.kept(2), eps,
+                                              upstream(0), upstream(1), upstream(2));
+  if (ctx.needs(0)) ctx.set(0, d.x);
+  if (ctx.needs(1)) ctx.set(1, reshape(d.weight, weights));
+  if (ctx.needs(2)) ctx.set(2, d.dy);
+}
+
+Tensor sample_mask(const Shape& shape) { return less(sample(shape, 9), 0.9); }
+
+std::vector<OpSample> layer_norm_samples() {
+  const auto run = [](Shape shape, Tensor valid) {
+    return [=](std::span<const Tensor> x) {
+      return layer_norm(x[0], shape, x.size() > 1 ? x[1] : Tensor(), x.size() > 2 ? x[2] : Tensor(),
+                        1e-5, valid);
+    };
+  };
+  return {{"(3, 5) with weight and bias",
+           {sample({3, 5}, 1), sample({5}, 2, 0.5, 2), sample({5}, 3)},
+           run({5}, {})},
+          {"(2, 3, 4) over two axes", {sample({2, 3, 4}, 1)}, run({3, 4}, {})},
+          {"(4, 3, 5) masked",
+           {sample({4, 3, 5}, 1), sample({5}, 2, 0.5, 2), sample({5}, 3)},
+           run({5}, sample_mask({4, 3}))}};
+}
+
+}  // namespace
+
+// dx, dw, db as a function of (x, w, dy); its gradient is norm_backward_backward.
+static Op layer_norm_backward_op(
+    "layer_norm_backward",
+    [](Backward& ctx) {
+      const auto& attrs = ctx.attrs<LayerNormAttrs>();
+      second_order(ctx, layer_norm_groups(ctx.kept(0), attrs.normalized_shape, ctx.kept(3)),
+                   attrs.eps, attrs.normalized_shape);
+    },
+    nullptr);
+
+// y = x^ w + b, x^ = (x - mean) r:  dx = r (g - mean(g) - x^ mean(g x^)), g = w dy;
+// dw = sum dy x^, db = sum dy  (docs/derivations/layer_norm.md)
+static Op layer_norm_op(
+    "layer_norm",
+    [](Backward& ctx) {
+      const auto& attrs = ctx.attrs<LayerNormAttrs>();
+      const Tensor x = ctx.kept(0), w = ctx.kept(1), mean = ctx.kept(2), rstd = ctx.kept(3),
+                   valid = ctx.kept(4);
+      const Tensor &dy = ctx.dy(), values = raw::contiguous(x), dy_values = raw::contiguous(dy),
+                   w_values = contiguous_or_none(w);
+      const int64_t d = attrs.normalized_shape.numel();
+      NormGradients grads = wanted(ctx, x, attrs.normalized_shape);
+      dispatch_floating(x.dtype(), "layer_norm", [&]<class T>() {
+        kernels::layer_norm_backward<T>(x.numel() / d, d, values.data<T>(), pointer<bool>(valid),
+                                        mean.data<T>(), rstd.data<T>(), pointer<T>(w_values),
+                                        dy_values.data<T>(), pointer<T>(grads.dx),
+                                        pointer<T>(grads.dweight), pointer<T>(grads.dbias));
+      });
+      record_gradients(layer_norm_backward_op, grads, x, w, dy, valid, attrs);
+      set_gradients(ctx, std::move(grads));
+    },
+    layer_norm_samples);
+
+Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight,
+                  const Tensor& bias, double eps, const Tensor& valid) {
+  const int leading = x.ndim() - normalized_shape.ndim();
+  bool fits = leading >= 0 && normalized_shape.ndim() > 0;
+  Shape rows_shape;
+  for (int i = 0; i < x.ndim() && fits; ++i) {
+    if (i < leading)
+      rows_shape.push_back(x.shape()[i]);
+    else
+      fits = x.shape()[i] == normalized_shape[i - leading];
+  }
+  const int64_t d = normalized_shape.numel();
+  check(fits && d > 0, "layer_norm: x {} does not end in the normalized shape {}", str(x.shape()),
+        str(normalized_shape));
+  check_parameter("layer_norm", "weight", weight, x, normalized_shape);
+  check_parameter("layer_norm", "bias", bias, x, normalized_shape);
+  check_mask("layer_norm", valid, rows_shape, x);
+  const int64_t rows = x.numel() / d;
+  const Tensor values = raw::contiguous(x), w = contiguous_or_none(weight),
+               b = contiguous_or_none(bias), mask = contiguous_or_none(valid);
+  Tensor y = empty_like(x), mean, rstd;
+  if (needs_grad(x) || needs_grad(weight)) {
+    mean = empty({rows}, x.dtype());
+    rstd = empty({rows}, x.dtype());
+  } else if (needs_grad(bias)) {
+    mean = rstd = zeros({rows}, x.dtype());
+  }
+  Tensor mean_out = mean, rstd_out = rstd;
+  dispatch_floating(x.dtype(), "layer_norm", [&]<class T>() {
+    kernels::layer_norm<T>(rows, d, eps, values.data<T>(), pointer<bool>(mask), pointer<T>(w),
+                           pointer<T>(b), y.mutable_data<T>(), pointer<T>(mean_out),
+                           pointer<T>(rstd_out));
+  });
+  return record(layer_norm_op, std::move(y), {x, weight, bias}, {x, weight, mean, rstd, mask},
+                LayerNormAttrs{normalized_shape, eps});
+}
+
+namespace {
+
+std::vector<OpSample> batch_norm_samples(bool training) {
+  const auto run = [training](ChannelAxis axis, Tensor valid) {
+    return [=](std::span<const Tensor> x) {
+      const Tensor w = x.size() > 1 ? x[1] : Tensor(), b = x.size() > 2 ? x[2] : Tensor();
+      if (training) return batch_norm(x[0], w, b, 1e-5, axis, valid).y;
+      const int64_t c = x[0].size(axis == ChannelAxis::last ? -1 : 1);
+      return batch_norm_inference(x[0], sample({c}, 7).set_requires_grad(false),
+                                  sample({c}, 8, 0.5, 2).set_requires_grad(false), w, b, 1e-5, axis,
+                                  valid);
+    };
+  };
+  return {{"(5, 3) with weight and bias",
+           {sample({5, 3}, 1), sample({3}, 2, 0.5, 2), sample({3}, 3)},
+           run(ChannelAxis::second, {})},
+          {"(3, 2, 4)", {sample({3, 2, 4}, 1)}, run(ChannelAxis::second, {})},
+          {"(3, 2, 2, 3) with weight",
+           {sample({3, 2, 2, 3}, 1), sample({2}, 2, 0.5, 2)},
+           run(ChannelAxis::second, {})},
+          {"(3, 4, 2) channels last, masked",
+           {sample({3, 4, 2}, 1), sample({2}, 2, 0.5, 2), sample({2}, 3)},
+           run(ChannelAxis::last, sample_mask({3, 4}))}};
+}
+
+/// Checks what both forms of Batch Normalization take; returns the sizes.
+kernels::Channels check_batch_norm(const char* op, const Tensor& x, const Tensor& weight,
+                                   const Tensor& bias, ChannelAxis axis, const Tensor& valid) {
+  check(x.ndim() >= 2, "{}: x {} needs at least two dimensions, one of them channels", op,
+        str(x.shape()));
+  const int channel = axis == ChannelAxis::last ? x.ndim() - 1 : 1;
+  const Shape per_channel{x.shape()[channel]};
+  check_parameter(op, "weight", weight, x, per_channel);
+  check_parameter(op, "bias", bias, x, per_channel);
+  check_mask(op, valid, x.shape().erased(channel), x);
+  return channels_of(x, axis);
+}
+
+}  // namespace
+
+static Op batch_norm_backward_op(
+    "batch_norm_backward",
+    [](Backward& ctx) {
+      const auto& attrs = ctx.attrs<BatchNormAttrs>();
+      const NormGroups groups = batch_norm_groups(ctx.kept(0), attrs.axis, ctx.kept(3));
+      second_order(ctx, groups, attrs.eps, {groups.weights.numel()});
+    },
+    nullptr);
+
+// As layer_norm, with means over the valid elements of a channel (docs/derivations/batch_norm.md)
+static Op batch_norm_op(
+    "batch_norm",
+    [](Backward& ctx) {
+      const auto& attrs = ctx.attrs<BatchNormAttrs>();
+      const Tensor x = ctx.kept(0), w = ctx.kept(1), mean = ctx.kept(2), rstd = ctx.kept(3),
+                   valid = ctx.kept(4);
+      const Tensor &dy = ctx.dy(), values = raw::contiguous(x), dy_values = raw::contiguous(dy),
+                   w_values = contiguous_or_none(w);
+      NormGradients grads = wanted(ctx, x, mean.shape());
+      dispatch_floating(x.dtype(), "batch_norm", [&]<class T>() {
+        kernels::batch_norm_backward<T>(
+            channels_of(x, attrs.axis), values.data<T>(), pointer<bool>(valid), mean.data<T>(),
+            rstd.data<T>(), pointer<T>(w_values), dy_values.data<T>(), pointer<T>(grads.dx),
+            pointer<T>(grads.dweight), pointer<T>(grads.dbias));
+      });
+      record_gradients(batch_norm_backward_op, grads, x, w, dy, valid, attrs);
+      set_gradients(ctx, std::move(grads));
+    },
+    [] { return batch_norm_samples(true); });
+
+BatchNormResult batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps,
+                           ChannelAxis axis, const Tensor& valid) {
+  const kernels::Channels sizes = check_batch_norm("batch_norm", x, weight, bias, axis, valid);
+  const Tensor values = raw::contiguous(x), w = contiguous_or_none(weight),
+               b = contiguous_or_none(bias), mask = contiguous_or_none(valid);
+  int64_t count = sizes.outer * sizes.inner;
+  if (mask) {
+    count = 0;
+    const bool* m = mask.data<bool>();
+    for (int64_t i = 0; i < mask.numel(); ++i) count += m[i];
+    check(count > 0, "batch_norm: the mask {} leaves no position of x {}", str(valid.shape()),
+          str(x.shape()));
+  }
+  check(
+      count > 1,
+      "batch_norm: x {} has {} value a channel, so training statistics do not exist; use a larger "
+      "batch, drop the last partial one, eval(), or LayerNorm",
+      str(x.shape()), count);
+  BatchNormResult result{empty_like(x), empty({sizes.channels}, x.dtype()),
+                         empty({sizes.channels}, x.dtype()), count};
+  Tensor rstd = empty({sizes.channels}, x.dtype());
+  dispatch_floating(x.dtype(), "batch_norm", [&]<class T>() {
+    kernels::batch_norm<T>(sizes, eps, values.data<T>(), pointer<bool>(mask), pointer<T>(w),
+                           pointer<T>(b), result.y.mutable_data<T>(), result.mean.mutable_data<T>(),
+                           result.var.mutable_data<T>(), rstd.mutable_data<T>());
+  });
+  result.y = record(batch_norm_op, std::move(result.y), {x, weight, bias},
+                    {x, weight, result.mean, rstd, mask}, BatchNormAttrs{axis, eps});
+  return result;
+}
+
+// y = (x - m) r w + b, m and r constants:  dx = w r dy, dw = sum dy (x - m) r, db = sum dy
+static Op batch_norm_inference_op(
+    "batch_norm_inference",
+    [](Backward& ctx) {
+      const auto& attrs = ctx.attrs<BatchNormAttrs>();
+      const Tensor x = ctx.kept(0), w = ctx.kept(1), mean = ctx.kept(2), rstd = ctx.kept(3),
+                   valid = ctx.kept(4);
+      const Tensor& dy = ctx.dy();
+      if (needs_grad(dy) || needs_grad(x) || needs_grad(w)) {
+        const NormGroups groups = batch_norm_groups(x, attrs.axis, valid);
+        const auto per_channel = [&](const Tensor& v) { return reshape(v, groups.weights); };
+        const Tensor g = clear_invalid(groups, reshape(dy, groups.shape));
+        const Tensor centred = clear_invalid(groups, reshape(x, groups.shape) - per_channel(mean));
+        const Tensor scaled = g * per_channel(rstd);
+        if (ctx.needs(0)) ctx.set(0, reshape(w ? scaled * per_channel(w) : scaled, x.shape()));
+        if (ctx.needs(1))
+          ctx.set(1, reshape(sum_to(scaled * centred, groups.weights), mean.shape()));
+        if (ctx.needs(2)) ctx.set(2, reshape(sum_to(g, groups.weights), mean.shape()));
+        return;
+      }
+      const Tensor values = raw::contiguous(x), dy_values = raw::contiguous(dy),
+                   w_values = contiguous_or_none(w);
+      NormGradients grads = wanted(ctx, x, mean.shape());
+      dispatch_floating(x.dtype(), "batch_norm_inference", [&]<class T>() {
+        kernels::batch_norm_backward_eval<T>(
+            channels_of(x, attrs.axis), values.data<T>(), pointer<bool>(valid), mean.data<T>(),
+            rstd.data<T>(), pointer<T>(w_values), dy_values.data<T>(), pointer<T>(grads.dx),
+            pointer<T>(grads.dweight), pointer<T>(grads.dbias));
+      });
+      set_gradients(ctx, std::move(grads));
+    },
+    [] { return batch_norm_samples(false); });
+
+Tensor batch_norm_inference(const Tensor& x, const Tensor& mean, const Tensor& var,
+                            const Tensor& weight, const Tensor& bias, double eps, ChannelAxis axis,
+                            const Tensor& valid) {
+  const char* op = "batch_norm_inference";
+  const kernels::Channels sizes = check_batch_norm(op, x, weight, bias, axis, valid);
+  check_parameter(op, "mean", mean, x, {sizes.channels});
+  check_parameter(op, "var", var, x, {sizes.channels});
+  const Tensor values = raw::contiguous(x), w = contiguous_or_none(weight),
+               b = contiguous_or_none(bias), mask = contiguous_or_none(valid),
+               var_values = raw::contiguous(var);
+  const Tensor kept_mean = raw::clone(mean);  // running statistics go on changing
+  Tensor rstd = empty({sizes.channels}, x.dtype()), y = empty_like(x);
+  dispatch_floating(x.dtype(), op, [&]<class T>() {
+    kernels::batch_norm_rstd<T>(sizes.channels, eps, var_values.data<T>(), rstd.mutable_data<T>());
+    kernels::batch_norm_normalize<T>(sizes, values.data<T>(), pointer<bool>(mask),
+                                     kept_mean.data<T>(), rstd.data<T>(), pointer<T>(w),
+                                     pointer<T>(b), y.mutable_data<T>());
+  });
+  return record(batch_norm_inference_op, std::move(y), {x, weight, bias},
+                {x, weight, kept_mean, rstd, mask}, BatchNormAttrs{axis, eps});
+}
+
+}  // namespace gradus

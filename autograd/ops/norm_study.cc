@@ -1,0 +1,115 @@
+#include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/elementwise.h>
+#include <gradus/autograd/ops/norm_study.h>
+#include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/shape.h>
+#include <gradus/autograd/ops/where.h>
+
+namespace gradus {
+
+static double count_valid(const Tensor& valid) {
+  double count = 0;
+  for (bool v : valid.to_vector<bool>()) count += v;
+  return count;
+}
+
+NormGroups layer_norm_groups(const Tensor& x, const Shape& normalized_shape, const Tensor& valid) {
+  const int64_t d = normalized_shape.numel(), rows = d == 0 ? 0 : x.numel() / d;
+  return {
+      {rows, d}, {1}, {d}, valid ? reshape(valid, {rows, 1}) : Tensor(), static_cast<double>(d)};
+}
+
+NormGroups batch_norm_groups(const Tensor& x, ChannelAxis axis, const Tensor& valid) {
+  const int64_t c = x.size(axis == ChannelAxis::last ? -1 : 1);
+  const int64_t outer = axis == ChannelAxis::last ? x.numel() / c : x.size(0);
+  const int64_t inner = axis == ChannelAxis::last ? 1 : x.numel() / (outer * c);
+  const Tensor mask = valid ? reshape(valid, {outer, 1, inner}) : Tensor();
+  return {{outer, c, inner},
+          {0, 2},
+          {1, c, 1},
+          mask,
+          mask ? count_valid(mask) : static_cast<double>(outer * inner)};
+}
+
+Tensor clear_invalid(const NormGroups& groups, const Tensor& v) {
+  return groups.valid ? where(groups.valid, v, zeros({}, v.dtype())) : v;
+}
+
+Tensor group_mean(const NormGroups& groups, const Tensor& v) {
+  return mul(sum(clear_invalid(groups, v), groups.axes, true), 1 / groups.count);
+}
+
+NormForward norm_forward(const NormGroups& groups, const Tensor& x, const Tensor& weight,
+                         const Tensor& bias, double eps) {
+  NormForward f;
+  const Tensor values = clear_invalid(groups, reshape(x, groups.shape));
+  f.mean = group_mean(groups, values);
+  const Tensor centred = clear_invalid(groups, values - f.mean);
+  f.variance = group_mean(groups, square(centred));
+  f.rstd = rsqrt(f.variance + eps);
+  f.xhat = centred * f.rstd;
+  Tensor y = weight ? f.xhat * reshape(weight, groups.weights) : f.xhat;
+  if (bias) y = clear_invalid(groups, y + reshape(bias, groups.weights));
+  f.y = reshape(y, x.shape());
+  return f;
+}
+
+NormBackward norm_backward(const NormGroups& groups, const NormForward& f, const Tensor& weight,
+                           const Tensor& dy) {
+  NormBackward b;
+  const Tensor dy_valid = clear_invalid(groups, reshape(dy, groups.shape));
+  b.g = weight ? dy_valid * reshape(weight, groups.weights) : dy_valid;
+  b.mean_g = group_mean(groups, b.g);
+  b.mean_g_xhat = group_mean(groups, b.g * f.xhat);
+  b.direct = f.rstd * b.g;
+  b.mean_term = f.rstd * b.mean_g;
+  b.variance_term = f.rstd * f.xhat * b.mean_g_xhat;
+  b.dx = reshape(clear_invalid(groups, b.direct - b.mean_term - b.variance_term), dy.shape());
+  const Shape flat{groups.weights.numel()};
+  b.dweight = reshape(sum_to(dy_valid * f.xhat, groups.weights), flat);
+  b.dbias = reshape(sum_to(dy_valid, groups.weights), flat);
+  return b;
+}
+
+// With P(v) = v - mean(v) - x^ mean(v x^), symmetric, dx = r P(g). For upstream p, pw, pb:
+// F = r sum p P(g) + sum pw dy x^ + sum pb dy.  Then, x^ = (x - mean) r and r = (var + eps)^-1/2:
+//   dF/dg = r P(p),   dF/dx^ = q = pw dy - r (p mean(g x^) + g mean(p x^)),   dF/dr = sum p P(g)
+//   dF/dx = r P(q) - r^2 x^ mean(p P(g))
+NormSecond norm_backward_backward(const NormGroups& groups, const Tensor& x, const Tensor& weight,
+                                  const Tensor& dy, double eps, const Tensor& ddx,
+                                  const Tensor& ddweight, const Tensor& ddbias) {
+  const NormForward f = norm_forward(groups, x, {}, {}, eps);
+  const auto mean = [&](const Tensor& v) { return group_mean(groups, v); };
+  const auto project = [&](const Tensor& v) {
+    return clear_invalid(groups, v - mean(v) - f.xhat * mean(v * f.xhat));
+  };
+  const auto add_to = [](Tensor& sum, const Tensor& term) { sum = sum ? sum + term : term; };
+  const Tensor dy_valid = clear_invalid(groups, reshape(dy, groups.shape));
+  const Tensor w = weight ? reshape(weight, groups.weights) : Tensor();
+  const Tensor g = w ? dy_valid * w : dy_valid;
+  Tensor q, to_x, to_weight, to_dy;
+  if (ddx) {
+    const Tensor p = clear_invalid(groups, reshape(ddx, groups.shape));
+    const Tensor to_g = f.rstd * project(p);
+    q = -(f.rstd * (p * mean(g * f.xhat) + g * mean(p * f.xhat)));
+    to_x = -(square(f.rstd) * f.xhat * mean(p * project(g)));
+    to_dy = w ? to_g * w : to_g;
+    to_weight = sum_to(to_g * dy_valid, groups.weights);
+  }
+  if (ddweight) {
+    const Tensor pw = reshape(ddweight, groups.weights);
+    add_to(q, pw * dy_valid);
+    add_to(to_dy, pw * f.xhat);
+  }
+  if (ddbias)
+    add_to(to_dy, clear_invalid(groups, expand(reshape(ddbias, groups.weights), groups.shape)));
+  if (q) add_to(to_x, f.rstd * project(q));
+  const auto shaped = [](const Tensor& v, const Shape& shape, DType dtype) {
+    return v ? reshape(v, shape) : zeros(shape, dtype);
+  };
+  return {shaped(to_x, x.shape(), x.dtype()),
+          shaped(to_weight, {groups.weights.numel()}, x.dtype()),
+          shaped(to_dy, dy.shape(), x.dtype())};
+}
+
+}  // namespace gradus
