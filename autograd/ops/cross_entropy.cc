@@ -28,13 +28,13 @@ Tensor cross_entropy_backward(const Tensor& x, const Tensor& labels, const Tenso
 /// How much of softmax there is in each row's gradient: (rows, 1), 0 where the label is ignored.
 Tensor softmax_share(const Tensor& labels, const Tensor& weight, int64_t classes, DType dtype,
                      const CrossEntropyAttrs& attrs) {
-  const auto& [options, total_weight] = attrs;
+  const kernels::CrossEntropyOptions& options = attrs.options;
   Tensor share = empty({labels.numel(), 1}, dtype);
   dispatch_floating(dtype, "cross_entropy", [&]<class T>() {
     const T* w = data_or_null<T>(weight);
     const double sum_w = w ? std::accumulate(w, w + classes, 0.0) : static_cast<double>(classes);
     const double smooth = options.label_smoothing * sum_w / static_cast<double>(classes);
-    const double scale = options.reduction == Reduction::mean ? 1 / total_weight : 1;
+    const double scale = options.reduction == Reduction::mean ? 1 / attrs.total_weight : 1;
     const int64_t* label = labels.data<int64_t>();
     T* result = share.mutable_data<T>();
     for (int64_t i = 0; i < labels.numel(); ++i) {
