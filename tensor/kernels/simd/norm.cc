@@ -16,6 +16,12 @@ constexpr int64_t kTileColumns = 512;
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
+/// A place in the mask, if there is one.
+template <bool masked>
+inline const bool* mask_at(const bool* valid, int64_t offset) {
+  return masked ? valid + offset : nullptr;
+}
+
 /// f(block, x offset, mask offset) over blocks of the runs: several short runs or a part of one.
 template <class F>
 inline void for_each_block(const Runs& r, F f) {
@@ -42,7 +48,7 @@ Moments block_moments(const Runs& r, const T* x, const bool* valid) {
   Sums<T> rough;
   for (int64_t i = 0; i < r.rows; ++i) {
     const T* p = x + i * r.stride;
-    for_each_vector<T, masked>(r.columns, valid + i * r.valid_stride,
+    for_each_vector<T, masked>(r.columns, mask_at<masked>(valid, i * r.valid_stride),
                                [&](int64_t j, int k, auto lanes) GRADUS_INLINE {
                                  rough.parts[k] += lanes.keep(lanes.load(p + j));
                                });
@@ -52,7 +58,7 @@ Moments block_moments(const Runs& r, const T* x, const bool* valid) {
   Sums<T> sums, squares;
   for (int64_t i = 0; i < r.rows; ++i) {
     const T* p = x + i * r.stride;
-    for_each_vector<T, masked>(r.columns, valid + i * r.valid_stride,
+    for_each_vector<T, masked>(r.columns, mask_at<masked>(valid, i * r.valid_stride),
                                [&](int64_t j, int k, auto lanes) GRADUS_INLINE {
                                  const Vector<T> v = lanes.keep(lanes.load(p + j) - near);
                                  sums.parts[k] += v;
@@ -69,7 +75,8 @@ Moments run_moments(const Runs& r, const T* x, const bool* valid) {
   if (r.rows == 1 && r.columns <= kBlockElements) return block_moments<T, masked>(r, x, valid);
   Moments total;
   for_each_block(r, [&](const Runs& block, int64_t offset, int64_t valid_offset) GRADUS_INLINE {
-    total = merged(total, block_moments<T, masked>(block, x + offset, valid + valid_offset));
+    total = merged(
+        total, block_moments<T, masked>(block, x + offset, mask_at<masked>(valid, valid_offset)));
   });
   return total;
 }
@@ -80,7 +87,8 @@ void normalize_runs(const Runs& r, const Affine<T>& f, const T* x, const bool* v
     const T* p = x + i * r.stride;
     T* to = y + i * r.stride;
     for_each_vector<T, masked>(
-        r.columns, valid + i * r.valid_stride, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
+        r.columns, mask_at<masked>(valid, i * r.valid_stride),
+        [&](int64_t j, int, auto lanes) GRADUS_INLINE {
           lanes.store(to + j, lanes.keep((lanes.load(p + j) - f.mean) * f.scale + f.shift));
         });
   }
@@ -93,7 +101,8 @@ GradientSums run_gradient_sums(const Runs& r, T mean, const T* x, const bool* va
     Sums<T> sums, products;
     for (int64_t i = 0; i < block.rows; ++i) {
       const T *p = x + offset + i * r.stride, *q = dy + offset + i * r.stride;
-      for_each_vector<T, masked>(block.columns, valid + valid_offset + i * r.valid_stride,
+      for_each_vector<T, masked>(block.columns,
+                                 mask_at<masked>(valid, valid_offset + i * r.valid_stride),
                                  [&](int64_t j, int k, auto lanes) GRADUS_INLINE {
                                    const Vector<T> g = lanes.load(q + j);
                                    sums.parts[k] += lanes.keep(g);
@@ -112,12 +121,12 @@ void run_gradient(const Runs& r, const GradientAffine<T>& f, const T* x, const b
   for (int64_t i = 0; i < r.rows; ++i) {
     const T *p = x + i * r.stride, *q = dy + i * r.stride;
     T* to = dx + i * r.stride;
-    for_each_vector<T, masked>(
-        r.columns, valid + i * r.valid_stride, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
-          const Vector<T> rest =
-              lanes.load(q + j) - f.mean_dy - (lanes.load(p + j) - f.mean) * f.slope;
-          lanes.store(to + j, lanes.keep(rest * f.scale));
-        });
+    for_each_vector<T, masked>(r.columns, mask_at<masked>(valid, i * r.valid_stride),
+                               [&](int64_t j, int, auto lanes) GRADUS_INLINE {
+                                 const Vector<T> rest = lanes.load(q + j) - f.mean_dy -
+                                                        (lanes.load(p + j) - f.mean) * f.slope;
+                                 lanes.store(to + j, lanes.keep(rest * f.scale));
+                               });
   }
 }
 
@@ -398,41 +407,61 @@ GradientSums row_gradient_sums(int64_t d, T mean, const T* x, const T* w, const 
   return total;
 }
 
-/// dx of a row, and its part of the sums over rows.
-template <class T, bool with_w, bool with_dx, bool with_sums>
-void row_gradient(int64_t d, const GradientAffine<T>& f, T rstd, const T* x, const T* w,
-                  const T* dy, T* dx, T* dw, T* db) {
+/// What the gradient of one row needs.
+template <class T>
+struct RowGradient {
+  int64_t at;  // of the row in x
+  T rstd;
+  GradientAffine<T> f;
+};
+
+/// dx of `count` rows, and their part of the sums over rows.
+template <class T, int count, bool with_w, bool with_dx, bool with_sums>
+void row_gradients(int64_t d, const RowGradient<T>* rows, const T* x, const T* w, const T* dy,
+                   T* dx, T* dw, T* db) {
   for_each_vector<T, false>(d, nullptr, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
-    const Vector<T> g = lanes.load(dy + j), v = lanes.load(x + j) - f.mean;
-    if constexpr (with_sums) {
-      lanes.store(dw + j, lanes.load(dw + j) + g * (v * rstd));
-      lanes.store(db + j, lanes.load(db + j) + g);
-    }
-    if constexpr (with_dx) {
-      const Vector<T> wg = with_w ? g * lanes.load(w + j) : g;
-      lanes.store(dx + j, (wg - f.mean_dy - v * f.slope) * f.scale);
-    }
+    Vector<T> scale = {}, weight_sum = {}, sum = {};
+    if constexpr (with_w) scale = lanes.load(w + j);
+    if constexpr (with_sums) weight_sum = lanes.load(dw + j), sum = lanes.load(db + j);
+    unroll<count>([&](int k) GRADUS_INLINE {
+      const RowGradient<T>& row = rows[k];
+      const Vector<T> g = lanes.load(dy + row.at + j), v = lanes.load(x + row.at + j) - row.f.mean;
+      if constexpr (with_sums) weight_sum += g * (v * row.rstd), sum += g;
+      if constexpr (with_dx) {
+        const Vector<T> wg = with_w ? g * scale : g;
+        lanes.store(dx + row.at + j, (wg - row.f.mean_dy - v * row.f.slope) * row.f.scale);
+      }
+    });
+    if constexpr (with_sums) lanes.store(dw + j, weight_sum), lanes.store(db + j, sum);
   });
 }
 
 template <class T, bool with_w, bool with_dx, bool with_sums>
 void rows_gradient(int64_t rows, int64_t d, const T* x, const bool* valid, const T* mean,
                    const T* rstd, const T* w, const T* dy, T* dx, T* dw, T* db) {
-  for (int64_t i = 0; i < rows; ++i, x += d, dy += d) {
+  constexpr int group = 4;  // rows that share what is loaded of w, dw and db
+  RowGradient<T> pending[group];
+  int count = 0;
+  for (int64_t i = 0; i < rows; ++i) {
+    const int64_t at = i * d;
     if (valid && !valid[i]) {
-      for (int64_t j = 0; j < d && with_dx; ++j) dx[i * d + j] = 0;
+      for (int64_t j = 0; j < d && with_dx; ++j) dx[at + j] = 0;
       continue;
     }
-    GradientAffine<T> f{mean[i], rstd[i], 0, 0};
+    RowGradient<T>& row = pending[count++];
+    row = {at, rstd[i], {mean[i], rstd[i], 0, 0}};
     if (with_dx) {
-      const GradientSums sums = row_gradient_sums<T, with_w>(d, f.mean, x, w, dy);
-      const double r = static_cast<double>(rstd[i]), n = static_cast<double>(d);
-      f.mean_dy = static_cast<T>(sums.dy / n);
-      f.slope = static_cast<T>(sums.dy_x / n * r * r);
+      const GradientSums sums = row_gradient_sums<T, with_w>(d, mean[i], x + at, w, dy + at);
+      const double r = static_cast<double>(rstd[i]), each = 1 / static_cast<double>(d);
+      row.f.mean_dy = static_cast<T>(sums.dy * each);
+      row.f.slope = static_cast<T>(sums.dy_x * each * r * r);
     }
-    row_gradient<T, with_w, with_dx, with_sums>(d, f, rstd[i], x, w, dy,
-                                                with_dx ? dx + i * d : nullptr, dw, db);
+    if (count < group) continue;
+    row_gradients<T, group, with_w, with_dx, with_sums>(d, pending, x, w, dy, dx, dw, db);
+    count = 0;
   }
+  for (int k = 0; k < count; ++k)
+    row_gradients<T, 1, with_w, with_dx, with_sums>(d, pending + k, x, w, dy, dx, dw, db);
 }
 
 template <class T>
