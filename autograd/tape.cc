@@ -37,19 +37,19 @@ struct Kept {
 class Arena {
  public:
   const void* copy(const void* bytes, size_t size) {
-    size = (size + 15) / 16 * 16;
+    const size_t room = (size + 15) / 16 * 16;
     if (size > kChunk) {
       large_.push_back(std::make_unique<char[]>(size));
       return std::memcpy(large_.back().get(), bytes, size);
     }
-    if (chunks_.empty() || used_ + size > kChunk) {
+    if (chunks_.empty() || used_ + room > kChunk) {
       if (!chunks_.empty()) ++current_;
       if (chunks_.empty() || current_ == chunks_.size())
         chunks_.push_back(std::make_unique<char[]>(kChunk));
       used_ = 0;
     }
     void* place = chunks_[current_].get() + used_;
-    used_ += size;
+    used_ += room;
     return std::memcpy(place, bytes, size);
   }
   void clear() {
