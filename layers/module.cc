@@ -29,7 +29,7 @@ void Init::draw(Tensor& x, Generator& generator) const {
     case Kind::constant:
       return raw::fill(x, scale);
     case Kind::uniform:
-      return raw::copy(uniform(x.shape(), -scale, scale, generator, x.dtype()), x);
+      return raw::copy(gradus::uniform(x.shape(), -scale, scale, generator, x.dtype()), x);
     case Kind::normal: {
       const Tensor unit = randn(x.shape(), generator, x.dtype());
       dispatch_floating(x.dtype(), "Init", [&]<class T>() {
@@ -100,7 +100,7 @@ void Module::name_owned() {
 
 void Module::finish_construction() {
   name_owned();
-  initialize(default_generator().next_uint64());
+  initialize(default_generator().uint64());
 }
 
 void Module::train(bool training) {
