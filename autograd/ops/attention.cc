@@ -47,18 +47,17 @@ std::vector<OpSample> attention_samples() {
   };
   const Tensor there = less(Tensor::of({{0, 1, 2, 3, 4}, {0, 1, 2, 3, 4}, {0, 1, 2, 3, 4}}),
                             Tensor::of({{5}, {3}, {1}}));
-  return {{"(3, 2, 4, 3) over 5 keys", inputs(), run({})},
-          {"key padding", inputs(), run({.key_padding = there})},
-          {"additive mask", inputs(), run({.mask = sample({4, 5}, 4).set_requires_grad(false)})},
-          {"causal",
-           {sample({4, 3}, 1), sample({4, 3}, 2), sample({4, 3}, 3)},
-           run({.causal = true})}};
+  return {
+      {"(3, 2, 4, 3) over 5 keys", inputs(), run({})},
+      {"key padding", inputs(), run({.key_padding = there})},
+      {"additive mask", inputs(), run({.mask = sample({4, 5}, 4).set_requires_grad(false)})},
+      {"causal", {sample({4, 3}, 1), sample({4, 3}, 2), sample({4, 3}, 3)}, run({.causal = true})}};
 }
 
 }  // namespace
 
-// dq, dk, dv as a function of (q, k, v, dy), from plain ops: with p = softmax(scale q k^T + bias) and
-// s = p (dy v^T - sum_keys p dy v^T),  dq = scale s k,  dk = scale s^T q,  dv = p^T dy.
+// dq, dk, dv as a function of (q, k, v, dy), from plain ops: with p = softmax(scale q k^T + bias)
+// and s = p (dy v^T - sum_keys p dy v^T),  dq = scale s k,  dk = scale s^T q,  dv = p^T dy.
 static Op attention_op(
     "attention",
     [](Backward& ctx) {
@@ -112,7 +111,8 @@ Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tens
   for (int i = 0; i < q.ndim() - 2 && fits; ++i)
     fits = q.shape()[i] == k.shape()[i] && q.shape()[i] == v.shape()[i];
   check(fits && q.size(-1) == k.size(-1) && k.size(-2) == v.size(-2),
-        "{}: q {}, k {} and v {} do not fit: q and k share the last size, k and v the one before, all "
+        "{}: q {}, k {} and v {} do not fit: q and k share the last size, k and v the one before, "
+        "all "
         "of them the others",
         op, str(q.shape()), str(k.shape()), str(v.shape()));
   const int64_t queries = q.size(-2), keys = k.size(-2);
@@ -128,9 +128,10 @@ Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tens
   }
   if (options.key_padding) {
     const Tensor& there = options.key_padding;
-    check(there.dtype() == DType::boolean && q.ndim() > 2 && there.shape() == Shape{q.size(0), keys},
-          "{}: key_padding is {} {}, must be bool {} for k {}", op, name(there.dtype()),
-          str(there.shape()), str({q.size(0), keys}), str(k.shape()));
+    check(
+        there.dtype() == DType::boolean && q.ndim() > 2 && there.shape() == Shape{q.size(0), keys},
+        "{}: key_padding is {} {}, must be bool {} for k {}", op, name(there.dtype()),
+        str(there.shape()), str({q.size(0), keys}), str(k.shape()));
     Shape column, row;
     for (int i = 0; i < q.ndim(); ++i) {
       column.push_back(i == 0 ? q.size(0) : i == q.ndim() - 2 ? keys : 1);

@@ -11,13 +11,13 @@ struct AttentionOptions {
   /// (N, Tk) bool for q of (N, ..., Tq, D): keys that are there. What k and v hold elsewhere, NaN
   /// included, has no influence.
   Tensor key_padding = {};
-  bool causal = false;            ///< position i looks at keys 0 .. i
+  bool causal = false;               ///< position i looks at keys 0 .. i
   std::optional<double> scale = {};  ///< of the scores; default 1 / sqrt(D)
-  double dropout = 0;             ///< of the weights
+  double dropout = 0;                ///< of the weights
 };
 
-/// softmax(scale q k^T + mask) v  (Vaswani et al. 2017, equation 1). A query that may look at nothing
-/// gets 0.  q: (..., Tq, D)   k: (..., Tk, D)   v: (..., Tk, Dv)   y: (..., Tq, Dv)
+/// softmax(scale q k^T + mask) v  (Vaswani et al. 2017, equation 1). A query that may look at
+/// nothing gets 0.  q: (..., Tq, D)   k: (..., Tk, D)   v: (..., Tk, Dv)   y: (..., Tq, Dv)
 Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                                     const AttentionOptions& options = {});
 

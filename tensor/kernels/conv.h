@@ -29,17 +29,13 @@ struct Conv2dShape {
 /// output (an empty batch is one).
 void check_conv2d(const char* op, const Conv2dShape& shape);
 
-/// pointwise: 1x1, stride 1, no padding, is a matrix product as it stands. direct: our own loops,
-/// output channels in the lanes of a vector. depthwise: one input channel a group, pixels in the
-/// lanes. im2col: patches are written out, then multiplied.
-enum class ConvPath { automatic, pointwise, direct, depthwise, im2col };
-enum class ConvPass { forward, input, weight };
+/// pointwise: 1x1, stride 1, no padding, is a matrix product as it stands. im2col: patches are
+/// written out, then multiplied.
+enum class ConvPath { automatic, pointwise, im2col };
 const char* name(ConvPath path);
-const char* name(ConvPass pass);
 
-/// The path that `automatic` takes; depends on the shape and on the processor's vector width.
-template <class T>
-ConvPath conv_path(const Conv2dShape& shape, ConvPass pass);
+/// The path that `automatic` takes.
+ConvPath conv_path(const Conv2dShape& shape);
 /// Whether `path` can serve `shape` (forcing one that cannot throws Error).
 bool applies(ConvPath path, const Conv2dShape& shape);
 

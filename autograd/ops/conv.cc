@@ -1,0 +1,150 @@
+#include <gradus/autograd/ops/conv.h>
+#include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/sample.h>
+#include <gradus/tensor/kernels/conv.h>
+
+namespace gradus {
+
+using kernels::Conv2dShape;
+
+namespace {
+
+// Conv, its gradient with respect to the input and that with respect to the weight are bilinear and
+// closed under differentiation: y = x * w;  dx = input(dy, w);  dw = weight(x, dy).
+Tensor apply_conv(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dShape& s);
+Tensor apply_input(const Tensor& dy, const Tensor& w, const Conv2dShape& s);
+Tensor apply_weight(const Tensor& x, const Tensor& dy, const Conv2dShape& s);
+
+Shape x_shape(const Conv2dShape& s) { return {s.batch, s.in_channels, s.height, s.width}; }
+Shape w_shape(const Conv2dShape& s) {
+  return {s.out_channels, s.group_in(), s.kernel_h, s.kernel_w};
+}
+Shape y_shape(const Conv2dShape& s) {
+  return {s.batch, s.out_channels, s.output_height(), s.output_width()};
+}
+
+constexpr Conv2dShape kSampleShape{.batch = 3,
+                                   .in_channels = 2,
+                                   .height = 5,
+                                   .width = 4,
+                                   .out_channels = 4,
+                                   .kernel_h = 3,
+                                   .kernel_w = 2,
+                                   .stride_h = 2,
+                                   .padding_h = 1,
+                                   .padding_w = 1,
+                                   .groups = 2};
+
+std::vector<OpSample> conv2d_samples() {
+  const auto run = [](Conv2dOptions options) {
+    return [=](std::span<const Tensor> x) {
+      return conv2d(x[0], x[1], x.size() > 2 ? x[2] : Tensor(), options);
+    };
+  };
+  return {{"3x2 with bias, padded",
+           {sample({3, 2, 4, 5}, 1), sample({3, 2, 3, 2}, 2), sample({3}, 3)},
+           run({.padding = {1, 0}})},
+          {"strided, dilated",
+           {sample({3, 2, 7, 6}, 1), sample({2, 2, 2, 3}, 2)},
+           run({.stride = {2, 1}, .padding = {1, 2}, .dilation = {2, 2}})},
+          {"two groups",
+           {sample({3, 4, 3, 4}, 1), sample({6, 2, 2, 2}, 2), sample({6}, 3)},
+           run({.groups = 2})},
+          {"1x1", {sample({3, 4, 2, 3}, 1), sample({5, 4, 1, 1}, 2)}, run({})}};
+}
+
+}  // namespace
+
+static Op conv2d_op(
+    "conv2d",
+    [](Backward& ctx) {
+      const auto& s = ctx.attrs<Conv2dShape>();
+      if (ctx.needs(0)) ctx.set(0, apply_input(ctx.dy(), ctx.kept(1), s));
+      if (ctx.needs(1)) ctx.set(1, apply_weight(ctx.kept(0), ctx.dy(), s));
+      if (ctx.needs(2)) ctx.set(2, sum(ctx.dy(), {0, 2, 3}));
+    },
+    conv2d_samples);
+
+static Op conv2d_input_op(
+    "conv2d_input",
+    [](Backward& ctx) {
+      const auto& s = ctx.attrs<Conv2dShape>();
+      if (ctx.needs(0)) ctx.set(0, apply_conv(ctx.dy(), ctx.kept(1), {}, s));
+      if (ctx.needs(1)) ctx.set(1, apply_weight(ctx.dy(), ctx.kept(0), s));
+    },
+    [] {
+      return std::vector{OpSample{
+          "strided, two groups",
+          {sample(y_shape(kSampleShape), 1), sample(w_shape(kSampleShape), 2)},
+          [](std::span<const Tensor> x) { return apply_input(x[0], x[1], kSampleShape); }}};
+    });
+
+static Op conv2d_weight_op(
+    "conv2d_weight",
+    [](Backward& ctx) {
+      const auto& s = ctx.attrs<Conv2dShape>();
+      if (ctx.needs(0)) ctx.set(0, apply_input(ctx.kept(1), ctx.dy(), s));
+      if (ctx.needs(1)) ctx.set(1, apply_conv(ctx.kept(0), ctx.dy(), {}, s));
+    },
+    [] {
+      return std::vector{OpSample{
+          "strided, two groups",
+          {sample(x_shape(kSampleShape), 1), sample(y_shape(kSampleShape), 2)},
+          [](std::span<const Tensor> x) { return apply_weight(x[0], x[1], kSampleShape); }}};
+    });
+
+namespace {
+
+Tensor apply_conv(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dShape& s) {
+  const Tensor xs = raw::contiguous(x), ws = raw::contiguous(w),
+               bs = bias ? raw::contiguous(bias) : Tensor();
+  Tensor y = empty(y_shape(s), x.dtype());
+  dispatch_floating(x.dtype(), "conv2d", [&]<class T>() {
+    kernels::conv2d<T>(s, xs.data<T>(), ws.data<T>(), bs ? bs.data<T>() : nullptr,
+                       y.mutable_data<T>());
+  });
+  return record(conv2d_op, std::move(y), {x, w, bias},
+                {keep_if(needs_grad(w), x), keep_if(needs_grad(x), w)}, s);
+}
+
+Tensor apply_input(const Tensor& dy, const Tensor& w, const Conv2dShape& s) {
+  const Tensor dys = raw::contiguous(dy), ws = raw::contiguous(w);
+  Tensor dx = empty(x_shape(s), dy.dtype());
+  dispatch_floating(dy.dtype(), "conv2d_input", [&]<class T>() {
+    kernels::conv2d_input<T>(s, dys.data<T>(), ws.data<T>(), dx.mutable_data<T>());
+  });
+  return record(conv2d_input_op, std::move(dx), {dy, w},
+                {keep_if(needs_grad(w), dy), keep_if(needs_grad(dy), w)}, s);
+}
+
+Tensor apply_weight(const Tensor& x, const Tensor& dy, const Conv2dShape& s) {
+  const Tensor xs = raw::contiguous(x), dys = raw::contiguous(dy);
+  Tensor dw = empty(w_shape(s), x.dtype());
+  dispatch_floating(x.dtype(), "conv2d_weight", [&]<class T>() {
+    kernels::conv2d_weight<T>(s, xs.data<T>(), dys.data<T>(), dw.mutable_data<T>());
+  });
+  return record(conv2d_weight_op, std::move(dw), {x, dy},
+                {keep_if(needs_grad(dy), x), keep_if(needs_grad(x), dy)}, s);
+}
+
+}  // namespace
+
+Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias,
+              const Conv2dOptions& options) {
+  check_same_dtype("conv2d", x, weight);
+  if (bias) check_same_dtype("conv2d", x, bias);
+  check(x.ndim() == 4 && weight.ndim() == 4 && options.groups > 0 &&
+            x.size(1) == weight.size(1) * options.groups,
+        "conv2d: x {} must be (N, C, H, W) and weight {} (out, C / groups, KH, KW) with {} groups",
+        str(x.shape()), str(weight.shape()), options.groups);
+  check(!bias || bias.shape() == Shape{weight.size(0)}, "conv2d: bias {} for weight {}",
+        bias ? str(bias.shape()) : "", str(weight.shape()));
+  const Conv2dShape s{x.size(0),          x.size(1),         x.size(2),         x.size(3),
+                      weight.size(0),     weight.size(2),    weight.size(3),    options.stride.h,
+                      options.stride.w,   options.padding.h, options.padding.w, options.dilation.h,
+                      options.dilation.w, options.groups};
+  kernels::check_conv2d("conv2d", s);
+  return apply_conv(x, weight, bias, s);
+}
+
+}  // namespace gradus

@@ -1,0 +1,24 @@
+#pragma once
+#include <gradus/autograd/tape.h>
+
+namespace gradus {
+
+/// One number for each of height and width.
+struct Pair {
+  int64_t h, w;
+};
+
+struct Conv2dOptions {
+  Pair stride = {1, 1};
+  Pair padding = {0, 0};
+  Pair dilation = {1, 1};
+  int64_t groups = 1;  ///< group g of the output channels sees group g of the input channels alone
+};
+
+/// y[n,o,i,j] = bias[o] + sum_{c,p,q} weight[o,c,p,q] x[n, c, i stride - padding + p dilation,
+/// ...], x being 0 outside.  x: (N, Cin, H, W)   weight: (Cout, Cin / groups, KH, KW)   bias:
+/// (Cout) y: (N, Cout, H', W'), H' = (H + 2 padding - dilation (KH - 1) - 1) / stride + 1
+Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
+              const Conv2dOptions& options = {});
+
+}  // namespace gradus

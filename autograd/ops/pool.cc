@@ -1,0 +1,228 @@
+#include <gradus/autograd/ops/pool.h>
+#include <gradus/autograd/sample.h>
+#include <gradus/tensor/kernels/pool.h>
+
+namespace gradus {
+
+using kernels::Pool2dShape;
+
+namespace {
+
+struct PlaneMap {
+  Shape x_shape, y_shape;
+};
+
+struct AverageAttrs {
+  Pool2dShape pool;
+  Shape x_shape, y_shape;
+};
+
+int64_t planes(const Shape& shape) { return shape[0] * shape[1]; }
+int64_t plane_size(const Shape& shape) { return shape[2] * shape[3]; }
+
+Pool2dShape pool_shape(const char* op, const Tensor& x, Pair kernel, const Pool2dOptions& o) {
+  check(x.ndim() == 4, "{}: x must be (N, C, H, W), is {}", op, str(x.shape()));
+  const Pair stride = o.stride.value_or(kernel);
+  const Pool2dShape s{x.size(0) * x.size(1),
+                      x.size(2),
+                      x.size(3),
+                      kernel.h,
+                      kernel.w,
+                      stride.h,
+                      stride.w,
+                      o.padding.h,
+                      o.padding.w,
+                      o.dilation.h,
+                      o.dilation.w,
+                      o.ceil_mode,
+                      o.count_include_pad};
+  kernels::check_pool2d(op, s);
+  return s;
+}
+
+Shape pooled_shape(const Tensor& x, const Pool2dShape& s) {
+  return {x.size(0), x.size(1), s.output_height(), s.output_width()};
+}
+
+/// A linear map of planes, as kernel(source, result).
+template <class Kernel>
+Tensor map_planes(const char* op, const Tensor& x, const Shape& shape, Kernel kernel) {
+  const Tensor source = raw::contiguous(x);
+  Tensor y = empty(shape, x.dtype());
+  dispatch_floating(x.dtype(), op,
+                    [&]<class T>() { kernel(source.data<T>(), y.mutable_data<T>()); });
+  return y;
+}
+
+Tensor scatter(const Tensor& dy, const Tensor& indices, const PlaneMap& map);
+Tensor gather(const Tensor& x, const Tensor& indices, const PlaneMap& map);
+Tensor average(const Tensor& x, const AverageAttrs& attrs);
+Tensor spread(const Tensor& dy, const AverageAttrs& attrs);
+Tensor adaptive(const Tensor& x, const PlaneMap& map);
+Tensor adaptive_spread(const Tensor& dy, const PlaneMap& map);
+
+template <class F>
+OpSample pool_sample(std::string label, const Shape& shape, F f) {
+  return {std::move(label), {sample(shape, 1)}, [f](std::span<const Tensor> x) { return f(x[0]); }};
+}
+
+Tensor sample_indices() {
+  return raw::cast(Tensor::of({{1, 4, 4, 0}, {5, 2, 0, 3}, {2, 2, 1, 5}}), DType::i64);
+}
+const PlaneMap kSampleMap{{3, 1, 2, 3}, {3, 1, 2, 2}};
+const AverageAttrs kSampleAverage{{.planes = 6,
+                                   .height = 4,
+                                   .width = 5,
+                                   .kernel_h = 3,
+                                   .kernel_w = 2,
+                                   .stride_h = 2,
+                                   .stride_w = 2,
+                                   .padding_h = 1,
+                                   .padding_w = 1,
+                                   .count_include_pad = false},
+                                  {3, 2, 4, 5},
+                                  {3, 2, 2, 3}};
+
+}  // namespace
+
+// y = x at each window's largest place:  dx = dy put there
+static Op max_pool2d_op(
+    "max_pool2d",
+    [](Backward& ctx) { ctx.set(0, scatter(ctx.dy(), ctx.kept(0), ctx.attrs<PlaneMap>())); },
+    [] {
+      return std::vector{pool_sample("2x2", {3, 2, 4, 6},
+                                     [](const Tensor& x) {
+                                       return max_pool2d(x, {2, 2});
+                                     }),
+                         pool_sample("3x2, overlapping, padded", {3, 2, 5, 4}, [](const Tensor& x) {
+                           return max_pool2d(x, {3, 2}, {.stride = Pair{2, 1}, .padding = {1, 1}});
+                         })};
+    });
+
+// The linear map near x, and its adjoint; each is the other's gradient.
+static Op pool_gather_op(
+    "pool_gather",
+    [](Backward& ctx) { ctx.set(0, scatter(ctx.dy(), ctx.kept(0), ctx.attrs<PlaneMap>())); },
+    [] {
+      return std::vector{pool_sample("(3, 1, 2, 3)", kSampleMap.x_shape, [](const Tensor& x) {
+        return gather(x, sample_indices(), kSampleMap);
+      })};
+    });
+static Op pool_scatter_op(
+    "pool_scatter",
+    [](Backward& ctx) { ctx.set(0, gather(ctx.dy(), ctx.kept(0), ctx.attrs<PlaneMap>())); },
+    [] {
+      return std::vector{pool_sample("(3, 1, 2, 2)", kSampleMap.y_shape, [](const Tensor& dy) {
+        return scatter(dy, sample_indices(), kSampleMap);
+      })};
+    });
+
+static Op avg_pool2d_op(
+    "avg_pool2d", [](Backward& ctx) { ctx.set(0, spread(ctx.dy(), ctx.attrs<AverageAttrs>())); },
+    [] {
+      return std::vector{pool_sample("2x3", {3, 2, 4, 6},
+                                     [](const Tensor& x) {
+                                       return avg_pool2d(x, {2, 3});
+                                     }),
+                         pool_sample("padded, not counted", kSampleAverage.x_shape,
+                                     [](const Tensor& x) { return average(x, kSampleAverage); })};
+    });
+static Op avg_pool2d_backward_op(
+    "avg_pool2d_backward",
+    [](Backward& ctx) { ctx.set(0, average(ctx.dy(), ctx.attrs<AverageAttrs>())); },
+    [] {
+      return std::vector{pool_sample("padded, not counted", kSampleAverage.y_shape,
+                                     [](const Tensor& dy) { return spread(dy, kSampleAverage); })};
+    });
+
+static Op adaptive_avg_pool2d_op(
+    "adaptive_avg_pool2d",
+    [](Backward& ctx) { ctx.set(0, adaptive_spread(ctx.dy(), ctx.attrs<PlaneMap>())); },
+    [] {
+      return std::vector{pool_sample("(5, 4) to (2, 3)", {3, 2, 5, 4}, [](const Tensor& x) {
+        return adaptive_avg_pool2d(x, {2, 3});
+      })};
+    });
+static Op adaptive_avg_pool2d_backward_op(
+    "adaptive_avg_pool2d_backward",
+    [](Backward& ctx) { ctx.set(0, adaptive(ctx.dy(), ctx.attrs<PlaneMap>())); },
+    [] {
+      return std::vector{pool_sample("(2, 3) to (5, 4)", {3, 2, 2, 3}, [](const Tensor& dy) {
+        return adaptive_spread(dy, {{3, 2, 5, 4}, {3, 2, 2, 3}});
+      })};
+    });
+
+namespace {
+
+Tensor scatter(const Tensor& dy, const Tensor& indices, const PlaneMap& map) {
+  Tensor dx = map_planes("pool_scatter", dy, map.x_shape, [&](auto* from, auto* to) {
+    kernels::pool_scatter(planes(map.x_shape), plane_size(map.x_shape), plane_size(map.y_shape),
+                          from, indices.data<int64_t>(), to);
+  });
+  return record(pool_scatter_op, std::move(dx), {dy}, {indices}, map);
+}
+
+Tensor gather(const Tensor& x, const Tensor& indices, const PlaneMap& map) {
+  Tensor y = map_planes("pool_gather", x, map.y_shape, [&](auto* from, auto* to) {
+    kernels::pool_gather(planes(map.x_shape), plane_size(map.x_shape), plane_size(map.y_shape),
+                         from, indices.data<int64_t>(), to);
+  });
+  return record(pool_gather_op, std::move(y), {x}, {indices}, map);
+}
+
+Tensor average(const Tensor& x, const AverageAttrs& attrs) {
+  Tensor y = map_planes("avg_pool2d", x, attrs.y_shape,
+                        [&](auto* from, auto* to) { kernels::avg_pool2d(attrs.pool, from, to); });
+  return record(avg_pool2d_op, std::move(y), {x}, {}, attrs);
+}
+
+Tensor spread(const Tensor& dy, const AverageAttrs& attrs) {
+  Tensor dx = map_planes("avg_pool2d_backward", dy, attrs.x_shape, [&](auto* from, auto* to) {
+    kernels::avg_pool2d_backward(attrs.pool, from, to);
+  });
+  return record(avg_pool2d_backward_op, std::move(dx), {dy}, {}, attrs);
+}
+
+Tensor adaptive(const Tensor& x, const PlaneMap& map) {
+  Tensor y = map_planes("adaptive_avg_pool2d", x, map.y_shape, [&](auto* from, auto* to) {
+    kernels::adaptive_avg_pool2d(planes(map.x_shape), map.x_shape[2], map.x_shape[3],
+                                 map.y_shape[2], map.y_shape[3], from, to);
+  });
+  return record(adaptive_avg_pool2d_op, std::move(y), {x}, {}, map);
+}
+
+Tensor adaptive_spread(const Tensor& dy, const PlaneMap& map) {
+  Tensor dx =
+      map_planes("adaptive_avg_pool2d_backward", dy, map.x_shape, [&](auto* from, auto* to) {
+        kernels::adaptive_avg_pool2d_backward(planes(map.x_shape), map.x_shape[2], map.x_shape[3],
+                                              map.y_shape[2], map.y_shape[3], from, to);
+      });
+  return record(adaptive_avg_pool2d_backward_op, std::move(dx), {dy}, {}, map);
+}
+
+}  // namespace
+
+Tensor max_pool2d(const Tensor& x, Pair kernel, const Pool2dOptions& options) {
+  const Pool2dShape s = pool_shape("max_pool2d", x, kernel, options);
+  const PlaneMap map{x.shape(), pooled_shape(x, s)};
+  Tensor indices = empty(map.y_shape, DType::i64);
+  Tensor y = map_planes("max_pool2d", x, map.y_shape, [&](auto* from, auto* to) {
+    kernels::max_pool2d(s, from, to, indices.mutable_data<int64_t>());
+  });
+  return record(max_pool2d_op, std::move(y), {x}, {indices}, map);
+}
+
+Tensor avg_pool2d(const Tensor& x, Pair kernel, const Pool2dOptions& options) {
+  check(options.dilation.h == 1 && options.dilation.w == 1,
+        "avg_pool2d: has no dilation, got {}x{}", options.dilation.h, options.dilation.w);
+  const Pool2dShape s = pool_shape("avg_pool2d", x, kernel, options);
+  return average(x, {s, x.shape(), pooled_shape(x, s)});
+}
+
+Tensor adaptive_avg_pool2d(const Tensor& x, Pair output) {
+  check(x.ndim() == 4 && x.size(2) > 0 && x.size(3) > 0 && output.h > 0 && output.w > 0,
+        "adaptive_avg_pool2d: {} to {}x{}", str(x.shape()), output.h, output.w);
+  return adaptive(x, {x.shape(), {x.size(0), x.size(1), output.h, output.w}});
+}
+
+}  // namespace gradus

@@ -1,0 +1,75 @@
+#include <gradus/autograd/ops/norm.h>
+#include <gradus/layers/batch_norm.h>
+
+namespace gradus {
+
+BatchNorm::BatchNorm(int64_t channels, BatchNormOptions options)
+    : channels_(channels), options_(options) {
+  check(channels > 0, "BatchNorm: {} channels", channels);
+  check(!options.momentum || (*options.momentum >= 0 && *options.momentum <= 1),
+        "BatchNorm: momentum {} does not lie in [0, 1]", options.momentum.value_or(0));
+  if (options.affine) {
+    weight = Parameter(empty({channels}));
+    bias = Parameter(empty({channels}));
+  }
+  if (options.track_running_stats) {
+    running_mean = Buffer(zeros({channels}));
+    running_var = Buffer(ones({channels}));
+    num_batches_tracked = Buffer(zeros({}, DType::i64));
+  }
+  finish_construction();
+}
+
+Tensor BatchNorm::forward(const Tensor& x, const Tensor& valid) {
+  const ErrorContext where(name());
+  const ChannelAxis axis = options_.channels_last ? ChannelAxis::last : ChannelAxis::second;
+  const bool image = x.ndim() >= 2 && (!options_.channels_last || x.ndim() == 3 || x.ndim() == 2);
+  check(image && x.size(axis == ChannelAxis::last ? -1 : 1) == channels_,
+        "BatchNorm: x {} does not have {} channels {}", str(x.shape()), channels_,
+        options_.channels_last ? "in its last axis, as (N, T, C)" : "in axis 1");
+  if (options_.track_running_stats && (frozen_ || !training()))
+    return batch_norm_inference(x, running_mean, running_var, weight, bias, options_.eps, axis,
+                                valid);
+  const BatchNormResult result = batch_norm(x, weight, bias, options_.eps, axis, valid);
+  if (options_.track_running_stats && training())
+    update_running_stats(result.mean, result.var, result.count);
+  return result.y;
+}
+
+void BatchNorm::update_running_stats(const Tensor& mean, const Tensor& var, int64_t count) {
+  int64_t& batches = *num_batches_tracked.mutable_data<int64_t>();
+  ++batches;
+  const double momentum = options_.momentum.value_or(1 / static_cast<double>(batches));
+  const double unbiased = static_cast<double>(count) / static_cast<double>(count - 1);
+  dispatch_floating(mean.dtype(), "BatchNorm", [&]<class T>() {
+    const T m = static_cast<T>(momentum), keep = static_cast<T>(1 - momentum);
+    const T to_unbiased = static_cast<T>(unbiased);
+    T* running_m = running_mean.mutable_data<T>();
+    T* running_v = running_var.mutable_data<T>();
+    for (int64_t c = 0; c < channels_; ++c) {
+      running_m[c] = keep * running_m[c] + m * mean.data<T>()[c];
+      running_v[c] = keep * running_v[c] + m * (var.data<T>()[c] * to_unbiased);
+    }
+  });
+}
+
+void BatchNorm::reset_running_stats() {
+  if (!options_.track_running_stats) return;
+  raw::fill(running_mean, 0);
+  raw::fill(running_var, 1);
+  raw::fill(num_batches_tracked, 0);
+}
+
+void BatchNorm::visit(Visitor& visitor) {
+  visitor.parameter("weight", weight, Init::ones());
+  visitor.parameter("bias", bias, Init::zeros());
+  visitor.buffer("running_mean", running_mean);
+  visitor.buffer("running_var", running_var);
+  visitor.buffer("num_batches_tracked", num_batches_tracked);
+}
+
+std::string BatchNorm::describe() const {
+  return fmt::format("BatchNorm({}{})", channels_, options_.channels_last ? ", channels last" : "");
+}
+
+}  // namespace gradus

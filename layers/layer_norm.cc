@@ -1,0 +1,29 @@
+#include <gradus/autograd/ops/norm.h>
+#include <gradus/layers/layer_norm.h>
+
+namespace gradus {
+
+LayerNorm::LayerNorm(const Shape& normalized_shape, LayerNormOptions options)
+    : normalized_shape_(normalized_shape), options_(options) {
+  check(normalized_shape.ndim() > 0 && normalized_shape.numel() > 0,
+        "LayerNorm: the normalized shape is {}", str(normalized_shape));
+  if (options.affine) weight = Parameter(empty(normalized_shape));
+  if (options.affine && options.bias) bias = Parameter(empty(normalized_shape));
+  finish_construction();
+}
+
+Tensor LayerNorm::forward(const Tensor& x, const Tensor& valid) {
+  const ErrorContext where(name());
+  return layer_norm(x, normalized_shape_, weight, bias, options_.eps, valid);
+}
+
+void LayerNorm::visit(Visitor& visitor) {
+  visitor.parameter("weight", weight, Init::ones());
+  visitor.parameter("bias", bias, Init::zeros());
+}
+
+std::string LayerNorm::describe() const {
+  return fmt::format("LayerNorm({})", str(normalized_shape_));
+}
+
+}  // namespace gradus

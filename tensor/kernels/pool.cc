@@ -1,0 +1,159 @@
+#include <gradus/tensor/error.h>
+#include <gradus/tensor/kernels/pool.h>
+#include <gradus/tensor/kernels/threads.h>
+
+#include <algorithm>
+
+namespace gradus::kernels {
+
+namespace {
+
+int64_t output_size(int64_t size, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation,
+                    bool ceil_mode) {
+  const int64_t room = size + 2 * padding - dilation * (kernel - 1) - 1;
+  if (room < 0) return 0;
+  const int64_t count = (room + (ceil_mode ? stride - 1 : 0)) / stride + 1;
+  const bool begins_outside = (count - 1) * stride >= size + padding;
+  return ceil_mode && begins_outside ? count - 1 : count;
+}
+
+/// f(plane) for each plane, spread over the threads by size.
+template <class F>
+void for_each_plane(int64_t planes, int64_t work, F f) {
+  parallel_for(planes, std::max<int64_t>(1, (1 << 15) / (work + 1)),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t plane = begin; plane < end; ++plane) f(plane);
+               });
+}
+
+/// Rows or columns [begin, end) of an axis that a window covers.
+struct Range {
+  int64_t begin, end;
+};
+
+Range adaptive_range(int64_t i, int64_t size, int64_t outputs) {
+  return {i * size / outputs, ((i + 1) * size + outputs - 1) / outputs};
+}
+
+}  // namespace
+
+int64_t Pool2dShape::output_height() const {
+  return output_size(height, kernel_h, stride_h, padding_h, dilation_h, ceil_mode);
+}
+int64_t Pool2dShape::output_width() const {
+  return output_size(width, kernel_w, stride_w, padding_w, dilation_w, ceil_mode);
+}
+
+void check_pool2d(const char* op, const Pool2dShape& s) {
+  check(s.kernel_h > 0 && s.kernel_w > 0 && s.stride_h > 0 && s.stride_w > 0 && s.dilation_h > 0 &&
+            s.dilation_w > 0,
+        "{}: kernel {}x{}, stride {}x{} and dilation {}x{} must be positive", op, s.kernel_h,
+        s.kernel_w, s.stride_h, s.stride_w, s.dilation_h, s.dilation_w);
+  check(s.padding_h >= 0 && s.padding_w >= 0 && 2 * s.padding_h <= s.kernel_h &&
+            2 * s.padding_w <= s.kernel_w,
+        "{}: padding {}x{} must lie between 0 and half the kernel of {}x{}", op, s.padding_h,
+        s.padding_w, s.kernel_h, s.kernel_w);
+  check(s.output_height() > 0 && s.output_width() > 0,
+        "{}: a window of {}x{} is larger than the image of {}x{} with padding {}x{}", op,
+        s.kernel_h, s.kernel_w, s.height, s.width, s.padding_h, s.padding_w);
+}
+
+template <class T>
+void max_pool2d(const Pool2dShape& s, const T* x, T* y, int64_t* indices) {
+  check_pool2d("max_pool2d", s);
+  Pool2dShape one = s;
+  one.planes = 1;
+  const int64_t in = s.height * s.width, out = one.y_size();
+  for_each_plane(s.planes, out * s.kernel_h * s.kernel_w, [&](int64_t p) {
+    naive::max_pool2d(one, x + p * in, y + p * out, indices + p * out);
+  });
+}
+
+template <class T>
+void pool_gather(int64_t planes, int64_t x_plane, int64_t y_plane, const T* x,
+                 const int64_t* indices, T* y) {
+  for_each_plane(planes, y_plane, [&](int64_t p) {
+    for (int64_t k = 0; k < y_plane; ++k)
+      y[p * y_plane + k] = x[p * x_plane + indices[p * y_plane + k]];
+  });
+}
+
+template <class T>
+void pool_scatter(int64_t planes, int64_t x_plane, int64_t y_plane, const T* dy,
+                  const int64_t* indices, T* dx) {
+  for_each_plane(planes, x_plane + y_plane, [&](int64_t p) {
+    std::fill_n(dx + p * x_plane, x_plane, T(0));
+    for (int64_t k = 0; k < y_plane; ++k)
+      dx[p * x_plane + indices[p * y_plane + k]] += dy[p * y_plane + k];
+  });
+}
+
+template <class T>
+void avg_pool2d(const Pool2dShape& s, const T* x, T* y) {
+  check_pool2d("avg_pool2d", s);
+  Pool2dShape one = s;
+  one.planes = 1;
+  for_each_plane(s.planes, one.y_size() * s.kernel_h * s.kernel_w, [&](int64_t p) {
+    naive::avg_pool2d(one, x + p * one.x_size(), y + p * one.y_size());
+  });
+}
+
+template <class T>
+void avg_pool2d_backward(const Pool2dShape& s, const T* dy, T* dx) {
+  check_pool2d("avg_pool2d", s);
+  Pool2dShape one = s;
+  one.planes = 1;
+  for_each_plane(s.planes, one.y_size() * s.kernel_h * s.kernel_w, [&](int64_t p) {
+    naive::avg_pool2d_backward(one, dy + p * one.y_size(), dx + p * one.x_size());
+  });
+}
+
+template <class T>
+void adaptive_avg_pool2d(int64_t planes, int64_t height, int64_t width, int64_t output_height,
+                         int64_t output_width, const T* x, T* y) {
+  const int64_t out = output_height * output_width;
+  for_each_plane(planes, height * width, [&](int64_t p) {
+    naive::adaptive_avg_pool2d(1, height, width, output_height, output_width,
+                               x + p * height * width, y + p * out);
+  });
+}
+
+template <class T>
+void adaptive_avg_pool2d_backward(int64_t planes, int64_t height, int64_t width,
+                                  int64_t output_height, int64_t output_width, const T* dy, T* dx) {
+  for_each_plane(planes, height * width, [&](int64_t plane) {
+    T* to = dx + plane * height * width;
+    const T* from = dy + plane * output_height * output_width;
+    std::fill_n(to, height * width, T(0));
+    for (int64_t i = 0; i < output_height; ++i) {
+      const Range rows = adaptive_range(i, height, output_height);
+      for (int64_t j = 0; j < output_width; ++j) {
+        const Range columns = adaptive_range(j, width, output_width);
+        const T share = *from++ / T((rows.end - rows.begin) * (columns.end - columns.begin));
+        for (int64_t h = rows.begin; h < rows.end; ++h)
+          for (int64_t v = columns.begin; v < columns.end; ++v) to[h * width + v] += share;
+      }
+    }
+  });
+}
+
+template void max_pool2d(const Pool2dShape&, const float*, float*, int64_t*);
+template void max_pool2d(const Pool2dShape&, const double*, double*, int64_t*);
+template void pool_gather(int64_t, int64_t, int64_t, const float*, const int64_t*, float*);
+template void pool_gather(int64_t, int64_t, int64_t, const double*, const int64_t*, double*);
+template void pool_scatter(int64_t, int64_t, int64_t, const float*, const int64_t*, float*);
+template void pool_scatter(int64_t, int64_t, int64_t, const double*, const int64_t*, double*);
+template void avg_pool2d(const Pool2dShape&, const float*, float*);
+template void avg_pool2d(const Pool2dShape&, const double*, double*);
+template void avg_pool2d_backward(const Pool2dShape&, const float*, float*);
+template void avg_pool2d_backward(const Pool2dShape&, const double*, double*);
+template void adaptive_avg_pool2d(int64_t, int64_t, int64_t, int64_t, int64_t, const float*,
+                                  float*);
+template void adaptive_avg_pool2d(int64_t, int64_t, int64_t, int64_t, int64_t, const double*,
+                                  double*);
+template void adaptive_avg_pool2d_backward(int64_t, int64_t, int64_t, int64_t, int64_t,
+                                           const float*, float*);
+template void adaptive_avg_pool2d_backward(int64_t, int64_t, int64_t, int64_t, int64_t,
+                                           const double*, double*);
+
+}  // namespace gradus::kernels
