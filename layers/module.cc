@@ -66,7 +66,7 @@ class Walker : public Visitor {
 
  private:
   std::string path_to(std::string_view name) const {
-    return path_.empty() ? std::string(name) : path_ + "." + std::string(name);
+    return path_.empty() ? std::string(name) : fmt::format("{}.{}", path_, name);
   }
   std::string path_;
 };
@@ -193,7 +193,7 @@ std::string Module::tree() {
   Walker walker;
   walker.each_module = [&](const std::string& path, Module& module) {
     const auto depth = static_cast<size_t>(std::count(path.begin(), path.end(), '.') + 1);
-    text += "\n" + std::string(2 * depth, ' ') + module.name() + ": " + module.describe();
+    text += fmt::format("\n{:{}}{}: {}", "", 2 * depth, module.name(), module.describe());
   };
   visit(walker);
   return text;
