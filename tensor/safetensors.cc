@@ -11,8 +11,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Eight bytes of little-endian header length, a JSON header, the elements; host order is little-endian
-// on every processor this is built for.
+// Eight bytes of little-endian header length, a JSON header, the elements; host order is
+// little-endian on every processor this is built for.
 constexpr uint64_t kLargestHeader = 100'000'000;
 
 const char* type_name(DType dtype) {
@@ -23,8 +23,8 @@ const char* type_name(DType dtype) {
 DType type_from(const std::string& path, const std::string& tensor, const std::string& text) {
   for (DType dtype : {DType::f32, DType::f64, DType::i64, DType::boolean})
     if (text == type_name(dtype)) return dtype;
-  throw Error(fmt::format("{}: {} has dtype {}, only F32, F64, I64 and BOOL are read", path, tensor,
-                          text));
+  throw Error(
+      fmt::format("{}: {} has dtype {}, only F32, F64, I64 and BOOL are read", path, tensor, text));
 }
 
 Tensor read_tensor(const std::string& path, const std::string& name, const Json& entry,

@@ -7,8 +7,8 @@
 
 namespace gradus {
 
-/// Writes named tensors (f32, f64, i64, bool) in the safetensors format, which Python reads. The file
-/// appears whole or not at all.
+/// Writes named tensors (f32, f64, i64, bool) in the safetensors format, which Python reads. The
+/// file appears whole or not at all.
 void save_safetensors(const std::string& path,
                       const std::vector<std::pair<std::string, Tensor>>& tensors);
 

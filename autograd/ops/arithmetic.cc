@@ -102,7 +102,7 @@ static void extremum_backward(Backward& ctx, const Tensor& upper, const Tensor& 
 
 static Op maximum_op(
     "maximum", [](Backward& ctx) { extremum_backward(ctx, ctx.kept(0), ctx.kept(1)); },
-    [] { return broadcast_samples(maximum, -2, 2, -2, 2); });
+    [] { return broadcast_samples(maximum, -2, 2, -1.9, 1.7); });
 
 Tensor maximum(const Tensor& a, const Tensor& b) {
   return record(maximum_op, binary_forward<functions::Maximum>("maximum", a, b), {a, b}, {a, b});
@@ -110,7 +110,7 @@ Tensor maximum(const Tensor& a, const Tensor& b) {
 
 static Op minimum_op(
     "minimum", [](Backward& ctx) { extremum_backward(ctx, -ctx.kept(0), -ctx.kept(1)); },
-    [] { return broadcast_samples(minimum, -2, 2, -2, 2); });
+    [] { return broadcast_samples(minimum, -2, 2, -1.9, 1.7); });
 
 Tensor minimum(const Tensor& a, const Tensor& b) {
   return record(minimum_op, binary_forward<functions::Minimum>("minimum", a, b), {a, b}, {a, b});

@@ -45,8 +45,8 @@ std::vector<OpSample> attention_samples() {
   const auto inputs = [] {
     return std::vector{sample({3, 2, 4, 3}, 1), sample({3, 2, 5, 3}, 2), sample({3, 2, 5, 2}, 3)};
   };
-  const Tensor there = less(Tensor::of({{0, 1, 2, 3, 4}, {0, 1, 2, 3, 4}, {0, 1, 2, 3, 4}}),
-                            Tensor::of({{5}, {3}, {1}}));
+  const Tensor lengths = Tensor::of({5, 3, 1}, DType::i64);
+  const Tensor there = less(reshape(arange(5), {1, 5}), reshape(lengths, {3, 1}));
   return {
       {"(3, 2, 4, 3) over 5 keys", inputs(), run({})},
       {"key padding", inputs(), run({.key_padding = there})},
