@@ -1,11 +1,14 @@
 #define BOOST_TEST_MODULE compare
+#include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/inplace.h>
+#include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
+#include <gradus/autograd/sample.h>
 
 #include <limits>
 
-#include "differences.h"
+#include "tests/checks.h"
 
 using namespace gradus;
 using test::says;

@@ -1,9 +1,12 @@
 #define BOOST_TEST_MODULE index
+#include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/index.h>
+#include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
+#include <gradus/autograd/sample.h>
 #include <gradus/tensor/kernels/threads.h>
 
-#include "differences.h"
+#include "tests/checks.h"
 
 using namespace gradus;
 using test::says;
@@ -70,11 +73,6 @@ BOOST_AUTO_TEST_CASE(one_hot_by_hand) {
     BOOST_TEST(str(y.shape()) == "(2, 3)");
     BOOST_TEST(y.to_vector<double>() == (std::vector<double>{0, 0, 1, 1, 0, 0}));
   }
-}
-
-BOOST_AUTO_TEST_CASE(derivatives) {
-  for (const char* op : {"gather", "scatter_add", "embedding", "embedding_backward"})
-    test::check_op(op);
 }
 
 // Many indices onto few rows, so that threads would collide.

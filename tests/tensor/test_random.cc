@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/checks.h"
+
 using namespace gradus;
 
 // Random123's kat_vectors, philox4x32 with 10 rounds.
@@ -200,9 +202,7 @@ BOOST_AUTO_TEST_CASE(permutations) {
 }
 
 BOOST_AUTO_TEST_CASE(bad_input) {
-  const auto says = [](const char* text) {
-    return [text](const Error& e) { return std::string(e.what()).find(text) != std::string::npos; };
-  };
+  using test::says;
   BOOST_CHECK_EXCEPTION(rand({3}, default_generator(), DType::i64), Error, says("rand: "));
   BOOST_CHECK_EXCEPTION(randn({3}, default_generator(), DType::boolean), Error, says("randn: "));
   BOOST_CHECK_EXCEPTION(uniform({3}, 2, 1), Error, says("uniform: low 2 is above high 1"));

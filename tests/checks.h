@@ -1,0 +1,31 @@
+#pragma once
+#include <gradus/tensor/tensor.h>
+
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <string>
+#include <vector>
+
+namespace gradus::test {
+
+/// Whether an Error's message contains `text`: for BOOST_CHECK_EXCEPTION.
+inline auto says(std::string text) {
+  return [text](const Error& e) {
+    const bool found = std::string(e.what()).find(text) != std::string::npos;
+    if (!found) BOOST_TEST_MESSAGE("the message was: " << e.what());
+    return found;
+  };
+}
+
+/// |y - expected| <= tolerance max(1, |expected|) for every element, in row-major order.
+inline void check_close(const std::string& what, const Tensor& y,
+                        const std::vector<double>& expected, double tolerance) {
+  const std::vector<double> values = y.to_vector<double>();
+  BOOST_TEST_REQUIRE(values.size() == expected.size(), what);
+  for (size_t i = 0; i < values.size(); ++i)
+    BOOST_TEST(
+        std::abs(values[i] - expected[i]) <= tolerance * std::max(1.0, std::abs(expected[i])),
+        what << ": element " << i << ": " << values[i] << ", not " << expected[i]);
+}
+
+}  // namespace gradus::test
