@@ -60,8 +60,9 @@ double sum(int64_t d, const T* x) {
 template <class T>
 class ExpBlock {
  public:
-  /// e_k = exp(x_k - shift_k) of rows `row` apart, sums_k += sum e_k.
-  void compute(int64_t rows, int64_t d, const T* x, int64_t row, const T* shift, double* sums) {
+  /// e_k = exp(x_k - shift_k) of rows `row` apart.
+  void fill(int64_t rows, int64_t d, const T* x, int64_t row, const T* shift) {
+    rows_ = rows;
     stride_ = (d + kWidth<T> - 1) / kWidth<T> * kWidth<T>;
     constexpr T nothing = static_cast<T>(-__builtin_inf());
     for (int64_t k = 0; k < rows; ++k) {
@@ -72,13 +73,16 @@ class ExpBlock {
       });
     }
     for (int64_t k = 0; k < rows * stride_; ++k) e_[k] = math::exp(e_[k]);
-    for (int64_t k = 0; k < rows; ++k) sums[k] += sum(stride_, e_ + k * stride_);
+  }
+  /// sums_k += sum e_k.
+  void add_sums(double* sums) const {
+    for (int64_t k = 0; k < rows_; ++k) sums[k] += sum(stride_, e_ + k * stride_);
   }
   const T* row(int64_t k) const { return e_ + k * stride_; }
 
  private:
   alignas(64) T e_[kBlockElements];
-  int64_t stride_ = 0;
+  int64_t rows_ = 0, stride_ = 0;
 };
 
 template <class T>
@@ -101,7 +105,8 @@ void softmax_row(int64_t d, const T* scale, const T* x, T* y) {
   double sum = 0;
   for (int64_t j = 0; j < d; j += kBlockElements) {
     const int64_t count = smaller(kBlockElements, d - j);
-    e.compute(1, count, x + j, count, &shift, &sum);
+    e.fill(1, count, x + j, count, &shift);
+    e.add_sums(&sum);
     scale_row(count, T(1), e.row(0), y + j);
   }
   scale_row(d, softmax_factor(sum, scale, 0), y, y);
@@ -121,7 +126,8 @@ void softmax(int64_t rows, int64_t d, const T* scale, const T* x, T* y) {
     const int64_t count = smaller(block, rows - i);
     double sums[kBlockRows] = {};
     for (int64_t k = 0; k < count; ++k) shift[k] = shift_of(d, x + (i + k) * d);
-    e.compute(count, d, x + i * d, d, shift, sums);
+    e.fill(count, d, x + i * d, d, shift);
+    e.add_sums(sums);
     for (int64_t k = 0; k < count; ++k)
       scale_row(d, softmax_factor(sums[k], scale, i + k), e.row(k), y + (i + k) * d);
   }
@@ -132,8 +138,10 @@ template <class T>
 void exp_sums(int64_t rows, int64_t d, const T* x, const T* shift, double* sums) {
   ExpBlock<T> e;
   for (int64_t k = 0; k < rows; ++k) sums[k] = 0;
-  for (int64_t j = 0; j < d; j += kBlockElements)
-    e.compute(rows, smaller(kBlockElements, d - j), x + j, d, shift, sums);
+  for (int64_t j = 0; j < d; j += kBlockElements) {
+    e.fill(rows, smaller(kBlockElements, d - j), x + j, d, shift);
+    e.add_sums(sums);
+  }
 }
 
 template <class T>
@@ -192,25 +200,31 @@ void softmax_backward(int64_t rows, int64_t d, const T* y, const T* dy, T* dx) {
 }
 
 template <class T>
+void log_softmax_gradient_row(int64_t d, T total, const T* __restrict y, const T* __restrict dy,
+                              T* __restrict dx) {
+  for (int64_t j = 0; j < d; ++j) dx[j] = dy[j] - math::exp(y[j]) * total;
+}
+
+template <class T>
 void log_softmax_backward(int64_t rows, int64_t d, const T* y, const T* dy, T* dx) {
+  const auto total_of = [&](int64_t i) { return static_cast<T>(sum(d, dy + i * d)); };
+  if (d > kBlockElements) {
+    for (int64_t i = 0; i < rows; ++i)
+      log_softmax_gradient_row(d, total_of(i), y + i * d, dy + i * d, dx + i * d);
+    return;
+  }
   ExpBlock<T> e;
   const T zero[kBlockRows] = {};
-  double ignored[kBlockRows] = {};
   const int64_t block = rows_of_block<T>(d);
   for (int64_t i = 0; i < rows; i += block) {
-    const int64_t end = smaller(rows, i + block);
-    T totals[kBlockRows];
-    for (int64_t k = i; k < end; ++k) totals[k - i] = static_cast<T>(sum(d, dy + k * d));
-    for (int64_t first = 0; first < d; first += kBlockElements) {
-      const int64_t count = smaller(kBlockElements, d - first);
-      e.compute(end - i, count, y + i * d + first, d, zero, ignored);
-      for (int64_t k = i; k < end; ++k) {
-        const T *p = e.row(k - i), *from = dy + k * d + first, total = totals[k - i];
-        T* to = dx + k * d + first;
-        for_each_vector<T, false>(count, nullptr, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
-          lanes.store(to + j, lanes.load(from + j) - lanes.load(p + j) * total);
-        });
-      }
+    const int64_t count = smaller(block, rows - i);
+    e.fill(count, d, y + i * d, d, zero);
+    for (int64_t k = 0; k < count; ++k) {
+      const T *p = e.row(k), *from = dy + (i + k) * d, total = total_of(i + k);
+      T* to = dx + (i + k) * d;
+      for_each_vector<T, false>(d, nullptr, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
+        lanes.store(to + j, lanes.load(from + j) - lanes.load(p + j) * total);
+      });
     }
   }
 }
