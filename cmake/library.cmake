@@ -26,7 +26,14 @@ endif()
 set(simd_flags_avx2 -march=x86-64-v3)
 set(simd_flags_avx512 -march=x86-64-v4 -mprefer-vector-width=512)
 
-add_library(gradus ${gradus_sources})
+set(digits_source ${PROJECT_BINARY_DIR}/digits_csv_gz.cc)
+add_custom_command(
+  OUTPUT ${digits_source}
+  COMMAND ${CMAKE_COMMAND} -DINPUT=${PROJECT_SOURCE_DIR}/data/digits/digits.csv.gz -DOUTPUT=${digits_source}
+          -DNAME=digits_csv_gz -P ${PROJECT_SOURCE_DIR}/cmake/embed.cmake
+  DEPENDS ${PROJECT_SOURCE_DIR}/data/digits/digits.csv.gz ${PROJECT_SOURCE_DIR}/cmake/embed.cmake)
+
+add_library(gradus ${gradus_sources} ${digits_source})
 # Normals are the same on every machine only if no compiler fuses a product and a sum.
 set_source_files_properties(${PROJECT_SOURCE_DIR}/tensor/random.cc PROPERTIES COMPILE_OPTIONS -ffp-contract=off)
 add_library(gradus::gradus ALIAS gradus)

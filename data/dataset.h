@@ -1,0 +1,34 @@
+#pragma once
+#include <gradus/tensor/tensor.h>
+
+#include <string>
+
+namespace gradus {
+
+/// Labelled images.
+struct Dataset {
+  std::string name;
+  Tensor x;  ///< (N, C, H, W) f32, 0 to 1
+  Tensor y;  ///< (N) i64, 0 to classes - 1
+  int64_t classes = 0;
+  int64_t size() const { return y.size(0); }
+};
+
+struct Split {
+  Dataset train, test;
+};
+
+/// The UCI digits, which are part of the library: 1797 images of 8x8 (Alpaydin & Kaynak 1998; see
+/// data/digits/SOURCE.md).
+Dataset digits();
+
+/// A random part as test set, the rest for training; the same for the same seed.
+Split split(const Dataset& all, double test_fraction, uint64_t seed);
+
+/// The images with these indices (i64), in their order.
+Dataset subset(const Dataset& all, const Tensor& indices);
+
+/// Makes the training pixels' mean 0 and variance 1, and changes the test pixels alike.
+void standardize(Split& data);
+
+}  // namespace gradus

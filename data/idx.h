@@ -1,0 +1,14 @@
+#pragma once
+#include <gradus/data/dataset.h>
+
+namespace gradus {
+
+/// One IDX file of bytes (LeCun's format for MNIST), gzipped or not, as i64 values.
+Tensor read_idx(const std::string& path);
+
+/// A folder with MNIST's four files, train-images-idx3-ubyte, train-labels-idx1-ubyte,
+/// t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, each with or without .gz. Debian's package
+/// dataset-fashion-mnist installs such a folder. Errors name the file and what is wrong with it.
+Split load_idx_folder(const std::string& folder);
+
+}  // namespace gradus

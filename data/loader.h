@@ -1,0 +1,70 @@
+#pragma once
+#include <gradus/data/dataset.h>
+
+namespace gradus {
+
+struct Batch {
+  Tensor x;  ///< (B, C, H, W)
+  Tensor y;  ///< (B)
+};
+
+/// What becomes of the images that do not fill a batch at an epoch's end. A kept batch of one image
+/// makes BatchNorm fail in training.
+enum class LastBatch { keep, drop };
+
+struct LoaderOptions {
+  int64_t batch_size = 32;
+  bool shuffle = true;
+  uint64_t seed = 0;
+  LastBatch last = LastBatch::keep;
+};
+
+/// Cuts a dataset into batches, in an order drawn anew for each epoch by (seed, epoch):
+///
+///   for (const Batch& batch : loader.epoch(3)) ...
+class DataLoader {
+ public:
+  /// Errors: no images, a batch size below 1 or, if the last one is dropped, above the images.
+  DataLoader(Dataset data, LoaderOptions options = {});
+
+  /// Batches an epoch.
+  int64_t size() const;
+
+  class Epoch;
+  Epoch epoch(uint64_t number) const;
+
+ private:
+  Dataset data_;
+  LoaderOptions options_;
+};
+
+/// The batches of one epoch; the loader must outlive it.
+class DataLoader::Epoch {
+ public:
+  class Iterator {
+   public:
+    Batch operator*() const { return epoch_->batch(index_); }
+    Iterator& operator++() {
+      ++index_;
+      return *this;
+    }
+    bool operator!=(const Iterator& other) const { return index_ != other.index_; }
+
+   private:
+    friend class Epoch;
+    Iterator(const Epoch* epoch, int64_t index) : epoch_(epoch), index_(index) {}
+    const Epoch* epoch_;
+    int64_t index_;
+  };
+  Iterator begin() const { return {this, 0}; }
+  Iterator end() const { return {this, loader_->size()}; }
+  Batch batch(int64_t i) const;
+
+ private:
+  friend class DataLoader;
+  Epoch(const DataLoader* loader, Tensor order) : loader_(loader), order_(std::move(order)) {}
+  const DataLoader* loader_;
+  Tensor order_;
+};
+
+}  // namespace gradus

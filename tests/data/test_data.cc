@@ -1,0 +1,141 @@
+#define BOOST_TEST_MODULE data
+#include <gradus/data/idx.h>
+#include <gradus/data/loader.h>
+#include <unistd.h>
+
+#include <boost/test/unit_test.hpp>
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+using namespace gradus;
+
+namespace {
+
+struct TemporaryFolder {
+  std::filesystem::path path =
+      std::filesystem::temp_directory_path() / ("gradus_test_data_" + std::to_string(::getpid()));
+  TemporaryFolder() { std::filesystem::create_directories(path); }
+  ~TemporaryFolder() { std::filesystem::remove_all(path); }
+  void write(const std::string& name, const std::string& bytes) const {
+    std::ofstream(path / name, std::ios::binary) << bytes;
+  }
+  std::string operator/(const std::string& name) const { return (path / name).string(); }
+};
+
+std::string idx(std::initializer_list<int> sizes, const std::string& bytes, char type = 8) {
+  std::string text{'\0', '\0', type, static_cast<char>(sizes.size())};
+  for (int size : sizes)
+    text += {'\0', '\0', static_cast<char>(size >> 8), static_cast<char>(size)};
+  return text + bytes;
+}
+
+/// That f throws an Error whose message contains `part`.
+template <class F>
+void throws_with(F f, const std::string& part) {
+  try {
+    f();
+    BOOST_TEST(false, "no error, expected: " << part);
+  } catch (const Error& error) {
+    BOOST_TEST(std::string(error.what()).find(part) != std::string::npos, error.what());
+  }
+}
+
+}  // namespace
+
+// Counted in the file itself with awk.
+BOOST_AUTO_TEST_CASE(digits_are_the_uci_digits) {
+  const Dataset data = digits();
+  BOOST_TEST(data.size() == 1797);
+  std::vector<int> counts(10);
+  for (int64_t label : data.y.to_vector<int64_t>()) ++counts[static_cast<size_t>(label)];
+  BOOST_TEST(counts == (std::vector<int>{178, 182, 177, 183, 181, 182, 181, 179, 174, 180}),
+             boost::test_tools::per_element());
+  double sum = 0;
+  for (double pixel : data.x.to_vector<double>()) sum += pixel * 16;
+  BOOST_TEST(sum == 561718);
+  BOOST_TEST(data.x.at({0, 0, 0, 2}) * 16 == 5);
+  BOOST_TEST(data.x.at({1, 0, 0, 3}) * 16 == 12);
+}
+
+BOOST_AUTO_TEST_CASE(a_split_is_a_partition_and_repeats) {
+  Dataset data = digits();
+  for (int64_t i = 0; i < data.size(); ++i)
+    data.x.mutable_data<float>()[i * 64] = static_cast<float>(i);
+  const Split a = split(data, 0.2, 5), b = split(data, 0.2, 5), c = split(data, 0.2, 6);
+  BOOST_TEST(a.test.size() == 359);
+  std::set<double> seen;
+  for (const Dataset* part : {&a.train, &a.test})
+    for (int64_t i = 0; i < part->size(); ++i) seen.insert(part->x.at({i, 0, 0, 0}));
+  BOOST_TEST(seen.size() == 1797);
+  BOOST_TEST(a.test.x.to_vector<float>() == b.test.x.to_vector<float>());
+  BOOST_TEST(a.test.x.to_vector<float>() != c.test.x.to_vector<float>());
+}
+
+BOOST_AUTO_TEST_CASE(an_epoch_shows_each_image_once) {
+  const Dataset part = subset(digits(), arange(10));
+  for (LastBatch last : {LastBatch::keep, LastBatch::drop}) {
+    const DataLoader loader(part, {.batch_size = 4, .seed = 3, .last = last});
+    std::vector<int64_t> sizes;
+    std::multiset<int64_t> labels;
+    for (const Batch& batch : loader.epoch(0)) {
+      sizes.push_back(batch.x.size(0));
+      for (int64_t label : batch.y.to_vector<int64_t>()) labels.insert(label);
+    }
+    BOOST_TEST(sizes == (last == LastBatch::keep ? std::vector<int64_t>{4, 4, 2}
+                                                 : std::vector<int64_t>{4, 4}),
+               boost::test_tools::per_element());
+    // The first ten digits of the file are 0 to 9.
+    if (last == LastBatch::keep)
+      BOOST_TEST(std::set<int64_t>(labels.begin(), labels.end()).size() == 10u);
+  }
+  const DataLoader loader(part, {.batch_size = 10, .seed = 3});
+  const auto labels = [&](uint64_t epoch) {
+    return (*loader.epoch(epoch).begin()).y.to_vector<int64_t>();
+  };
+  BOOST_TEST(labels(1) == labels(1));
+  BOOST_TEST(labels(1) != labels(2));
+}
+
+BOOST_AUTO_TEST_CASE(idx_files_are_read_as_written) {
+  const TemporaryFolder folder;
+  folder.write("train-images-idx3-ubyte",
+               idx({2, 1, 3}, {'\0', '\x33', '\xff', '\x01', '\x02', '\x03'}));
+  folder.write("train-labels-idx1-ubyte", idx({2}, {'\x04', '\x01'}));
+  folder.write("t10k-images.idx3-ubyte", idx({1, 1, 3}, "abc"));
+  folder.write("t10k-labels.idx1-ubyte", idx({1}, {'\x02'}));
+  const Split data = load_idx_folder(folder.path.string());
+  BOOST_TEST(data.train.classes == 5);
+  BOOST_TEST((data.train.x.shape() == Shape{2, 1, 1, 3}));
+  BOOST_TEST(data.train.x.at({0, 0, 0, 1}) == 0.2, boost::test_tools::tolerance(1e-7));
+  BOOST_TEST(data.train.y.at({0}) == 4);
+  BOOST_TEST(read_idx(folder / "t10k-images.idx3-ubyte").at({0, 0, 2}) == 'c');
+}
+
+BOOST_AUTO_TEST_CASE(bad_files_are_named) {
+  const TemporaryFolder folder;
+  throws_with([] { load_idx_folder("/no/such/folder"); }, "is not a folder");
+  throws_with([&] { load_idx_folder(folder.path.string()); }, "has no train-images");
+  folder.write("short", idx({2, 3}, "abcde"));
+  throws_with([&] { read_idx(folder / "short"); }, "5 bytes where its header (2, 3) promises 6");
+  folder.write("header", std::string("\0\0\x08\x03\0\0", 6));
+  throws_with([&] { read_idx(folder / "header"); }, "truncated within its header");
+  folder.write("text", "hello, this is text");
+  throws_with([&] { read_idx(folder / "text"); }, "not an IDX file");
+  folder.write("floats", idx({1}, "abcd", 0x0d));
+  throws_with([&] { read_idx(folder / "floats"); }, "only unsigned bytes");
+  folder.write("gzip", std::string("\x1f\x8b\x08\0\0\0\0\0\0\x03\x01\x02", 12));
+  throws_with([&] { read_idx(folder / "gzip"); }, "gzip data is truncated or damaged");
+  folder.write("train-images-idx3-ubyte", idx({2, 1, 1}, "ab"));
+  folder.write("train-labels-idx1-ubyte", idx({3}, "abc"));
+  throws_with([&] { load_idx_folder(folder.path.string()); }, "labels for the 2 images");
+}
+
+BOOST_AUTO_TEST_CASE(bad_settings_are_named) {
+  const Dataset data = subset(digits(), arange(5));
+  throws_with([&] { DataLoader(data, {.batch_size = 0}); }, "a batch size of 0");
+  throws_with([&] { DataLoader(data, {.batch_size = 6, .last = LastBatch::drop}); },
+              "do not fill one batch");
+  throws_with([&] { DataLoader(subset(data, arange(0))); }, "is empty");
+  throws_with([&] { split(data, 0.01, 1); }, "cannot be put aside");
+}
