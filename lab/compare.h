@@ -1,0 +1,60 @@
+#pragma once
+#include <gradus/data/dataset.h>
+#include <gradus/layers/sequential.h>
+#include <gradus/models/norm.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace gradus::lab {
+
+struct CompareOptions {
+  std::vector<std::string> models = {"cnn", "rnn", "transformer"};
+  std::vector<std::string> norms = {"none", "batch", "layer"};
+  int64_t seeds = 3;
+  int64_t epochs = 15;
+  int64_t batch_size = 64;
+  double lr = 3e-3;
+  std::string optimizer = "adam";
+  std::string data = "digits";  ///< or a folder of IDX files
+};
+
+struct EpochMetrics {
+  int64_t epoch;  ///< from 1
+  double train_loss, test_accuracy;
+  double test_accuracy_batch_stats;  ///< scored with each test batch's own statistics
+};
+
+struct Run {
+  std::string model, norm;
+  uint64_t seed;
+  int64_t parameters;
+  double step_ms;  ///< median
+  std::vector<EpochMetrics> epochs;
+  /// The first epoch with the test accuracy, 0 if there was none.
+  int64_t epochs_to(double accuracy) const;
+};
+
+/// What is going on, after each epoch.
+struct Progress {
+  size_t run, runs;  ///< run counts from 1
+  const Run& current;
+  int64_t epoch, epochs;
+  double seconds_left;
+};
+
+/// Trains every combination. Within a seed all runs share the split, the initial values of equally
+/// named parameters, and the batches. Stops early, with whole epochs, when `stop` says so.
+std::vector<Run> compare(const CompareOptions& options,
+                         const std::function<void(const Progress&)>& progress,
+                         const std::function<bool()>& stop);
+
+/// The names that CompareOptions takes.
+std::vector<std::string> model_names();
+std::vector<std::string> optimizer_names();
+
+/// A model for images like these.
+AnyModule make_model(const std::string& model, Norm norm, const Dataset& data);
+
+}  // namespace gradus::lab
