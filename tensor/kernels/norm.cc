@@ -124,7 +124,7 @@ void channel_stats(const Channels& s, const T* x, const bool* valid, Finish fini
 
 template <class T>
 void column_stats(const Channels& s, const T* x, const bool* valid, T* mean, T* var) {
-  const NormKernels<T>& table = kernels<NormKernels<T>>();
+  const ColumnNormKernels<T>& table = kernels<ColumnNormKernels<T>>();
   const int64_t columns = s.channels,
                 n = std::max<int64_t>(1, pieces_of(s.outer, rows_of_piece(s)));
   double* parts = scratch<double, kParts>(2 * n * columns);
@@ -133,13 +133,12 @@ void column_stats(const Channels& s, const T* x, const bool* valid, T* mean, T* 
   counts[0] = 0;
   for_row_pieces(s, [&](int64_t row, int64_t rows, int64_t p) {
     double* part = parts + 2 * p * columns;
-    counts[p] = table.column_moments(rows, columns, x + row * columns, from(valid, row), part,
-                                     part + columns);
+    counts[p] =
+        table.moments(rows, columns, x + row * columns, from(valid, row), part, part + columns);
   });
   for (int64_t p = 1; p < n; ++p) {
     const double* other = parts + 2 * p * columns;
-    table.merge_columns(columns, counts[0], parts, parts + columns, counts[p], other,
-                        other + columns);
+    table.merge(columns, counts[0], parts, parts + columns, counts[p], other, other + columns);
     counts[0] += counts[p];
   }
   const double each = counts[0] > 0 ? 1 / static_cast<double>(counts[0]) : 0;
@@ -172,7 +171,7 @@ void normalize_columns(const Channels& s, const T* x, const bool* valid, const T
     scale[c] = f.scale;
     shift[c] = f.shift;
   }
-  const auto normalize = kernels<NormKernels<T>>().normalize_columns;
+  const auto normalize = kernels<ColumnNormKernels<T>>().normalize;
   parallel_for(s.outer, per_grain(s.channels), [&](int64_t begin, int64_t end) {
     normalize(end - begin, s.channels, mean, scale, shift, x + begin * s.channels,
               from(valid, begin), y + begin * s.channels);
@@ -191,7 +190,7 @@ void column_gradient(const Channels& s, const T* x, const bool* valid, const T* 
     mean_dy[c] = f.mean_dy;
     slope[c] = f.slope;
   }
-  const auto gradient = kernels<NormKernels<T>>().column_gradient;
+  const auto gradient = kernels<ColumnNormKernels<T>>().gradient;
   parallel_for(s.outer, per_grain(s.channels), [&](int64_t begin, int64_t end) {
     const int64_t at = begin * s.channels;
     gradient(end - begin, s.channels, mean, scale, mean_dy, slope, x + at, from(valid, begin),
@@ -202,7 +201,7 @@ void column_gradient(const Channels& s, const T* x, const bool* valid, const T* 
 template <class T>
 void column_sums(const Channels& s, const T* x, const bool* valid, const T* mean, const T* rstd,
                  const T* dy, T* dw, T* db) {
-  const auto kernel = kernels<NormKernels<T>>().column_gradient_sums;
+  const auto kernel = kernels<ColumnNormKernels<T>>().gradient_sums;
   const int64_t columns = s.channels,
                 n = std::max<int64_t>(1, pieces_of(s.outer, rows_of_piece(s)));
   double* parts = scratch<double, kParts>(2 * n * columns);

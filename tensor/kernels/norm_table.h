@@ -48,26 +48,8 @@ struct NormKernels {
   GradientSums (*gradient_sums)(const Runs& r, T mean, const T* x, const bool* valid, const T* dy);
   void (*gradient)(const Runs& r, const GradientAffine<T>& f, const T* x, const bool* valid,
                    const T* dy, T* dx);
-
-  // The same for a channel in each column; there `valid` has an element per row.
-  // x, y, dy, dx: (rows, columns)   mean, scale, ...: (columns)
-
   /// rstd = 1 / sqrt(var + eps).
   void (*rstd)(int64_t n, double eps, const T* var, T* rstd);
-  /// Returns how many rows are valid.
-  int64_t (*column_moments)(int64_t rows, int64_t columns, const T* x, const bool* valid,
-                            double* mean, double* squares);
-  /// The moments of `count` and `other_count` rows, put together in mean and squares.
-  void (*merge_columns)(int64_t columns, int64_t count, double* mean, double* squares,
-                        int64_t other_count, const double* other_mean, const double* other_squares);
-  void (*normalize_columns)(int64_t rows, int64_t columns, const T* mean, const T* scale,
-                            const T* shift, const T* x, const bool* valid, T* y);
-  /// Adds to dy_sum and dy_x_sum.
-  void (*column_gradient_sums)(int64_t rows, int64_t columns, const T* mean, const T* x,
-                               const bool* valid, const T* dy, double* dy_sum, double* dy_x_sum);
-  void (*column_gradient)(int64_t rows, int64_t columns, const T* mean, const T* scale,
-                          const T* mean_dy, const T* slope, const T* x, const bool* valid,
-                          const T* dy, T* dx);
 
   /// As kernels::layer_norm.
   void (*layer_norm)(int64_t rows, int64_t d, double eps, const T* x, const bool* valid, const T* w,
@@ -76,6 +58,25 @@ struct NormKernels {
   void (*layer_norm_backward)(int64_t rows, int64_t d, const T* x, const bool* valid, const T* mean,
                               const T* rstd, const T* w, const T* dy, T* dx, T* sums, double* dw,
                               double* db);
+};
+
+/// The same for a channel in each column; `valid` has an element for each row.
+/// x, y, dy, dx: (rows, columns)   mean, scale, ...: (columns)
+template <class T>
+struct ColumnNormKernels {
+  /// Returns how many rows are valid.
+  int64_t (*moments)(int64_t rows, int64_t columns, const T* x, const bool* valid, double* mean,
+                     double* squares);
+  /// The moments of `count` and `other_count` rows, put together in mean and squares.
+  void (*merge)(int64_t columns, int64_t count, double* mean, double* squares, int64_t other_count,
+                const double* other_mean, const double* other_squares);
+  void (*normalize)(int64_t rows, int64_t columns, const T* mean, const T* scale, const T* shift,
+                    const T* x, const bool* valid, T* y);
+  /// Adds to dy_sum and dy_x_sum.
+  void (*gradient_sums)(int64_t rows, int64_t columns, const T* mean, const T* x, const bool* valid,
+                        const T* dy, double* dy_sum, double* dy_x_sum);
+  void (*gradient)(int64_t rows, int64_t columns, const T* mean, const T* scale, const T* mean_dy,
+                   const T* slope, const T* x, const bool* valid, const T* dy, T* dx);
 };
 
 }  // namespace gradus::kernels

@@ -451,6 +451,7 @@ namespace {
 template <class T>
 void check_level(Isa isa, const Channels& s, bool masked) {
   const NormKernels<T>& table = table_for<NormKernels<T>>(isa);
+  const ColumnNormKernels<T>& columns = table_for<ColumnNormKernels<T>>(isa);
   const BatchProblem p(s, masked, true, 0.7);
   const BatchResult<Exact> exact = define(p);
   const Values<T> x = as<T>(p.x), dy = as<T>(p.dy), b = as<T>(p.b);
@@ -460,7 +461,7 @@ void check_level(Isa isa, const Channels& s, bool masked) {
   Values<T> scale, mean_dy, slope;
   const Runs runs{s.outer, s.inner, s.channels * s.inner, s.inner};
   if (s.inner == 1)
-    table.column_moments(s.outer, s.channels, x.data(), p.valid, mean.data(), squares.data());
+    columns.moments(s.outer, s.channels, x.data(), p.valid, mean.data(), squares.data());
   for (size_t c = 0; c < mean.size(); ++c) {
     if (s.inner > 1) {
       const Moments m = table.moments(runs, x.data() + static_cast<int64_t>(c) * s.inner, p.valid);
@@ -472,8 +473,8 @@ void check_level(Isa isa, const Channels& s, bool masked) {
   }
   table.rstd(s.channels, kEps, r.var.data(), r.rstd.data());
   if (s.inner == 1)
-    table.column_gradient_sums(s.outer, s.channels, r.mean.data(), x.data(), p.valid, dy.data(),
-                               sum.data(), product.data());
+    columns.gradient_sums(s.outer, s.channels, r.mean.data(), x.data(), p.valid, dy.data(),
+                          sum.data(), product.data());
   for (size_t c = 0; c < mean.size(); ++c) {
     const int64_t at = static_cast<int64_t>(c) * s.inner;
     if (s.inner > 1) {
@@ -493,10 +494,10 @@ void check_level(Isa isa, const Channels& s, bool masked) {
                    dy.data() + at, r.dx.data() + at);
   }
   if (s.inner == 1) {
-    table.normalize_columns(s.outer, s.channels, r.mean.data(), scale.data(), b.data(), x.data(),
-                            p.valid, r.y.data());
-    table.column_gradient(s.outer, s.channels, r.mean.data(), scale.data(), mean_dy.data(),
-                          slope.data(), x.data(), p.valid, dy.data(), r.dx.data());
+    columns.normalize(s.outer, s.channels, r.mean.data(), scale.data(), b.data(), x.data(), p.valid,
+                      r.y.data());
+    columns.gradient(s.outer, s.channels, r.mean.data(), scale.data(), mean_dy.data(), slope.data(),
+                     x.data(), p.valid, dy.data(), r.dx.data());
   }
   r.count = exact.count;
   r.dx_eval = as<T>(exact.dx_eval);

@@ -155,5 +155,11 @@ struct Sums {
   }
 };
 
+/// y += x.
+template <class T>
+void add_to(int64_t n, const T* __restrict x, double* __restrict y) {
+  for (int64_t i = 0; i < n; ++i) y[i] += static_cast<double>(x[i]);
+}
+
 }  // namespace
 }  // namespace gradus::kernels
