@@ -1,6 +1,6 @@
 #pragma once
-// One binary for every x86-64: the sources in kernels/simd are compiled once per level below, and the
-// best level the processor has is chosen when a kernel is first asked for.
+// One binary for every x86-64: the sources in kernels/simd are compiled once per level below, and
+// the best level the processor has is chosen when a kernel is first asked for.
 
 #include <gradus/tensor/error.h>
 
@@ -15,10 +15,10 @@ Isa active_isa();
 bool supports(Isa isa);
 const char* name(Isa isa);
 
-/// The kernels of one family (a struct of function pointers, e.g. `NormKernels<float>`) compiled for
-/// one level. Specialized in kernels/simd/<family>.cc, which sees the level as GRADUS_ISA. Everything
-/// else in those sources has internal linkage, so that no code compiled for AVX-512 is ever picked by
-/// the linker to stand for the same inline function elsewhere.
+/// The kernels of one family (a struct of function pointers, e.g. `NormKernels<float>`) compiled
+/// for one level. Specialized in kernels/simd/<family>.cc, which sees the level as GRADUS_ISA.
+/// Everything else in those sources has internal linkage, so that no code compiled for AVX-512 is
+/// ever picked by the linker to stand for the same inline function elsewhere.
 template <class Table, Isa isa>
 const Table& table_for();
 

@@ -19,8 +19,8 @@ namespace {
 
 constexpr int kMaxThreads = 256;
 constexpr uint32_t kOpen = 1u << 31;
-// Waking a sleeper costs 10 us here and often lands on the core of its waker; gaps inside a training step
-// are shorter than this.
+// Waking a sleeper costs 10 us here and often lands on the core of its waker; gaps inside a
+// training step are shorter than this.
 constexpr std::chrono::microseconds kSpin{500};
 
 thread_local bool in_job = false;

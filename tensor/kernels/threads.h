@@ -1,8 +1,8 @@
 #pragma once
+#include <gradus/tensor/error.h>
+
 #include <cstdint>
 #include <type_traits>
-
-#include <gradus/tensor/error.h>
 
 namespace gradus {
 
@@ -13,12 +13,13 @@ int threads();
 
 namespace kernels {
 
-/// Runs body(context, chunk) for chunk = 0 .. chunks-1, spread over the pool; returns when all are done.
-/// Called from inside such a body it runs on the calling thread alone. The first exception is rethrown.
+/// Runs body(context, chunk) for chunk = 0 .. chunks-1, spread over the pool; returns when all are
+/// done. Called from inside such a body it runs on the calling thread alone. The first exception is
+/// rethrown.
 void run_chunks(int64_t chunks, void (*body)(void* context, int64_t chunk), void* context);
 
-/// Calls body(begin, end) over consecutive ranges of at most `grain` that cover [0, n). The cut depends
-/// on n and grain alone, never on the number of threads.
+/// Calls body(begin, end) over consecutive ranges of at most `grain` that cover [0, n). The cut
+/// depends on n and grain alone, never on the number of threads.
 template <class Body>
 void parallel_for(int64_t n, int64_t grain, Body&& body) {
   if (n <= grain) {

@@ -1,0 +1,22 @@
+# `cmake --install`: headers, library, program, and find_package(gradus).
+include(CMakePackageConfigHelpers)
+
+set_target_properties(gradus PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
+install(TARGETS gradus EXPORT gradus_targets RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR}
+        LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+foreach(folder IN LISTS public_folders)
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/${folder} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/gradus
+          FILES_MATCHING PATTERN "*.h" PATTERN "simd" EXCLUDE PATTERN "digits" EXCLUDE)
+endforeach()
+install(FILES ${PROJECT_SOURCE_DIR}/gradus.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/gradus)
+if(TARGET gradus_program)
+  install(TARGETS gradus_program RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
+
+set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/gradus)
+install(EXPORT gradus_targets FILE gradusTargets.cmake NAMESPACE gradus:: DESTINATION ${package_folder})
+configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/gradusConfig.cmake.in
+                              ${PROJECT_BINARY_DIR}/gradusConfig.cmake INSTALL_DESTINATION ${package_folder})
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/gradusConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/gradusConfig.cmake ${PROJECT_BINARY_DIR}/gradusConfigVersion.cmake
+        DESTINATION ${package_folder})

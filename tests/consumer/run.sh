@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# run.sh installed|subdirectory SOURCE BUILD: builds and runs the project in this folder.
+set -euo pipefail
+way=$1 source=$2 build=$3
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+options=(-DCMAKE_BUILD_TYPE=Debug)
+command -v ccache >/dev/null && options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+if [ "$way" = installed ]; then
+  cmake --install "$build" --prefix "$work/prefix" >/dev/null
+  options+=("-DCMAKE_PREFIX_PATH=$work/prefix")
+else
+  options+=("-DGRADUS_SOURCE=$source")
+fi
+cmake -S "$source/tests/consumer" -B "$work/build" "${options[@]}" >/dev/null
+cmake --build "$work/build" --parallel 2 --target consumer >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+"$work/build/consumer"
