@@ -1,0 +1,25 @@
+#include <gradus/data/loader.h>
+#include <gradus/gradus.h>
+#include <gradus/models/mlp.h>
+#include <gradus/optim/adam.h>
+
+using namespace gradus;
+
+int main() {
+  Split data = split(digits(), 0.2, 1);
+  Mlp model(64, 10, {.hidden = {64, 64}, .norm = Norm::layer});
+  Adam optimizer(model.parameters(), {.lr = 3e-3});
+  DataLoader loader(data.train, {.batch_size = 64});
+  for (uint64_t epoch = 0; epoch < 10; ++epoch) {
+    for (const Batch& batch : loader.epoch(epoch)) {
+      Tape tape;  // records from here to the end of the scope
+      Tensor loss = cross_entropy(model(batch.x), batch.y);
+      optimizer.zero_grad();
+      tape.backward(loss);  // adds into parameter.grad()
+      optimizer.step();
+    }
+  }
+  model.eval();
+  Tensor right = cast(equal(argmax(model(data.test.x), 1), data.test.y), DType::f32);
+  fmt::print("test accuracy {:.1f} %\n", 100 * mean(right).item());
+}

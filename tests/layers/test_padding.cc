@@ -1,0 +1,175 @@
+#define BOOST_TEST_MODULE padding
+#include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/elementwise.h>
+#include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/shape.h>
+#include <gradus/autograd/sample.h>
+#include <gradus/layers/attention.h>
+#include <gradus/layers/lengths.h>
+#include <gradus/layers/rnn.h>
+#include <gradus/models/transformer.h>
+
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <limits>
+
+using namespace gradus;
+
+// Padding never matters: with NaN in it, outputs, states, statistics and all gradients equal those
+// of each sequence by itself.
+namespace {
+
+constexpr double kTolerance = 1e-12;
+constexpr int64_t kSteps = 5, kFeatures = 3;
+const std::vector<int64_t> kLengths = {5, 2, 1, 4};
+
+Tensor lengths() { return Tensor::from(kLengths, {static_cast<int64_t>(kLengths.size())}); }
+
+Tensor sequence(size_t n) { return sample({1, kLengths[n], kFeatures}, 10 + n); }
+
+/// All sequences in one, NaN where they have ended.
+Tensor padded() {
+  Tensor x = full({static_cast<int64_t>(kLengths.size()), kSteps, kFeatures},
+                  std::numeric_limits<double>::quiet_NaN(), DType::f64);
+  for (size_t n = 0; n < kLengths.size(); ++n) {
+    Tensor place =
+        slice(slice(x, 0, static_cast<int64_t>(n), static_cast<int64_t>(n) + 1), 1, 0, kLengths[n]);
+    raw::copy(sequence(n), place);
+  }
+  return x.set_requires_grad();
+}
+
+/// A head that weighs every output differently: of sequence n, step t, output j.
+Tensor head_of(const Tensor& y, size_t n) {
+  const Tensor weights = slice(sample({1, kSteps, y.size(2)}, 50 + n), 1, 0, y.size(1));
+  return sum(square(y) * raw::contiguous(weights).set_requires_grad(false) + y);
+}
+
+Tensor part(const Tensor& y, size_t n) {
+  return slice(slice(y, 0, static_cast<int64_t>(n), static_cast<int64_t>(n) + 1), 1, 0,
+               kLengths[n]);
+}
+
+void check_equal(const Tensor& a, const Tensor& b, const std::string& what) {
+  BOOST_REQUIRE_MESSAGE(a && b && a.shape() == b.shape(), what);
+  const auto u = a.to_vector<double>(), v = b.to_vector<double>();
+  for (size_t i = 0; i < u.size(); ++i)
+    BOOST_TEST(std::abs(u[i] - v[i]) <= kTolerance * std::max(1.0, std::abs(v[i])),
+               what << " [" << i << "]: " << u[i] << " and " << v[i]);
+}
+
+/// Runs f on the padded batch and on each sequence alone, and compares everything.
+template <class M, class F>
+void check_padding(M& model, F f) {
+  model.to(DType::f64);
+  const Tensor x = padded();
+  Tensor together;
+  {
+    Tape tape;
+    together = f(x, lengths());
+    Tensor total;
+    for (size_t n = 0; n < kLengths.size(); ++n) {
+      const Tensor loss = head_of(part(together, n), n);
+      total = total ? total + loss : loss;
+    }
+    tape.backward(total);
+  }
+  std::vector<Tensor> batched;
+  for (Tensor parameter : model.parameters()) {
+    batched.push_back(parameter.grad());
+    parameter.set_grad({});
+  }
+  for (size_t n = 0; n < kLengths.size(); ++n) {
+    const Tensor alone = sequence(n);
+    Tape tape;
+    const Tensor y = f(alone, Tensor());
+    tape.backward(head_of(y, n));
+    check_equal(part(together, n), y, fmt::format("sequence {}: y", n));
+    check_equal(part(x.grad(), n), alone.grad(), fmt::format("sequence {}: dx", n));
+    const Tensor rest =
+        slice(slice(together, 0, static_cast<int64_t>(n), static_cast<int64_t>(n) + 1), 1,
+              kLengths[n], kSteps);
+    for (double value : rest.to_vector<double>()) BOOST_TEST(value == 0);
+    const Tensor rest_dx =
+        slice(slice(x.grad(), 0, static_cast<int64_t>(n), static_cast<int64_t>(n) + 1), 1,
+              kLengths[n], kSteps);
+    for (double value : rest_dx.to_vector<double>()) BOOST_TEST(value == 0);
+  }
+  size_t i = 0;
+  for (const auto& [name, parameter] : model.named_parameters())
+    check_equal(batched[i++], parameter.grad(), "gradient of " + name);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(rnn) {
+  for (bool norm : {false, true}) {
+    Rnn model(kFeatures, 4, {.cell = {.layer_norm = norm}});
+    check_padding(model, [&](const Tensor& x, const Tensor& n) { return model(x, n).y; });
+    const Tensor x = padded();
+    const RnnOutput out = model(x, lengths());
+    for (size_t n = 0; n < kLengths.size(); ++n)
+      check_equal(slice(out.h, 0, static_cast<int64_t>(n), static_cast<int64_t>(n) + 1),
+                  model(sequence(n)).h, "last state");
+  }
+}
+
+BOOST_AUTO_TEST_CASE(attention) {
+  MultiHeadAttention model(6, 2);
+  Linear in(kFeatures, 6);
+  in.to(DType::f64);
+  check_padding(model, [&](const Tensor& x, const Tensor& n) {
+    const Tensor valid = n ? length_mask(n, x.size(1)) : Tensor();
+    return model(in(x), {valid, {}, false});
+  });
+}
+
+BOOST_AUTO_TEST_CASE(layer_norm_of_steps) {
+  LayerNorm model(kFeatures);
+  check_padding(model, [&](const Tensor& x, const Tensor& n) {
+    return model(x, n ? length_mask(n, x.size(1)) : Tensor());
+  });
+}
+
+// BatchNorm's sequences alone are all valid positions one after the other.
+BOOST_AUTO_TEST_CASE(batch_norm_over_valid_positions) {
+  BatchNorm model(kFeatures, {.channels_last = true}), alone = model;
+  model.to(DType::f64);
+  alone.to(DType::f64);
+  const Tensor x = padded();
+  std::vector<Tensor> sequences;
+  for (size_t n = 0; n < kLengths.size(); ++n) sequences.push_back(sequence(n));
+  Tensor y, reference;
+  {
+    Tape tape;
+    y = model(x, length_mask(lengths(), kSteps));
+    Tensor total;
+    for (size_t n = 0; n < kLengths.size(); ++n) {
+      const Tensor loss = head_of(part(y, n), n);
+      total = total ? total + loss : loss;
+    }
+    tape.backward(total);
+  }
+  {
+    Tape tape;
+    reference = alone(concat(sequences, 1));
+    Tensor total;
+    int64_t begin = 0;
+    for (size_t n = 0; n < kLengths.size(); ++n) {
+      const Tensor loss = head_of(slice(reference, 1, begin, begin + kLengths[n]), n);
+      total = total ? total + loss : loss;
+      begin += kLengths[n];
+    }
+    tape.backward(total);
+  }
+  int64_t begin = 0;
+  for (size_t n = 0; n < kLengths.size(); ++n) {
+    check_equal(part(y, n), slice(reference, 1, begin, begin + kLengths[n]), "y");
+    check_equal(part(x.grad(), n), sequences[n].grad(), "dx");
+    begin += kLengths[n];
+  }
+  check_equal(model.running_mean, alone.running_mean, "running mean");
+  check_equal(model.running_var, alone.running_var, "running variance");
+  check_equal(model.weight.grad(), alone.weight.grad(), "dweight");
+  check_equal(model.bias.grad(), alone.bias.grad(), "dbias");
+}
