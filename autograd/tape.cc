@@ -198,7 +198,7 @@ uint32_t Tape::leaf_node(const Tensor& x) {
 int64_t Tape::find(const Tensor& x) const {
   if (x.tape() == serial_) return x.node();
   const uint32_t leaf = b_->leaf_map.find(x.id());
-  return leaf == kNone ? -1 : leaf;
+  return leaf == kNone ? int64_t{-1} : int64_t{leaf};
 }
 
 void record_outputs(const Op& op, std::span<Tensor* const> outputs, TensorRefs inputs,
