@@ -11,6 +11,7 @@
 #include <gradus/models/transformer.h>
 #include <gradus/optim/adam.h>
 #include <gradus/optim/rmsprop.h>
+#include <gradus/optim/schedule.h>
 #include <gradus/optim/sgd.h>
 
 #include <algorithm>
@@ -95,6 +96,10 @@ bool train(AnyModule& model, const Split& data, const CompareOptions& options, R
   const auto optimizer = make_optimizer(options.optimizer, model->parameters(), options.lr);
   const DataLoader loader(
       data.train, {.batch_size = options.batch_size, .seed = run.seed, .last = LastBatch::drop});
+  const int64_t steps = options.epochs * loader.size();
+  const int64_t warmup = std::min(loader.size(), steps - 1);
+  const Schedule schedule = warmup_schedule(warmup, cosine_schedule(steps - warmup));
+  int64_t step = 0;
   std::vector<double> step_ms;
   for (int64_t epoch = 1; epoch <= options.epochs; ++epoch) {
     model->train();
@@ -106,6 +111,7 @@ bool train(AnyModule& model, const Split& data, const CompareOptions& options, R
       const Tensor loss = cross_entropy(model(batch.x), batch.y);
       optimizer->zero_grad();
       tape.backward(loss);
+      optimizer->set_lr_factor(schedule(step++));
       optimizer->step();
       step_ms.push_back(1e3 * seconds_since(begin));
       loss_sum += loss.item();

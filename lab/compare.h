@@ -15,7 +15,7 @@ struct CompareOptions {
   int64_t seeds = 3;
   int64_t epochs = 15;
   int64_t batch_size = 64;
-  double lr = 3e-3;
+  double lr = 3e-3;  ///< after one epoch of warm-up; then half a cosine down to 0
   std::string optimizer = "adam";
   std::string data = "digits";  ///< or a folder of IDX files
 };

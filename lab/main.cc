@@ -115,7 +115,10 @@ int main(int argc, char** argv) {
   compare->add_option("--epochs", o.epochs, "Passes over the training images")
       ->capture_default_str();
   compare->add_option("--batch-size", o.batch_size, "Images a step")->capture_default_str();
-  compare->add_option("--lr", o.lr, "Learning rate")->capture_default_str();
+  compare
+      ->add_option("--lr", o.lr,
+                   "Learning rate after one epoch of warm-up; then down along a cosine")
+      ->capture_default_str();
   compare->add_option("--optimizer", o.optimizer, "Update rule")
       ->check(CLI::IsMember(optimizer_names()))
       ->capture_default_str();
