@@ -50,14 +50,22 @@ std::vector<OpSample> attention_samples() {
   return {
       {"(3, 2, 4, 3) over 5 keys", inputs(), run({})},
       {"key padding", inputs(), run({.key_padding = there})},
-      {"additive mask", inputs(), run({.mask = sample({4, 5}, 4).set_requires_grad(false)})},
+      {"additive mask, itself an input",
+       {sample({3, 2, 4, 3}, 1), sample({3, 2, 5, 3}, 2), sample({3, 2, 5, 2}, 3),
+        sample({2, 1, 5}, 4)},
+       [](std::span<const Tensor> x) {
+         return scaled_dot_product_attention(x[0], x[1], x[2], {.mask = x[3]});
+       }},
+      {"a query that may look at nothing", inputs(),
+       run({.mask = less(reshape(arange(5), {1, 5}), reshape(arange(4), {4, 1}))})},
       {"causal", {sample({4, 3}, 1), sample({4, 3}, 2), sample({4, 3}, 3)}, run({.causal = true})}};
 }
 
 }  // namespace
 
 // dq, dk, dv as a function of (q, k, v, dy), from plain ops: with p = softmax(scale q k^T + bias)
-// and s = p (dy v^T - sum_keys p dy v^T),  dq = scale s k,  dk = scale s^T q,  dv = p^T dy.
+// and s = p (dy v^T - sum_keys p dy v^T),  dq = scale s k,  dk = scale s^T q,  dv = p^T dy,
+// dbias = s, summed where bias was repeated.
 static Op attention_op(
     "attention",
     [](Backward& ctx) {
@@ -71,8 +79,11 @@ static Op attention_op(
         p = softmax(bias ? scores + bias : scores);
       }
       if (ctx.needs(2)) ctx.set(2, product(p, dy, true));
+      if (!ctx.needs(0) && !ctx.needs(1) && !ctx.needs(3)) return;
+      const Tensor dscores = softmax_backward(p, product(dy, v, false, true));
+      if (ctx.needs(3)) ctx.set(3, sum_to(dscores, ctx.input_shape(3)));
       if (!ctx.needs(0) && !ctx.needs(1)) return;
-      const Tensor s = mul(softmax_backward(p, product(dy, v, false, true)), scale);
+      const Tensor s = mul(dscores, scale);
       if (ctx.needs(0)) ctx.set(0, product(s, k));
       if (ctx.needs(1)) ctx.set(1, product(s, q, true));
     },
@@ -88,7 +99,8 @@ Tensor attention_core(const Tensor& q, const Tensor& k, const Tensor& v, const T
     const NoRecord pause;
     y = product(p, v);
   }
-  return record(attention_op, std::move(y), {q, k, v}, {q, k, v, p, bias}, AttentionAttrs{scale});
+  return record(attention_op, std::move(y), {q, k, v, bias}, {q, k, v, p, bias},
+                AttentionAttrs{scale});
 }
 
 /// 0 where a mask lets pass, -inf where it does not.
@@ -112,20 +124,24 @@ Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tens
     fits = q.shape()[i] == k.shape()[i] && q.shape()[i] == v.shape()[i];
   check(fits && q.size(-1) == k.size(-1) && k.size(-2) == v.size(-2),
         "{}: q {}, k {} and v {} do not fit: q and k share the last size, k and v the one before, "
-        "all "
-        "of them the others",
+        "all of "
+        "them the others",
         op, str(q.shape()), str(k.shape()), str(v.shape()));
   const int64_t queries = q.size(-2), keys = k.size(-2);
   Tensor keys_clean = k, values_clean = v, bias;
   const auto add_bias = [&](const Tensor& term) { bias = bias ? bias + term : term; };
-  {
-    const NoRecord pause;  // masks are constants
-    if (options.mask && options.mask.dtype() == DType::boolean)
-      add_bias(barrier(options.mask, q.dtype()));
-    else if (options.mask)
-      add_bias(options.mask);
-    if (options.causal) add_bias(barrier(causal_mask(queries, keys), q.dtype()));
+  if (options.mask) {
+    const bool additive = options.mask.dtype() != DType::boolean;
+    Shape scores = q.shape();
+    scores[q.ndim() - 1] = keys;
+    check(!additive || options.mask.dtype() == q.dtype(), "{}: the mask is {}, must be bool or {}",
+          op, name(options.mask.dtype()), name(q.dtype()));
+    check(broadcast_shapes(op, options.mask.shape(), scores) == scores,
+          "{}: the mask {} is larger than the scores {}", op, str(options.mask.shape()),
+          str(scores));
+    add_bias(additive ? options.mask : barrier(options.mask, q.dtype()));
   }
+  if (options.causal) add_bias(barrier(causal_mask(queries, keys), q.dtype()));
   if (options.key_padding) {
     const Tensor& there = options.key_padding;
     check(
@@ -140,7 +156,6 @@ Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tens
     const Tensor zero = zeros({}, q.dtype());
     keys_clean = where(reshape(there, column), k, zero);
     values_clean = where(reshape(there, column), v, zero);
-    const NoRecord pause;
     add_bias(barrier(reshape(there, row), q.dtype()));
   }
   const double scale = options.scale.value_or(1 / std::sqrt(static_cast<double>(q.size(-1))));

@@ -6,7 +6,8 @@
 namespace gradus {
 
 struct AttentionOptions {
-  /// Broadcasts to (..., Tq, Tk): bool (true: may look) or of q's dtype (added to the scores).
+  /// Broadcasts to (..., Tq, Tk): bool (true: may look) or of q's dtype (added to the
+  /// scores, with a gradient).
   Tensor mask = {};
   /// (N, Tk) bool for q of (N, ..., Tq, D): keys that are there. What k and v hold elsewhere, NaN
   /// included, has no influence.

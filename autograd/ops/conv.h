@@ -16,8 +16,11 @@ struct Conv2dOptions {
 };
 
 /// y[n,o,i,j] = bias[o] + sum_{c,p,q} weight[o,c,p,q] x[n, c, i stride - padding + p dilation,
-/// ...], x being 0 outside.  x: (N, Cin, H, W)   weight: (Cout, Cin / groups, KH, KW)   bias:
-/// (Cout) y: (N, Cout, H', W'), H' = (H + 2 padding - dilation (KH - 1) - 1) / stride + 1
+/// ...], x being 0 outside.
+///
+/// x: (N, Cin, H, W)   weight: (Cout, Cin / groups, KH, KW)   bias: (Cout)
+///
+/// y: (N, Cout, H', W'), H' = (H + 2 padding - dilation (KH - 1) - 1) / stride + 1
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
               const Conv2dOptions& options = {});
 

@@ -21,8 +21,11 @@ struct BatchNormResult {
 };
 
 /// Batch Normalization in training (Ioffe & Szegedy 2015, algorithm 1): over all axes but the
-/// channels'. x, y: (N, C, ...) or (..., C)   weight, bias: (C)   valid: x's shape without the
-/// channels Errors: fewer than two values a channel; a mask that leaves nothing.
+/// channels'.
+///
+/// x, y: (N, C, ...) or (..., C)   weight, bias: (C)   valid: x's shape without the channels
+///
+/// Errors: fewer than two values a channel; a mask that leaves nothing.
 BatchNormResult batch_norm(const Tensor& x, const Tensor& weight = {}, const Tensor& bias = {},
                            double eps = 1e-5, ChannelAxis axis = ChannelAxis::second,
                            const Tensor& valid = {});

@@ -21,8 +21,10 @@ NormGroups layer_norm_groups(const Tensor& x, const Shape& normalized_shape, con
 
 NormGroups batch_norm_groups(const Tensor& x, ChannelAxis axis, const Tensor& valid) {
   const int64_t c = x.size(axis == ChannelAxis::last ? -1 : 1);
-  const int64_t outer = axis == ChannelAxis::last ? x.numel() / c : x.size(0);
-  const int64_t inner = axis == ChannelAxis::last ? 1 : x.numel() / (outer * c);
+  const int64_t outer = axis != ChannelAxis::last ? x.size(0) : c == 0 ? 0 : x.numel() / c;
+  const int64_t inner = axis == ChannelAxis::last ? 1
+                        : outer * c == 0          ? 0
+                                                  : x.numel() / (outer * c);
   const Tensor mask = valid ? reshape(valid, {outer, 1, inner}) : Tensor();
   return {{outer, c, inner},
           {0, 2},
@@ -41,13 +43,17 @@ Tensor group_mean(const NormGroups& groups, const Tensor& v) {
 
 NormForward norm_forward(const NormGroups& groups, const Tensor& x, const Tensor& weight,
                          const Tensor& bias, double eps) {
-  NormForward f;
   const Tensor values = clear_invalid(groups, reshape(x, groups.shape));
-  f.mean = group_mean(groups, values);
-  const Tensor centred = clear_invalid(groups, values - f.mean);
-  f.variance = group_mean(groups, square(centred));
-  f.rstd = rsqrt(f.variance + eps);
-  f.xhat = centred * f.rstd;
+  const Tensor mean = group_mean(groups, values);
+  const Tensor variance = group_mean(groups, square(values - mean));
+  return normalize_with(groups, x, mean, variance, weight, bias, eps);
+}
+
+NormForward normalize_with(const NormGroups& groups, const Tensor& x, const Tensor& mean,
+                           const Tensor& variance, const Tensor& weight, const Tensor& bias,
+                           double eps) {
+  NormForward f{mean, variance, rsqrt(variance + eps), {}, {}};
+  f.xhat = clear_invalid(groups, reshape(x, groups.shape) - mean) * f.rstd;
   Tensor y = weight ? f.xhat * reshape(weight, groups.weights) : f.xhat;
   if (bias) y = clear_invalid(groups, y + reshape(bias, groups.weights));
   f.y = reshape(y, x.shape());

@@ -32,6 +32,12 @@ struct NormForward {
 NormForward norm_forward(const NormGroups& groups, const Tensor& x, const Tensor& weight,
                          const Tensor& bias, double eps);
 
+/// The same with statistics from anywhere, e.g. of several batches together (Chan et al. 1979), and
+/// a gradient through them. mean, variance: one a group, i.e. of groups.shape with 1 for its axes.
+NormForward normalize_with(const NormGroups& groups, const Tensor& x, const Tensor& mean,
+                           const Tensor& variance, const Tensor& weight, const Tensor& bias,
+                           double eps);
+
 /// With g = weight dy and means over a group:
 /// dx = rstd (g - mean(g) - xhat mean(g xhat)) = direct - mean_term - variance_term.
 struct NormBackward {

@@ -17,6 +17,17 @@ int64_t output_size(int64_t size, int64_t kernel, int64_t stride, int64_t paddin
   return ceil_mode && begins_outside ? count - 1 : count;
 }
 
+/// Whether every window has a place in the image. One that begins in the padding has none if its
+/// dilation takes it across the image in one step.
+bool windows_meet_image(int64_t size, int64_t outputs, int64_t stride, int64_t padding,
+                        int64_t dilation) {
+  for (int64_t i = 0; i < outputs && i * stride < padding; ++i) {
+    const int64_t first_inside = ((i * stride - padding) % dilation + dilation) % dilation;
+    if (first_inside >= size) return false;
+  }
+  return true;
+}
+
 /// f(plane) for each plane, spread over the threads by size.
 template <class F>
 void for_each_plane(int64_t planes, int64_t work, F f) {
@@ -56,6 +67,10 @@ void check_pool2d(const char* op, const Pool2dShape& s) {
   check(s.output_height() > 0 && s.output_width() > 0,
         "{}: a window of {}x{} is larger than the image of {}x{} with padding {}x{}", op,
         s.kernel_h, s.kernel_w, s.height, s.width, s.padding_h, s.padding_w);
+  check(windows_meet_image(s.height, s.output_height(), s.stride_h, s.padding_h, s.dilation_h) &&
+            windows_meet_image(s.width, s.output_width(), s.stride_w, s.padding_w, s.dilation_w),
+        "{}: with dilation {}x{} and padding {}x{} a window lies wholly outside the image of {}x{}",
+        op, s.dilation_h, s.dilation_w, s.padding_h, s.padding_w, s.height, s.width);
 }
 
 template <class T>
