@@ -15,6 +15,7 @@ ErrorContext::~ErrorContext() { innermost = outer_; }
 std::string error_path() {
   std::string path;
   for (const ErrorContext* context = innermost; context; context = context->outer_) {
+    if (context->name_.empty()) continue;  // a model at the top has no name
     path = path.empty() ? std::string(context->name_) : std::string(context->name_) + "." + path;
   }
   return path;

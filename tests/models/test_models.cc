@@ -1,0 +1,156 @@
+#define BOOST_TEST_MODULE models
+#include <gradus/autograd/ops/loss.h>
+#include <gradus/autograd/sample.h>
+#include <gradus/layers/activation.h>
+#include <gradus/models/cnn.h>
+#include <gradus/models/mlp.h>
+#include <gradus/models/rnn_classifier.h>
+#include <gradus/models/transformer.h>
+#include <gradus/optim/adam.h>
+#include <gradus/tensor/kernels/threads.h>
+
+#include <algorithm>
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <cstdio>
+
+using namespace gradus;
+
+namespace {
+
+AnyModule make(const std::string& model, Norm norm) {
+  if (model == "cnn") return Cnn(1, 8, 6, 10, {.channels = {8, 16}, .norm = norm});
+  if (model == "rnn") return RnnClassifier(6, 10, {.hidden = 32, .norm = norm});
+  if (model == "transformer") return Transformer(8, 6, 10, {.norm = norm});
+  return Mlp(48, 10, {.hidden = {32, 32}, .norm = norm});
+}
+
+Tensor inputs(const std::string& model, int64_t batch, uint64_t seed) {
+  const Shape shape = model == "cnn"   ? Shape{batch, 1, 8, 6}
+                      : model == "mlp" ? Shape{batch, 48}
+                                       : Shape{batch, 8, 6};
+  return raw::cast(sample(shape, seed).set_requires_grad(false), DType::f32);
+}
+
+/// All parameters, one after the other, after 20 steps.
+std::vector<float> trained(const std::string& model_name, Norm norm, int threads) {
+  set_threads(threads);
+  AnyModule model = make(model_name, norm);
+  model->initialize(3);
+  Adam optimizer(model->parameters());
+  for (uint64_t step = 0; step < 20; ++step) {
+    Generator generator(step);
+    const Tensor labels = randint(0, 10, {64}, generator);
+    Tape tape;
+    const Tensor loss = cross_entropy(model(inputs(model_name, 64, step)), labels);
+    optimizer.zero_grad();
+    tape.backward(loss);
+    optimizer.step();
+  }
+  std::vector<float> all;
+  for (const Tensor& parameter : model->parameters())
+    for (float value : parameter.to_vector<float>()) all.push_back(value);
+  return all;
+}
+
+const char* const kModels[] = {"cnn", "rnn", "transformer", "mlp"};
+const Norm kNorms[] = {Norm::none, Norm::batch, Norm::layer};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(training_is_the_same_on_any_number_of_threads) {
+  const int before = threads();
+  for (const char* model : kModels)
+    for (Norm norm : kNorms) {
+      const auto one = trained(model, norm, 1);
+      BOOST_TEST(one == trained(model, norm, 2), model << " " << name(norm));
+      BOOST_TEST(one == trained(model, norm, 3), model << " " << name(norm));
+    }
+  set_threads(before);
+}
+
+BOOST_AUTO_TEST_CASE(every_parameter_of_every_model_gets_a_gradient) {
+  for (const char* model_name : kModels)
+    for (Norm norm : kNorms) {
+      AnyModule model = make(model_name, norm);
+      Tape tape;
+      tape.backward(
+          cross_entropy(model(inputs(model_name, 5, 1)), Tensor::of({1, 0, 3, 9, 2}, DType::i64)));
+      for (const auto& [name, parameter] : model->named_parameters())
+        BOOST_TEST(static_cast<bool>(parameter.grad()), model_name << ": " << name);
+    }
+}
+
+// LayerNorm treats each image alone; BatchNorm in training does not.
+BOOST_AUTO_TEST_CASE(layer_norm_ignores_the_batch_and_batch_norm_does_not) {
+  for (const char* model_name : kModels) {
+    for (Norm norm : {Norm::batch, Norm::layer}) {
+      AnyModule model = make(model_name, norm);
+      const Tensor x = inputs(model_name, 6, 1), y = inputs(model_name, 6, 2);
+      Shape one = x.shape();
+      one[0] = 1;
+      const int64_t numel = one.numel();
+      Tensor mixed = raw::clone(y);
+      std::copy_n(x.data<float>(), numel, mixed.mutable_data<float>());
+      const auto in_x = model(x).to_vector<float>(), in_mixed = model(mixed).to_vector<float>();
+      double difference = 0;
+      for (size_t j = 0; j < 10; ++j)
+        difference = std::max(difference, std::abs(double{in_x[j]} - in_mixed[j]));
+      BOOST_TEST((norm == Norm::batch ? difference > 1e-3 : difference < 1e-5),
+                 model_name << " " << name(norm) << ": " << difference);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_batch_of_one_fails_with_batch_norm_alone_and_says_where) {
+  AnyModule model = make("mlp", Norm::batch);
+  try {
+    model(inputs("mlp", 1, 1));
+    BOOST_TEST(false, "no error");
+  } catch (const Error& error) {
+    BOOST_TEST(
+        std::string(error.what()).find("in norms.0: batch_norm: x (1, 32) has 1 value a channel") ==
+            0,
+        error.what());
+  }
+  model->eval();
+  BOOST_TEST((model(inputs("mlp", 1, 1)).shape() == Shape{1, 10}));
+  AnyModule layer = make("mlp", Norm::layer);
+  BOOST_TEST((layer(inputs("mlp", 1, 1)).shape() == Shape{1, 10}));
+}
+
+BOOST_AUTO_TEST_CASE(values_are_drawn_by_seed_and_path) {
+  Mlp none(48, 10, {.norm = Norm::none}), batch(48, 10, {.norm = Norm::batch});
+  none.initialize(7);
+  batch.initialize(7);
+  const auto named = batch.named_parameters();
+  for (const auto& [path, parameter] : none.named_parameters()) {
+    const auto same =
+        std::find_if(named.begin(), named.end(), [&](const auto& p) { return p.first == path; });
+    BOOST_TEST_REQUIRE((same != named.end()), path);
+    BOOST_TEST(parameter.to_vector<float>() == same->second.to_vector<float>(), path);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(copies_are_deep_and_to_keeps_handles) {
+  AnyModule model = make("cnn", Norm::batch), copy = model;
+  const auto handles = model->parameters();
+  raw::fill(const_cast<Tensor&>(handles[0]), 7);
+  BOOST_TEST(copy->parameters()[0].to_vector<float>() != handles[0].to_vector<float>());
+  model->to(DType::f64);
+  BOOST_TEST((handles[0].dtype() == DType::f64));
+  BOOST_TEST((model->named_buffers()[2].second.dtype() == DType::i64));
+}
+
+BOOST_AUTO_TEST_CASE(weights_travel_through_a_file) {
+  AnyModule model = make("transformer", Norm::batch), other = make("transformer", Norm::batch);
+  const std::string path = "test_models_weights.safetensors";
+  model->save(path);
+  other->load(path);
+  model->eval();
+  other->eval();
+  const Tensor x = inputs("transformer", 3, 1);
+  BOOST_TEST(model(x).to_vector<float>() == other(x).to_vector<float>());
+  BOOST_CHECK_THROW(make("transformer", Norm::layer)->load(path), Error);
+  std::remove(path.c_str());
+}
