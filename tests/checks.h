@@ -28,4 +28,12 @@ inline void check_close(const std::string& what, const Tensor& y,
         what << ": element " << i << ": " << values[i] << ", not " << expected[i]);
 }
 
+/// a sin(b) + shift, a sin(2 b) + shift, ...: f64 inputs that a PyTorch script can repeat.
+inline Tensor wave(const Shape& shape, double a, double b, double shift = 0) {
+  Tensor x = empty(shape, DType::f64);
+  for (int64_t i = 0; i < x.numel(); ++i)
+    x.mutable_data<double>()[i] = a * std::sin(b * static_cast<double>(i + 1)) + shift;
+  return x;
+}
+
 }  // namespace gradus::test

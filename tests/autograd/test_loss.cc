@@ -10,16 +10,9 @@
 
 using namespace gradus;
 using test::says;
+using test::wave;
 
 namespace {
-
-/// a sin(b), a sin(2 b), ...: what the script below had as its inputs.
-Tensor wave(const Shape& shape, double a, double b, double shift = 0) {
-  Tensor x = empty(shape, DType::f64);
-  for (int64_t i = 0; i < x.numel(); ++i)
-    x.mutable_data<double>()[i] = a * std::sin(b * static_cast<double>(i + 1)) + shift;
-  return x;
-}
 
 void check_equal(const std::string& what, const Tensor& y, const std::vector<double>& expected) {
   test::check_close(what, y, expected, 2e-15);

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# run.sh installed|subdirectory SOURCE BUILD: builds and runs the project in this folder.
+# run.sh installed|subdirectory SOURCE BUILD GENERATOR: builds and runs the project in this folder.
 set -euo pipefail
-way=$1 source=$2 build=$3
+way=$1 source=$2 build=$3 generator=$4
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-options=(-DCMAKE_BUILD_TYPE=Debug)
+options=(-G "$generator" -DCMAKE_BUILD_TYPE=Debug)
 command -v ccache >/dev/null && options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
 if [ "$way" = installed ]; then
   cmake --install "$build" --prefix "$work/prefix" >/dev/null
