@@ -1,0 +1,296 @@
+#define BOOST_TEST_MODULE pool
+#include <gradus/autograd/ops/pool.h>
+#include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/sample.h>
+#include <gradus/tensor/kernels/pool.h>
+
+#include <limits>
+
+#include "tests/checks.h"
+
+using namespace gradus;
+using kernels::Pool2dShape;
+using test::check_close;
+using test::says;
+using test::wave;
+
+namespace {
+
+struct Case {
+  Shape x;
+  Pair kernel;
+  Pool2dOptions options;
+};
+
+const Case kCases[] = {
+    {{3, 2, 4, 6}, {2, 3}, {}},
+    {{2, 3, 5, 7}, {3, 2}, {.stride = Pair{2, 1}, .padding = {1, 1}}},
+    {{2, 3, 6, 5}, {3, 2}, {.stride = Pair{2, 2}, .ceil_mode = true}},
+    {{2, 3, 5, 6}, {3, 4}, {.stride = Pair{3, 3}, .padding = {1, 2}, .ceil_mode = true}},
+    {{2, 1, 5, 6},
+     {3, 2},
+     {.stride = Pair{2, 2}, .padding = {1, 1}, .ceil_mode = true, .count_include_pad = false}},
+    {{3, 1, 4, 5}, {4, 5}, {}},
+    {{0, 2, 4, 6}, {2, 3}, {}}};
+
+Pool2dShape sizes_of(const Case& c) {
+  const Pair stride = c.options.stride.value_or(c.kernel);
+  return {.planes = c.x[0] * c.x[1],
+          .height = c.x[2],
+          .width = c.x[3],
+          .kernel_h = c.kernel.h,
+          .kernel_w = c.kernel.w,
+          .stride_h = stride.h,
+          .stride_w = stride.w,
+          .padding_h = c.options.padding.h,
+          .padding_w = c.options.padding.w,
+          .dilation_h = c.options.dilation.h,
+          .dilation_w = c.options.dilation.w,
+          .ceil_mode = c.options.ceil_mode,
+          .count_include_pad = c.options.count_include_pad};
+}
+
+/// Calls f with every case's x, in both dtypes.
+template <class F>
+void for_cases(std::span<const Case> cases, F f) {
+  for (const Case& c : cases)
+    for (DType dtype : {DType::f32, DType::f64}) {
+      const Tensor x = raw::cast(sample(c.x, 1), dtype).set_requires_grad();
+      f(c, x, str(c.x) + " " + std::to_string(c.kernel.h) + "x" + std::to_string(c.kernel.w));
+    }
+}
+
+Tensor gradient_of(const std::function<Tensor(const Tensor&)>& f, const Tensor& x,
+                   const Tensor& dy) {
+  Tape tape;
+  return tape.gradient(f(x), x, {.dy = dy});
+}
+
+/// A linear map's transpose times dy, from its values at the unit vectors.
+std::vector<double> transposed(const std::function<Tensor(const Tensor&)>& f, const Shape& x_shape,
+                               const Tensor& dy) {
+  const auto dys = dy.to_vector<double>();
+  std::vector<double> dx;
+  for (int64_t i = 0; i < x_shape.numel(); ++i) {
+    Tensor unit = zeros(x_shape, DType::f64);
+    unit.mutable_data<double>()[i] = 1;
+    const auto column = f(unit).to_vector<double>();
+    double total = 0;
+    for (size_t k = 0; k < dys.size(); ++k) total += column[k] * dys[k];
+    dx.push_back(total);
+  }
+  return dx;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(max_is_the_definition) {
+  std::vector<Case> cases(std::begin(kCases), std::end(kCases));
+  cases.push_back({{2, 3, 7, 8}, {2, 3}, {.stride = Pair{1, 2}, .dilation = {3, 2}}});
+  cases.push_back(
+      {{2, 3, 5, 4}, {3, 2}, {.stride = Pair{1, 1}, .padding = {1, 1}, .dilation = {2, 3}}});
+  for_cases(cases, [](const Case& c, const Tensor& x, const std::string& what) {
+    const Tensor y = max_pool2d(x, c.kernel, c.options);
+    const Pool2dShape s = sizes_of(c);
+    const auto xs = x.to_vector<double>();
+    std::vector<double> expected(static_cast<size_t>(s.y_size()));
+    std::vector<int64_t> places(expected.size());
+    kernels::naive::max_pool2d(s, xs.data(), expected.data(), places.data());
+    check_close("max " + what, y, expected, 0);
+    // Each dy arrives at the element that its window took.
+    const Tensor dy = raw::cast(sample(y.shape(), 2), x.dtype());
+    std::vector<double> dx(xs.size());
+    const int64_t plane = s.output_height() * s.output_width();
+    const auto dys = dy.to_vector<double>();
+    for (size_t k = 0; k < dys.size(); ++k)
+      dx[static_cast<size_t>(static_cast<int64_t>(k) / plane * s.height * s.width + places[k])] +=
+          dys[k];
+    check_close(
+        "max' " + what,
+        gradient_of([&](const Tensor& v) { return max_pool2d(v, c.kernel, c.options); }, x, dy), dx,
+        x.dtype() == DType::f32 ? 1e-6 : 1e-15);
+  });
+}
+
+BOOST_AUTO_TEST_CASE(average_is_the_definition) {
+  for_cases(kCases, [](const Case& c, const Tensor& x, const std::string& what) {
+    const auto pool = [&](const Tensor& v) { return avg_pool2d(v, c.kernel, c.options); };
+    const Tensor y = pool(x);
+    const Pool2dShape s = sizes_of(c);
+    const auto xs = x.to_vector<double>();
+    std::vector<double> expected(static_cast<size_t>(s.y_size()));
+    kernels::naive::avg_pool2d(s, xs.data(), expected.data());
+    const double tolerance = x.dtype() == DType::f32 ? 1e-6 : 1e-14;
+    check_close("average " + what, y, expected, tolerance);
+    const Tensor dy = raw::cast(sample(y.shape(), 2), x.dtype());
+    check_close("average' " + what, gradient_of(pool, x, dy), transposed(pool, c.x, dy), tolerance);
+  });
+}
+
+BOOST_AUTO_TEST_CASE(adaptive_average_is_the_definition) {
+  for (Pair output : {Pair{1, 1}, {2, 3}, {5, 7}, {3, 4}, {7, 9}}) {
+    const Shape shape{2, 3, 5, 7};
+    const auto pool = [&](const Tensor& v) { return adaptive_avg_pool2d(v, output); };
+    for (DType dtype : {DType::f32, DType::f64}) {
+      const Tensor x = raw::cast(sample(shape, 1), dtype).set_requires_grad();
+      const Tensor y = pool(x);
+      std::vector<double> expected;
+      for (int64_t p = 0; p < 6; ++p)
+        for (int64_t i = 0; i < output.h; ++i)
+          for (int64_t j = 0; j < output.w; ++j) {
+            double total = 0,
+                   count = 0;  // cell (h, w) of x meets output (i, j)'s share of the image
+            for (int64_t h = 0; h < 5; ++h)
+              for (int64_t w = 0; w < 7; ++w)
+                if (h * output.h < (i + 1) * 5 && (h + 1) * output.h > i * 5 &&
+                    w * output.w < (j + 1) * 7 && (w + 1) * output.w > j * 7) {
+                  total += x.at({p / 3, p % 3, h, w});
+                  ++count;
+                }
+            expected.push_back(total / count);
+          }
+      const std::string what = std::to_string(output.h) + "x" + std::to_string(output.w);
+      const double tolerance = dtype == DType::f32 ? 1e-6 : 1e-14;
+      check_close("adaptive " + what, y, expected, tolerance);
+      const Tensor dy = raw::cast(sample(y.shape(), 2), dtype);
+      check_close("adaptive' " + what, gradient_of(pool, x, dy), transposed(pool, shape, dy),
+                  tolerance);
+    }
+  }
+}
+
+// PyTorch 2.13, f64: x = sin(0.7 i), (1, 1, 5, 6), and the gradient of sum y_i sin(1.3 i), i
+// from 1. F.avg_pool2d(x, (3, 2), (2, 2), (1, 1), True, count_include_pad), F.max_pool2d(x, (2, 3),
+// (2, 2), (1, 1), (2, 1), True), F.adaptive_avg_pool2d(x, (3, 4))
+BOOST_AUTO_TEST_CASE(as_pytorchs) {
+  const Tensor x = wave({1, 1, 5, 6}, 1, 0.7).set_requires_grad();
+  const auto compare = [&](const std::string& what, const std::function<Tensor(const Tensor&)>& f,
+                           const std::vector<double>& y, const std::vector<double>& dx) {
+    const Tensor actual = f(x);
+    check_close(what, actual, y, 1e-15);
+    check_close(what + "'", gradient_of(f, x, wave(actual.shape(), 1, 1.3)), dx, 1e-15);
+  };
+  Pool2dOptions options{.stride = Pair{2, 2}, .padding = {1, 1}, .ceil_mode = true};
+  const auto average = [&](const Tensor& v) { return avg_pool2d(v, {3, 2}, options); };
+  compare("with padding", average,
+          {-0.056372487564440264, 0.2057010598748937, 0.2715599591770124, -0.002829477387551053,
+           0.0010359186536034182, -0.0040455732956273804, -0.0051855115384774235,
+           0.00010915362131920976, -0.05100937387859276, 0.21365734203972195, 0.26596282757762296,
+           -0.008485232507574473},
+          {0.1605930309028655,   0.08591689530357736,  0.08591689530357736,  -0.11462769319732902,
+           -0.11462769319732902, -0.14724244262002553, 0.19644636225083476,  0.25234078619934486,
+           0.25234078619934486,  -0.06144463280577033, -0.06144463280577033, -0.28521352080096785,
+           0.03585333134796925,  0.1664238908957675,   0.1664238908957675,   0.053183060391558686,
+           0.053183060391558686, -0.13797107818094229, -0.0911439326385361,  0.23645173036687434,
+           0.23645173036687434,  0.21764505443732757,  0.21764505443732757,  -0.12001213613103523,
+           -0.12699726398650535, 0.07002783947110681,  0.07002783947110681,  0.1644619940457689,
+           0.1644619940457689,   0.01795894204990705});
+  options.count_include_pad = false;
+  compare("without padding", average,
+          {-0.16911746269332079, 0.30855158981234054, 0.40733993876551866, -0.008488432162653159,
+           0.0020718373072068363, -0.0040455732956273804, -0.0051855115384774235,
+           0.00021830724263841952, -0.15302812163577828, 0.3204860130595829, 0.39894424136643447,
+           -0.02545569752272342},
+          {0.4817790927085965,   0.12887534295536604,  0.12887534295536604,  -0.17194153979599353,
+           -0.17194153979599353, -0.44172732786007657, 0.5534857554045349,   0.29529923385113355,
+           0.29529923385113355,  -0.11875847940443485, -0.11875847940443485, -0.7176694842219611,
+           0.0717066626959385,   0.1664238908957675,   0.1664238908957675,   0.053183060391558686,
+           0.053183060391558686, -0.27594215636188457, -0.30928512926357754, 0.27146565010242774,
+           0.27146565010242774,  0.299876051460212,    0.299876051460212,    -0.22206533021216343,
+           -0.38099179195951605, 0.10504175920666023,  0.10504175920666023,  0.24669299106865333,
+           0.24669299106865333,  0.05387682614972115});
+  options.dilation = {2, 1};
+  compare("max",
+          [&](const Tensor& v) {
+            return max_pool2d(v, {2, 3}, options);
+          },
+          {-0.6312666378723216, 0.6569865987187891, 0.9881682338770003, 0.8545989080882814,
+           0.9906073556948704, 0.9906073556948704, 0.9881682338770003, 0.8545989080882814,
+           0.9906073556948704, 0.9906073556948704, 0.303118356745704, -0.8875670335815029},
+          {0.0,
+           0.0,
+           0.0,
+           0.0,
+           0.0,
+           0.0,
+           0.0,
+           0.963558185417193,
+           0.0,
+           0.5155013718214642,
+           -0.368667796834622,
+           -1.7112811248058069,
+           0.0,
+           0.0,
+           0.0,
+           0.0,
+           0.0,
+           0.0,
+           0.0,
+           0.8718467863700293,
+           0.0,
+           0.9867719642746133,
+           0.0,
+           0.1077536522994423,
+           0.0,
+           0.0,
+           0.0,
+           0.0,
+           0.0,
+           0.0});
+  compare("adaptive",
+          [](const Tensor& v) {
+            return adaptive_avg_pool2d(v, {3, 4});
+          },
+          {0.003987041682374237, 0.30855158981234054, 0.40733993876551866, 0.1551020354655185,
+           -0.00015381658462622813, -0.0040455732956273804, -0.0051855115384774235,
+           -0.001897562302687524, 0.019929572504257392, 0.3204860130595829, 0.39894424136643447,
+           0.1399458984016135},
+          {0.24088954635429824,  0.3697648893096643,   0.12887534295536604,  -0.17194153979599353,
+           -0.3928052037260318,  -0.22086366393003828, 0.27674287770226746,  0.572042111553401,
+           0.29529923385113355,  -0.11875847940443485, -0.4775932215154154,  -0.35883474211098054,
+           0.03585333134796925,  0.20227722224373676,  0.1664238908957675,   0.053183060391558686,
+           -0.08478801778938361, -0.13797107818094229, -0.15464256463178877, 0.11682308547063897,
+           0.27146565010242774,  0.299876051460212,    0.1888433863541303,   -0.11103266510608172,
+           -0.19049589597975802, -0.0854541367730978,  0.10504175920666023,  0.24669299106865333,
+           0.2736314041435139,   0.026938413074860574});
+}
+
+BOOST_AUTO_TEST_CASE(equal_ones_nan_and_infinity) {
+  const double nan = std::numeric_limits<double>::quiet_NaN(),
+               inf = std::numeric_limits<double>::infinity();
+  Tensor x = raw::reshape(Tensor::of({3, 3, 1, 2, 3, 0, -inf, -inf, -inf, 5, nan, 7}, DType::f64),
+                          {1, 1, 2, 6})
+                 .set_requires_grad();
+  Tape tape;
+  const Tensor y = max_pool2d(x, {2, 2});
+  BOOST_TEST(y.at({0, 0, 0, 0}) == 3);
+  BOOST_TEST(y.at({0, 0, 0, 1}) == 5);
+  BOOST_TEST(std::isnan(y.at({0, 0, 0, 2})));
+  check_close(
+      "dx", tape.gradient(y, x, {.dy = raw::reshape(Tensor::of({2, 4, 8}, DType::f64), y.shape())}),
+      {2, 0, 0, 0, 0, 0, 0, 0, 0, 4, 8, 0}, 0);
+  // Padding never wins, even over what is smaller than anything.
+  const Tensor low = full({1, 1, 2, 2}, -inf, DType::f64);
+  for (double v : max_pool2d(low, {2, 2}, {.padding = {1, 1}}).to_vector<double>())
+    BOOST_TEST(v == -inf);
+}
+
+BOOST_AUTO_TEST_CASE(bad_input) {
+  const Tensor x = zeros({3, 4, 5, 6});
+  BOOST_CHECK_EXCEPTION(max_pool2d(zeros({4, 5, 6}), {2, 2}), Error,
+                        says("max_pool2d: x must be (N, C, H, W), is (4, 5, 6)"));
+  BOOST_CHECK_EXCEPTION(max_pool2d(x, {6, 2}), Error,
+                        says("a window of 6x2 is larger than the image of 5x6"));
+  BOOST_CHECK_EXCEPTION(avg_pool2d(x, {2, 2}, {.padding = {2, 0}}), Error,
+                        says("padding 2x0 must lie between 0 and half the kernel of 2x2"));
+  BOOST_CHECK_EXCEPTION(avg_pool2d(x, {2, 2}, {.dilation = {1, 2}}), Error,
+                        says("avg_pool2d: has no dilation, got 1x2"));
+  BOOST_CHECK_EXCEPTION(max_pool2d(x, {2, 2}, {.stride = Pair{1, 0}}), Error, says("stride 1x0"));
+  BOOST_CHECK_EXCEPTION(adaptive_avg_pool2d(x, {0, 2}), Error, says("(3, 4, 5, 6) to 0x2"));
+  BOOST_CHECK_EXCEPTION(max_pool2d(zeros({3, 4, 5, 6}, DType::i64), {2, 2}), Error,
+                        says("needs f32 or f64"));
+  // One window would see the padding before and after the image, and nothing of it.
+  BOOST_CHECK_EXCEPTION(max_pool2d(zeros({1, 1, 2, 2}), {2, 2},
+                                   {.stride = Pair{1, 1}, .padding = {1, 1}, .dilation = {3, 3}}),
+                        Error, says("a window lies wholly outside the image of 2x2"));
+}
