@@ -1,0 +1,281 @@
+#define BOOST_TEST_MODULE attention
+#include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/attention.h>
+#include <gradus/autograd/ops/compare.h>
+#include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/shape.h>
+#include <gradus/autograd/ops/where.h>
+#include <gradus/autograd/sample.h>
+#include <gradus/tensor/kernels/threads.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "tests/checks.h"
+
+using namespace gradus;
+using test::check_close;
+using test::says;
+using test::wave;
+
+namespace {
+
+constexpr double kInf = std::numeric_limits<double>::infinity(),
+                 kNan = std::numeric_limits<double>::quiet_NaN();
+
+/// The definition for q (N, H, Tq, D), query by query over the keys it may look at.
+/// score_bias(n, h, i, j): what is added to a score; -inf: may not look.
+template <class Bias>
+std::vector<double> defined(const Tensor& q, const Tensor& k, const Tensor& v, double scale,
+                            Bias score_bias) {
+  std::vector<double> y;
+  for (int64_t n = 0; n < q.size(0); ++n)
+    for (int64_t h = 0; h < q.size(1); ++h)
+      for (int64_t i = 0; i < q.size(2); ++i) {
+        std::vector<double> weights, row(static_cast<size_t>(v.size(3)));
+        double total = 0;
+        for (int64_t j = 0; j < k.size(2); ++j) {
+          double dot = 0;
+          const double bias = score_bias(n, h, i, j);
+          if (bias != -kInf)
+            for (int64_t d = 0; d < q.size(3); ++d) dot += q.at({n, h, i, d}) * k.at({n, h, j, d});
+          weights.push_back(bias == -kInf ? 0 : std::exp(scale * dot + bias));
+          total += weights.back();
+        }
+        for (int64_t j = 0; j < k.size(2); ++j)
+          if (weights[static_cast<size_t>(j)] != 0)
+            for (size_t d = 0; d < row.size(); ++d)
+              row[d] += weights[static_cast<size_t>(j)] / total *
+                        v.at({n, h, j, static_cast<int64_t>(d)});
+        y.insert(y.end(), row.begin(), row.end());
+      }
+  return y;
+}
+
+constexpr int64_t kBatch = 3, kHeads = 2, kQueries = 4, kKeys = 5;
+const Shape kQ{kBatch, kHeads, kQueries, 3}, kK{kBatch, kHeads, kKeys, 3},
+    kV{kBatch, kHeads, kKeys, 2};
+const std::vector<int64_t> kLengths = {5, 3, 1};
+
+/// (N, Tk): the keys before each length.
+Tensor keys_before(const std::vector<int64_t>& lengths) {
+  return less(reshape(arange(kKeys), {1, kKeys}),
+              reshape(Tensor::from(lengths, {kBatch}), {-1, 1}));
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(values_are_the_definition) {
+  const Tensor mask = greater(sample({kHeads, kQueries, kKeys}, 4), -0.5),
+               added = sample({kBatch, 1, 1, kKeys}, 5).set_requires_grad(false);
+  const double scale = 1 / std::sqrt(3.0);
+  const auto allowed = [](bool allow) { return allow ? 0 : -kInf; };
+  for (DType dtype : {DType::f32, DType::f64}) {
+    const Tensor q = raw::cast(sample(kQ, 1), dtype), k = raw::cast(sample(kK, 2), dtype),
+                 v = raw::cast(sample(kV, 3), dtype);
+    const double tolerance = dtype == DType::f32 ? 2e-6 : 1e-14;
+    const auto check = [&](const std::string& what, const AttentionOptions& options, double by,
+                           auto bias) {
+      check_close(what + name(dtype), scaled_dot_product_attention(q, k, v, options),
+                  defined(q, k, v, by, bias), tolerance);
+    };
+    using I = int64_t;
+    check("plain ", {}, scale, [](I, I, I, I) { return 0.0; });
+    check("scaled ", {.scale = -0.7}, -0.7, [](I, I, I, I) { return 0.0; });
+    check("causal ", {.causal = true}, scale, [&](I, I, I i, I j) { return allowed(j <= i); });
+    check("boolean ", {.mask = mask}, scale, [&](I, I h, I i, I j) {
+      return allowed(mask.at({h, i, j}) != 0);
+    });
+    check("added ", {.mask = raw::cast(added, dtype)}, scale, [&](I n, I, I, I j) {
+      return added.at({n, 0, 0, j});
+    });
+    check("lengths ", {.key_padding = keys_before(kLengths)}, scale,
+          [&](I n, I, I, I j) { return allowed(j < kLengths[static_cast<size_t>(n)]); });
+    check("all ",
+          {.mask = raw::cast(added, dtype), .key_padding = keys_before(kLengths), .causal = true},
+          scale, [&](I n, I, I i, I j) {
+            return j <= i && j < kLengths[static_cast<size_t>(n)] ? added.at({n, 0, 0, j}) : -kInf;
+          });
+  }
+}
+
+// PyTorch 2.13, f64: F.scaled_dot_product_attention(q, k, v, attn_mask=mask), and with is_causal,
+// scale=0.8, of q = sin(0.7 i), k = sin(1.1 i), v = sin(0.9 i), mask = sin(0.5 i), and the
+// gradients of sum y_i sin(1.3 i), i from 1.
+BOOST_AUTO_TEST_CASE(as_pytorchs) {
+  const auto check = [](const Shape& q_shape, const Tensor& mask, AttentionOptions options,
+                        const std::vector<std::vector<double>>& expected) {
+    const Tensor q = wave(q_shape, 1, 0.7).set_requires_grad(),
+                 k = wave({2, 3, 3}, 1, 1.1).set_requires_grad(),
+                 v = wave({2, 3, 2}, 1, 0.9).set_requires_grad();
+    std::vector<Tensor> leaves{q, k, v};
+    if (mask) leaves.push_back(mask);
+    Tape tape;
+    const Tensor y = scaled_dot_product_attention(q, k, v, options);
+    check_close("y", y, expected[0], 1e-15);
+    const auto d = tape.gradient(y, leaves, {.dy = wave(y.shape(), 1, 1.3)});
+    for (size_t i = 0; i < d.size(); ++i)
+      check_close("gradient " + std::to_string(i), d[i], expected[i + 1], 1e-15);
+  };
+  const Tensor mask = wave({2, 3}, 1, 0.5).set_requires_grad();
+  check({2, 2, 3}, mask, {.mask = mask},
+        {{-0.12627515048257826, -0.08021247831102118, 0.21476078194057097, 0.13445972196356984,
+          -0.11178952463493419, -0.17738200034376767, 0.32932953679895133, 0.24186562044803536},
+         {-0.08480917444284518, 0.030841598705512698, 0.11278843354561432, -0.07562061334947232,
+          -0.13892989195148506, -0.05041550692906388, 0.10346200352460813, -0.034907831567200294,
+          -0.1351301175371264, 0.03662066101505031, 0.0407231858629415, 0.00032309730399589356},
+         {0.09208543306466757, 0.4064080601722786, 0.5295906262797555, 0.036622323403775955,
+          0.00909543491516318, -0.022709178734141685, -0.12870775646844354, -0.41550349508744183,
+          -0.5068814475456139, -0.2742362939067152, -0.2392793356321986, -0.09178556696710487,
+          -0.0473302658460736, -0.021369341077543486, 0.01464191870492039, 0.3215665597527888,
+          0.2606486767097421, 0.07714364826218449},
+         {0.03249438336249544, -0.2251299848035677, -0.0405731360177321, -0.15523423379967227,
+          0.28387077888845547, 0.012410934704551013, 0.18710950459941167, 0.06776795492655441,
+          0.1658293453168839, -0.23699377790879017, 0.18127950052087208, 0.33994269927118714},
+         {0.8790597191650135, 0.15144843579578643, -1.0305081549608, -0.7258239239737585,
+          0.12182612276019539, 0.6039978012135632}});
+  check({2, 3, 3}, {}, {.causal = true, .scale = 0.8},
+        {{0.7833269096274834, 0.9738476308781951, 0.6401551823890189, 0.4041452683378761,
+          0.3298535462030444, -0.34681564314379715, 0.016813900484349713, 0.7936678638491531,
+          0.7499671756625168, 0.5001611520256125, -0.1156290948073866, 0.01744956843429707},
+         {0.0, 0.0, 0.0, -0.5303228100446027, -0.4357087597057558, 0.13505120309724342,
+          0.08501605740445309, 0.08561318728376367, -0.007348438014859616, 0.0, 0.0, 0.0,
+          -0.2501181668085184, -0.09476746135976827, 0.16414586098823986, 0.11821007026509675,
+          0.0025252244384502366, -0.11591920624307617},
+         {-0.19548956877960946, 0.03728081463839268, 0.25251744840316104, 0.14441449233625728,
+          -0.07009867411697028, -0.2516433388109894, 0.05107507644335219, 0.03281785947857757,
+          -0.0008741095921717015, -0.044911199917556835, -0.09984842657620867, -0.10782537804136735,
+          -0.10221962077580053, 0.006967412316128047, 0.11287756252696127, 0.1471308206933574,
+          0.09288101426008064, -0.0050521844855939},
+         {0.5715794249584458, 0.07628166766252317, -0.1004521945867794, 0.4624714402698153,
+          0.019784783949367953, 0.09183695354357752, 0.6433320006128095, -0.6762669666594514,
+          -0.5159733568236651, 0.3308770976008222, 0.4165280989157889, 0.04548408909905864}});
+}
+
+// NaN behind the lengths: the same, with all gradients and the second order, as those keys gone.
+BOOST_AUTO_TEST_CASE(padding_has_no_influence) {
+  const Tensor there = keys_before(kLengths), column = reshape(there, {kBatch, 1, kKeys, 1});
+  const Tensor nan = full({}, kNan, DType::f64);
+  const Tensor q = sample(kQ, 1), k = where(column, sample(kK, 2), nan).set_requires_grad(),
+               v = where(column, sample(kV, 3), nan).set_requires_grad(),
+               dy = sample({3, 2, 4, 2}, 4), u = sample(kQ, 5).set_requires_grad(false);
+  const auto all = [&](const Tensor& a, const Tensor& b, const Tensor& c, const Tensor& g,
+                       const Tensor& direction, const Tensor& padding) {
+    Tape tape;
+    const Tensor y = scaled_dot_product_attention(a, b, c, {.key_padding = padding});
+    auto d = tape.gradient(y, {a, b, c}, {.create_graph = CreateGraph::yes, .dy = g});
+    for (Tensor& t : tape.gradient(sum(d[0] * direction), {a, b, c})) d.push_back(t);
+    d.push_back(y);
+    return d;
+  };
+  const auto padded = all(q, k, v, dy, u, there);
+  for (int64_t n = 0; n < kBatch; ++n) {
+    const int64_t length = kLengths[static_cast<size_t>(n)];
+    const auto of = [&](const Tensor& t, bool keys) {
+      const Tensor one = slice(t, 0, n, n + 1);
+      return raw::clone(keys ? slice(one, 2, 0, length) : one);
+    };
+    const auto alone = all(of(q, false).set_requires_grad(), of(k, true).set_requires_grad(),
+                           of(v, true).set_requires_grad(), of(dy, false), of(u, false), {});
+    for (size_t i = 0; i < alone.size(); ++i) {
+      const bool keys = i < 6 && i % 3 != 0;
+      const std::string what = "result " + std::to_string(i) + " of " + std::to_string(n);
+      check_close(what, of(padded[i], keys), alone[i].to_vector<double>(), 1e-12);
+      if (!keys) continue;
+      for (double rest : slice(slice(padded[i], 0, n, n + 1), 2, length, kKeys).to_vector<double>())
+        BOOST_TEST(rest == 0, what);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_query_that_may_look_at_nothing) {
+  const Tensor q = sample(kQ, 1), k = sample(kK, 2), v = sample(kV, 3);
+  // Query 2 sees nothing, nor does the whole of sequence 1.
+  const Tensor mask = not_equal(reshape(arange(kQueries), {kQueries, 1}), 2);
+  for (bool additive : {false, true}) {
+    const Tensor barrier = full({}, -kInf, DType::f64), zero = zeros({}, DType::f64);
+    const Tensor leaf = where(mask, zero, barrier).set_requires_grad();
+    Tape tape;
+    const Tensor y = scaled_dot_product_attention(
+        q, k, v, {.mask = additive ? leaf : mask, .key_padding = keys_before({5, 0, 2})});
+    const auto d = tape.gradient(y, {q, k, v}, {.dy = sample(y.shape(), 4)});
+    const auto zero_throughout = [](const Tensor& t) {
+      return std::ranges::all_of(t.to_vector<double>(), [](double x) { return x == 0; });
+    };
+    for (const Tensor& t : {y, d[0]}) {
+      BOOST_TEST(zero_throughout(select(t, 2, 2)));
+      BOOST_TEST(zero_throughout(select(t, 0, 1)));
+      BOOST_TEST(!zero_throughout(select(select(t, 2, 1), 0, 0)));
+    }
+    for (const Tensor& t : {d[1], d[2]}) {
+      BOOST_TEST(all_finite(t));
+      BOOST_TEST(zero_throughout(select(t, 0, 1)));
+    }
+  }
+}
+
+// With v the identity, y is the weights: each is dropped, or divided by 1 - p.
+BOOST_AUTO_TEST_CASE(dropout_of_the_weights) {
+  const double p = 0.3;
+  const Tensor q = sample({40, 3}, 1), k = sample({50, 3}, 2), v = eye(50, DType::f64);
+  const auto kept = scaled_dot_product_attention(q, k, v).to_vector<double>(),
+             dropped = scaled_dot_product_attention(q, k, v, {.dropout = p}).to_vector<double>();
+  double zeros = 0;
+  for (size_t i = 0; i < kept.size(); ++i) {
+    if (dropped[i] == 0)
+      ++zeros;
+    else
+      BOOST_TEST(dropped[i] == kept[i] / (1 - p), boost::test_tools::tolerance(1e-13));
+  }
+  // 2000 draws: five standard deviations.
+  BOOST_TEST(std::abs(zeros / 2000 - p) < 5 * std::sqrt(p * (1 - p) / 2000));
+}
+
+BOOST_AUTO_TEST_CASE(large_scores) {
+  const Tensor q = mul(sample({3, 4}, 1), 1e3), k = mul(sample({5, 4}, 2), 1e3),
+               v = eye(5, DType::f64);
+  const Tensor y = scaled_dot_product_attention(q, k, v);
+  for (double total : sum(y, {1}).to_vector<double>())
+    BOOST_TEST(total == 1, boost::test_tools::tolerance(1e-14));
+}
+
+BOOST_AUTO_TEST_CASE(the_same_bits_on_any_threads) {
+  const int before = threads();
+  std::vector<std::vector<float>> first;
+  for (int count : {1, 2, 3}) {
+    set_threads(count);
+    std::vector<Tensor> in;
+    for (uint64_t seed : {1, 2, 3})
+      in.push_back(raw::cast(sample({5, 4, 37, 24}, seed), DType::f32).set_requires_grad());
+    Tape tape;
+    const Tensor y = scaled_dot_product_attention(in[0], in[1], in[2], {.causal = true});
+    std::vector<std::vector<float>> bits{y.to_vector<float>()};
+    const Tensor dy = raw::cast(sample(y.shape(), 4), DType::f32);
+    for (const Tensor& d : tape.gradient(y, in, {.dy = dy})) bits.push_back(d.to_vector<float>());
+    if (first.empty()) first = bits;
+    BOOST_TEST((bits == first), count << " threads");
+  }
+  set_threads(before);
+}
+
+BOOST_AUTO_TEST_CASE(bad_input) {
+  const Tensor q = zeros({2, 4, 3}), k = zeros({2, 5, 3}), v = zeros({2, 5, 6});
+  const auto run = [&](const AttentionOptions& options) {
+    return scaled_dot_product_attention(q, k, v, options);
+  };
+  BOOST_CHECK_EXCEPTION(scaled_dot_product_attention(q, zeros({2, 5, 4}), v), Error,
+                        says("q (2, 4, 3), k (2, 5, 4) and v (2, 5, 6) do not fit"));
+  BOOST_CHECK_EXCEPTION(scaled_dot_product_attention(q, k, zeros({2, 4, 6})), Error, says("fit"));
+  BOOST_CHECK_EXCEPTION(scaled_dot_product_attention(q, zeros({3, 5, 3}), v), Error, says("fit"));
+  BOOST_CHECK_EXCEPTION(scaled_dot_product_attention(zeros({3}), k, v), Error, says("fit"));
+  BOOST_CHECK_EXCEPTION(scaled_dot_product_attention(q, k, zeros({2, 5, 6}, DType::f64)), Error,
+                        says("dtypes f32 and f64 do not mix"));
+  BOOST_CHECK_EXCEPTION(run({.mask = zeros({4, 6})}), Error, says("(4, 6)"));
+  BOOST_CHECK_EXCEPTION(run({.mask = zeros({3, 1, 4, 5})}), Error,
+                        says("the mask (3, 1, 4, 5) is larger than the scores (2, 4, 5)"));
+  BOOST_CHECK_EXCEPTION(run({.mask = zeros({4, 5}, DType::i64)}), Error,
+                        says("the mask is i64, must be bool or f32"));
+  BOOST_CHECK_EXCEPTION(run({.key_padding = zeros({2, 4}, DType::boolean)}), Error,
+                        says("key_padding is bool (2, 4), must be bool (2, 5) for k (2, 5, 3)"));
+  BOOST_CHECK_EXCEPTION(run({.key_padding = zeros({2, 5})}), Error, says("key_padding is f32"));
+}

@@ -1,0 +1,454 @@
+#define BOOST_TEST_MODULE norm
+#include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/elementwise.h>
+#include <gradus/autograd/ops/linear.h>
+#include <gradus/autograd/ops/norm_study.h>
+#include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/shape.h>
+#include <gradus/autograd/ops/where.h>
+#include <gradus/autograd/sample.h>
+
+#include <functional>
+#include <limits>
+
+#include "tests/checks.h"
+
+using namespace gradus;
+using test::check_close;
+using test::says;
+using test::wave;
+
+namespace {
+
+constexpr double kEps = 1e-5, kNan = std::numeric_limits<double>::quiet_NaN();
+
+/// One norm of x (shape), as a fused op and in stages.
+struct Case {
+  std::string what;
+  Shape x, weights;
+  bool affine;
+  Tensor valid;
+  std::function<Tensor(const Tensor& x, const Tensor& w, const Tensor& b, const Tensor& valid)>
+      fused;
+  std::function<NormGroups(const Tensor& x, const Tensor& valid)> groups;
+};
+
+Tensor bools(const Shape& shape, std::vector<int64_t> values) {
+  return raw::cast(Tensor::from(values, shape), DType::boolean);
+}
+
+Case layer_case(const Shape& x, const Shape& weights, bool affine, Tensor valid = {}) {
+  return {"layer_norm " + str(x) + (valid ? " masked" : ""),
+          x,
+          weights,
+          affine,
+          valid,
+          [=](const Tensor& v, const Tensor& w, const Tensor& b, const Tensor& m) {
+            return layer_norm(v, weights, w, b, kEps, m);
+          },
+          [=](const Tensor& v, const Tensor& m) { return layer_norm_groups(v, weights, m); }};
+}
+
+Case batch_case(const Shape& x, ChannelAxis axis, bool affine, Tensor valid = {}) {
+  return {"batch_norm " + str(x) + (valid ? " masked" : ""),
+          x,
+          {axis == ChannelAxis::last ? x.back() : x[1]},
+          affine,
+          valid,
+          [=](const Tensor& v, const Tensor& w, const Tensor& b, const Tensor& m) {
+            return batch_norm(v, w, b, kEps, axis, m).y;
+          },
+          [=](const Tensor& v, const Tensor& m) { return batch_norm_groups(v, axis, m); }};
+}
+
+std::vector<Case> cases() {
+  return {layer_case({5, 7}, {7}, true),
+          layer_case({3, 4, 5}, {5}, false),
+          layer_case({3, 2, 4, 3}, {4, 3}, true),
+          layer_case({4, 3, 9}, {9}, true, bools({4, 3}, {1, 1, 0, 1, 0, 0, 1, 1, 1, 0, 1, 1})),
+          batch_case({5, 3}, ChannelAxis::second, true),
+          batch_case({4, 3, 5}, ChannelAxis::second, false),
+          batch_case({3, 4, 2, 5}, ChannelAxis::second, true),
+          batch_case({3, 5, 4}, ChannelAxis::last, true),
+          batch_case({6, 3}, ChannelAxis::second, true, bools({6}, {1, 0, 1, 1, 0, 1})),
+          batch_case({3, 2, 4}, ChannelAxis::second, true,
+                     bools({3, 4}, {1, 1, 0, 1, 1, 0, 0, 0, 1, 1, 1, 1})),
+          batch_case({3, 4, 5}, ChannelAxis::last, true,
+                     bools({3, 4}, {1, 1, 0, 0, 1, 1, 1, 1, 1, 0, 0, 0}))};
+}
+
+/// `valid` over all of x's elements.
+Tensor everywhere(const Case& c) {
+  const NormGroups groups = c.groups(zeros(c.x, DType::f64), c.valid);
+  return groups.valid ? raw::reshape(raw::clone(raw::expand(groups.valid, groups.shape)), c.x)
+                      : full(c.x, 1, DType::boolean);
+}
+
+struct Inputs {
+  Tensor x, w, b, dy;
+};
+
+/// Leaves, and dy; with NaN in x and dy where positions are not valid.
+Inputs inputs_of(const Case& c) {
+  Inputs in;
+  const Tensor nan = full({}, kNan, DType::f64), valid = everywhere(c);
+  in.x = where(valid, sample(c.x, 1), nan).set_requires_grad();
+  in.dy = where(valid, sample(c.x, 4), nan);
+  if (c.affine) {
+    in.w = sample(c.weights, 2, 0.5, 2);
+    in.b = sample(c.weights, 3);
+  }
+  return in;
+}
+
+std::vector<Tensor> leaves(const Inputs& in) {
+  return in.w ? std::vector{in.x, in.w, in.b} : std::vector{in.x};
+}
+
+void check_same(const std::string& what, const Tensor& a, const Tensor& b,
+                double tolerance = 1e-12) {
+  check_close(what, a, b.to_vector<double>(), tolerance);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(fused_is_staged_node_by_node) {
+  for (const Case& c : cases()) {
+    const Inputs in = inputs_of(c);
+    const NormGroups groups = c.groups(in.x, c.valid);
+    const NormForward f = norm_forward(groups, in.x, in.w, in.b, kEps);
+    const NormBackward b = norm_backward(groups, f, in.w, in.dy);
+    Tape tape;
+    const Tensor y = c.fused(in.x, in.w, in.b, c.valid);
+    const auto d = tape.gradient(y, leaves(in), {.dy = in.dy});
+    check_same(c.what + ": y", y, f.y);
+    check_same(c.what + ": dx", d[0], b.dx);
+    const Tensor terms = b.direct - b.mean_term - b.variance_term;
+    check_same(c.what + ": terms", reshape(clear_invalid(groups, terms), c.x), b.dx, 1e-15);
+    if (!in.w) continue;
+    check_same(c.what + ": dweight", d[1], b.dweight);
+    check_same(c.what + ": dbias", d[2], b.dbias);
+  }
+}
+
+// The tape's own derivative of the stages, which knows none of the formulas, to second order.
+BOOST_AUTO_TEST_CASE(fused_is_the_derivative_of_the_definition) {
+  for (const Case& c : cases()) {
+    const Inputs in = inputs_of(c);
+    const Tensor u = sample(c.x, 5).set_requires_grad(false);
+    const auto derivatives = [&](const std::function<Tensor()>& forward) {
+      Tape tape;
+      const Tensor dy = raw::clone(in.dy).set_requires_grad();
+      auto all = leaves(in);
+      const auto first =
+          tape.gradient(forward(), all, {.create_graph = CreateGraph::yes, .dy = dy});
+      Tensor scalar = sum(first[0] * u);
+      for (size_t i = 1; i < first.size(); ++i) scalar = scalar + sum(square(first[i]));
+      const std::vector<Tensor> wanted = in.w ? std::vector{in.x, in.w, dy} : std::vector{in.x, dy};
+      auto second = tape.gradient(scalar, wanted);
+      second.insert(second.end(), first.begin(), first.end());
+      return second;
+    };
+    const auto fused = derivatives([&] { return c.fused(in.x, in.w, in.b, c.valid); });
+    const auto staged = derivatives(
+        [&] { return norm_forward(c.groups(in.x, c.valid), in.x, in.w, in.b, kEps).y; });
+    for (size_t i = 0; i < fused.size(); ++i)
+      check_same(c.what + ": derivative " + std::to_string(i), fused[i], staged[i], 1e-11);
+  }
+}
+
+namespace {
+
+/// PyTorch's figures: y, dx, dw, db, and of sum_i dx_i sin(0.37 i) the derivatives by x and w.
+void check_torch(const std::function<Tensor(const Tensor&, const Tensor&, const Tensor&)>& norm,
+                 const Shape& shape, int64_t weights, const std::vector<double> (&expected)[6]) {
+  const Tensor x = wave(shape, 1.5, 0.7, 0.2).set_requires_grad(),
+               w = wave({weights}, 0.5, 1.1, 1).set_requires_grad(),
+               b = wave({weights}, 1, 0.9).set_requires_grad();
+  Tape tape;
+  const Tensor y = norm(x, w, b);
+  const auto d =
+      tape.gradient(y, {x, w, b}, {.create_graph = CreateGraph::yes, .dy = wave(shape, 1, 1.3)});
+  const auto second = tape.gradient(sum(d[0] * wave(shape, 1, 0.37)), {x, w});
+  const Tensor actual[] = {y, d[0], d[1], d[2], second[0], second[1]};
+  const char* names[] = {"y", "dx", "dw", "db", "ddx", "ddw"};
+  for (size_t i = 0; i < 6; ++i) check_close(names[i], actual[i], expected[i], 2e-14);
+}
+
+}  // namespace
+
+// PyTorch 2.13, f64: F.layer_norm(x, (4,), w, b) and F.batch_norm(x, mean, var, w, b, True, 1.0) of
+// x = 1.5 sin(0.7 i) + 0.2, w = 0.5 sin(1.1 i) + 1, b = sin(0.9 i), dy = sin(1.3 i), i from 1.
+BOOST_AUTO_TEST_CASE(as_pytorchs) {
+  check_torch(
+      [](const Tensor& x, const Tensor& w, const Tensor& b) { return layer_norm(x, {4}, w, b); },
+      {3, 4}, 4,
+      {{0.4162711894239215, 2.5562700316628906, 1.0097507005416095, -1.2315487655300166,
+        2.9172239947874163, 0.033254001536563806, -0.6104476413862973, -0.27457528654642327,
+        -1.5920540750946528, 1.0787743621283197, 1.3148337369039553, -0.12537404645295624},
+       {3.199510675511524, 0.6882608685419134, -2.720514829859401, -1.1672567141940373,
+        0.7373219965303408, 2.334331723536203, -1.0083171374804598, -2.0633365825860843,
+        -0.14237047755760335, 0.760156106145663, 0.23208416886835082, -0.8498697974564111},
+       {1.3249590563472258, -0.05653974633121068, 0.15634169510437568, 1.1297522944041787},
+       {0.4166945895859764, 1.93421175402271, 0.6181041674399914, -1.6035274725063646},
+       {0.7666040759039401, 1.6027743089462763, 0.07396887727532805, -2.4433472621255437,
+        -1.4824728910238427, 0.6316314132388698, 1.5483330692075066, -0.697491591422534,
+        0.14854441812514185, 0.11584354865183794, -0.17726684628059985, -0.08712112049638054},
+       {-0.8608460091149143, 0.7652234512851142, -0.23152684091627085, 0.6272750025101042}});
+  check_torch(
+      [](const Tensor& x, const Tensor& w, const Tensor& b) {
+        const BatchNormResult result = batch_norm(x, w, b);
+        check_close("mean", result.mean, {0.47027722908152053, 0.5568113520683516}, 1e-15);
+        const double unbias =
+            static_cast<double>(result.count) / static_cast<double>(result.count - 1);
+        check_close("unbiased", mul(result.var, unbias), {1.127670966940434, 1.6147660583105607},
+                    1e-15);
+        return result.y;
+      },
+      {3, 2, 2}, 2,
+      {{1.8213006344460674, 2.584586856136629, 2.1093346329217924, 1.1501876173464782,
+        -0.4043710311197151, -1.5693078598609373, -1.242028629110844, -0.6043431877124811,
+        0.4178900344190304, 1.8498628237438268, 2.3362356373291466, 2.093699714495078},
+       {0.8463565706280943, 0.17360703558761512, -0.7647622305997647, -0.8909852285087015,
+        -0.2563540844027851, 0.9189219915981465, 0.8407606287197028, -0.6212096953880237,
+        -1.7183918818453046, 0.035860368434233396, 1.2361486276053268, 0.20004789817146074},
+       {0.03498526426294949, 0.8030504654897204},
+       {2.3509063436086866, -0.9854233050663732},
+       {0.04238632565889186, -0.225266141166409, -0.045907384760605636, -0.30186373018251417,
+        0.10863474401673145, 0.5482834521711756, -0.3320963736429608, -0.5064898809000847,
+        -0.3349532411956346, -0.13908513948475532, 0.7368956412602475, 0.44946172822591773},
+       {0.8380699045527017, -1.7278422774532682}});
+}
+
+// With NaN in all that is not valid: the same as with the valid positions alone, and 0 elsewhere.
+BOOST_AUTO_TEST_CASE(padding_has_no_influence) {
+  for (const Case& c : cases()) {
+    if (!c.valid) continue;
+    const Inputs in = inputs_of(c);
+    // (N, C, L) as (N, L, C), so that what a mask leaves are rows.
+    const bool turn = c.x.ndim() == 3 && c.valid.size(1) != c.x[1];
+    const auto rows_of = [&](const Tensor& t) {
+      return reshape(turn ? transpose(t) : t, {-1, turn ? c.x[1] : c.x.back()});
+    };
+    const auto alone = [&](const Tensor& t) {
+      const Tensor rows = rows_of(t);
+      const auto use = c.valid.to_vector<bool>();
+      std::vector<Tensor> kept;
+      for (size_t i = 0; i < use.size(); ++i)
+        if (use[i]) kept.push_back(select(rows, 0, static_cast<int64_t>(i)));
+      return stack(kept);
+    };
+    const auto check_part = [&](const std::string& what, const Tensor& t, const Tensor& expected) {
+      check_same(c.what + what, alone(t), expected);
+      const Tensor rest = where(everywhere(c), zeros({}, DType::f64), t);
+      for (double v : rest.to_vector<double>()) BOOST_TEST(v == 0, c.what + what);
+    };
+    Tensor x_alone = raw::clone(alone(in.x)).set_requires_grad();
+    Tape tape;
+    const Tensor y = c.fused(in.x, in.w, in.b, c.valid), y_alone = c.fused(x_alone, in.w, in.b, {});
+    const auto d = tape.gradient(y, {in.x, in.w, in.b}, {.dy = in.dy});
+    const auto d_alone = tape.gradient(y_alone, {x_alone, in.w, in.b}, {.dy = alone(in.dy)});
+    check_part(": y", y, y_alone);
+    check_part(": dx", d[0], d_alone[0]);
+    check_same(c.what + ": dweight", d[1], d_alone[1]);
+    check_same(c.what + ": dbias", d[2], d_alone[2]);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(statistics_are_of_the_valid_alone) {
+  const Tensor x = Tensor::from(std::vector<double>{1, 9, kNan, kNan, 4, 3, 7, kNan}, {4, 2});
+  const Tensor valid = bools({4}, {1, 0, 1, 1});
+  const BatchNormResult r = batch_norm(x, {}, {}, kEps, ChannelAxis::second, valid);
+  BOOST_TEST(r.mean.at({0}) == 4);
+  BOOST_TEST(std::isnan(r.mean.at({1})));  // a valid NaN is not hidden
+  const Tensor clean = Tensor::from(std::vector<double>{1, 9, kNan, kNan, 4, 3, 7, 6}, {4, 2});
+  const BatchNormResult s = batch_norm(clean, {}, {}, kEps, ChannelAxis::second, valid);
+  BOOST_TEST(s.count == 3);
+  check_close("mean", s.mean, {4, 6}, 1e-15);
+  check_close("var", s.var, {6, 6}, 1e-15);
+}
+
+// E[x^2] - mean^2 would have nothing left of the variance here. x itself has steps of 2^-10, so the
+// f32 mean may be half of one off.
+BOOST_AUTO_TEST_CASE(a_mean_far_from_zero) {
+  const int64_t n = 517;
+  const Tensor x = add(raw::cast(sample({n, 3}, 1), DType::f32), 1e4);
+  const BatchNormResult r = batch_norm(x);
+  const Tensor rows = raw::clone(transpose(x)), y = layer_norm(rows, {n});
+  for (int64_t c = 0; c < 3; ++c) {
+    long double mean = 0, var = 0;
+    for (int64_t i = 0; i < n; ++i) mean += static_cast<long double>(x.at({i, c})) / n;
+    for (int64_t i = 0; i < n; ++i) {
+      const long double v = x.at({i, c}) - mean;
+      var += v * v / n;
+    }
+    const long double half_step = 0x1p-11L;
+    BOOST_TEST(std::abs(r.mean.at({c}) - mean) <= half_step);
+    BOOST_TEST(std::abs(r.var.at({c}) / var - 1) < 1e-6L);
+    const long double rstd = 1 / std::sqrt(var + kEps);
+    for (int64_t i = 0; i < n; ++i) {
+      const long double expected = (x.at({i, c}) - mean) * rstd;
+      BOOST_TEST(std::abs(r.y.at({i, c}) - expected) <= half_step * rstd + 1e-6L);
+      BOOST_TEST(std::abs(y.at({c, i}) - expected) <= half_step * rstd + 1e-6L);
+    }
+  }
+}
+
+// dx sums to 0 over a group, and <dx, x^> = r mean(g x^) n eps / (var + eps), which a large eps
+// makes visible: a wrong count (N - 1 for N) or a missing term breaks one or the other.
+BOOST_AUTO_TEST_CASE(dx_against_ones_and_xhat) {
+  const double eps = 0.3;
+  const Tensor x = sample({5, 4, 3}, 1), w = sample({4}, 2, 0.5, 2), dy = sample({5, 4, 3}, 4);
+  const Tensor wl = sample({4, 3}, 3, 0.5, 2);
+  const auto check_groups = [&](const NormGroups& groups, const Tensor& weight, const Tensor& dx) {
+    const NormForward f = norm_forward(groups, x, weight, {}, eps);
+    const NormBackward b = norm_backward(groups, f, weight, dy);
+    const Tensor d = reshape(dx, groups.shape);
+    for (double total : sum(d, groups.axes).to_vector<double>())
+      BOOST_TEST(std::abs(total) < 1e-13);
+    const Tensor expected = f.rstd * b.mean_g_xhat * (groups.count * eps) / (f.variance + eps);
+    check_same("<dx, xhat>", sum(d * f.xhat, groups.axes, true), expected, 1e-13);
+  };
+  Tape tape;
+  check_groups(batch_norm_groups(x), w, tape.gradient(batch_norm(x, w, {}, eps).y, x, {.dy = dy}));
+  check_groups(layer_norm_groups(x, {4, 3}), wl,
+               tape.gradient(layer_norm(x, {4, 3}, wl, {}, eps), x, {.dy = dy}));
+}
+
+// BN(h v) does not change with the length of v's columns, so the gradient is orthogonal to them.
+BOOST_AUTO_TEST_CASE(weights_before_a_batch_norm) {
+  const Tensor h = sample({7, 3}, 1).set_requires_grad(false), v = sample({4, 3}, 2);
+  Tape tape;
+  const Tensor y = batch_norm(linear(h, v), {}, {}, 1e-30).y;
+  const Tensor dv = tape.gradient(sum(square(y) * sample({7, 4}, 3)), v);
+  for (double product : sum(v * dv, {1}).to_vector<double>()) BOOST_TEST(std::abs(product) < 1e-12);
+  BOOST_TEST(max(abs(dv)).item() > 0.1);
+}
+
+// Statistics of two half batches, put together, with the gradient going through them, are those of
+// the whole batch.
+BOOST_AUTO_TEST_CASE(statistics_of_several_batches) {
+  const Tensor x = sample({7, 3}, 1), w = sample({3}, 2, 0.5, 2), b = sample({3}, 3),
+               dy = sample({7, 3}, 4);
+  Tape tape;
+  const Tensor whole = batch_norm(x, w, b).y;
+  const auto expected = tape.gradient(whole, {x, w, b}, {.dy = dy});
+  const Tensor parts[] = {slice(x, 0, 0, 3), slice(x, 0, 3, 7)};
+  Tensor total, squares;
+  for (const Tensor& part : parts) {
+    const NormGroups groups = batch_norm_groups(part);
+    const Tensor s = mul(group_mean(groups, reshape(part, groups.shape)), groups.count);
+    total = total ? total + s : s;
+  }
+  const Tensor mean = mul(total, 1.0 / 7);
+  for (const Tensor& part : parts) {
+    const NormGroups groups = batch_norm_groups(part);
+    const Tensor s =
+        mul(group_mean(groups, square(reshape(part, groups.shape) - mean)), groups.count);
+    squares = squares ? squares + s : s;
+  }
+  const Tensor variance = mul(squares, 1.0 / 7);
+  std::vector<Tensor> ys;
+  for (const Tensor& part : parts)
+    ys.push_back(normalize_with(batch_norm_groups(part), part, mean, variance, w, b, kEps).y);
+  const Tensor y = concat(ys);
+  check_same("y", y, whole);
+  const auto d = tape.gradient(y, {x, w, b}, {.dy = dy});
+  for (size_t i = 0; i < 3; ++i) check_same("gradient", d[i], expected[i]);
+}
+
+BOOST_AUTO_TEST_CASE(evaluation_uses_the_statistics_it_was_given) {
+  const Tensor x = sample({4, 3, 2}, 1), w = sample({3}, 2, 0.5, 2), b = sample({3}, 3),
+               dy = sample({4, 3, 2}, 4).set_requires_grad(false);
+  Tensor mean = Tensor::of({0.5, -1, 2}, DType::f64), var = Tensor::of({0.25, 3, 1}, DType::f64);
+  Tape tape;
+  const Tensor y = batch_norm_inference(x, mean, var, w, b);
+  raw::fill(mean, 100);  // running statistics that go on changing
+  raw::fill(var, 100);
+  const auto d = tape.gradient(y, {x, w, b}, {.dy = dy});
+  const double means[] = {0.5, -1, 2}, vars[] = {0.25, 3, 1};
+  std::vector<double> values, dx, dw(3), db(3);
+  for (int64_t n = 0; n < 4; ++n)
+    for (int64_t c = 0; c < 3; ++c)
+      for (int64_t i = 0; i < 2; ++i) {
+        const double r = 1 / std::sqrt(vars[c] + kEps), g = dy.at({n, c, i}),
+                     xhat = (x.at({n, c, i}) - means[c]) * r;
+        values.push_back(xhat * w.at({c}) + b.at({c}));
+        dx.push_back(g * w.at({c}) * r);
+        dw[static_cast<size_t>(c)] += g * xhat;
+        db[static_cast<size_t>(c)] += g;
+      }
+  check_close("y", y, values, 1e-14);
+  check_close("dx", d[0], dx, 1e-14);
+  check_close("dw", d[1], dw, 1e-14);
+  check_close("db", d[2], db, 1e-14);
+}
+
+BOOST_AUTO_TEST_CASE(evaluation_with_padding) {
+  const Tensor valid = bools({2, 3}, {1, 1, 0, 1, 0, 0}), wide = raw::reshape(valid, {2, 3, 1});
+  const Tensor nan = full({}, kNan, DType::f64), w = sample({2}, 2, 0.5, 2), b = sample({2}, 3);
+  const Tensor mean = Tensor::of({0.5, -1}, DType::f64), var = Tensor::of({0.25, 3}, DType::f64);
+  Tensor x = where(wide, sample({2, 3, 2}, 1), nan).set_requires_grad();
+  Tensor dy = where(wide, sample({2, 3, 2}, 4), nan).set_requires_grad();
+  for (CreateGraph graph : {CreateGraph::no, CreateGraph::yes}) {
+    Tape tape;
+    const Tensor y = batch_norm_inference(x, mean, var, w, b, kEps, ChannelAxis::last, valid);
+    const auto d = tape.gradient(y, {x, w, b}, {.create_graph = graph, .dy = dy});
+    for (const Tensor& t : {y, d[0]})
+      for (int64_t n = 0; n < 2; ++n)
+        for (int64_t i = 0; i < 3; ++i)
+          for (int64_t c = 0; c < 2; ++c) {
+            const bool there = n == 0 ? i < 2 : i < 1;
+            BOOST_TEST((there ? std::isfinite(t.at({n, i, c})) : t.at({n, i, c}) == 0));
+          }
+    const double total = dy.at({0, 0, 0}) + dy.at({0, 1, 0}) + dy.at({1, 0, 0});
+    BOOST_TEST(d[2].at({0}) == total, boost::test_tools::tolerance(1e-14));
+    BOOST_TEST(std::isfinite(d[1].at({0})));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(empty_batches) {
+  const Tensor x = sample({0, 3}, 1), mean = zeros({3}, DType::f64), var = ones({3}, DType::f64);
+  for (CreateGraph graph : {CreateGraph::no, CreateGraph::yes}) {
+    Tape tape;
+    const Tensor w = sample({3}, 2), y = batch_norm_inference(x, mean, var, w);
+    check_close("dw", tape.gradient(y, w, {.create_graph = graph, .dy = ones_like(y)}), {0, 0, 0},
+                0);
+    const Tensor z = layer_norm(x, {3}, w);
+    check_close("dw", tape.gradient(z, w, {.create_graph = graph, .dy = ones_like(z)}), {0, 0, 0},
+                0);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(bad_input) {
+  const Tensor x = zeros({3, 4, 5});
+  BOOST_CHECK_EXCEPTION(
+      batch_norm(zeros({1, 4})), Error,
+      says("x (1, 4) has 1 value a channel, so training statistics do not exist; "
+           "use a larger batch, drop the last partial one, eval(), or LayerNorm"));
+  BOOST_CHECK_EXCEPTION(batch_norm(zeros({0, 4})), Error, says("0 value"));
+  const Tensor none = zeros({3, 5}, DType::boolean);
+  BOOST_CHECK_EXCEPTION(batch_norm(x, {}, {}, kEps, ChannelAxis::second, none), Error,
+                        says("the mask (3, 5) leaves no position of x (3, 4, 5)"));
+  Tensor one = raw::clone(none);
+  one.mutable_data<bool>()[7] = true;
+  BOOST_CHECK_EXCEPTION(batch_norm(x, {}, {}, kEps, ChannelAxis::second, one), Error,
+                        says("has 1 value a channel"));
+  BOOST_CHECK_EXCEPTION(batch_norm(x, {}, {}, kEps, ChannelAxis::last, none), Error,
+                        says("the mask is bool (3, 5), must be bool (3, 4) for x (3, 4, 5)"));
+  BOOST_CHECK_EXCEPTION(batch_norm(x, {}, {}, kEps, ChannelAxis::second, zeros({3, 5})), Error,
+                        says("the mask is f32 (3, 5), must be bool (3, 5)"));
+  BOOST_CHECK_EXCEPTION(batch_norm(x, zeros({5})), Error,
+                        says("batch_norm: weight is (5,), must be (4,) for x (3, 4, 5)"));
+  BOOST_CHECK_EXCEPTION(batch_norm(zeros({4})), Error, says("needs at least two dimensions"));
+  BOOST_CHECK_EXCEPTION(batch_norm_inference(x, zeros({4}), zeros({5})), Error,
+                        says("batch_norm_inference: var is (5,), must be (4,)"));
+  BOOST_CHECK_EXCEPTION(layer_norm(x, {4}), Error,
+                        says("x (3, 4, 5) does not end in the normalized shape (4,)"));
+  BOOST_CHECK_EXCEPTION(layer_norm(x, {5}, {}, zeros({4})), Error,
+                        says("layer_norm: bias is (4,), must be (5,) for x (3, 4, 5)"));
+  BOOST_CHECK_EXCEPTION(layer_norm(x, {5}, zeros({5}, DType::f64)), Error,
+                        says("dtypes f32 and f64 do not mix"));
+  BOOST_CHECK_EXCEPTION(layer_norm(zeros({3, 5}, DType::i64), {5}), Error,
+                        says("needs f32 or f64"));
+}
