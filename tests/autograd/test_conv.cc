@@ -103,8 +103,10 @@ BOOST_AUTO_TEST_CASE(values_and_gradients_are_the_definition) {
     for (DType dtype : {DType::f32, DType::f64}) {
       const Tensor x = leaf(c.x, 1, dtype), w = leaf(c.w, 2, dtype), b = leaf({c.w[0]}, 3, dtype);
       const Results r = run(c, x, w, b, 4);
-      const Tensor dy = raw::cast(sample(r.y.shape(), 4, -1, 1), dtype);
       const Conv2dShape s = sizes_of(c);
+      const Shape shape{s.batch, s.out_channels, s.output_height(), s.output_width()};
+      BOOST_REQUIRE_EQUAL(str(r.y.shape()), str(shape));
+      const Tensor dy = raw::cast(sample(shape, 4, -1, 1), dtype);
       const Values inputs{x.to_vector<double>(), w.to_vector<double>(), b.to_vector<double>(),
                           dy.to_vector<double>()};
       const Values expected = defined(s, inputs), magnitudes = defined(s, absolute(inputs));
