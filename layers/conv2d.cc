@@ -27,8 +27,9 @@ Tensor Conv2d::forward(const Tensor& x) {
 }
 
 void Conv2d::visit(Visitor& visitor) {
-  const Init init = Init::fan_in_uniform(weight.size(1) * weight.size(2) * weight.size(3));
-  visitor.parameter("weight", weight, init);
+  const int64_t fan_in = weight.size(1) * weight.size(2) * weight.size(3);
+  const Init init = Init::fan_in_uniform(fan_in);
+  visitor.parameter("weight", weight, options_.kaiming ? Init::kaiming_uniform(fan_in) : init);
   visitor.parameter("bias", bias, init);
 }
 

@@ -9,6 +9,7 @@ struct Conv2dLayerOptions {
   int64_t dilation = 1;
   int64_t groups = 1;
   bool bias = true;
+  bool kaiming = false;  ///< weights from Init::kaiming_uniform for a relu, not PyTorch's default
 };
 
 /// 2-D convolution (cross-correlation).  x: (N, in, H, W)   weight: (out, in / groups, K, K)

@@ -12,7 +12,7 @@ int64_t strided(int64_t size, int64_t stride) { return (size - 1) / stride + 1; 
 
 AnyModule shortcut(int64_t in, int64_t out, int64_t stride) {
   if (in == out && stride == 1) return Identity();
-  return Conv2d(in, out, 1, {.stride = stride});
+  return Conv2d(in, out, 1, {.stride = stride, .kaiming = true});
 }
 
 const std::vector<int64_t>& checked(const std::vector<int64_t>& channels) {
@@ -24,8 +24,8 @@ const std::vector<int64_t>& checked(const std::vector<int64_t>& channels) {
 
 ResidualBlock::ResidualBlock(int64_t in_channels, int64_t out_channels, int64_t stride,
                              int64_t height, int64_t width, Norm norm)
-    : conv1_(in_channels, out_channels, 3, {.stride = stride, .padding = 1}),
-      conv2_(out_channels, out_channels, 3, {.padding = 1}),
+    : conv1_(in_channels, out_channels, 3, {.stride = stride, .padding = 1, .kaiming = true}),
+      conv2_(out_channels, out_channels, 3, {.padding = 1, .kaiming = true}),
       norm1_(image_norm(norm, out_channels, strided(height, stride), strided(width, stride))),
       norm2_(image_norm(norm, out_channels, strided(height, stride), strided(width, stride))),
       shortcut_(shortcut(in_channels, out_channels, stride)) {
@@ -49,7 +49,7 @@ void ResidualBlock::visit(Visitor& visitor) {
 std::string ResidualBlock::describe() const { return "ResidualBlock"; }
 
 Cnn::Cnn(int64_t channels, int64_t height, int64_t width, int64_t classes, CnnOptions options)
-    : stem_(channels, checked(options.channels).front(), 3, {.padding = 1}),
+    : stem_(channels, checked(options.channels).front(), 3, {.padding = 1, .kaiming = true}),
       stem_norm_(image_norm(options.norm, options.channels.front(), height, width)),
       head_(options.channels.back(), classes) {
   int64_t in = options.channels.front();
