@@ -38,15 +38,6 @@ Estimate ridders(G g, double h) {
   return best;
 }
 
-Shape index_of(int64_t k, const Shape& shape) {
-  Shape index = shape;
-  for (int i = shape.ndim() - 1; i >= 0; --i) {
-    index[i] = k % shape[i];
-    k /= shape[i];
-  }
-  return index;
-}
-
 /// A fixed direction of about unit norm, without a constant part that a norm would not see.
 Tensor direction(const Shape& shape, uint64_t seed) {
   const double scale = 1 / std::sqrt(static_cast<double>(std::max<int64_t>(1, shape.numel())));
@@ -126,7 +117,7 @@ GradcheckReport gradcheck(const Function& f, std::span<const Tensor> inputs,
           std::isfinite(error) ? error - tolerance : std::numeric_limits<double>::infinity();
       if (excess > worst_excess) {
         worst_excess = excess;
-        report.worst = {static_cast<int>(i), x.name(), index_of(k, x.shape()), a, n, numeric.bound};
+        report.worst = {static_cast<int>(i), x.name(), unravel(k, x.shape()), a, n, numeric.bound};
       }
     }
   }

@@ -46,6 +46,15 @@ std::array<bool, Shape::kMaxDims> axis_flags(const char* op, const Axes& axes, i
   return flags;
 }
 
+Shape unravel(int64_t k, const Shape& shape) {
+  Shape index = shape;
+  for (int i = shape.ndim() - 1; i >= 0; --i) {
+    index[i] = k % shape[i];
+    k /= shape[i];
+  }
+  return index;
+}
+
 Shape broadcast_shapes(const char* op, const Shape& a, const Shape& b) {
   if (a == b) return a;
   const int ndim = std::max(a.ndim(), b.ndim());

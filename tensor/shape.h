@@ -64,6 +64,9 @@ int normalize_axis(const char* op, int64_t axis, int ndim);
 /// Which of `ndim` axes are in `axes`; no axes at all means every one. A repeated axis is an error.
 std::array<bool, Shape::kMaxDims> axis_flags(const char* op, const Axes& axes, int ndim);
 
+/// The index of element k, in row-major order, of a tensor of this shape.
+Shape unravel(int64_t k, const Shape& shape);
+
 /// The shape both broadcast to by NumPy's rule; an error that names `op` where they do not.
 Shape broadcast_shapes(const char* op, const Shape& a, const Shape& b);
 

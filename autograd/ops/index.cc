@@ -15,16 +15,6 @@ int64_t per_grain(int64_t size) {
   return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, size));
 }
 
-/// "(1, 2)": the place of element i of a tensor of this shape.
-std::string place(const Shape& shape, int64_t i) {
-  Shape index = shape;
-  for (int d = shape.ndim() - 1; d >= 0; --d) {
-    index[d] = i % shape[d];
-    i /= shape[d];
-  }
-  return str(index);
-}
-
 /// The indices in row-major order, all of them in [0, size).
 Tensor checked_indices(const char* op, const Tensor& index, int64_t size) {
   check(index.dtype() == DType::i64, "{}: the indices are {}, not i64", op, name(index.dtype()));
@@ -33,7 +23,7 @@ Tensor checked_indices(const char* op, const Tensor& index, int64_t size) {
   for (int64_t i = 0; i < indices.numel(); ++i) {
     if (k[i] < 0 || k[i] >= size) [[unlikely]]
       check(false, "{}: index {} at {} of shape {} is not in [0, {})", op, k[i],
-            place(index.shape(), i), str(index.shape()), size);
+            str(unravel(i, index.shape())), str(index.shape()), size);
   }
   return indices;
 }

@@ -169,17 +169,13 @@ Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& 
   const Tensor values = raw::contiguous(x), w = contiguous_or_none(weight),
                b = contiguous_or_none(bias), mask = contiguous_or_none(valid);
   Tensor y = empty_like(x), mean, rstd;
-  if (needs_grad(x) || needs_grad(weight)) {
+  if (needs_grad(x) || needs_grad(weight) || needs_grad(bias)) {
     mean = empty({rows}, x.dtype());
     rstd = empty({rows}, x.dtype());
-  } else if (needs_grad(bias)) {
-    mean = rstd = zeros({rows}, x.dtype());
   }
-  Tensor mean_out = mean, rstd_out = rstd;
   dispatch_floating(x.dtype(), "layer_norm", [&]<class T>() {
     kernels::layer_norm<T>(rows, d, eps, values.data<T>(), pointer<bool>(mask), pointer<T>(w),
-                           pointer<T>(b), y.mutable_data<T>(), pointer<T>(mean_out),
-                           pointer<T>(rstd_out));
+                           pointer<T>(b), y.mutable_data<T>(), pointer<T>(mean), pointer<T>(rstd));
   });
   return record(layer_norm_op, std::move(y), {x, weight, bias}, {x, weight, mean, rstd, mask},
                 LayerNormAttrs{normalized_shape, eps});
