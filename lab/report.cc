@@ -1,6 +1,7 @@
 #include "lab/report.h"
 
 #include <gradus/tensor/error.h>
+#include <gradus/tensor/file.h>
 
 #include <algorithm>
 #include <cmath>
@@ -13,17 +14,6 @@ namespace gradus::lab {
 namespace {
 
 namespace fs = std::filesystem;
-
-void write_file(const fs::path& path, const std::string& text) {
-  const fs::path partial = path.string() + ".partial";
-  {
-    std::ofstream file(partial, std::ios::binary);
-    file << text;
-    file.close();
-    check(static_cast<bool>(file), "{}: cannot be written", path.string());
-  }
-  fs::rename(partial, path);
-}
 
 std::string csv(const std::vector<Run>& runs) {
   std::string text =
@@ -206,8 +196,9 @@ void prepare_folder(const std::string& folder) {
 std::vector<std::string> write_results(const std::string& folder, const CompareOptions& options,
                                        const std::vector<Run>& runs) {
   const fs::path root = folder;
-  write_file(root / "metrics.csv", csv(runs));
-  write_file(root / "summary.json", to_json(options, runs).dump(2) + "\n");
+  write_file(root / "metrics.csv", [&](std::ostream& file) { file << csv(runs); });
+  write_file(root / "summary.json",
+             [&](std::ostream& file) { file << to_json(options, runs).dump(2) << "\n"; });
   std::vector<std::string> lines = {(root / "metrics.csv").string(),
                                     (root / "summary.json").string()};
   if (draw(root / "curves.svg", runs))

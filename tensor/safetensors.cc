@@ -1,7 +1,6 @@
+#include <gradus/tensor/file.h>
 #include <gradus/tensor/safetensors.h>
 
-#include <cstdio>
-#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -67,9 +66,7 @@ void save_safetensors(const std::string& path,
   }
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');
-  const std::string partial = path + ".partial";
-  {
-    std::ofstream file(partial, std::ios::binary);
+  write_file(path, [&](std::ostream& file) {
     const uint64_t length = text.size();
     file.write(reinterpret_cast<const char*>(&length), sizeof length);
     file << text;
@@ -78,18 +75,7 @@ void save_safetensors(const std::string& path,
       file.write(values.bytes(), static_cast<std::streamsize>(x.numel()) *
                                      static_cast<std::streamsize>(size_of(x.dtype())));
     }
-    file.close();
-    if (!file) {
-      std::remove(partial.c_str());
-      throw Error(path + ": cannot be written");
-    }
-  }
-  std::error_code failure;
-  std::filesystem::rename(partial, path, failure);
-  if (failure) {
-    std::remove(partial.c_str());
-    throw Error(fmt::format("{}: cannot be written: {}", path, failure.message()));
-  }
+  });
 }
 
 std::vector<std::pair<std::string, Tensor>> load_safetensors(const std::string& path) {
