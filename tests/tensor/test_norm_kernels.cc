@@ -16,6 +16,9 @@
 #include <random>
 #include <vector>
 
+#include "tests/tensor/kernel_checks.h"
+
+using namespace gradus::test;
 using namespace gradus;
 using namespace gradus::kernels;
 using Scalars = boost::mpl::list<float, double>;
@@ -23,12 +26,7 @@ using Dual = decltype(boost::math::differentiation::make_fvar<double, 1>(0));
 
 namespace {
 
-using Exact = long double;
-
 constexpr double kEps = 1e-3;
-
-template <class T>
-using Values = std::vector<T>;
 
 /// An array of bool, which std::vector does not have.
 struct Mask {
@@ -46,30 +44,6 @@ Values<double> random(int64_t n, double mean, unsigned seed) {
   Values<double> x(static_cast<size_t>(n));
   for (double& v : x) v = static_cast<float>(normal(generator));  // the same in f32 and f64
   return x;
-}
-
-template <class To, class From>
-Values<To> as(const Values<From>& x) {
-  return Values<To>(x.begin(), x.end());
-}
-
-template <class T>
-bool same_bits(const Values<T>& x, const Values<T>& y) {
-  return x.size() == y.size() &&
-         (x.empty() || std::memcmp(x.data(), y.data(), x.size() * sizeof(T)) == 0);
-}
-
-/// Every |x - exact| at most `bound` epsilons of the largest |exact| (of 1, if that is larger).
-template <class T>
-void check_close(const Values<T>& x, const Values<Exact>& exact, double bound) {
-  BOOST_TEST_REQUIRE(x.size() == exact.size());
-  double size = 1, worst = 0;
-  for (Exact v : exact) size = std::max(size, static_cast<double>(std::abs(v)));
-  for (size_t i = 0; i < x.size(); ++i) {
-    const auto error = static_cast<double>(std::abs(static_cast<Exact>(x[i]) - exact[i]));
-    worst = std::isnan(error) ? std::numeric_limits<double>::infinity() : std::max(worst, error);
-  }
-  BOOST_TEST(worst / size / static_cast<double>(std::numeric_limits<T>::epsilon()) <= bound);
 }
 
 template <class T>
