@@ -49,7 +49,7 @@ Tensor evaluate(const Function& f, std::span<const Tensor> x) {
   check(static_cast<bool>(y), "gradcheck: the function returned no tensor");
   check(y.dtype() == DType::f64, "gradcheck: the function returned {}, not f64", name(y.dtype()));
   check(all_finite(y), "gradcheck: the function's result {} is not finite at this point",
-        str(y.shape()));
+        y.shape());
   return y;
 }
 
@@ -61,8 +61,8 @@ std::string GradcheckReport::text() const {
   return fmt::format(
       "{} of {} entries disagree; worst: input {}{}{} at {}: analytic {:.12g}, numeric {:.12g} +- "
       "{:.1e}",
-      disagreeing, entries, worst.input, worst.name.empty() ? "" : " ", worst.name,
-      str(worst.index), worst.analytic, worst.numeric, worst.bound);
+      disagreeing, entries, worst.input, worst.name.empty() ? "" : " ", worst.name, worst.index,
+      worst.analytic, worst.numeric, worst.bound);
 }
 
 GradcheckReport gradcheck(const Function& f, std::span<const Tensor> inputs,
@@ -79,7 +79,7 @@ GradcheckReport gradcheck(const Function& f, std::span<const Tensor> inputs,
     check(y.tape() == tape.serial(),
           "gradcheck: no path: the result {} does not depend on any input through recorded "
           "operations",
-          str(y.shape()));
+          y.shape());
     u = direction(y.shape(), options.seed);
     analytic = tape.gradient(y, inputs, {.dy = u, .allow_unused = true});
   }

@@ -152,7 +152,7 @@ thread_local Tape* innermost = nullptr;
 std::atomic<uint64_t> last_serial{0};
 
 std::string describe(const Tensor& x) {
-  return fmt::format("{}{}{} {}", x.name(), x.name().empty() ? "" : " ", str(x.shape()),
+  return fmt::format("{}{}{} {}", x.name(), x.name().empty() ? "" : " ", x.shape(),
                      name(x.dtype()));
 }
 
@@ -253,7 +253,7 @@ uint32_t Tape::root_of(const char* what, const Tensor& y, const SweepOptions& op
   check(options.dy || y.numel() == 1,
         "{}: the starting tensor has shape {}, not one element; reduce it (sum, mean) or give the "
         "gradient to start from as options.dy",
-        what, str(y.shape()));
+        what, y.shape());
   check(!options.dy || (options.dy.shape() == y.shape() && options.dy.dtype() == y.dtype()),
         "{}: options.dy is {} where the starting tensor is {}", what,
         options.dy ? detail::describe(options.dy) : "", detail::describe(y));
@@ -465,7 +465,7 @@ void Backward::set(int input, Tensor gradient) {
   if (!gradient || gradient.shape() != from.shape || gradient.dtype() != from.dtype)
     check(false, "{}: its backward gave {} as the gradient of input {}, which is {} {}",
           node.op->name, gradient ? detail::describe(gradient) : "an empty Tensor", input,
-          str(from.shape), name(from.dtype));
+          from.shape, name(from.dtype));
   tape_.accumulate(to, std::move(gradient));
 }
 

@@ -34,12 +34,11 @@ Idx parse(const std::string& path) {
                           uint64_t{byte(i + 2)} << 8 | byte(i + 3);
     idx.shape.push_back(static_cast<int64_t>(size));
     check(size == 0 || count <= idx.bytes.size() / size + 1,
-          "{}: its header promises {}, but it has {} bytes", path, str(idx.shape),
-          idx.bytes.size());
+          "{}: its header promises {}, but it has {} bytes", path, idx.shape, idx.bytes.size());
     count *= size;
   }
   check(idx.bytes.size() - idx.begin == count, "{}: {} bytes where its header {} promises {}", path,
-        idx.bytes.size() - idx.begin, str(idx.shape), count);
+        idx.bytes.size() - idx.begin, idx.shape, count);
   return idx;
 }
 
@@ -58,9 +57,9 @@ Dataset load(const std::string& folder, const std::string& part) {
   const std::string label_path = find_file(folder, part + "-labels", "idx1-ubyte");
   const Idx images = parse(image_path), labels = parse(label_path);
   check(images.shape.ndim() == 3, "{}: images must have 3 dimensions, these have {}", image_path,
-        str(images.shape));
+        images.shape);
   check(labels.shape.ndim() == 1 && labels.shape[0] == images.shape[0],
-        "{}: {} labels for the {} images of {}", label_path, str(labels.shape), images.shape[0],
+        "{}: {} labels for the {} images of {}", label_path, labels.shape, images.shape[0],
         image_path);
   check(images.shape.numel() > 0, "{}: holds no images", image_path);
   const int64_t n = images.shape[0];
@@ -91,8 +90,8 @@ Split load_idx_folder(const std::string& folder) {
   const int64_t classes = std::max(data.train.classes, data.test.classes);
   data.train.classes = data.test.classes = classes;
   check(data.train.x.size(2) == data.test.x.size(2) && data.train.x.size(3) == data.test.x.size(3),
-        "{}: training images of {} and test images of {}", folder, str(data.train.x.shape()),
-        str(data.test.x.shape()));
+        "{}: training images of {} and test images of {}", folder, data.train.x.shape(),
+        data.test.x.shape());
   return data;
 }
 

@@ -37,7 +37,7 @@ Tensor MultiHeadAttention::forward(const Tensor& query, const Tensor& key, const
   const int64_t e = in_proj_weight.size(1);
   const auto project = [&](const Tensor& x, int64_t part) {
     check(x.ndim() == 3 && x.size(2) == e, "MultiHeadAttention: needs (N, T, {}), got {}", e,
-          str(x.shape()));
+          x.shape());
     const Tensor bias = in_proj_bias ? slice(in_proj_bias, 0, part * e, (part + 1) * e) : Tensor();
     return linear(x, slice(in_proj_weight, 0, part * e, (part + 1) * e), bias);
   };
@@ -48,7 +48,7 @@ Tensor MultiHeadAttention::forward(const Tensor& query, const Tensor& key, const
 Tensor MultiHeadAttention::forward(const Tensor& x, const AttentionMask& mask) {
   const ErrorContext where(name());
   check(x.ndim() == 3 && x.size(2) == in_proj_weight.size(1),
-        "MultiHeadAttention: needs (N, T, {}), got {}", in_proj_weight.size(1), str(x.shape()));
+        "MultiHeadAttention: needs (N, T, {}), got {}", in_proj_weight.size(1), x.shape());
   const int64_t e = x.size(2);
   const Tensor qkv =
       linear(mask.valid ? clear_padding(x, mask.valid) : x, in_proj_weight, in_proj_bias);

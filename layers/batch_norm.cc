@@ -25,7 +25,7 @@ Tensor BatchNorm::forward(const Tensor& x, const Tensor& valid) {
   const ChannelAxis axis = options_.channels_last ? ChannelAxis::last : ChannelAxis::second;
   const bool image = x.ndim() >= 2 && (!options_.channels_last || x.ndim() == 3 || x.ndim() == 2);
   check(image && x.size(axis == ChannelAxis::last ? -1 : 1) == channels_,
-        "BatchNorm: x {} does not have {} channels {}", str(x.shape()), channels_,
+        "BatchNorm: x {} does not have {} channels {}", x.shape(), channels_,
         options_.channels_last ? "in its last axis, as (N, T, C)" : "in axis 1");
   if (options_.track_running_stats && (frozen_ || !training()))
     return batch_norm_inference(x, running_mean, running_var, weight, bias, options_.eps, axis,

@@ -6,7 +6,7 @@ namespace gradus {
 LayerNorm::LayerNorm(const Shape& normalized_shape, LayerNormOptions options)
     : normalized_shape_(normalized_shape), options_(options) {
   check(normalized_shape.ndim() > 0 && normalized_shape.numel() > 0,
-        "LayerNorm: the normalized shape is {}", str(normalized_shape));
+        "LayerNorm: the normalized shape is {}", normalized_shape);
   if (options.affine) weight = Parameter(empty(normalized_shape));
   if (options.affine && options.bias) bias = Parameter(empty(normalized_shape));
   finish_construction();
@@ -22,8 +22,6 @@ void LayerNorm::visit(Visitor& visitor) {
   visitor.parameter("bias", bias, Init::zeros());
 }
 
-std::string LayerNorm::describe() const {
-  return fmt::format("LayerNorm({})", str(normalized_shape_));
-}
+std::string LayerNorm::describe() const { return fmt::format("LayerNorm({})", normalized_shape_); }
 
 }  // namespace gradus

@@ -6,7 +6,7 @@ namespace gradus {
 
 Tensor length_mask(const Tensor& lengths, int64_t steps) {
   check(lengths.dtype() == DType::i64 && lengths.ndim() == 1,
-        "lengths: need one i64 for each sequence, got {} {}", str(lengths.shape()),
+        "lengths: need one i64 for each sequence, got {} {}", lengths.shape(),
         name(lengths.dtype()));
   const Tensor from = raw::contiguous(lengths);
   Tensor valid = empty({lengths.size(0), steps}, DType::boolean);

@@ -162,16 +162,15 @@ void Module::load_state(const NamedTensors& values) {
   NamedTensors own = state();
   for (const auto& [path, tensor] : own) {
     const auto value = given.find(path);
-    check(value != given.end(), "load: no value for {} {}", path, str(tensor.shape()));
+    check(value != given.end(), "load: no value for {} {}", path, tensor.shape());
     check(value->second.shape() == tensor.shape() && value->second.dtype() == tensor.dtype(),
-          "load: {} is {} {} here, but {} {} is given", path, str(tensor.shape()),
-          gradus::name(tensor.dtype()), str(value->second.shape()),
-          gradus::name(value->second.dtype()));
+          "load: {} is {} {} here, but {} {} is given", path, tensor.shape(),
+          gradus::name(tensor.dtype()), value->second.shape(), gradus::name(value->second.dtype()));
   }
   for (const auto& [path, value] : given) {
     const bool known = std::any_of(own.begin(), own.end(),
                                    [&](const auto& tensor) { return tensor.first == path; });
-    check(known, "load: {} {} is given, but {} has nothing of that name", path, str(value.shape()),
+    check(known, "load: {} {} is given, but {} has nothing of that name", path, value.shape(),
           describe());
   }
   for (auto& [path, tensor] : own) raw::copy(given.at(path), tensor);

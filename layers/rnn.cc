@@ -25,8 +25,8 @@ RnnCell::RnnCell(int64_t input_size, int64_t hidden_size, RnnCellOptions options
 }
 
 Tensor RnnCell::project(const Tensor& x) {
-  check(x.size(-1) == input_size(), "RnnCell: {} features in x {}, not {}", x.size(-1),
-        str(x.shape()), input_size());
+  check(x.size(-1) == input_size(), "RnnCell: {} features in x {}, not {}", x.size(-1), x.shape(),
+        input_size());
   return linear(x, weight_ih, bias_ih);
 }
 
@@ -77,10 +77,10 @@ Tensor Rnn::normalized_projection(const Tensor& x, const Tensor& valid) {
 
 RnnOutput Rnn::forward(const Tensor& x, const Tensor& lengths, const Tensor& h0) {
   const ErrorContext context(name());
-  check(x.ndim() == 3, "Rnn: x must be (N, T, D), is {}", str(x.shape()));
-  check(x.size(1) > 0, "Rnn: no steps in x {}", str(x.shape()));
+  check(x.ndim() == 3, "Rnn: x must be (N, T, D), is {}", x.shape());
+  check(x.size(1) > 0, "Rnn: no steps in x {}", x.shape());
   check(!lengths || lengths.numel() == x.size(0), "Rnn: {} lengths for {} sequences in x {}",
-        lengths ? lengths.numel() : 0, x.size(0), str(x.shape()));
+        lengths ? lengths.numel() : 0, x.size(0), x.shape());
   const Tensor valid = lengths ? length_mask(lengths, x.size(1)) : Tensor();
   const TensorList inputs = unbind(normalized_projection(x, valid), 1);
   const TensorList valid_steps = valid ? unbind(unsqueeze(valid, -1), 1) : TensorList();

@@ -65,7 +65,7 @@ Cnn::Cnn(int64_t channels, int64_t height, int64_t width, int64_t classes, CnnOp
 
 Tensor Cnn::forward(const Tensor& x) {
   const ErrorContext where(name());
-  check(x.ndim() == 4, "Cnn: x must be (N, C, H, W), is {}", str(x.shape()));
+  check(x.ndim() == 4, "Cnn: x must be (N, C, H, W), is {}", x.shape());
   Tensor h = relu(stem_norm_(stem_(x)));
   for (ResidualBlock& block : blocks_) h = block(h);
   return head_(mean(h, {2, 3}));

@@ -68,11 +68,10 @@ Transformer::Transformer(int64_t steps, int64_t features, int64_t classes,
 
 Tensor Transformer::forward(const Tensor& x, const Tensor& lengths) {
   const ErrorContext where(name());
-  check(x.ndim() == 3, "Transformer: x must be (N, T, features), is {}", str(x.shape()));
+  check(x.ndim() == 3, "Transformer: x must be (N, T, features), is {}", x.shape());
   const int64_t steps = x.size(1);
   check(steps > 0 && steps <= positions_.size(0),
-        "Transformer: {} steps in x {}, built for 1 to {}", steps, str(x.shape()),
-        positions_.size(0));
+        "Transformer: {} steps in x {}, built for 1 to {}", steps, x.shape(), positions_.size(0));
   const Tensor valid = lengths ? length_mask(lengths, steps) : Tensor();
   const Tensor tokens = project_(valid ? clear_padding(x, valid) : x);
   Tensor h = tokens + slice(positions_, 0, 0, steps);
@@ -96,7 +95,7 @@ std::string Transformer::describe() const { return "Transformer"; }
 
 Tensor patches(const Tensor& x, int64_t size) {
   check(x.ndim() == 4 && size > 0 && x.size(2) % size == 0 && x.size(3) % size == 0,
-        "patches: {} cannot be cut into squares of {}", str(x.shape()), size);
+        "patches: {} cannot be cut into squares of {}", x.shape(), size);
   const int64_t n = x.size(0), c = x.size(1), h = x.size(2) / size, w = x.size(3) / size;
   const Tensor grid = permute(reshape(x, {n, c, h, size, w, size}), {0, 2, 4, 1, 3, 5});
   return reshape(grid, {n, h * w, c * size * size});

@@ -28,8 +28,7 @@ void Optimizer::add_group(ParameterGroup group) {
     };
     bool known = holds(added);
     for (const Group& other : groups_) known = known || holds(other);
-    check(!known, "Optimizer: parameter {} {} is given twice", parameter.name(),
-          str(parameter.shape()));
+    check(!known, "Optimizer: parameter {} {} is given twice", parameter.name(), parameter.shape());
     added.slots.push_back({parameter, {}, 0});
   }
   groups_.push_back(std::move(added));
@@ -99,8 +98,8 @@ void Optimizer::load_state(const std::vector<std::pair<std::string, Tensor>>& va
         check(moment->second.shape() == slot.parameter.shape() &&
                   moment->second.dtype() == slot.parameter.dtype(),
               "Optimizer: {} is {} {} for a parameter of {} {}", moment->first,
-              str(moment->second.shape()), name(moment->second.dtype()),
-              str(slot.parameter.shape()), name(slot.parameter.dtype()));
+              moment->second.shape(), name(moment->second.dtype()), slot.parameter.shape(),
+              name(slot.parameter.dtype()));
         slot.moments[m] = raw::clone(moment->second);
         ++used;
       }

@@ -52,3 +52,8 @@ decltype(auto) dispatch_floating(DType dtype, const char* op, F&& f) {
 }
 
 }  // namespace gradus
+
+template <>
+struct fmt::formatter<gradus::DType> : fmt::formatter<fmt::string_view> {
+  auto format(gradus::DType dtype, format_context& context) const -> format_context::iterator;
+};

@@ -60,9 +60,15 @@ void manual_seed(uint64_t seed);
 /// Independent uniforms from [0, 1).
 Tensor rand(const Shape& shape, Generator& generator = default_generator(),
             DType dtype = DType::f32);
+inline Tensor rand(const Shape& shape, DType dtype) {
+  return rand(shape, default_generator(), dtype);
+}
 /// Independent normals of mean 0 and variance 1.
 Tensor randn(const Shape& shape, Generator& generator = default_generator(),
              DType dtype = DType::f32);
+inline Tensor randn(const Shape& shape, DType dtype) {
+  return randn(shape, default_generator(), dtype);
+}
 /// Independent uniforms from [low, high).
 Tensor uniform(const Shape& shape, double low, double high,
                Generator& generator = default_generator(), DType dtype = DType::f32);

@@ -41,8 +41,7 @@ Tensor read_tensor(const std::string& path, const std::string& name, const Json&
   const auto begin = entry.at("data_offsets").at(0).get<uint64_t>();
   const auto end = entry.at("data_offsets").at(1).get<uint64_t>();
   check(begin <= end && end <= data_size && end - begin == bytes,
-        "{}: {} {} should lie in bytes {} to {} of {}", path, name, str(shape), begin, end,
-        data_size);
+        "{}: {} {} should lie in bytes {} to {} of {}", path, name, shape, begin, end, data_size);
   Tensor x = empty(shape, dtype);
   file.seekg(static_cast<std::streamoff>(data_begin + begin));
   file.read(x.mutable_bytes(), static_cast<std::streamsize>(bytes));

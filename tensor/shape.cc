@@ -19,16 +19,6 @@ Shape Shape::erased(int i) const {
   return result;
 }
 
-std::string str(const Shape& shape) {
-  std::string text = "(";
-  for (int i = 0; i < shape.ndim(); ++i) {
-    text += std::to_string(shape[i]);
-    if (i + 1 < shape.ndim()) text += ", ";
-  }
-  if (shape.ndim() == 1) text += ",";
-  return text + ")";
-}
-
 int normalize_axis(const char* op, int64_t axis, int ndim) {
   check(axis >= -ndim && axis < ndim, "{}: axis {} is out of range for {} dimensions", op, axis,
         ndim);
@@ -62,10 +52,9 @@ Shape broadcast_shapes(const char* op, const Shape& a, const Shape& b) {
   for (int i = 0; i < ndim; ++i) {
     const int ia = i - (ndim - a.ndim()), ib = i - (ndim - b.ndim());
     const int64_t sa = ia < 0 ? 1 : a[ia], sb = ib < 0 ? 1 : b[ib];
-    if (sa != sb && sa != 1 && sb != 1) [[unlikely]]
-      check(false,
-            "{}: shapes {} and {} do not broadcast: {} against {} in dimension {} from the end", op,
-            str(a), str(b), sa, sb, ndim - i);
+    check(sa == sb || sa == 1 || sb == 1,
+          "{}: shapes {} and {} do not broadcast: {} against {} in dimension {} from the end", op,
+          a, b, sa, sb, ndim - i);
     result.push_back(sa == 1 ? sb : sa);
   }
   return result;

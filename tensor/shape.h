@@ -55,7 +55,7 @@ class Shape {
 /// A short list of axis numbers; negative ones count from the end.
 using Axes = Shape;
 
-/// "(3, 4)", "(5,)", "()"
+/// "(3, 4)", "(5,)", "()": what fmt prints for a shape.
 std::string str(const Shape& shape);
 
 /// `axis` as 0 .. ndim-1; out of range is an error that names `op`.
@@ -71,3 +71,9 @@ Shape unravel(int64_t k, const Shape& shape);
 Shape broadcast_shapes(const char* op, const Shape& a, const Shape& b);
 
 }  // namespace gradus
+
+template <>
+struct fmt::formatter<gradus::Shape> : fmt::formatter<fmt::string_view> {
+  auto format(const gradus::Shape& shape, format_context& context) const
+      -> format_context::iterator;
+};

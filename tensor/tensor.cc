@@ -146,18 +146,18 @@ Tensor Tensor::of(std::initializer_list<std::initializer_list<double>> rows, DTy
 }
 
 double Tensor::item() const {
-  check(numel() == 1, "item: shape {} has {} elements, not one", str(shape()), numel());
+  check(numel() == 1, "item: shape {} has {} elements, not one", shape(), numel());
   return dispatch(dtype(), [&]<class T>() { return static_cast<double>(*data<T>()); });
 }
 
 double Tensor::at(std::initializer_list<int64_t> index) const {
   check(static_cast<int>(index.size()) == ndim(), "at: {} indices for shape {}", index.size(),
-        str(shape()));
+        shape());
   int64_t offset = 0;
   int axis = 0;
   for (int64_t i : index) {
     check(i >= 0 && i < shape()[axis], "at: index {} in dimension {} of shape {}", i, axis,
-          str(shape()));
+          shape());
     offset += i * strides()[axis++];
   }
   return dispatch(dtype(), [&]<class T>() { return static_cast<double>(data<T>()[offset]); });
@@ -200,8 +200,8 @@ const Tensor& Tensor::grad() const {
 
 void Tensor::set_grad(Tensor grad) {
   if (grad && (grad.shape() != shape() || grad.dtype() != dtype())) [[unlikely]]
-    check(false, "set_grad: a gradient of shape {} {} for a tensor of shape {} {}",
-          str(grad.shape()), gradus::name(grad.dtype()), str(shape()), gradus::name(dtype()));
+    check(false, "set_grad: a gradient of shape {} {} for a tensor of shape {} {}", grad.shape(),
+          gradus::name(grad.dtype()), shape(), gradus::name(dtype()));
   if (grad || body_->leaf) leaf().grad = std::move(grad);
 }
 
@@ -252,7 +252,7 @@ Shape resolve_shape(const char* op, const Shape& from, const Shape& shape) {
   int unknown = -1;
   for (int i = 0; i < shape.ndim(); ++i) {
     check(shape[i] >= -1 && (shape[i] != -1 || unknown < 0), "{}: cannot make {} from {}", op,
-          str(shape), str(from));
+          shape, from);
     if (shape[i] == -1)
       unknown = i;
     else
@@ -261,7 +261,7 @@ Shape resolve_shape(const char* op, const Shape& from, const Shape& shape) {
   const int64_t numel = from.numel();
   if (unknown >= 0 && known > 0) result[unknown] = numel / known;
   check((unknown < 0 || known > 0) && result.numel() == numel,
-        "{}: {} has {} elements and cannot become {}", op, str(from), numel, str(shape));
+        "{}: {} has {} elements and cannot become {}", op, from, numel, shape);
   return result;
 }
 
@@ -293,12 +293,11 @@ Tensor reshape(const Tensor& x, const Shape& shape) {
 
 Tensor expand(const Tensor& x, const Shape& shape) {
   const int leading = shape.ndim() - x.ndim();
-  check(leading >= 0, "expand: {} has more dimensions than {}", str(x.shape()), str(shape));
+  check(leading >= 0, "expand: {} has more dimensions than {}", x.shape(), shape);
   int64_t strides[Shape::kMaxDims] = {};
   for (int i = leading; i < shape.ndim(); ++i) {
     const int64_t size = x.shape()[i - leading];
-    check(size == shape[i] || size == 1, "expand: {} does not repeat to {}", str(x.shape()),
-          str(shape));
+    check(size == shape[i] || size == 1, "expand: {} does not repeat to {}", x.shape(), shape);
     strides[i] = size == shape[i] ? x.strides()[i - leading] : 0;
   }
   return as_strided(x, shape, {strides, static_cast<size_t>(shape.ndim())}, 0);
@@ -318,7 +317,7 @@ Tensor cast(const Tensor& x, DType dtype) {
 
 void copy(const Tensor& x, Tensor& y) {
   check_same_dtype("copy", x, y);
-  check(x.shape() == y.shape(), "copy: shape {} into {}", str(x.shape()), str(y.shape()));
+  check(x.shape() == y.shape(), "copy: shape {} into {}", x.shape(), y.shape());
   const Tensor source = contiguous(x);
   if (y.is_contiguous())
     std::memmove(y.mutable_bytes(), source.bytes(),

@@ -231,7 +231,7 @@ inline void check_same_dtype(const char* op, const Tensor& a, const Tensor& b) {
 template <class T>
 Tensor Tensor::from(std::span<const T> values, const Shape& shape) {
   check(static_cast<int64_t>(values.size()) == shape.numel(),
-        "Tensor::from: {} values for shape {}", values.size(), str(shape));
+        "Tensor::from: {} values for shape {}", values.size(), shape);
   Tensor x = empty(shape, dtype_of<T>);
   if (!values.empty()) std::memcpy(x.mutable_bytes(), values.data(), values.size_bytes());
   return x;
@@ -243,3 +243,21 @@ extern template std::vector<int64_t> Tensor::to_vector() const;
 extern template std::vector<bool> Tensor::to_vector() const;
 
 }  // namespace gradus
+
+/// Prints the values in nested brackets, then the dtype; of more than 1000 elements the first and
+/// last 3 of each axis. "{:.6}" asks for 6 digits after the point instead of 4.
+template <>
+struct fmt::formatter<gradus::Tensor> {
+  constexpr auto parse(format_parse_context& context) -> format_parse_context::iterator {
+    auto it = context.begin();
+    if (it == context.end() || *it == '}') return it;
+    if (*it++ != '.' || it == context.end() || *it < '0' || *it > '9')
+      throw gradus::Error("a tensor's format is {} or {:.digits}");
+    for (digits = 0; it != context.end() && *it >= '0' && *it <= '9'; ++it)
+      digits = digits * 10 + (*it - '0');
+    return it;
+  }
+  auto format(const gradus::Tensor& x, format_context& context) const -> format_context::iterator;
+
+  int digits = 4;
+};

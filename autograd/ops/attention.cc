@@ -126,7 +126,7 @@ Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tens
         "{}: q {}, k {} and v {} do not fit: q and k share the last size, k and v the one before, "
         "all of "
         "them the others",
-        op, str(q.shape()), str(k.shape()), str(v.shape()));
+        op, q.shape(), k.shape(), v.shape());
   const int64_t queries = q.size(-2), keys = k.size(-2);
   Tensor keys_clean = k, values_clean = v, bias;
   const auto add_bias = [&](const Tensor& term) { bias = bias ? bias + term : term; };
@@ -137,8 +137,7 @@ Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tens
     check(!additive || options.mask.dtype() == q.dtype(), "{}: the mask is {}, must be bool or {}",
           op, name(options.mask.dtype()), name(q.dtype()));
     check(broadcast_shapes(op, options.mask.shape(), scores) == scores,
-          "{}: the mask {} is larger than the scores {}", op, str(options.mask.shape()),
-          str(scores));
+          "{}: the mask {} is larger than the scores {}", op, options.mask.shape(), scores);
     add_bias(additive ? options.mask : barrier(options.mask, q.dtype()));
   }
   if (options.causal) add_bias(barrier(causal_mask(queries, keys), q.dtype()));
@@ -147,7 +146,7 @@ Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tens
     check(
         there.dtype() == DType::boolean && q.ndim() > 2 && there.shape() == Shape{q.size(0), keys},
         "{}: key_padding is {} {}, must be bool {} for k {}", op, name(there.dtype()),
-        str(there.shape()), str({q.size(0), keys}), str(k.shape()));
+        there.shape(), str({q.size(0), keys}), k.shape());
     Shape column, row;
     for (int i = 0; i < q.ndim(); ++i) {
       column.push_back(i == 0 ? q.size(0) : i == q.ndim() - 2 ? keys : 1);

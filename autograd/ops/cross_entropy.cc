@@ -59,23 +59,20 @@ Tensor class_rows(const Tensor& logits) {
 
 void check_cross_entropy(const Tensor& logits, const Tensor& labels,
                          const CrossEntropyOptions& options) {
-  if (labels.dtype() != DType::i64) [[unlikely]]
-    check(false, "cross_entropy: labels are {}, not i64", name(labels.dtype()));
-  if (logits.ndim() < 2 || logits.shape()[1] == 0 || labels.shape() != logits.shape().erased(1))
-      [[unlikely]]
-    check(false, "cross_entropy: logits {} and labels {}; needs (N, C, ...) and (N, ...)",
-          str(logits.shape()), str(labels.shape()));
+  check(labels.dtype() == DType::i64, "cross_entropy: labels are {}, not i64",
+        name(labels.dtype()));
+  check(logits.ndim() >= 2 && logits.shape()[1] > 0 && labels.shape() == logits.shape().erased(1),
+        "cross_entropy: logits {} and labels {}; needs (N, C, ...) and (N, ...)", logits.shape(),
+        labels.shape());
   check(options.label_smoothing >= 0 && options.label_smoothing <= 1,
         "cross_entropy: the label smoothing {} does not lie in [0, 1]", options.label_smoothing);
   const Tensor& weight = options.weight;
   if (!weight) return;
   check_same_dtype("cross_entropy", logits, weight);
-  if (weight.ndim() != 1 || weight.numel() != logits.shape()[1] || needs_grad(weight)) [[unlikely]]
-    check(
-        false,
+  check(weight.ndim() == 1 && weight.numel() == logits.shape()[1] && !needs_grad(weight),
         "cross_entropy: a weight of shape {} for {} classes; it must be a constant of one element "
         "for each",
-        str(weight.shape()), logits.shape()[1]);
+        weight.shape(), logits.shape()[1]);
 }
 
 std::vector<OpSample> cross_entropy_samples() {
@@ -176,12 +173,12 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels,
                                                    targets.data<int64_t>(), data_or_null<T>(weight),
                                                    attrs.options, y.mutable_data<T>());
   });
-  if (reduction == Reduction::mean && !(attrs.total_weight > 0)) [[unlikely]]
-    check(false, "cross_entropy: the mean over {} labels has a total weight of {}: {}",
-          labels.numel(), attrs.total_weight,
-          labels.numel() == 0 ? "the batch is empty"
-                              : "every label is ignored or has weight 0; leave this batch out, or "
-                                "use the sum");
+  check(reduction != Reduction::mean || attrs.total_weight > 0,
+        "cross_entropy: the mean over {} labels has a total weight of {}: {}", labels.numel(),
+        attrs.total_weight,
+        labels.numel() == 0 ? "the batch is empty"
+                            : "every label is ignored or has weight 0; leave this batch out, or "
+                              "use the sum");
   y = record(cross_entropy_op, std::move(y), {x}, {x, targets, weight}, attrs);
   return reduction == Reduction::none && labels.ndim() > 1 ? reshape(y, labels.shape()) : y;
 }

@@ -23,7 +23,7 @@ Tensor checked_indices(const char* op, const Tensor& index, int64_t size) {
   for (int64_t i = 0; i < indices.numel(); ++i) {
     if (k[i] < 0 || k[i] >= size) [[unlikely]]
       check(false, "{}: index {} at {} of shape {} is not in [0, {})", op, k[i],
-            str(unravel(i, index.shape())), str(index.shape()), size);
+            unravel(i, index.shape()), index.shape(), size);
   }
   return indices;
 }
@@ -38,8 +38,7 @@ AxisSizes axis_sizes(const char* op, const Shape& x, int64_t axis, const Shape& 
   AxisSizes s{normalize_axis(op, axis, x.ndim()), 1, 0, 0, 1};
   Shape expected = x;
   if (index.ndim() == x.ndim()) expected[s.axis] = index[s.axis];
-  if (index != expected) [[unlikely]]
-    check(false, "{}: x {} and index {} must agree but for axis {}", op, str(x), str(index), axis);
+  check(index == expected, "{}: x {} and index {} must agree but for axis {}", op, x, index, axis);
   for (int i = 0; i < x.ndim(); ++i)
     if (i != s.axis) (i < s.axis ? s.outer : s.inner) *= x[i];
   s.n = x[s.axis];
@@ -134,9 +133,8 @@ namespace {
 Tensor add_scattered(Tensor y, const Tensor& x, int64_t axis, const Tensor& index,
                      const Tensor& src) {
   check_same_dtype("scatter_add", x, src);
-  if (src.shape() != index.shape()) [[unlikely]]
-    check(false, "scatter_add: src {} and index {} differ in shape", str(src.shape()),
-          str(index.shape()));
+  check(src.shape() == index.shape(), "scatter_add: src {} and index {} differ in shape",
+        src.shape(), index.shape());
   const AxisSizes s = axis_sizes("scatter_add", x.shape(), axis, index.shape());
   const Tensor indices = checked_indices("scatter_add", index, s.n), values = raw::contiguous(src);
   dispatch_floating(x.dtype(), "scatter_add", [&]<class T>() {
@@ -188,8 +186,7 @@ static Op embedding_op(
     });
 
 Tensor embedding(const Tensor& weight, const Tensor& indices) {
-  if (weight.ndim() != 2) [[unlikely]]
-    check(false, "embedding: needs a weight of shape (V, D), got {}", str(weight.shape()));
+  check(weight.ndim() == 2, "embedding: needs a weight of shape (V, D), got {}", weight.shape());
   const int64_t d = weight.shape()[1];
   const Tensor rows = checked_indices("embedding", indices, weight.shape()[0]);
   const Tensor values = raw::contiguous(weight);

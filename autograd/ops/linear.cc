@@ -37,8 +37,7 @@ void check_linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   if (x.ndim() < 1 || weight.ndim() != 2 || x.shape().back() != weight.shape()[1] ||
       (bias && (bias.ndim() != 1 || bias.numel() != weight.shape()[0]))) [[unlikely]]
     check(false, "linear: x {} with weight {}{}{}; needs x (..., in), weight (out, in), bias (out)",
-          str(x.shape()), str(weight.shape()), bias ? " and bias " : "",
-          bias ? str(bias.shape()) : "");
+          x.shape(), weight.shape(), bias ? " and bias " : "", bias ? str(bias.shape()) : "");
 }
 
 std::vector<OpSample> linear_samples() {

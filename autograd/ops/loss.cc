@@ -21,9 +21,9 @@ Tensor spread(const Tensor& dy, Reduction reduction, int64_t n) {
 
 void check_pair(const char* op, const Tensor& x, const Tensor& target, Reduction reduction) {
   check_same_dtype(op, x, target);
-  if (x.shape() != target.shape() || (reduction == Reduction::mean && x.numel() == 0)) [[unlikely]]
-    check(false, "{}: x {} and target {} must have one shape{}", op, str(x.shape()),
-          str(target.shape()), x.numel() == 0 ? ", and elements for a mean" : "");
+  check(x.shape() == target.shape() && (reduction != Reduction::mean || x.numel() > 0),
+        "{}: x {} and target {} must have one shape{}", op, x.shape(), target.shape(),
+        x.numel() == 0 ? ", and elements for a mean" : "");
 }
 
 constexpr Reduction kReductions[] = {Reduction::mean, Reduction::sum, Reduction::none};
@@ -118,7 +118,7 @@ void check_constant(const char* op, const char* what, const Tensor& w, const Ten
   if (!w) return;
   check_same_dtype(op, x, w);
   check(!needs_grad(w), "{}: {}, shape {}, is a constant to the loss, but requires a gradient", op,
-        what, str(w.shape()));
+        what, w.shape());
 }
 
 }  // namespace
@@ -160,8 +160,7 @@ Tensor binary_cross_entropy_with_logits(const Tensor& x, const Tensor& target,
     const char* what = w == &weight ? "weight" : "pos_weight";
     check_constant(op, what, *w, x);
     check(!*w || broadcast_shapes(op, x.shape(), w->shape()) == x.shape(),
-          "{}: {} {} does not broadcast to x {}", op, what, *w ? str(w->shape()) : "",
-          str(x.shape()));
+          "{}: {} {} does not broadcast to x {}", op, what, *w ? str(w->shape()) : "", x.shape());
   }
   Tensor y;
   {

@@ -18,18 +18,16 @@ struct Sizes {
 
 Sizes matmul_sizes(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b) {
   check_same_dtype("matmul", a, b);
-  if (a.ndim() < 2 || b.ndim() < 2) [[unlikely]]
-    check(false, "matmul: needs at least 2 dimensions, got {} and {}; unsqueeze a vector",
-          str(a.shape()), str(b.shape()));
+  check(a.ndim() >= 2 && b.ndim() >= 2,
+        "matmul: needs at least 2 dimensions, got {} and {}; unsqueeze a vector", a.shape(),
+        b.shape());
   const int64_t* end_a = a.shape().end();
   const int64_t* end_b = b.shape().end();
   const Sizes s{end_a[transpose_a ? -1 : -2], end_b[transpose_b ? -2 : -1],
                 end_a[transpose_a ? -2 : -1]};
   const int64_t k = end_b[transpose_b ? -1 : -2];
-  if (s.k != k) [[unlikely]]
-    check(false, "matmul: {}{} times {}{}: the inner sizes {} and {} differ", str(a.shape()),
-          transpose_a ? " transposed" : "", str(b.shape()), transpose_b ? " transposed" : "", s.k,
-          k);
+  check(s.k == k, "matmul: {}{} times {}{}: the inner sizes {} and {} differ", a.shape(),
+        transpose_a ? " transposed" : "", b.shape(), transpose_b ? " transposed" : "", s.k, k);
   return s;
 }
 

@@ -51,14 +51,14 @@ void check_parameter(const char* op, const char* what, const Tensor& parameter, 
   if (!parameter) return;
   check_same_dtype(op, x, parameter);
   check(parameter.shape() == shape, "{}: {} is {}, must be {} for x {}", op, what,
-        str(parameter.shape()), str(shape), str(x.shape()));
+        parameter.shape(), shape, x.shape());
 }
 
 void check_mask(const char* op, const Tensor& valid, const Shape& shape, const Tensor& x) {
   if (!valid) return;
   check(valid.dtype() == DType::boolean && valid.shape() == shape,
-        "{}: the mask is {} {}, must be bool {} for x {}", op, name(valid.dtype()),
-        str(valid.shape()), str(shape), str(x.shape()));
+        "{}: the mask is {} {}, must be bool {} for x {}", op, name(valid.dtype()), valid.shape(),
+        shape, x.shape());
 }
 
 /// What of (dx, dweight, dbias) a backward has to compute: all of it if it is to be differentiated.
@@ -160,8 +160,8 @@ Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& 
       fits = x.shape()[i] == normalized_shape[i - leading];
   }
   const int64_t d = normalized_shape.numel();
-  check(fits && d > 0, "layer_norm: x {} does not end in the normalized shape {}", str(x.shape()),
-        str(normalized_shape));
+  check(fits && d > 0, "layer_norm: x {} does not end in the normalized shape {}", x.shape(),
+        normalized_shape);
   check_parameter("layer_norm", "weight", weight, x, normalized_shape);
   check_parameter("layer_norm", "bias", bias, x, normalized_shape);
   check_mask("layer_norm", valid, rows_shape, x);
@@ -210,7 +210,7 @@ std::vector<OpSample> batch_norm_samples(bool training) {
 kernels::Channels check_batch_norm(const char* op, const Tensor& x, const Tensor& weight,
                                    const Tensor& bias, ChannelAxis axis, const Tensor& valid) {
   check(x.ndim() >= 2, "{}: x {} needs at least two dimensions, one of them channels", op,
-        str(x.shape()));
+        x.shape());
   const int channel = axis == ChannelAxis::last ? x.ndim() - 1 : 1;
   const Shape per_channel{x.shape()[channel]};
   check_parameter(op, "weight", weight, x, per_channel);
@@ -261,14 +261,14 @@ BatchNormResult batch_norm(const Tensor& x, const Tensor& weight, const Tensor& 
     count = 0;
     const bool* m = mask.data<bool>();
     for (int64_t i = 0; i < mask.numel(); ++i) count += m[i];
-    check(count > 0, "batch_norm: the mask {} leaves no position of x {}", str(valid.shape()),
-          str(x.shape()));
+    check(count > 0, "batch_norm: the mask {} leaves no position of x {}", valid.shape(),
+          x.shape());
   }
   check(
       count > 1,
       "batch_norm: x {} has {} value a channel, so training statistics do not exist; use a larger "
       "batch, drop the last partial one, eval(), or LayerNorm",
-      str(x.shape()), count);
+      x.shape(), count);
   BatchNormResult result{empty_like(x), empty({sizes.channels}, x.dtype()),
                          empty({sizes.channels}, x.dtype()), count};
   Tensor rstd = empty({sizes.channels}, x.dtype());

@@ -21,7 +21,7 @@ int64_t planes(const Shape& shape) { return shape[0] * shape[1]; }
 int64_t plane_size(const Shape& shape) { return shape[2] * shape[3]; }
 
 Pool2dShape pool_shape(const char* op, const Tensor& x, Pair kernel, const Pool2dOptions& o) {
-  check(x.ndim() == 4, "{}: x must be (N, C, H, W), is {}", op, str(x.shape()));
+  check(x.ndim() == 4, "{}: x must be (N, C, H, W), is {}", op, x.shape());
   const Pair stride = o.stride.value_or(kernel);
   const Pool2dShape s{x.size(0) * x.size(1),
                       x.size(2),
@@ -221,7 +221,7 @@ Tensor avg_pool2d(const Tensor& x, Pair kernel, const Pool2dOptions& options) {
 
 Tensor adaptive_avg_pool2d(const Tensor& x, Pair output) {
   check(x.ndim() == 4 && x.size(2) > 0 && x.size(3) > 0 && output.h > 0 && output.w > 0,
-        "adaptive_avg_pool2d: {} to {}x{}", str(x.shape()), output.h, output.w);
+        "adaptive_avg_pool2d: {} to {}x{}", x.shape(), output.h, output.w);
   return adaptive(x, {x.shape(), {x.size(0), x.size(1), output.h, output.w}});
 }
 

@@ -106,7 +106,7 @@ Tensor sum(const Tensor& x, const Axes& axes, bool keepdim) {
 
 Tensor mean(const Tensor& x, const Axes& axes, bool keepdim) {
   const int64_t n = group_size(x.shape(), axis_flags("mean", axes, x.ndim()));
-  check(n > 0, "mean: of no elements, shape {} over axes {}", str(x.shape()), str(axes));
+  check(n > 0, "mean: of no elements, shape {} over axes {}", x.shape(), axes);
   return mul(sum(x, axes, keepdim), 1.0 / static_cast<double>(n));
 }
 
@@ -132,7 +132,7 @@ Tensor var(const Tensor& x, const Axes& axes, bool keepdim, int64_t correction) 
   const Flags reduced = axis_flags("var", axes, x.ndim());
   const int64_t count = group_size(x.shape(), reduced) - correction;
   check(count > 0, "var: groups of {} elements with correction {}, shape {} over axes {}",
-        count + correction, correction, str(x.shape()), str(axes));
+        count + correction, correction, x.shape(), axes);
   Tensor y;
   {
     const NoRecord pause;
@@ -159,7 +159,7 @@ static Tensor extremum(const Op& op, const Tensor& x, const Axes& axes, bool kee
                        Kernel kernel) {
   const Flags reduced = axis_flags(op.name, axes, x.ndim());
   check(group_size(x.shape(), reduced) > 0, "{}: of no elements, shape {} over axes {}", op.name,
-        str(x.shape()), str(axes));
+        x.shape(), axes);
   Tensor y = reduce_runs(x, reduced, kernel);
   if (!keepdim) y = raw::reshape(y, drop_dims(x.shape(), reduced));
   return record(op, y, {x}, {x, y}, ReduceAttrs{reduced, 0});
@@ -187,7 +187,7 @@ Tensor min(const Tensor& x, const Axes& axes, bool keepdim) {
 
 Tensor argmax(const Tensor& x, int64_t axis, bool keepdim) {
   const int i = normalize_axis("argmax", axis, x.ndim());
-  check(x.shape()[i] > 0, "argmax: of no elements, axis {} of shape {}", axis, str(x.shape()));
+  check(x.shape()[i] > 0, "argmax: of no elements, axis {} of shape {}", axis, x.shape());
   int64_t outer = 1, inner = 1;
   for (int j = 0; j < x.ndim(); ++j)
     if (j != i) (j < i ? outer : inner) *= x.shape()[j];

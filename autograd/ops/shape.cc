@@ -36,7 +36,7 @@ Tensor flatten(const Tensor& x, int64_t first, int64_t last) {
   if (x.ndim() == 0) return reshape(x, {1});
   const int begin = normalize_axis("flatten", first, x.ndim());
   const int end = normalize_axis("flatten", last, x.ndim());
-  check(begin <= end, "flatten: axes {} to {} of shape {}", first, last, str(x.shape()));
+  check(begin <= end, "flatten: axes {} to {} of shape {}", first, last, x.shape());
   Shape shape;
   for (int i = 0; i < x.ndim(); ++i) {
     if (i > begin && i <= end)
@@ -63,7 +63,7 @@ static Op permute_op(
     });
 
 Tensor permute(const Tensor& x, const Axes& order) {
-  check(order.ndim() == x.ndim(), "permute: {} axes for shape {}", order.ndim(), str(x.shape()));
+  check(order.ndim() == x.ndim(), "permute: {} axes for shape {}", order.ndim(), x.shape());
   axis_flags("permute", order, x.ndim());
   Shape shape;
   Axes from;
@@ -92,7 +92,7 @@ Tensor unsqueeze(const Tensor& x, int64_t axis) {
 
 Tensor squeeze(const Tensor& x, int64_t axis) {
   const int i = normalize_axis("squeeze", axis, x.ndim());
-  check(x.shape()[i] == 1, "squeeze: axis {} of shape {} has size {}, not 1", axis, str(x.shape()),
+  check(x.shape()[i] == 1, "squeeze: axis {} of shape {} has size {}, not 1", axis, x.shape(),
         x.shape()[i]);
   return reshape(x, x.shape().erased(i));
 }
@@ -169,15 +169,14 @@ Tensor slice(const Tensor& x, int64_t axis, int64_t begin, int64_t end, int64_t 
   const int64_t size = x.shape()[i];
   const int64_t first = begin < 0 ? begin + size : begin, last = end < 0 ? end + size : end;
   check(step > 0 && first >= 0 && first <= last && last <= size,
-        "slice: {}:{}:{} of axis {} of shape {}", begin, end, step, axis, str(x.shape()));
+        "slice: {}:{}:{} of axis {} of shape {}", begin, end, step, axis, x.shape());
   return apply_slice(x, {i, first, last, step, x.shape()});
 }
 
 Tensor select(const Tensor& x, int64_t axis, int64_t index) {
   const int i = normalize_axis("select", axis, x.ndim());
   const int64_t size = x.shape()[i], at = index < 0 ? index + size : index;
-  check(at >= 0 && at < size, "select: index {} of axis {} of shape {}", index, axis,
-        str(x.shape()));
+  check(at >= 0 && at < size, "select: index {} of axis {} of shape {}", index, axis, x.shape());
   return squeeze(slice(x, i, at, at + 1), i);
 }
 
@@ -250,8 +249,8 @@ Tensor concat(std::span<const Tensor> tensors, int64_t axis) {
     check_same_dtype("concat", first, x);
     Shape expected = first.shape();
     if (x.ndim() == first.ndim()) expected[i] = x.shape()[i];
-    check(x.shape() == expected, "concat: shapes {} and {} differ beside axis {}",
-          str(first.shape()), str(x.shape()), axis);
+    check(x.shape() == expected, "concat: shapes {} and {} differ beside axis {}", first.shape(),
+          x.shape(), axis);
     shape[i] += * size++ = x.shape()[i];
   }
   Tensor y = empty(shape, first.dtype());
@@ -270,8 +269,8 @@ Tensor stack(std::span<const Tensor> tensors, int64_t axis) {
   check(!tensors.empty(), "stack: no tensors");
   TensorList parts;
   for (const Tensor& x : tensors) {
-    check(x.shape() == tensors[0].shape(), "stack: shapes {} and {} differ",
-          str(tensors[0].shape()), str(x.shape()));
+    check(x.shape() == tensors[0].shape(), "stack: shapes {} and {} differ", tensors[0].shape(),
+          x.shape());
     parts.push_back(unsqueeze(x, normalize_axis("stack", axis, x.ndim() + 1)));
   }
   return concat(parts, normalize_axis("stack", axis, tensors[0].ndim() + 1));

@@ -13,8 +13,7 @@ namespace {
 /// Elements along the last axis; with none there is no maximum.
 int64_t row_length(const char* op, const Tensor& x) {
   const int64_t d = x.shape().back();
-  if (d == 0) [[unlikely]]
-    check(false, "{}: of no elements, shape {}", op, str(x.shape()));
+  check(d > 0, "{}: of no elements, shape {}", op, x.shape());
   return d;
 }
 
@@ -40,9 +39,8 @@ Tensor row_wise(const char* op, const Tensor& x, Kernel kernel) {
 template <class Kernel>
 Tensor row_wise_backward(const char* op, const Tensor& y, const Tensor& dy, Kernel kernel) {
   check_same_dtype(op, y, dy);
-  if (y.ndim() == 0 || y.shape() != dy.shape()) [[unlikely]]
-    check(false, "{}: y {} and dy {} differ in shape, or have no axis", op, str(y.shape()),
-          str(dy.shape()));
+  check(y.ndim() > 0 && y.shape() == dy.shape(),
+        "{}: y {} and dy {} differ in shape, or have no axis", op, y.shape(), dy.shape());
   const int64_t d = row_length(op, y);
   const Tensor values = raw::contiguous(y), gradient = raw::contiguous(dy);
   Tensor dx = empty_like(y);

@@ -45,8 +45,7 @@ Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
 
 Tensor masked_fill(const Tensor& x, const Tensor& mask, double value) {
   check(broadcast_shapes("masked_fill", x.shape(), mask.shape()) == x.shape(),
-        "masked_fill: a mask of shape {} for a tensor of shape {}", str(mask.shape()),
-        str(x.shape()));
+        "masked_fill: a mask of shape {} for a tensor of shape {}", mask.shape(), x.shape());
   return where(mask, full({}, value, x.dtype()), x);
 }
 

@@ -1,0 +1,133 @@
+#include <fmt/format.h>
+#include <gradus/tensor/tensor.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace gradus {
+
+namespace {
+
+constexpr int64_t kMaxPrinted = 1000, kEdge = 3;
+
+/// How the numbers of one tensor are written: all alike, so that columns line up.
+class NumberFormat {
+ public:
+  NumberFormat(DType dtype, int digits) : dtype_(dtype), digits_(digits) {}
+
+  /// Learns from a value that will be printed.
+  void see(double x) {
+    if (!std::isfinite(x)) return;
+    whole_ &= x == std::trunc(x) && std::fabs(x) < 1e15;
+    const double size = std::fabs(x);
+    if (size > 0) smallest_ = std::min(smallest_, size);
+    largest_ = std::max(largest_, size);
+  }
+  std::string operator()(double x) const {
+    if (dtype_ == DType::boolean) return x != 0 ? "true" : "false";
+    if (dtype_ == DType::i64) return fmt::format("{:.0f}", x);
+    if (!std::isfinite(x)) return fmt::format("{}", x);
+    if (whole_) return fmt::format("{:.0f}.", x);
+    const bool fixed = largest_ < 1e8 && largest_ < 1000 * smallest_ && smallest_ >= 1e-4;
+    return fixed ? fmt::format("{:.{}f}", x, digits_) : fmt::format("{:.{}e}", x, digits_);
+  }
+
+ private:
+  DType dtype_;
+  int digits_;
+  bool whole_ = true;
+  double smallest_ = INFINITY, largest_ = 0;
+};
+
+/// Walks the printed part of a contiguous tensor and writes it down.
+class Printer {
+ public:
+  Printer(const Tensor& x, int digits)
+      : x_(raw::contiguous(x)), shortened_(x.numel() > kMaxPrinted), number_(x.dtype(), digits) {
+    walk(0, 0, [&](int64_t k) { number_.see(value(k)); });
+    walk(0, 0, [&](int64_t k) { width_ = std::max(width_, number_(value(k)).size()); });
+  }
+  std::string text() {
+    write(0, 0);
+    return fmt::format("tensor({}, {})", out_,
+                       x_.numel() == 0 ? fmt::format("{} {}", x_.shape(), x_.dtype())
+                                       : fmt::format("{}", x_.dtype()));
+  }
+
+ private:
+  double value(int64_t k) const {
+    return dispatch(x_.dtype(), [&]<class T>() { return static_cast<double>(x_.data<T>()[k]); });
+  }
+  /// Calls f(i) for the printed indices of an axis and gap() between the first and the last ones.
+  template <class F, class Gap>
+  void along(int axis, F f, Gap gap) const {
+    const int64_t n = x_.shape()[axis];
+    const bool skip = shortened_ && n > 2 * kEdge;
+    for (int64_t i = 0; i < n; ++i) {
+      if (skip && i == kEdge) {
+        gap();
+        i = n - kEdge;
+      }
+      f(i);
+    }
+  }
+  template <class F>
+  void walk(int axis, int64_t row, F f) const {
+    if (axis == x_.ndim()) return f(row);
+    along(
+        axis, [&](int64_t i) { walk(axis + 1, row * x_.shape()[axis] + i, f); }, [] {});
+  }
+  void write(int axis, int64_t row) {
+    if (axis == x_.ndim()) {
+      out_ += fmt::format("{:>{}}", number_(value(row)), width_);
+      return;
+    }
+    const int inner = x_.ndim() - axis - 1;
+    const std::string separator =
+        inner == 0 ? ", " : fmt::format(",{:\n<{}}{:{}}", "", inner, "", 8 + axis);
+    bool first = true;
+    out_ += '[';
+    along(
+        axis,
+        [&](int64_t i) {
+          if (!std::exchange(first, false)) out_ += separator;
+          write(axis + 1, row * x_.shape()[axis] + i);
+        },
+        [&] { out_ += separator + (inner == 0 ? " ..." : "..."); });
+    out_ += ']';
+  }
+
+  const Tensor x_;
+  const bool shortened_;
+  NumberFormat number_;
+  size_t width_ = 0;
+  std::string out_;
+};
+
+}  // namespace
+
+std::string str(const Shape& shape) {
+  return fmt::format("({}{})", fmt::join(shape, ", "), shape.ndim() == 1 ? "," : "");
+}
+
+}  // namespace gradus
+
+namespace fmt {
+
+auto formatter<gradus::Shape>::format(const gradus::Shape& shape, format_context& context) const
+    -> format_context::iterator {
+  return formatter<string_view>::format(gradus::str(shape), context);
+}
+
+auto formatter<gradus::DType>::format(gradus::DType dtype, format_context& context) const
+    -> format_context::iterator {
+  return formatter<string_view>::format(gradus::name(dtype), context);
+}
+
+auto formatter<gradus::Tensor>::format(const gradus::Tensor& x, format_context& context) const
+    -> format_context::iterator {
+  const std::string text = x ? gradus::Printer(x, digits).text() : "tensor()";
+  return std::copy(text.begin(), text.end(), context.out());
+}
+
+}  // namespace fmt
