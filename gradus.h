@@ -1,6 +1,8 @@
 #pragma once
 // Everything at once.
 
+#include <gradus/autograd/gradcheck.h>
+#include <gradus/autograd/op.h>
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/attention.h>
 #include <gradus/autograd/ops/compare.h>
@@ -20,5 +22,35 @@
 #include <gradus/autograd/ops/softmax.h>
 #include <gradus/autograd/ops/where.h>
 #include <gradus/autograd/tape.h>
+#include <gradus/autograd/tape_view.h>
+#include <gradus/data/dataset.h>
+#include <gradus/data/idx.h>
+#include <gradus/data/loader.h>
+#include <gradus/layers/activation.h>
+#include <gradus/layers/attention.h>
+#include <gradus/layers/batch_norm.h>
+#include <gradus/layers/conv2d.h>
+#include <gradus/layers/dropout.h>
+#include <gradus/layers/embedding.h>
+#include <gradus/layers/init.h>
+#include <gradus/layers/layer_norm.h>
+#include <gradus/layers/lengths.h>
+#include <gradus/layers/linear.h>
+#include <gradus/layers/module.h>
+#include <gradus/layers/parameter.h>
+#include <gradus/layers/pool.h>
+#include <gradus/layers/rnn.h>
+#include <gradus/layers/sequential.h>
+#include <gradus/models/cnn.h>
+#include <gradus/models/mlp.h>
+#include <gradus/models/norm.h>
+#include <gradus/models/rnn_classifier.h>
+#include <gradus/models/transformer.h>
+#include <gradus/optim/adam.h>
+#include <gradus/optim/optimizer.h>
+#include <gradus/optim/rmsprop.h>
+#include <gradus/optim/schedule.h>
+#include <gradus/optim/sgd.h>
 #include <gradus/tensor/random.h>
+#include <gradus/tensor/safetensors.h>
 #include <gradus/tensor/tensor.h>
