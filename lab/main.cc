@@ -6,7 +6,11 @@ int main(int argc, char** argv) {
   using namespace gradus::lab;
   CLI::App program{
       "Gradus: automatic differentiation for small models; Batch against Layer Normalization"};
-  program.require_subcommand(1);
+  program.require_subcommand(0, 1);
+  program.set_version_flag("--version", GRADUS_VERSION);
+  program.failure_message([](const CLI::App*, const CLI::Error& error) {
+    return std::string("gradus: ") + error.what() + " (see --help)\n";
+  });
   const Command commands[] = {compare_command(program), gradcheck_command(program),
                               info_command(program)};
   try {
@@ -17,6 +21,7 @@ int main(int argc, char** argv) {
   try {
     for (const Command& command : commands)
       if (*command.app) return command.run();
+    std::fputs(program.help().c_str(), stderr);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "gradus: %s\n", error.what());
   }
