@@ -45,6 +45,10 @@ nlohmann::ordered_json info() {
 #ifndef NDEBUG
   warnings.push_back("this is a debug build");
 #endif
+  std::vector<std::string> instruction_sets;
+  for (const auto& [name, has] :
+       {std::pair("avx2", cpu.avx2), {"avx512", cpu.avx512}, {"avx512_bf16", cpu.avx512_bf16}})
+    if (has) instruction_sets.push_back(name);
   const double one = gflops(1), all = gflops(threads());
   if (threads() > 1 && all < 1.3 * one)
     warnings.push_back("more threads hardly help: is the machine busy, or are they one core's?");
@@ -55,8 +59,7 @@ nlohmann::ordered_json info() {
           {"vendor", cpu.vendor},
           {"family", cpu.family},
           {"model", cpu.model},
-          {"avx2", cpu.avx2},
-          {"avx512", cpu.avx512},
+          {"instruction_sets", instruction_sets},
           {"kernels", kernels::name(kernels::active_isa())},
           {"blas", blas.path},
           {"blas_config", blas.config},
