@@ -404,8 +404,12 @@ BOOST_AUTO_TEST_CASE(info_tells_what_a_report_needs) {
                    cpu.find("HygonGenuine") != std::string::npos;
   const bool avx512 = has("avx512f") && has("avx512dq") && has("avx512bw") && has("avx512vl");
   BOOST_TEST(info["kernels"] == (avx512 ? "avx512" : has("avx2") ? "avx2" : "baseline"));
-  if (info["blas"] != "" && has("avx2"))
+  if (info["blas"] != "" && has("avx2")) {
     BOOST_TEST(info["blas_core"] == (avx512 ? "SkylakeX" : amd ? "Zen" : "Haswell"));
+    const Result slow = run(folder, "info", "OPENBLAS_CORETYPE=Prescott");
+    BOOST_TEST(slow.out.find("warning: OPENBLAS_CORETYPE has OpenBLAS use its Prescott kernels") !=
+               std::string::npos);
+  }
 #endif
 }
 
