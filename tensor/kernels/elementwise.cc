@@ -10,10 +10,10 @@ namespace {
 /// only meet rows that run or stay.
 template <class T, int count>
 const T* dense(Loops<count>& loops, int k, const T* x) {
-  static thread_local Workspace<T> copies[count];
+  static constinit thread_local Workspace<T> copies[count];
   const int last = loops.ndim - 1;
   if (loops.strides[k][last] == 0 || loops.strides[k][last] == 1) return x;
-  int64_t sizes[kMaxLoops], n = 1;
+  int64_t sizes[kMaxLoops] = {}, n = 1;
   for (int i = 0; i <= last; ++i) n *= sizes[i] = loops.strides[k][i] == 0 ? 1 : loops.sizes[i];
   T* copy = copies[k].of_size(n);
   copy_strided(sizeof(T), loops.ndim, sizes, reinterpret_cast<const char*>(x), loops.strides[k],

@@ -23,7 +23,7 @@ int64_t per_grain(int64_t size) {
 enum Use { kParts, kPerColumn, kChannelSums, kRowSums };
 template <class T, Use use>
 T* scratch(int64_t count) {
-  static thread_local Workspace<T> workspace;
+  static constinit thread_local Workspace<T> workspace;
   return workspace.of_size(count);
 }
 
