@@ -6,58 +6,45 @@
 #include <cstdlib>
 #include <mutex>
 #include <new>
+#include <utility>
 
 namespace gradus::kernels::detail {
-
-namespace {
 
 struct SpareBlock {
   SpareBlock* next;
 };
 
-constexpr int kSizes = 64;  // powers of two
+namespace {
 
 // Trivially destructible: threads end after static destructors too.
 constinit std::mutex mutex;
-constinit SpareBlock* spares[kSizes] = {};
-constinit int64_t allocated[kSizes] = {};
-constinit thread_local int64_t held[kSizes] = {};
 constinit thread_local WorkspaceBlock* blocks = nullptr;
 
-void put(void* memory, int log) {
-  auto* spare = static_cast<SpareBlock*>(memory);
-  spare->next = spares[log];
-  spares[log] = spare;
+void add_spare(WorkspaceUse& use) {
+  void* memory = std::aligned_alloc(64, static_cast<size_t>(use.bytes));
+  if (!memory) throw std::bad_alloc();
+  use.spares = new (memory) SpareBlock{use.spares};
 }
 
-void* take(int log) {
-  const std::lock_guard lock(mutex);
-  for (const int64_t wanted = (held[log] + 1) * threads(); allocated[log] < wanted || !spares[log];
-       ++allocated[log]) {
-    void* memory = std::aligned_alloc(64, size_t{1} << log);
-    if (!memory) throw std::bad_alloc();
-    put(memory, log);
-  }
-  SpareBlock* spare = spares[log];
-  spares[log] = spare->next;
-  ++held[log];
-  return spare;
+void* take(WorkspaceUse& use) {
+  if (!use.spares) add_spare(use);
+  return std::exchange(use.spares, use.spares->next);
 }
 
-void give(const WorkspaceBlock& block) {
-  const int log = std::bit_width(static_cast<uint64_t>(block.bytes)) - 1;
-  const std::lock_guard lock(mutex);
-  put(block.memory, log);
-  --held[log];
+/// Of a size that the use has outgrown, it is of no use to anyone.
+void give_back(WorkspaceBlock& block) {
+  if (block.bytes == block.use->bytes)
+    block.use->spares = new (block.memory) SpareBlock{block.use->spares};
+  else
+    std::free(block.memory);
+  block.memory = nullptr;
+  block.bytes = 0;
 }
 
 struct AtThreadEnd {
   ~AtThreadEnd() {
-    for (; blocks; blocks = blocks->next) {
-      give(*blocks);
-      blocks->memory = nullptr;
-      blocks->bytes = 0;
-    }
+    const std::lock_guard lock(mutex);
+    for (; blocks; blocks = blocks->next) give_back(*blocks);
   }
 };
 
@@ -68,18 +55,24 @@ void give_back_at_thread_end() {
   (void)at_thread_end;
 }
 
-void grow(WorkspaceBlock& block, int64_t bytes) {
-  const int log = std::max(6, static_cast<int>(std::bit_width(static_cast<uint64_t>(bytes - 1))));
-  void* memory = take(log);
-  if (block.memory) {
-    give(block);
-  } else {
+void grow(WorkspaceUse& use, WorkspaceBlock& block, int64_t bytes) {
+  if (!block.use) {
     give_back_at_thread_end();
+    block.use = &use;
     block.next = blocks;
     blocks = &block;
   }
+  const std::lock_guard lock(mutex);
+  if (bytes > use.bytes) {
+    while (use.spares) std::free(std::exchange(use.spares, use.spares->next));
+    use.bytes =
+        std::max<int64_t>(64, static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(bytes))));
+    for (int i = 0; i < threads(); ++i) add_spare(use);
+  }
+  void* memory = take(use);
+  if (block.memory) give_back(block);
   block.memory = memory;
-  block.bytes = int64_t{1} << log;
+  block.bytes = use.bytes;
 }
 
 }  // namespace gradus::kernels::detail
