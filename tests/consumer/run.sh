@@ -2,11 +2,12 @@
 # run.sh installed|subdirectory SOURCE BUILD GENERATOR: builds and runs the project in this folder.
 set -euo pipefail
 way=$1 source=$2 build=$3 generator=$4
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+work=$build/consumer-$way
+mkdir -p "$work"
 options=(-G "$generator" -DCMAKE_BUILD_TYPE=Debug)
 command -v ccache >/dev/null && options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
 if [ "$way" = installed ]; then
+  rm -rf "$work/prefix"
   cmake --install "$build" --prefix "$work/prefix" >/dev/null
   options+=("-DCMAKE_PREFIX_PATH=$work/prefix")
 else
