@@ -4,7 +4,8 @@
 # * a ```cpp or ```cmake block must stand in one file of the tree, indentation aside; a line `...`
 #   leaves something out. A block with int main() must be a whole file.
 # * a relative link, a path in backticks (`a/b`, `b.h`; `/` at the end: a folder), and the path that
-#   begins a line of a ```sh block must exist, from the document's folder or from the tree's root.
+#   begins a line of a ```sh block must exist, from the document's folder or from the tree's root;
+# * so must a document that the code names.
 set -euo pipefail
 
 files() { find "$1" \( -path "$1/build*" -o -path "$1/.git" \) -prune -o -type f -print; }
@@ -69,6 +70,9 @@ problems() {
         echo "${document#"$tree"/}: there is no $path"
     done < <(paths "$document")
   done < <(files "$tree" | grep '\.md$' | sort)
+  while IFS= read -r path; do
+    [ -e "$tree/$path" ] || echo "the code names $path, which is not there"
+  done < <(files "$tree" | grep -E '\.(cc|h)$' | xargs -r grep -hoE 'docs/[a-z0-9_/]+\.md' | sort -u)
 }
 
 # It must be able to fail.
@@ -83,7 +87,8 @@ printf '```cpp\nint f() {\n...\nint b;\n```\n[good](../good.cc) `good.cc` `docs/
   printf '```cpp\nint b;\nint a;\n```\n```cpp\nint a;\n...\nint c;\n```\n```cpp\nint main() {}\n```\n'
   printf '```c++\n```\n[bad](bad.cc) `docs/bad`\n```sh\nscripts/bad x\n```\n'
 } >"$sample/docs/bad.md"
-[ "$(problems "$sample" | grep -c '^docs/bad.md: ')" -eq 7 ] || { echo "the check misses a fault"; exit 1; }
+echo '// docs/gone.md' >"$sample/other.cc"
+[ "$(problems "$sample" | grep -cE '^docs/bad.md: |docs/gone.md')" -eq 8 ] || { echo "the check misses a fault"; exit 1; }
 
 found=$(problems "$1")
 if [ -n "$found" ]; then
