@@ -27,6 +27,7 @@ Tensor BatchNorm::forward(const Tensor& x, const Tensor& valid) {
   check(image && x.size(axis == ChannelAxis::last ? -1 : 1) == channels_,
         "BatchNorm: x {} does not have {} channels {}", x.shape(), channels_,
         options_.channels_last ? "in its last axis, as (N, T, C)" : "in axis 1");
+  if (options_.track_running_stats) check_same_dtype("BatchNorm", x, running_mean);
   if (options_.track_running_stats && (frozen_ || !training()))
     return batch_norm_inference(x, running_mean, running_var, weight, bias, options_.eps, axis,
                                 valid);
@@ -34,6 +35,12 @@ Tensor BatchNorm::forward(const Tensor& x, const Tensor& valid) {
   if (options_.track_running_stats && training())
     update_running_stats(result.mean, result.var, result.count);
   return result.y;
+}
+
+void BatchNorm::freeze(bool frozen) {
+  check(!frozen || options_.track_running_stats,
+        "BatchNorm: there are no running statistics of the {} channels to freeze", channels_);
+  frozen_ = frozen;
 }
 
 void BatchNorm::update_running_stats(const Tensor& mean, const Tensor& var, int64_t count) {

@@ -206,6 +206,8 @@ Tensor argmax(const Tensor& x, int64_t axis, bool keepdim) {
 
 Tensor sum_to(const Tensor& x, const Shape& shape) {
   if (x.shape() == shape) return x;
+  check(broadcast_shapes("sum_to", x.shape(), shape) == x.shape(),
+        "sum_to: shape {} does not broadcast to x {}", shape, x.shape());
   const int leading = x.ndim() - shape.ndim();
   Axes axes;
   for (int i = 0; i < x.ndim(); ++i) {

@@ -14,5 +14,5 @@ else
   options+=("-DGRADUS_SOURCE=$source")
 fi
 cmake -S "$source/tests/consumer" -B "$work/build" "${options[@]}" >/dev/null
-cmake --build "$work/build" --parallel 2 --target consumer >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
-"$work/build/consumer"
+cmake --build "$work/build" --parallel 2 --target my_program >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+"$work/build/my_program"
