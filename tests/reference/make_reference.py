@@ -55,6 +55,7 @@ def mask(*shape, true=0.6):
 
 def given(values, dtype=torch.float64):
     values = torch.tensor(values, dtype=dtype)
+    assert values.float().double().equal(values.double())
     return lambda g: values.clone().requires_grad_(dtype == torch.float64)
 
 
@@ -222,7 +223,13 @@ op("cast", lambda x: x.float().double(), leaf(3, 5))
 op("cast.integers", lambda x: x.double(), indices([[3, -1, 2]]))
 
 # Reductions of (3, 4, 5)
-AXES = {"all": ((0, 1, 2), False), "0": ((0,), False), "-1": ((-1,), False), "1,2": ((1, 2), True), "0,2": ((0, 2), False)}
+AXES = {
+    "all": ((0, 1, 2), False),
+    "0": ((0,), False),
+    "-1": ((-1,), False),
+    "1,2": ((1, 2), True),
+    "0,2": ((0, 2), False),
+}
 
 
 def variance(correction):
@@ -372,10 +379,10 @@ for name, shape in [("features", (5, 3)), ("sequences", (4, 3, 5)), ("images", (
     op(f"batch_norm:{name} plain", batch_norm_torch, leaf(*shape))
     op(
         f"batch_norm_inference:{name}",
-        lambda x, mean, var, w, b: F.batch_norm(x, mean, var, w, b),
+        F.batch_norm,
         *(leaf(*shape), constant(c), constant(c, low=0.3), weights(c), leaf(c)),
     )
-op("batch_norm_inference:plain", lambda x, mean, var: F.batch_norm(x, mean, var), leaf(4, 3), constant(3), constant(3, low=0.3))
+op("batch_norm_inference:plain", F.batch_norm, leaf(4, 3), constant(3), constant(3, low=0.3))
 op("batch_norm.eps", lambda *x: batch_norm_torch(*x, eps=0.3), leaf(5, 3), weights(3), leaf(3))
 op("batch_norm.last", lambda *x: batch_norm(*x, channels_last=True), leaf(3, 4, 5), weights(5), leaf(5))
 op(
@@ -427,8 +434,8 @@ op("attention.scale", lambda q, k, v: attention(q, k, v, scale=-0.7), *QKV)
 op("attention.causal", lambda q, k, v: attention(q, k, v, causal=True), *QKV)
 op("attention.mask:added", attention, *QKV, leaf(2, 1, 5))
 op("attention.mask:added constant", attention, *QKV, constant(3, 1, 4, 5))
-op("attention.mask:boolean", lambda q, k, v, m: attention(q, k, v, allowed=m), *QKV, lambda g: CAUSAL.flip(1))
-op("attention.mask:a query without keys", lambda q, k, v, m: attention(q, k, v, allowed=m), *QKV, lambda g: CAUSAL.tril(-1))
+for name, allowed in [("boolean", CAUSAL.flip(1)), ("a query without keys", CAUSAL.tril(-1))]:
+    op(f"attention.mask:{name}", lambda q, k, v, m: attention(q, k, v, allowed=m), *QKV, lambda g: allowed)
 op("attention.padding", lambda q, k, v, m: attention(q, k, v, allowed=m[:, None, None]), *QKV, lambda g: PADDING)
 op(
     "attention.all",
@@ -447,8 +454,10 @@ for reduction in ("mean", "sum", "none"):
                 *(leaf(5, 3), indices(LABELS), *[constant(3, low=0.5)] * weighted),
             )
     op(f"mse_loss.{reduction}", lambda x, t: F.mse_loss(x, t, reduction=reduction), leaf(3, 5), leaf(3, 5))
-    op(f"huber_loss.{reduction}", lambda x, t: F.huber_loss(x, t, reduction=reduction, delta=0.7), leaf(3, 5), leaf(3, 5))
-    bce = lambda x, t, *w: F.binary_cross_entropy_with_logits(x, t, *w[:1], pos_weight=w[1] if w else None, reduction=reduction)
+    op(f"huber_loss.{reduction}", lambda x, t: F.huber_loss(x, t, reduction, 0.7), leaf(3, 5), leaf(3, 5))
+    bce = lambda x, t, w=None, pos_weight=None: F.binary_cross_entropy_with_logits(
+        x, t, w, pos_weight=pos_weight, reduction=reduction
+    )
     targets = leaf(3, 5, low=0.1, high=0.9)
     op(f"bce.{reduction}:plain", bce, leaf(3, 5), targets)
     op(f"bce.{reduction}:weighted", bce, leaf(3, 5), targets, constant(3, 1, low=0.5), constant(5, low=0.5))
@@ -570,8 +579,10 @@ layer("BatchNorm.cumulative", nn.BatchNorm1d(3, momentum=None), train_then_evalu
 layer("BatchNorm.not affine", nn.BatchNorm1d(3, affine=False), train_then_evaluate, *FEATURES)
 layer("BatchNorm.untracked", nn.BatchNorm1d(3, track_running_stats=False), train_then_evaluate, *FEATURES)
 layer("BatchNorm.frozen", nn.BatchNorm1d(3).eval(), train_then_evaluate, *FEATURES)
-layer("BatchNorm:sequences", nn.BatchNorm1d(3), train_then_evaluate, leaf(4, 3, 5), leaf(1, 3, 2), leaf(2, 3, 4), leaf(3, 3, 1))
-layer("BatchNorm:images", nn.BatchNorm2d(3), train_then_evaluate, leaf(3, 3, 2, 4), leaf(2, 3, 1, 3), leaf(3, 3, 2, 1))
+SEQUENCES = (leaf(4, 3, 5), leaf(1, 3, 2), leaf(2, 3, 4), leaf(3, 3, 1))
+IMAGES = (leaf(3, 3, 2, 4), leaf(2, 3, 1, 3), leaf(3, 3, 2, 1))
+layer("BatchNorm:sequences", nn.BatchNorm1d(3), train_then_evaluate, *SEQUENCES)
+layer("BatchNorm:images", nn.BatchNorm2d(3), train_then_evaluate, *IMAGES)
 layer("BatchNorm.last", LastAxisNorm(4), train_then_evaluate, leaf(3, 5, 4), leaf(5, 3, 4), leaf(2, 3, 4))
 layer("BatchNorm.last masked", LastAxisNorm(4), masked, leaf(3, 5, 4), mask(3, 5))
 
@@ -682,13 +693,17 @@ def lengths_mask(g):
     return before([5, 3, 1], 5)
 
 
+def mask_with_neighbours(g):
+    return torch.ones(5, 5).triu(-1).bool()
+
+
 MHA = "MultiHeadAttention"
 TOKENS = leaf(3, 5, 6)
 layer(f"{MHA}", heads(), attend_self, TOKENS)
 layer(f"{MHA}.no bias", heads(bias=False), attend_self, TOKENS)
 layer(f"{MHA}.padded", heads(), attend_self, TOKENS, lengths_mask)
 layer(f"{MHA}.causal", heads(), lambda m, x: attend_self(m, x, allowed=torch.ones(5, 5).tril().bool()), TOKENS)
-layer(f"{MHA}.mask:boolean", heads(), lambda m, x, a: attend_self(m, x, allowed=a), TOKENS, lambda g: torch.ones(5, 5).triu(-1).bool())
+layer(f"{MHA}.mask:boolean", heads(), lambda m, x, a: attend_self(m, x, allowed=a), TOKENS, mask_with_neighbours)
 layer(f"{MHA}.mask:added", heads(), lambda m, x, a: attend_self(m, x, added=a), TOKENS, leaf(5, 5))
 layer(f"{MHA}.mask:heads", heads(), lambda m, x, a: attend_self(m, x, added=a), TOKENS, constant(3, 2, 5, 5))
 layer(f"{MHA}.others", heads(), attend, leaf(3, 4, 6), TOKENS, TOKENS)
@@ -830,7 +845,8 @@ for name, vector_norm, image_norm, sequence_norm in [
             layer(f"EncoderBlock.{name} {place}:all", Encoder(sequence_norm, first), call, TOKENS, **attn)
         layer(f"EncoderBlock.{name} {place}:padded", Encoder(sequence_norm, first), call, TOKENS, lengths_mask, **attn)
         if name != "none":
-            layer(f"Transformer.{name} {place}", Transformer(sequence_norm, first), call, leaf(3, 5, 3), indices([5, 2, 4]), **attn)
+            model = Transformer(sequence_norm, first)
+            layer(f"Transformer.{name} {place}", model, call, leaf(3, 5, 3), indices([5, 2, 4]), **attn)
     layer(f"RnnClassifier.{name}", RnnClassifier(name), call, leaf(4, 5, 3), indices(LENGTHS))
 
 layers.save("layers.safetensors")
@@ -843,8 +859,9 @@ STEPS = 12
 optim = File()
 g = generator_of("gradients")
 START = [draw(g, (3, 4), -2, 2), draw(g, (5,), -2, 2)]
-# Both signs, none near 0, and a size that changes along the way: what a second moment is sensitive to.
-GRADIENTS = [torch.stack([off_zero(*p.shape)(g).detach() * (1.5 if t < 5 else 0.5) for t in range(STEPS)]) for p in START]
+# None is near 0, where a second moment's root is sensitive; and they become smaller.
+SIZES = [2.0 if t < 5 else 0.5 for t in range(STEPS)]
+GRADIENTS = [torch.stack([size * off_zero(*p.shape)(g).detach() for size in SIZES]) for p in START]
 optim.put_all("problem", "p", numbered(START))
 optim.put_all("problem", "g", numbered(GRADIENTS))
 
