@@ -81,7 +81,7 @@ class Optimizer {
 };
 
 /// Scales all gradients by max_norm / norm if the norm of all of them together exceeds max_norm
-/// (Pascanu et al. 2013); returns the norm before.
+/// (Pascanu et al. 2013); returns the norm before. PyTorch divides by norm + 1e-6.
 double clip_grad_norm(std::span<const Tensor> parameters, double max_norm);
 
 }  // namespace gradus
