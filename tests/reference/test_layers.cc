@@ -38,7 +38,8 @@ constexpr int kRoundings = 256;
 void check_case(const Case& c, DType dtype, Module& module,
                 const std::function<Results(X)>& forward) {
   const auto compare = [&](const std::string& key, const Tensor& y, const std::string& expected) {
-    check_same(fmt::format("{}, {}: {}", c.name, name(dtype), key), y, c.at(expected), kRoundings);
+    check_same(fmt::format("{}, {}: {}", c.name, name(dtype), key), y, c.at(expected), dtype,
+               kRoundings);
   };
   module.to(DType::f64);
   module.load_state(c.named("state"));

@@ -397,8 +397,8 @@ class Run {
         tape.gradient(total, wanted, {.create_graph = CreateGraph::yes, .allow_unused = true});
     for (uint32_t i = 0; i < tape.size(); ++i) seen.insert(tape.info(i).op);
     const auto compare_second = [&](const char* what, int i, const Tensor& d, const Shape& shape) {
-      const std::string key =
-          fmt::format("{}{}", what, i);  // where no path leads, PyTorch has none
+      // Where no path leads, PyTorch has none.
+      const std::string key = fmt::format("{}{}", what, i);
       const Tensor zero = zeros(shape, DType::f64);
       compare(what, i, d ? d : zero, case_.has(key) ? case_.at(key) : zero);
     };
@@ -408,9 +408,10 @@ class Run {
   }
 
  private:
+  DType dtype() const { return way_ == Way::f32 ? DType::f32 : DType::f64; }
   Tensor placed(const Tensor& x) const {
     if (way_ == Way::f64_views) return scattered(x);
-    return in(way_ == Way::f32 ? DType::f32 : DType::f64, x);
+    return in(dtype(), x);
   }
   std::map<int, Tensor> upstream() const {
     auto dys = case_.numbered("dy");
@@ -430,7 +431,7 @@ class Run {
   void compare(const char* what, int i, const Tensor& y, const Tensor& expected) const {
     const char* const ways[] = {"f64", "f64 views", "f32"};
     check_same(fmt::format("{}, {}: {}{}", case_.name, ways[static_cast<int>(way_)], what, i), y,
-               expected, kRoundings);
+               expected, dtype(), kRoundings);
   }
 
   const Case& case_;

@@ -99,11 +99,11 @@ void check_trajectory(const Case& problem, const Case& c, const Row& row, DType 
     const std::string what = fmt::format("{}, {}, step {}: ", c.name, name(dtype), t);
     if (row.max_norm > 0)
       check_same(what + "norm", full({}, clip_grad_norm(p, row.max_norm), dtype),
-                 select(c.at("norms"), 0, t), kRoundings);
+                 select(c.at("norms"), 0, t), dtype, kRoundings);
     optimizer->set_lr_factor(row.schedule(t));
     optimizer->step();
-    check_same(what + "p0", p[0], select(c.at("after0"), 0, t), kRoundings);
-    check_same(what + "p1", p[1], select(c.at("after1"), 0, t), kRoundings);
+    check_same(what + "p0", p[0], select(c.at("after0"), 0, t), dtype, kRoundings);
+    check_same(what + "p1", p[1], select(c.at("after1"), 0, t), dtype, kRoundings);
   }
 }
 
@@ -138,6 +138,6 @@ BOOST_AUTO_TEST_CASE(schedules_are_pytorchs) {
     const Tensor& factors = c.at("factors");
     for (int64_t t = 0; t < factors.numel(); ++t)
       check_same(fmt::format("{}, step {}", c.name, t), full({}, row.schedule(t), DType::f64),
-                 select(factors, 0, t), kRoundings);
+                 select(factors, 0, t), DType::f64, kRoundings);
   });
 }
