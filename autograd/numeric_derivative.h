@@ -1,0 +1,59 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+namespace gradus {
+
+/// Several functions of one variable: writes their values at h; false where one is not finite.
+using Line = std::function<bool(double h, std::span<double> values)>;
+
+/// How far rounding alone moves each function's values near 0: four standard deviations by
+/// differences of high order over eight values 2^-34 (or `spacing`) apart (Moré & Wild 2011,
+/// "Estimating computational noise"), and at least the spacing of numbers.
+std::vector<double> rounding_noise(const Line& line, size_t functions, double spacing = 0x1p-34,
+                                   double epsilon = 0x1p-52);
+
+struct RiddersOptions {
+  double step = 0x1p-6;   ///< the first and longest; each further one is half as long
+  int levels = 18;        ///< at most so many steps
+  double target = 1e-10;  ///< enough: a bound so small beside the value, or 1e-3 of the values' rms
+};
+
+/// Derivatives at 0 of several functions, each for itself.
+struct Derivatives {
+  std::vector<double> value;
+  std::vector<double> bound;         ///< of the error of `value`, by truncation and by rounding
+  std::vector<double> below, above;  ///< one-sided slopes over the last step taken
+  std::vector<uint8_t> kink;         ///< whether those stay apart as the step shrinks
+  int evaluations = 0;               ///< of the line
+};
+
+/// Ridders' extrapolation (Ridders 1982, "Accurate computation of F'(x) and F'(x)F''(x)"): central
+/// differences with steps h, h/2, h/4, ... and their extrapolations to 0; the one whose neighbours
+/// differ least from it is taken, that difference and what rounding makes of `noise` / h is its
+/// bound. Steps at whose ends a value is not finite are passed over; with none left the bound is
+/// infinite.
+/// at_0: the values at 0   noise: see rounding_noise
+class Ridders {
+ public:
+  explicit Ridders(RiddersOptions options = {}) : options_(options) {}
+  /// Valid until the next call.
+  const Derivatives& operator()(const Line& line, std::span<const double> at_0,
+                                std::span<const double> noise);
+
+ private:
+  bool add_level(int row, double h, std::span<const double> at_0, std::span<const double> noise);
+
+  RiddersOptions options_;
+  Derivatives d_;
+  std::vector<double> plus_, minus_, table_, jump_;
+  std::vector<int> streak_, kink_level_;
+  std::vector<uint8_t> done_;
+};
+
+/// (f(h) - f(-h)) / 2h, for comparison.
+std::vector<double> central_difference(const Line& line, size_t functions, double h);
+
+}  // namespace gradus
