@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <memory>
 #include <optional>
 
 namespace gradus {
@@ -93,6 +94,8 @@ void check_inputs(std::span<const Tensor> inputs) {
   }
 }
 
+using Directions = std::vector<std::vector<std::vector<double>>>;  // [block][column]
+
 class Checker {
  public:
   Checker(const Function& f, std::span<const Tensor> inputs, const GradcheckOptions& options,
@@ -107,8 +110,13 @@ class Checker {
 
  private:
   bool look_at_the_function();
-  void sweep_rows(const JacobianRowSet& rows, std::vector<JacobianBlock>& blocks,
-                  const std::vector<std::vector<std::vector<double>>>* directions);
+  template <class Show>
+  void sweep(const JacobianRowSet& rows, std::span<const JacobianBlock> blocks,
+             const Directions* directions, Show show);
+  void fill_analytic(const JacobianRowSet& rows, std::vector<JacobianBlock>& blocks,
+                     const Directions* directions = nullptr);
+  template <class Visit>
+  void near_the_point(Visit visit);
   void start_rows(const JacobianRowSet& rows);
   template <class Move>
   void fill_column(const JacobianRowSet& rows, JacobianBlock& block, size_t column, double step,
@@ -125,9 +133,9 @@ class Checker {
   void finish();
 
   JudgeScale scale() const { return {options_.safety, options_.resolution, natural_}; }
-  Tensor input(size_t i) const { return inputs_[i]; }
+  bool is_f32() const { return inputs_[0].dtype() == DType::f32; }
   double first_step(double x) const {
-    return (inputs_[0].dtype() == DType::f32 ? 0x1p-3 : 0x1p-6) *
+    return (is_f32() ? 0x1p-3 : 0x1p-6) *
            std::exp2(std::ceil(std::log2(std::max(1.0, std::sqrt(std::abs(x))))));
   }
 
@@ -139,7 +147,7 @@ class Checker {
 
   Tensor y_;  // f at the inputs
   std::vector<double> y_values_;
-  double evaluation_seconds_ = 0, sweep_seconds_ = 0, natural_ = 0;
+  double evaluation_seconds_ = 0, natural_ = 0;
   std::vector<uint8_t> reached_;  // inputs that a path leads to
   // Of the rows that are being differentiated:
   std::vector<double> at_0_, noise_, y_moved_;
@@ -182,10 +190,11 @@ bool Checker::look_at_the_function() {
   return true;
 }
 
-/// Fills in the analytic side by one sweep a row. Without directions a block's columns are its
-/// entries; else directions[block][column] are.
-void Checker::sweep_rows(const JacobianRowSet& rows, std::vector<JacobianBlock>& blocks,
-                         const std::vector<std::vector<std::vector<double>>>* directions) {
+/// One sweep a row over fresh records; shows each row's gradients as columns: entries of the
+/// blocks, or parts along their directions.
+template <class Show>
+void Checker::sweep(const JacobianRowSet& rows, std::span<const JacobianBlock> blocks,
+                    const Directions* directions, Show show) {
   Tape tape;
   const Tensor y = evaluate_.recorded();
   check(y.tape() == tape.serial() || y.requires_grad(),
@@ -195,58 +204,80 @@ void Checker::sweep_rows(const JacobianRowSet& rows, std::vector<JacobianBlock>&
   if (report_.order == 1 && report_.sweeps == 0) report_.warnings = setup_warnings(inputs_, tape);
   std::vector<Tensor> wanted;
   for (const JacobianBlock& block : blocks) wanted.push_back(inputs_[block.input]);
-  const double start = now();
   for (size_t r = 0; r < rows.size(); ++r) {
     const std::vector<Tensor> dx = tape.gradient(
         y, wanted, {.keep_graph = true, .dy = rows.dy(r, y.dtype()), .allow_unused = true});
     ++report_.sweeps;
     for (size_t b = 0; b < blocks.size(); ++b) {
-      JacobianBlock& block = blocks[b];
       if (!dx[b]) continue;
-      reached_[block.input] = 1;
+      reached_[blocks[b].input] = 1;
       const std::vector<double> values = dx[b].to_vector<double>();
-      double* row = &block.analytic[r * block.columns];
-      for (size_t c = 0; c < block.columns; ++c) {
-        if (!directions) {
-          row[c] = values[static_cast<size_t>(block.entries[c])];
-          continue;
-        }
-        const std::vector<double>& v = (*directions)[b][c];
-        for (size_t k = 0; k < values.size(); ++k) row[c] += values[k] * v[k];
+      for (size_t c = 0; c < blocks[b].columns; ++c) {
+        double column = 0;
+        if (directions)
+          for (size_t k = 0; k < values.size(); ++k) column += values[k] * (*directions)[b][c][k];
+        else
+          column = values[static_cast<size_t>(blocks[b].entries[c])];
+        show(r, b, c, column);
       }
     }
   }
-  sweep_seconds_ = (now() - start) / static_cast<double>(std::max<size_t>(1, rows.size()));
   evaluate_.restore();
 }
 
-/// Prepares for numeric derivatives of these rows: their values, and how far rounding moves them.
-void Checker::start_rows(const JacobianRowSet& rows) {
-  at_0_.resize(rows.size());
-  rows.apply(y_values_, at_0_);
+/// Fills in the analytic side, and what rounding makes of it, seen in the last row, which is a
+/// weighted sum.
+void Checker::fill_analytic(const JacobianRowSet& rows, std::vector<JacobianBlock>& blocks,
+                            const Directions* directions) {
+  sweep(rows, blocks, directions, [&](size_t r, size_t b, size_t c, double value) {
+    blocks[b].analytic[r * blocks[b].columns + c] = value;
+  });
+  const JacobianRowSet last =
+      rows.weights.empty() ? rows : JacobianRowSet{rows.output, {}, {rows.weights.back()}};
+  std::vector<std::vector<std::vector<double>>> points(blocks.size());
+  for (size_t b = 0; b < blocks.size(); ++b)
+    points[b].assign(kNoisePoints, std::vector<double>(blocks[b].columns));
+  near_the_point([&](size_t k) {
+    sweep(last, blocks, directions,
+          [&](size_t, size_t b, size_t c, double value) { points[b][k][c] = value; });
+  });
+  for (size_t b = 0; b < blocks.size(); ++b) blocks[b].noise = rounding_noise(points[b], 0);
+}
+
+/// Calls visit(k) for k = 0 .. 15 with the inputs moved by k tiny steps.
+template <class Visit>
+void Checker::near_the_point(Visit visit) {
   std::vector<std::unique_ptr<Mover>> movers;
   std::vector<std::vector<double>> directions;
   Generator generator(options_.seed, "noise");
   for (const Tensor& x : inputs_) {
     movers.push_back(std::make_unique<Mover>(x));
     std::vector<double> v = movers.back()->values();
-    for (double& value : v)
-      value = (generator.uniform() < 0.5 ? -1 : 1) * std::max(1.0, std::abs(value));
+    for (double& value : v)  // of no round length, or the moved points round as this one does
+      value = (2 * generator.uniform() - 1) * std::max(1.0, std::abs(value));
     directions.push_back(std::move(v));
   }
-  const Line line = [&](double h, std::span<double> values) {
-    for (size_t i = 0; i < movers.size(); ++i) movers[i]->along(directions[i], h);
-    if (!evaluate_.values(y_moved_)) return false;
-    rows.apply(y_moved_, values);
-    return true;
-  };
-  const bool f32 = inputs_[0].dtype() == DType::f32;
-  try {
-    noise_ = rounding_noise(line, rows.size(), f32 ? 0x1p-12 : 0x1p-34, f32 ? 0x1p-23 : 0x1p-52);
-  } catch (const std::exception& error) {
-    check(false, "gradcheck: the function threw with every input moved by 1e-10 of itself: {}",
-          error.what());
+  const double spacing = is_f32() ? 0x1p-12 : 0x1p-34;
+  for (int k = 0; k < kNoisePoints; ++k) {
+    for (size_t i = 0; i < movers.size(); ++i) movers[i]->along(directions[i], k * spacing);
+    try {
+      visit(static_cast<size_t>(k));
+    } catch (const std::exception& error) {
+      check(false, "gradcheck: the function threw with every input moved by {:.1e} of itself: {}",
+            k * spacing, error.what());
+    }
   }
+}
+
+/// Prepares for numeric derivatives of these rows: their values, and how far rounding moves them.
+void Checker::start_rows(const JacobianRowSet& rows) {
+  at_0_.resize(rows.size());
+  rows.apply(y_values_, at_0_);
+  std::vector<std::vector<double>> points(kNoisePoints, std::vector<double>(rows.size()));
+  near_the_point([&](size_t k) {
+    if (evaluate_.values(y_moved_)) rows.apply(y_moved_, points[k]);
+  });
+  noise_ = rounding_noise(points, is_f32() ? 0x1p-23 : 0x1p-52);
 }
 
 /// The numeric side of one column: the line moves by move(h).
@@ -271,30 +302,38 @@ void Checker::fill_column(const JacobianRowSet& rows, JacobianBlock& block, size
     ridders_ = Ridders({.step = h, .target = options_.resolution * 1e-4});
     return ridders_(line, at_0_, noise_);
   };
-  const Derivatives* d = &estimate(step);
-  bool doubtful = false;
-  for (size_t r = 0; r < rows.size(); ++r) {
-    const size_t at = r * block.columns + column;
-    block.numeric[at] = d->value[r];
-    block.bound[at] = d->bound[r];
-    block.kink[at] = d->kink[r];
-    const double error = std::abs(block.analytic[at] - d->value[r]),
-                 tolerance = options_.safety * d->bound[r];
-    doubtful = doubtful || (error > tolerance && error < 1e3 * tolerance);
-  }
-  if (!doubtful) return;
-  // Before a small difference counts, a second estimate from other points must find it, too: a
-  // bound is too small where two extrapolations happen to meet.
-  d = &estimate(0.6875 * step);
-  for (size_t r = 0; r < rows.size(); ++r) {
-    const size_t at = r * block.columns + column;
-    const double apart = std::abs(block.numeric[at] - d->value[r]);
-    if (d->bound[r] < block.bound[at]) {
-      block.numeric[at] = d->value[r];
-      block.bound[at] = d->bound[r];
+  const auto doubtful = [&] {
+    for (size_t r = 0; r < rows.size(); ++r) {
+      const size_t at = r * block.columns + column;
+      const double error = std::abs(block.analytic[at] - block.numeric[at]);
+      if (error > options_.safety * block.bound[at] + 1e-12 * std::abs(block.numeric[at]))
+        return true;
     }
-    block.bound[at] = std::max(block.bound[at], apart);
-    block.kink[at] |= d->kink[r];
+    return false;
+  };
+  const Derivatives& d = estimate(step);
+  for (size_t r = 0; r < rows.size(); ++r) {
+    const size_t at = r * block.columns + column;
+    block.numeric[at] = d.value[r];
+    block.bound[at] = d.bound[r];
+    block.kink[at] = d.kink[r];
+  }
+  // A bound is too small where extrapolations happen to meet. Before a difference counts, estimates
+  // from other points must find it, too.
+  for (double other : {0.6875, 0.296875}) {
+    if (!doubtful()) return;
+    estimate(other * step);
+    for (size_t r = 0; r < rows.size(); ++r) {
+      const size_t at = r * block.columns + column;
+      const double apart =
+          std::abs(block.numeric[at] - d.value[r]) - std::max(d.bound[r], block.bound[at]);
+      if (d.bound[r] < block.bound[at]) {
+        block.numeric[at] = d.value[r];
+        block.bound[at] = d.bound[r];
+      }
+      block.bound[at] = std::max(block.bound[at], apart);
+      block.kink[at] |= d.kink[r];
+    }
   }
 }
 
@@ -349,7 +388,7 @@ void Checker::run_full() {
     blocks[i].entries = all_entries(inputs_[i]);
     blocks[i].resize(rows.size(), blocks[i].entries.size());
   }
-  sweep_rows(rows, blocks, nullptr);
+  fill_analytic(rows, blocks);
   start_rows(rows);
   int64_t entries = 0;
   for (JacobianBlock& block : blocks) {
@@ -393,7 +432,7 @@ void Checker::state_miss_probability(std::span<const JacobianBlock> blocks, size
 void Checker::run_projected() {
   const JacobianRowSet rows = random_rows();
   std::vector<JacobianBlock> blocks(inputs_.size());
-  std::vector<std::vector<std::vector<double>>> directions(inputs_.size());
+  Directions directions(inputs_.size());
   Generator generator(options_.seed, "input");
   for (size_t i = 0; i < inputs_.size(); ++i) {
     const int64_t n = inputs_[i].numel();
@@ -402,7 +441,7 @@ void Checker::run_projected() {
     blocks[i].resize(rows.size(), columns);
     for (size_t c = 0; c < columns; ++c) directions[i].push_back(direction(n, generator));
   }
-  sweep_rows(rows, blocks, &directions);
+  fill_analytic(rows, blocks, &directions);
   start_rows(rows);
   for (size_t i = 0; i < inputs_.size(); ++i) {
     Mover mover(inputs_[i]);
@@ -437,7 +476,7 @@ void Checker::localize(GradcheckInput& found) {
   blocks[0].input = i;
   blocks[0].entries = all_entries(inputs_[i]);
   blocks[0].resize(rows.size(), blocks[0].entries.size());
-  sweep_rows(rows, blocks, nullptr);
+  fill_analytic(rows, blocks);
   start_rows(rows);
   fill_entries(rows, blocks[0]);
   const GradcheckInput judged = judge(blocks[0], rows, inputs_[i], scale());
@@ -477,7 +516,7 @@ void Checker::find_in_large(GradcheckInput& found) {
     blocks[0].input = i;
     blocks[0].entries = std::move(entries);
     blocks[0].resize(rows.size(), blocks[0].entries.size());
-    sweep_rows(rows, blocks, nullptr);
+    fill_analytic(rows, blocks);
     start_rows(rows);
     fill_entries(rows, blocks[0]);
     return judge(blocks[0], rows, x, scale());
@@ -501,7 +540,7 @@ void Checker::find_in_large(GradcheckInput& found) {
   blocks[0].input = i;
   blocks[0].entries = all_entries(x);
   blocks[0].resize(rows.size(), blocks[0].entries.size());
-  sweep_rows(rows, blocks, nullptr);
+  fill_analytic(rows, blocks);
   const std::vector<double> gradients = std::move(blocks[0].analytic);
   start_rows(rows);
   Mover mover(x);

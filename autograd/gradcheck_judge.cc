@@ -42,6 +42,7 @@ void JacobianBlock::resize(size_t rows, size_t count) {
   numeric.assign(rows * count, 0);
   bound.assign(rows * count, 0);
   kink.assign(rows * count, 0);
+  noise.assign(count, 0);
 }
 
 std::string input_name(const Tensor& input, size_t i) {
@@ -64,13 +65,16 @@ GradcheckInput judge(const JacobianBlock& block, const JacobianRowSet& rows, con
   double worst_excess = -kInfinity;
   for (size_t r = 0; r < count; ++r) {
     double largest = 0;
+    // An element's part of a weighted sum is about 1 / sqrt(elements) of it.
+    const double part = r < rows.elements.size() ? std::sqrt(double(rows.output.numel())) : 1;
     for (size_t c = 0; c < columns; ++c)
       largest = std::max(largest, std::abs(block.numeric[r * columns + c]));
     for (size_t c = 0; c < columns; ++c) {
       const size_t at = r * columns + c;
       const double a = block.analytic[at], n = block.numeric[at];
       const double error = std::abs(a - n), size = std::max(std::abs(a), std::abs(n));
-      const double tolerance = scale.safety * block.bound[at] + 1e-12 * largest;
+      const double tolerance =
+          scale.safety * block.bound[at] + part * block.noise[c] + 1e-12 * largest;
       const bool wide = tolerance > scale.resolution * std::max({size, rms, scale.natural});
       const Verdict verdict = !std::isfinite(a)       ? Verdict::disagrees
                               : block.kink[at]        ? Verdict::kink

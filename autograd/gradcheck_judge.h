@@ -25,6 +25,8 @@ struct JacobianBlock {
   size_t columns = 0;
   std::vector<double> analytic, numeric, bound;  ///< (rows, columns)
   std::vector<uint8_t> kink;
+  /// Of a column's analytic side, what rounding makes of it for a weighted sum of unit norm.
+  std::vector<double> noise;
 
   void resize(size_t rows, size_t count);
 };

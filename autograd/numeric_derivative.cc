@@ -11,26 +11,18 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 }
 
-std::vector<double> rounding_noise(const Line& line, size_t functions, double spacing,
-                                   double epsilon) {
-  constexpr int kPoints = 8;
-  std::array<std::vector<double>, kPoints> y;
-  bool finite = true;
-  for (int k = 0; k < kPoints && finite; ++k) {
-    y[static_cast<size_t>(k)].resize(functions);
-    finite = line(k * spacing, y[static_cast<size_t>(k)]);
-  }
-  std::vector<double> noise(functions, finite ? 0 : kInfinity);
-  for (size_t j = 0; j < functions && finite; ++j) {
-    std::array<double, kPoints> differences;
+std::vector<double> rounding_noise(std::span<const std::vector<double>> points, double epsilon) {
+  std::vector<double> noise(points[0].size());
+  for (size_t j = 0; j < noise.size(); ++j) {
+    std::array<double, kNoisePoints> differences;
     double largest = 0;
-    for (size_t k = 0; k < kPoints; ++k) {
-      differences[k] = y[k][j];
-      largest = std::max(largest, std::abs(y[k][j]));
+    for (size_t k = 0; k < kNoisePoints; ++k) {
+      differences[k] = points[k][j];
+      largest = std::max(largest, std::abs(differences[k]));
     }
     double variance = 0, scale = 1;  // scale: (k!)^2 / (2k)!
-    for (size_t k = 1; k < kPoints - 1; ++k) {
-      const size_t count = kPoints - k;
+    for (size_t k = 1; k <= 7; ++k) {
+      const size_t count = kNoisePoints - k;
       double sum = 0;
       for (size_t i = 0; i < count; ++i) {
         differences[i] = differences[i + 1] - differences[i];
@@ -41,6 +33,10 @@ std::vector<double> rounding_noise(const Line& line, size_t functions, double sp
     }
     noise[j] = std::max(4 * std::sqrt(variance), epsilon * largest);
   }
+  std::vector<double> sorted = noise;
+  const auto middle = sorted.begin() + static_cast<int64_t>(sorted.size() / 2);
+  if (!sorted.empty()) std::nth_element(sorted.begin(), middle, sorted.end());
+  for (double& value : noise) value = std::max(value, *middle);
   return noise;
 }
 

@@ -9,10 +9,12 @@ namespace gradus {
 /// Several functions of one variable: writes their values at h; false where one is not finite.
 using Line = std::function<bool(double h, std::span<double> values)>;
 
-/// How far rounding alone moves each function's values near 0: four standard deviations by
-/// differences of high order over eight values 2^-34 (or `spacing`) apart (Moré & Wild 2011,
-/// "Estimating computational noise"), and at least the spacing of numbers.
-std::vector<double> rounding_noise(const Line& line, size_t functions, double spacing = 0x1p-34,
+/// How far rounding alone moves functions, from their values at 16 points so close together that
+/// anything smooth is a polynomial: four standard deviations by differences of third and higher
+/// order (Moré & Wild 2011, "Estimating computational noise"), not less than half of the functions
+/// have, nor than `epsilon` times the largest value.
+constexpr int kNoisePoints = 16;
+std::vector<double> rounding_noise(std::span<const std::vector<double>> points,
                                    double epsilon = 0x1p-52);
 
 struct RiddersOptions {
