@@ -40,60 +40,87 @@ std::vector<double> rounding_noise(std::span<const std::vector<double>> points, 
   return noise;
 }
 
-/// Enters the differences over h as the table's next row; whether every function is done.
-bool Ridders::add_level(int row, double h, std::span<const double> at_0,
-                        std::span<const double> noise) {
-  const size_t n = at_0.size(), width = static_cast<size_t>(options_.levels);
-  for (size_t j = 0; j < n; ++j) {
-    if (done_[j]) continue;
-    double* table = &table_[j * width];  // the row before, replaced from the left
-    const double rounding = noise[j] / h;
-    double t = (plus_[j] - minus_[j]) / (2 * h), power = 1;
-    for (int q = 0; q < row; ++q) {
-      power *= 4;
-      const double before = table[q], extrapolated = t + (t - before) / (power - 1);
-      const double error =
-          std::max(std::abs(extrapolated - t), std::abs(extrapolated - before)) + 2 * rounding;
-      if (error < d_.bound[j]) {
-        d_.bound[j] = error;
-        d_.value[j] = extrapolated;
-      }
-      table[q] = t;
-      t = extrapolated;
-    }
-    table[row] = t;
-    if (row == 0 && d_.bound[j] == kInfinity) d_.value[j] = t;
+namespace {
 
-    // The slopes of a smooth function approach each other as h does; across a kink they do not.
+struct Estimate {
+  double value, error;
+};
+
+/// Puts t in a table's row behind the row before it, and returns the row's best: the one whose
+/// neighbours differ least. Each extrapolation takes off a term of h to the power `first`,
+/// `first` + 2, ...
+Estimate extrapolate(double* row, int count, double t, double first) {
+  Estimate best{t, kInfinity};
+  double power = std::exp2(first);
+  for (int q = 0; q < count; ++q, power *= 4) {
+    const double before = row[q], better = t + (t - before) / (power - 1);
+    const double error = std::max(std::abs(better - t), std::abs(better - before));
+    if (error < best.error) best = {better, error};
+    row[q] = t;
+    t = better;
+  }
+  row[count] = t;
+  return best;
+}
+
+}  // namespace
+
+void Ridders::add_step(double h, std::span<const double> at_0, std::span<const double> noise) {
+  for (size_t j = 0; j < at_0.size(); ++j) {
+    if (done_[j]) continue;
+    const double rounding = noise[j] / h;
+    const int row = rows_[j]++;
+    const double central = (plus_[j] - minus_[j]) / (2 * h);
+    const Estimate slope = extrapolate(&slopes_[j * width_], row, central, 2);
+    if (slope.error + 2 * rounding < d_.bound[j] || row == 0) {
+      d_.value[j] = slope.value;
+      d_.bound[j] = slope.error + 2 * rounding;
+    }
     d_.above[j] = (plus_[j] - at_0[j]) / h;
     d_.below[j] = (at_0[j] - minus_[j]) / h;
-    const double jump = std::abs(d_.above[j] - d_.below[j]),
-                 slope = std::max(std::abs(d_.above[j]), std::abs(d_.below[j]));
-    const bool apart =
-        row > 0 && jump > 0.75 * jump_[j] && jump > 8 * rounding && jump > 1e-7 * slope;
-    jump_[j] = jump;
-    streak_[j] = apart ? streak_[j] + 1 : 0;
-    if (streak_[j] >= 2) kink_level_[j] = row;
+    const double jump = d_.above[j] - d_.below[j],
+                 steepest = std::max(std::abs(d_.above[j]), std::abs(d_.below[j]));
+    const Estimate left = extrapolate(&jumps_[j * width_], row, jump, 1);
+    const bool kink = std::abs(left.value) > 10 * (left.error + 8 * rounding) &&
+                      std::abs(left.value) > 1e-9 * steepest;
+    if (d_.kink[j] && !kink) {  // seen past: what straddled it tells nothing about the slope
+      rows_[j] = 1;
+      slopes_[j * width_] = central;
+      jumps_[j * width_] = jump;
+      d_.value[j] = central;
+      d_.bound[j] = kInfinity;
+    }
+    d_.kink[j] = kink;
+    since_kink_[j] = kink ? 0 : since_kink_[j] + 1;
+    const bool apart = std::abs(jump) > 0.75 * std::abs(last_jump_[j]) &&
+                       std::abs(jump) > 8 * rounding && std::abs(jump) > 1e-7 * steepest;
+    apart_[j] = apart ? apart_[j] + 1 : 0;
+    last_jump_[j] = jump;
   }
+}
+
+bool Ridders::all_done(double h, std::span<const double> noise, const RiddersOptions& options) {
   double sum = 0;
   for (double value : d_.value) sum += value * value;
-  const double floor = 1e-3 * std::sqrt(sum / static_cast<double>(n));
+  const double floor = 1e-3 * std::sqrt(sum / static_cast<double>(done_.size()));
   bool all = true;
-  for (size_t j = 0; j < n; ++j) {
+  for (size_t j = 0; j < done_.size(); ++j) {
     if (done_[j]) continue;
-    const bool small = d_.bound[j] <= options_.target * std::max(std::abs(d_.value[j]), floor);
+    const bool small = d_.bound[j] <= options.target * std::max(std::abs(d_.value[j]), floor);
     const bool useless = 2 * noise[j] / h >= d_.bound[j];  // shorter steps only add rounding
-    // Slopes that stay apart may still meet below the distance to a kink.
-    done_[j] = row > 0 && ((small && streak_[j] == 0) || (useless && streak_[j] != 1));
-    d_.kink[j] = streak_[j] >= 2;
+    // Slopes that are apart may still meet at steps below the distance to a kink.
+    done_[j] = rows_[j] >= options.least && (useless || (small && !d_.kink[j]));
+    if (done_[j] && useless && apart_[j] >= 2) d_.kink[j] = 1;
     all = all && done_[j];
   }
   return all;
 }
 
 const Derivatives& Ridders::operator()(const Line& line, std::span<const double> at_0,
-                                       std::span<const double> noise) {
+                                       std::span<const double> noise,
+                                       const RiddersOptions& options) {
   const size_t n = at_0.size();
+  width_ = static_cast<size_t>(options.levels);
   d_.value.assign(n, 0);
   d_.bound.assign(n, kInfinity);
   d_.below.assign(n, 0);
@@ -102,25 +129,26 @@ const Derivatives& Ridders::operator()(const Line& line, std::span<const double>
   d_.evaluations = 0;
   plus_.resize(n);
   minus_.resize(n);
-  table_.resize(n * static_cast<size_t>(options_.levels));
-  jump_.assign(n, 0);
-  streak_.assign(n, 0);
-  kink_level_.assign(n, -1);
+  slopes_.resize(n * width_);
+  jumps_.resize(n * width_);
+  last_jump_.assign(n, 0);
+  rows_.assign(n, 0);
+  since_kink_.assign(n, 100);
+  apart_.assign(n, 0);
   done_.assign(n, 0);
-  double h = options_.step;
-  int row = 0;
-  for (int level = 0; level < options_.levels; ++level, h /= 2) {
+  double h = options.step;
+  for (int level = 0; level < options.levels; ++level, h /= 2) {
     d_.evaluations += 2;
-    const bool finite = line(h, plus_) && line(-h, minus_);
-    if (!finite) {
-      row = 0;
+    if (!line(h, plus_) || !line(-h, minus_)) {
+      rows_.assign(n, 0);
       continue;
     }
-    if (add_level(row++, h, at_0, noise)) return d_;
+    add_step(h, at_0, noise);
+    if (all_done(h, noise, options)) return d_;
   }
-  // A kink that the last few steps still straddled is too near to see past it.
+  // What the shortest steps still straddled, or a jump of the function itself.
   for (size_t j = 0; j < n; ++j)
-    if (!done_[j] && kink_level_[j] >= row - 6 && kink_level_[j] >= 0) d_.kink[j] = 1;
+    if (!done_[j]) d_.kink[j] = since_kink_[j] < 6 || apart_[j] >= 2;
   return d_;
 }
 

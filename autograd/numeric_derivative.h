@@ -19,7 +19,8 @@ std::vector<double> rounding_noise(std::span<const std::vector<double>> points,
 
 struct RiddersOptions {
   double step = 0x1p-6;   ///< the first and longest; each further one is half as long
-  int levels = 18;        ///< at most so many steps
+  int least = 2;          ///< at least so many steps
+  int levels = 18;        ///< at most so many
   double target = 1e-10;  ///< enough: a bound so small beside the value, or 1e-3 of the values' rms
 };
 
@@ -34,24 +35,27 @@ struct Derivatives {
 
 /// Ridders' extrapolation (Ridders 1982, "Accurate computation of F'(x) and F'(x)F''(x)"): central
 /// differences with steps h, h/2, h/4, ... and their extrapolations to 0; the one whose neighbours
-/// differ least from it is taken, that difference and what rounding makes of `noise` / h is its
-/// bound. Steps at whose ends a value is not finite are passed over; with none left the bound is
-/// infinite.
+/// differ least from it is taken, and that difference, with what rounding makes of `noise` / h, is
+/// its bound. The difference of the one-sided slopes is extrapolated alike: it goes to 0 unless
+/// there is a kink. Steps at whose ends a value is not finite are passed over; with none left the
+/// bound is infinite.
 /// at_0: the values at 0   noise: see rounding_noise
 class Ridders {
  public:
-  explicit Ridders(RiddersOptions options = {}) : options_(options) {}
   /// Valid until the next call.
   const Derivatives& operator()(const Line& line, std::span<const double> at_0,
-                                std::span<const double> noise);
+                                std::span<const double> noise, const RiddersOptions& options = {});
 
  private:
-  bool add_level(int row, double h, std::span<const double> at_0, std::span<const double> noise);
+  void add_step(double h, std::span<const double> at_0, std::span<const double> noise);
+  bool all_done(double h, std::span<const double> noise, const RiddersOptions& options);
 
-  RiddersOptions options_;
+  size_t width_ = 0;
   Derivatives d_;
-  std::vector<double> plus_, minus_, table_, jump_;
-  std::vector<int> streak_, kink_level_;
+  std::vector<double> plus_, minus_;
+  std::vector<double> slopes_, jumps_;  // the tables' last rows
+  std::vector<double> last_jump_;
+  std::vector<int> rows_, since_kink_, apart_;
   std::vector<uint8_t> done_;
 };
 
