@@ -1,6 +1,6 @@
 #pragma once
+#include <gradus/autograd/checking/diagnosis.h>
 #include <gradus/autograd/function.h>
-#include <gradus/autograd/gradcheck_diagnosis.h>
 #include <gradus/autograd/tape.h>
 
 #include <iosfwd>

@@ -1,4 +1,4 @@
-#include <gradus/autograd/evaluation.h>
+#include <gradus/autograd/checking/evaluation.h>
 #include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/tape.h>
 

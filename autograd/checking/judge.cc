@@ -1,4 +1,4 @@
-#include <gradus/autograd/gradcheck_judge.h>
+#include <gradus/autograd/checking/judge.h>
 
 #include <algorithm>
 #include <cmath>
@@ -128,19 +128,27 @@ GradcheckInput judge(const JacobianBlock& block, const JacobianRowSet& rows, con
 
 void find_swapped_inputs(std::span<const JacobianBlock> blocks, size_t rows,
                          std::span<const Tensor> inputs, std::span<GradcheckInput> found) {
-  for (size_t i = 0; i < blocks.size(); ++i)
-    for (size_t j = 0; j < blocks.size(); ++j) {
-      if (i == j || found[i].counts.disagree == 0 || found[i].diagnosis.pattern != Pattern::none ||
-          inputs[i].shape() != inputs[j].shape())
-        continue;
-      bool same = blocks[i].columns > 0;
-      for (size_t at = 0; at < rows * blocks[i].columns && same; ++at)
-        same = std::abs(blocks[i].analytic[at] - blocks[j].numeric[at]) <=
-               1e-9 * std::abs(blocks[j].numeric[at]) + 10 * blocks[j].bound[at];
-      if (same)
-        found[i].diagnosis = {
-            Pattern::swapped_inputs, 1, {}, "the gradient of " + input_name(inputs[j], j)};
-    }
+  const auto is_gradient_of = [&](const JacobianBlock& one, const JacobianBlock& other) {
+    const Tensor &x = inputs[one.input], &y = inputs[other.input];
+    if (one.input == other.input || x.shape() != y.shape() || one.columns == 0) return false;
+    for (size_t at = 0; at < rows * one.columns; ++at)
+      if (!(std::abs(one.analytic[at] - other.numeric[at]) <=
+            1e-9 * std::abs(other.numeric[at]) + 10 * other.bound[at]))
+        return false;
+    return true;
+  };
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    Diagnosis& diagnosis = found[i].diagnosis;
+    const bool open =
+        diagnosis.pattern == Pattern::none || diagnosis.pattern == Pattern::factor_per_group;
+    if (found[i].counts.disagree == 0 || !open) continue;
+    for (const JacobianBlock& other : blocks)
+      if (is_gradient_of(blocks[i], other))
+        diagnosis = {Pattern::swapped_inputs,
+                     1,
+                     {},
+                     "the gradient of " + input_name(inputs[other.input], other.input)};
+  }
 }
 
 void total_up(GradcheckReport& report) {

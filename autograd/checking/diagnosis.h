@@ -22,6 +22,7 @@ enum class Pattern {
   overwritten,          ///< only the last of the outputs along an axis arrives
   mean_term,            ///< the residual is constant along the normalized axes
   variance_term,        ///< the residual is proportional to x^ along them
+  wrong_axis,           ///< the residual has parts constant along two axes, one of them wrong
   constant_statistics,  ///< the residual is made of both
   stale_statistics,     ///< as if normalized with other statistics
 };

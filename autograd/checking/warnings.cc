@@ -1,5 +1,5 @@
-#include <gradus/autograd/gradcheck_judge.h>
-#include <gradus/autograd/gradcheck_warnings.h>
+#include <gradus/autograd/checking/judge.h>
+#include <gradus/autograd/checking/warnings.h>
 
 #include <algorithm>
 

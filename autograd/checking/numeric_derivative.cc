@@ -1,4 +1,4 @@
-#include <gradus/autograd/numeric_derivative.h>
+#include <gradus/autograd/checking/numeric_derivative.h>
 
 #include <algorithm>
 #include <array>

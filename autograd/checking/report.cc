@@ -1,5 +1,5 @@
 #include <fmt/format.h>
-#include <gradus/autograd/gradcheck_judge.h>
+#include <gradus/autograd/checking/judge.h>
 
 #include <iterator>
 #include <nlohmann/json.hpp>
