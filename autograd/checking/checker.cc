@@ -164,17 +164,17 @@ void Checker::fill_analytic(const JacobianRowSet& rows, std::vector<JacobianBloc
   std::vector<std::vector<std::vector<double>>> points(blocks.size());
   for (size_t b = 0; b < blocks.size(); ++b)
     points[b].assign(kNoisePoints, std::vector<double>(blocks[b].columns));
-  near_the_point([&](size_t k) {
+  near_the_point(is_f32() ? 0x1p-12 : 0x1p-34, [&](size_t k) {
     sweep(last, blocks, directions,
           [&](size_t, size_t b, size_t c, double value) { points[b][k][c] = value; });
   });
   for (size_t b = 0; b < blocks.size(); ++b) blocks[b].noise = rounding_noise(points[b], 0);
 }
 
-/// Calls visit(k) for k = 0 .. 15 with the inputs moved by k tiny steps; false if it threw: the
-/// search that follows will say where.
+/// Calls visit(k) for k = 0 .. 15 with the inputs moved by about k spacings of themselves; false if
+/// it threw: the search that follows will say where.
 template <class Visit>
-bool Checker::near_the_point(Visit visit) {
+bool Checker::near_the_point(double spacing, Visit visit) {
   std::vector<std::unique_ptr<Mover>> movers;
   std::vector<std::vector<double>> directions;
   Generator generator(options_.seed, "noise");
@@ -185,7 +185,6 @@ bool Checker::near_the_point(Visit visit) {
       value = (2 * generator.uniform() - 1) * std::max(1.0, std::abs(value));
     directions.push_back(std::move(v));
   }
-  const double spacing = is_f32() ? 0x1p-12 : 0x1p-34;
   try {
     for (int k = 0; k < kNoisePoints; ++k) {
       for (size_t i = 0; i < movers.size(); ++i) movers[i]->along(directions[i], k * spacing);
@@ -201,12 +200,19 @@ bool Checker::near_the_point(Visit visit) {
 void Checker::start_rows(const JacobianRowSet& rows) {
   at_0_.resize(rows.size());
   rows.apply(y_values_, at_0_);
-  std::vector<std::vector<double>> points(kNoisePoints, at_0_);
-  near_the_point([&](size_t k) {
-    if (evaluate_.values(y_moved_) && y_moved_.size() == y_values_.size())
-      rows.apply(y_moved_, points[k]);
-  });
-  noise_ = rounding_noise(points, is_f32() ? 0x1p-23 : 0x1p-52);
+  noise_.assign(rows.size(), 0);
+  // Rounding that shows at once, and that of coarser steps inside, e.g. of a cast to f32 and back.
+  const std::vector<double> spacings =
+      is_f32() ? std::vector{0x1p-12} : std::vector{0x1p-34, 0x1p-20};
+  for (double spacing : spacings) {
+    std::vector<std::vector<double>> points(kNoisePoints, at_0_);
+    near_the_point(spacing, [&](size_t k) {
+      if (evaluate_.values(y_moved_) && y_moved_.size() == y_values_.size())
+        rows.apply(y_moved_, points[k]);
+    });
+    const std::vector<double> noise = rounding_noise(points, is_f32() ? 0x1p-23 : 0x1p-52);
+    for (size_t r = 0; r < rows.size(); ++r) noise_[r] = std::max(noise_[r], noise[r]);
+  }
 }
 
 /// The numeric side of one column: the line moves by move(h).

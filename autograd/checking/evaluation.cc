@@ -27,7 +27,10 @@ std::string first_not_finite(const Tensor& x) {
   const std::vector<double> values = x.to_vector<double>();
   for (size_t k = 0; k < values.size(); ++k)
     if (!std::isfinite(values[k]))
-      return fmt::format(" at {}: {}", unravel(static_cast<int64_t>(k), x.shape()), values[k]);
+      return fmt::format(" at {}: {}", unravel(static_cast<int64_t>(k), x.shape()),
+                         std::isnan(values[k]) ? "nan"
+                         : values[k] > 0       ? "inf"
+                                               : "-inf");
   return {};
 }
 

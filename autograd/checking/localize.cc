@@ -22,10 +22,16 @@ struct Box {
     for (int i = 0; i < low.ndim(); ++i) n *= high[i] - low[i];
     return n;
   }
-  bool contains(const Shape& index) const {
-    for (int i = 0; i < low.ndim(); ++i)
-      if (index[i] < low[i] || index[i] >= high[i]) return false;
-    return true;
+  /// Its entries' places in a tensor of this shape, row-major.
+  std::vector<int64_t> entries(const Shape& shape) const {
+    std::vector<int64_t> entries{0};
+    for (int i = 0; i < shape.ndim(); ++i) {
+      std::vector<int64_t> longer;
+      for (int64_t k : entries)
+        for (int64_t at = low[i]; at < high[i]; ++at) longer.push_back(k * shape[i] + at);
+      entries = std::move(longer);
+    }
+    return entries;
   }
   /// Its lower or upper half along its longest axis.
   Box half(bool upper) const {
@@ -135,19 +141,19 @@ std::vector<int64_t> Checker::bisect(size_t input, const JacobianRowSet& rows, i
   start_rows(rows);
   Generator generator(options_.seed, "bisection");
   const auto disagrees = [&](const Box& box) {
-    std::vector<double> v = random_direction(x.numel(), generator);
-    double square = 0;
-    for (size_t k = 0; k < v.size(); ++k) {
-      if (!box.contains(unravel(static_cast<int64_t>(k), x.shape()))) v[k] = 0;
-      square += v[k] * v[k];
-    }
-    for (double& value : v) value /= std::sqrt(square);
+    const std::vector<int64_t> entries = box.entries(x.shape());
+    const std::vector<double> part =
+        random_direction(static_cast<int64_t>(entries.size()), generator);
+    std::vector<double> v(static_cast<size_t>(x.numel()));
     JacobianBlock block;
     block.input = input;
     block.resize(rows.size(), 1);
-    for (size_t r = 0; r < rows.size(); ++r)
-      for (size_t k = 0; k < v.size(); ++k)
+    for (size_t i = 0; i < entries.size(); ++i) {
+      const size_t k = static_cast<size_t>(entries[i]);
+      v[k] = part[i];
+      for (size_t r = 0; r < rows.size(); ++r)
         block.analytic[r] += whole[0].analytic[r * v.size() + k] * v[k];
+    }
     fill_directions(rows, block, std::span(&v, 1));
     return judge(block, rows, x, scale()).counts.disagree > 0;
   };
@@ -159,9 +165,7 @@ std::vector<int64_t> Checker::bisect(size_t input, const JacobianRowSet& rows, i
     const Box box = open.back();
     open.pop_back();
     if (box.numel() == 1) {
-      int64_t k = 0;
-      for (int axis = 0; axis < x.ndim(); ++axis) k = k * x.shape()[axis] + box.low[axis];
-      found.push_back(k);
+      found.push_back(box.entries(x.shape())[0]);
       continue;
     }
     for (const bool upper : {true, false}) {

@@ -11,32 +11,40 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 }
 
+/// The middle one of the first `count` values, which are reordered.
+static double median(double* values, int count) {
+  std::nth_element(values, values + count / 2, values + count);
+  return values[count / 2];
+}
+
 std::vector<double> rounding_noise(std::span<const std::vector<double>> points, double epsilon) {
   std::vector<double> noise(points[0].size());
   for (size_t j = 0; j < noise.size(); ++j) {
-    std::array<double, kNoisePoints> differences;
+    std::array<double, kNoisePoints> differences, sizes;
     double largest = 0;
     for (size_t k = 0; k < kNoisePoints; ++k) {
       differences[k] = points[k][j];
       largest = std::max(largest, std::abs(differences[k]));
     }
-    double variance = 0, scale = 1;  // scale: (k!)^2 / (2k)!
-    for (size_t k = 1; k <= 7; ++k) {
-      const size_t count = kNoisePoints - k;
-      double sum = 0;
-      for (size_t i = 0; i < count; ++i) {
+    double deviation = kInfinity, scale = 1;  // scale: (order!)^2 / (2 order)!
+    for (int order = 1; order <= 7; ++order) {
+      const int count = kNoisePoints - order;
+      for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
         differences[i] = differences[i + 1] - differences[i];
-        sum += differences[i] * differences[i];
+        sizes[i] = std::abs(differences[i]);
       }
-      scale *= static_cast<double>(k) / static_cast<double>(2 * (2 * k - 1));
-      if (k >= 3) variance = std::max(variance, scale * sum / static_cast<double>(count));
+      scale *= order / (2.0 * (2 * order - 1));
+      if (order < 4) continue;
+      constexpr double kMedianToDeviation = 1.4826;  // of normals
+      deviation =
+          std::min(deviation, kMedianToDeviation * std::sqrt(scale) * median(sizes.data(), count));
     }
-    noise[j] = std::max(4 * std::sqrt(variance), epsilon * largest);
+    noise[j] = std::max(6 * deviation, epsilon * largest);
   }
+  if (noise.empty()) return noise;
   std::vector<double> sorted = noise;
-  const auto middle = sorted.begin() + static_cast<int64_t>(sorted.size() / 2);
-  if (!sorted.empty()) std::nth_element(sorted.begin(), middle, sorted.end());
-  for (double& value : noise) value = std::max(value, *middle);
+  const double least = median(sorted.data(), static_cast<int>(sorted.size()));
+  for (double& value : noise) value = std::max(value, least);
   return noise;
 }
 

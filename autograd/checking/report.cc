@@ -82,7 +82,8 @@ std::string GradcheckReport::summary() const {
 std::string GradcheckReport::text() const {
   std::string text;
   auto out = std::back_inserter(text);
-  fmt::format_to(out, "{}: {}\n", title(*this), ok() ? "ok" : "FAILED");
+  const bool untold = faults.empty() && disagreeing == 0 && agreeing + kinks == 0;
+  fmt::format_to(out, "{}: {}\n", title(*this), ok() ? "ok" : untold ? "NOTHING TOLD" : "FAILED");
   if (!method.empty()) fmt::format_to(out, "{}\n", method);
   if (!inputs.empty()) {
     size_t names = 5, shapes = 5;
@@ -105,7 +106,7 @@ std::string GradcheckReport::text() const {
     if (!in.diagnosis.text.empty()) fmt::format_to(out, "  looks like {}\n", in.diagnosis.text);
   }
   for (const std::string& fault : faults) fmt::format_to(out, "fault: {}\n", fault);
-  if (faults.empty() && disagreeing == 0 && agreeing + kinks == 0)
+  if (untold)
     fmt::format_to(out, "fault: {}\n",
                    entries == 0
                        ? "nothing was compared"
