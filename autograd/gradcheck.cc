@@ -2,6 +2,8 @@
 #include <gradus/autograd/gradcheck.h>
 #include <gradus/autograd/ops/shape.h>
 
+#include <algorithm>
+#include <cmath>
 #include <optional>
 
 namespace gradus {
@@ -50,9 +52,13 @@ GradcheckReport gradgradcheck(const Function& f, std::span<const Tensor> inputs,
     return dx;
   };
   const std::vector<Tensor> recorded = once(CreateGraph::yes), plain = once(CreateGraph::no);
+  double largest = 0;
+  for (const Tensor& dx : plain)
+    if (dx)
+      for (double value : dx.to_vector<double>()) largest = std::max(largest, std::abs(value));
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (!recorded[i] || !plain[i]) continue;
-    const std::string difference = describe_difference(recorded[i], plain[i], 1e-9);
+    const std::string difference = describe_difference(recorded[i], plain[i], 1e-9 * largest);
     if (!difference.empty())
       checker.add_fault(fmt::format("the gradient of {} is another one when it records itself: {}",
                                     input_name(inputs[i], i), difference));

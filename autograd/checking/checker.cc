@@ -171,18 +171,20 @@ void Checker::fill_analytic(const JacobianRowSet& rows, std::vector<JacobianBloc
   for (size_t b = 0; b < blocks.size(); ++b) blocks[b].noise = rounding_noise(points[b], 0);
 }
 
-/// Calls visit(k) for k = 0 .. 15 with the inputs moved by about k spacings of themselves; false if
-/// it threw: the search that follows will say where.
+/// Calls visit(k) for k = 0 .. 15 with all inputs moved by k spacings along a direction of about
+/// unit norm; false if it threw: the search that follows will say where.
 template <class Visit>
 bool Checker::near_the_point(double spacing, Visit visit) {
   std::vector<std::unique_ptr<Mover>> movers;
   std::vector<std::vector<double>> directions;
   Generator generator(options_.seed, "noise");
+  double entries = 0;
+  for (const Tensor& x : inputs_) entries += static_cast<double>(x.numel());
   for (const Tensor& x : inputs_) {
     movers.push_back(std::make_unique<Mover>(x));
     std::vector<double> v = movers.back()->values();
     for (double& value : v)  // of no round length, or the moved points round as this one does
-      value = (2 * generator.uniform() - 1) * std::max(1.0, std::abs(value));
+      value = (2 * generator.uniform() - 1) * std::max(1.0, std::abs(value)) / std::sqrt(entries);
     directions.push_back(std::move(v));
   }
   try {
@@ -266,7 +268,7 @@ void Checker::fill_column(const JacobianRowSet& rows, JacobianBlock& block, size
         block.numeric[at] = d.value[r];
         block.bound[at] = d.bound[r];
       }
-      block.bound[at] = std::max(block.bound[at], apart);
+      block.bound[at] = std::max({block.bound[at], apart, d.jump[r] / 2});
       block.kink[at] |= d.kink[r];
     }
   }
@@ -358,8 +360,7 @@ double miss_probability(int probes, double ratio) {
 void Checker::state_miss_probability(std::span<const JacobianBlock> blocks, size_t rows) {
   report_.miss_size = options_.resolution;
   for (const JacobianBlock& block : blocks) {
-    const double size = rms(block.numeric);
-    if (size == 0) continue;
+    const double size = std::max(rms(block.numeric), natural_);
     double tolerance = 0;
     for (size_t at = 0; at < rows * block.columns; ++at)
       tolerance = std::max(tolerance, options_.safety * block.bound[at] + 1e-12 * size);

@@ -41,17 +41,15 @@ bool same_bytes(const Tensor& a, const Tensor& b) {
          0;
 }
 
-std::string describe_difference(const Tensor& a, const Tensor& b, double relative) {
+std::string describe_difference(const Tensor& a, const Tensor& b, double tolerance) {
   const std::vector<double> x = a.to_vector<double>(), y = b.to_vector<double>();
-  double largest = 0, difference = 0;
   size_t where = x.size();
   for (size_t k = 0; k < x.size(); ++k) {
-    largest = std::max(largest, std::abs(x[k]));
-    if (std::abs(x[k] - y[k]) <= difference) continue;
-    difference = std::abs(x[k] - y[k]);
+    if (std::abs(x[k] - y[k]) <= tolerance) continue;
+    tolerance = std::abs(x[k] - y[k]);
     where = k;
   }
-  if (where == x.size() || difference <= relative * largest) return {};
+  if (where == x.size()) return {};
   return fmt::format("{}: {:.12g} and {:.12g}", unravel(static_cast<int64_t>(where), a.shape()),
                      x[where], y[where]);
 }

@@ -51,8 +51,8 @@ class Evaluation {
 std::string first_not_finite(const Tensor& x);
 /// Whether both hold the same bytes.
 bool same_bytes(const Tensor& a, const Tensor& b);
-/// "(1, 2): 0.5 and 0.7" for the element that differs most, if by more than `relative` times a's
-/// largest; else empty. For equal shapes.
-std::string describe_difference(const Tensor& a, const Tensor& b, double relative = 0);
+/// "(1, 2): 0.5 and 0.7" for the element that differs most, if by more than `tolerance`; else
+/// empty. For equal shapes.
+std::string describe_difference(const Tensor& a, const Tensor& b, double tolerance = 0);
 
 }  // namespace gradus

@@ -89,6 +89,7 @@ void Ridders::add_step(double h, std::span<const double> at_0, std::span<const d
     const double jump = d_.above[j] - d_.below[j],
                  steepest = std::max(std::abs(d_.above[j]), std::abs(d_.below[j]));
     const Estimate left = extrapolate(&jumps_[j * width_], row, jump, 1);
+    d_.jump[j] = std::isfinite(left.error) ? std::abs(left.value) + left.error : std::abs(jump);
     const bool kink = std::abs(left.value) > 10 * (left.error + 8 * rounding) &&
                       std::abs(left.value) > 1e-9 * steepest;
     if (d_.kink[j] && !kink) {  // seen past: what straddled it tells nothing about the slope
@@ -133,6 +134,7 @@ const Derivatives& Ridders::operator()(const Line& line, std::span<const double>
   d_.bound.assign(n, kInfinity);
   d_.below.assign(n, 0);
   d_.above.assign(n, 0);
+  d_.jump.assign(n, kInfinity);
   d_.kink.assign(n, 0);
   d_.evaluations = 0;
   plus_.resize(n);

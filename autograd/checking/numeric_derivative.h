@@ -30,7 +30,8 @@ struct Derivatives {
   std::vector<double> value;
   std::vector<double> bound;         ///< of the error of `value`, by truncation and by rounding
   std::vector<double> below, above;  ///< one-sided slopes over the last step taken
-  std::vector<uint8_t> kink;         ///< whether those stay apart as the step shrinks
+  std::vector<double> jump;          ///< how far apart those may be as the step goes to 0
+  std::vector<uint8_t> kink;         ///< whether they surely are apart
   int evaluations = 0;               ///< of the line
 };
 
