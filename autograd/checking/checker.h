@@ -54,9 +54,10 @@ class Checker {
                           std::string method);
   /// What every check needs to know first; false if no derivative can be had.
   bool look_at_the_function();
+  /// The report, as far as it got.
+  GradcheckReport finish();
 
   void add_fault(std::string fault) { report_.faults.push_back(std::move(fault)); }
-  void add_warning(std::string warning) { report_.warnings.push_back(std::move(warning)); }
   const Tensor& y() const { return y_; }
   Evaluation& evaluate() { return evaluate_; }
 
@@ -85,7 +86,6 @@ class Checker {
   void run_full();
   void run_projected();
   void state_miss_probability(std::span<const JacobianBlock> blocks, size_t rows);
-  GradcheckReport finish();
 
   // Which entries of inputs that disagree along random directions are wrong, and how: localize.cc
   JacobianRowSet some_rows() const;

@@ -29,6 +29,8 @@ struct JacobianBlock {
   std::vector<double> noise;
 
   void resize(size_t rows, size_t count);
+  /// The same bound for each derivative, and no noise besides.
+  void allow(double difference);
 };
 
 /// How a block's numbers are judged.
