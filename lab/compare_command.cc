@@ -71,7 +71,7 @@ class Display {
   }
 
   const bool live_ = on_terminal();
-  Clock::time_point last_ = Clock::now();
+  Clock::time_point last_ = Clock::now() - std::chrono::milliseconds(100);  // draw the first
 };
 
 struct Settings {
