@@ -112,10 +112,12 @@ int run(const Settings& settings) {
     return 128 + stopped_by;
   }
   const std::vector<Summary> summaries = summarize(runs);
-  const std::string shown = settings.json ? to_json(settings.options, runs).dump(2) + "\n"
-                            : summaries.empty()
-                                ? ""
-                                : table(summaries) + "\n" + findings(summaries) + "\n";
+  std::string shown;
+  if (settings.json)
+    shown = to_json(settings.options, runs).dump(2) + "\n";
+  else
+    for (const std::string& part : {table(summaries), findings(summaries)})
+      if (!part.empty()) shown += part + "\n";
   std::fputs(shown.c_str(), stdout);
   std::fflush(stdout);
   for (const std::string& line : write_results(settings.output, settings.options, runs))
