@@ -23,6 +23,7 @@
 #include <gradus/autograd/ops/where.h>
 #include <gradus/autograd/tape.h>
 #include <gradus/autograd/tape_view.h>
+#include <gradus/data/augment.h>
 #include <gradus/data/dataset.h>
 #include <gradus/data/idx.h>
 #include <gradus/data/loader.h>
