@@ -95,14 +95,14 @@ struct GradcheckReport {
   /// No fault, no entry that disagrees, and not all unresolved.
   bool ok() const { return faults.empty() && disagreeing == 0 && agreeing + kinks > 0; }
   explicit operator bool() const { return ok(); }
-  /// A line.
-  std::string summary() const;
-  /// A table of the inputs, what was found, and, last, how to reproduce it.
+  /// A line if all is well, else table().
   std::string text() const;
+  /// The inputs, what was found, and, in the last line, how to do it again.
+  std::string table() const;
 };
 
 std::string to_json(const GradcheckReport& report);
-/// text(), so that BOOST_TEST(report) shows it.
+/// table(), so that BOOST_TEST(report) shows it.
 std::ostream& operator<<(std::ostream& out, const GradcheckReport& report);
 
 /// Compares f's derivatives by a sweep of the tape with Ridders' extrapolation of differences.
