@@ -10,7 +10,8 @@
 namespace gradus {
 
 /// What a check found about one entry. With tolerance = safety * (bound of the numeric derivative's
-/// error) + 1e-12 of the entry's row:
+/// error) + what rounding was seen to make of the analytic one + 1e-12 of the largest derivative of
+/// its output element + 1e-13 of the largest of all:
 enum class Verdict {
   agrees,      ///< |analytic - numeric| <= tolerance
   disagrees,   ///< |analytic - numeric| > tolerance
@@ -78,6 +79,8 @@ struct GradcheckReport {
   std::vector<GradcheckInput> inputs;
   std::vector<std::string> faults;    ///< each fails the check, whatever the entries say
   std::vector<std::string> warnings;  ///< what makes the check weak
+  /// Of a module that disagrees: the ops in it whose own samples disagree, too.
+  std::vector<std::string> suspects;
   /// Projected: an error of `miss_size` times an input's Jacobian (Frobenius norms) goes unnoticed
   /// with at most this probability.
   double miss_size = 0, miss_probability = 0;

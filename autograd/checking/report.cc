@@ -102,6 +102,9 @@ std::string GradcheckReport::table() const {
                    in.worst.analytic, in.worst.numeric, in.worst.bound);
     if (!in.diagnosis.text.empty()) fmt::format_to(out, "  looks like {}\n", in.diagnosis.text);
   }
+  if (!suspects.empty())
+    fmt::format_to(out, "of the ops in it these fail their own samples: {}\n",
+                   fmt::join(suspects, ", "));
   for (const std::string& fault : faults) fmt::format_to(out, "fault: {}\n", fault);
   if (untold)
     fmt::format_to(out, "fault: {}\n",
@@ -161,6 +164,7 @@ std::string to_json(const GradcheckReport& report) {
             {"inputs", inputs},
             {"faults", report.faults},
             {"warnings", report.warnings},
+            {"suspects", report.suspects},
             {"evaluations", report.evaluations},
             {"sweeps", report.sweeps},
             {"seconds", report.seconds},
