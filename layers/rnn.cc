@@ -83,11 +83,14 @@ RnnOutput Rnn::forward(const Tensor& x, const Tensor& lengths, const Tensor& h0)
   check(x.size(1) > 0, "Rnn: no steps in x {}", x.shape());
   check(!lengths || lengths.numel() == x.size(0), "Rnn: {} lengths for {} sequences in x {}",
         lengths ? lengths.numel() : 0, x.size(0), x.shape());
+  const Shape state{x.size(0), cell.hidden_size()};
+  check(!h0 || h0.shape() == state, "Rnn: the first state is {}, must be {} for x {}",
+        h0 ? h0.shape() : Shape(), state, x.shape());
   const Tensor valid = lengths ? length_mask(lengths, x.size(1)) : Tensor();
   const TensorList inputs = unbind(normalized_projection(x, valid), 1);
   const TensorList valid_steps = valid ? unbind(unsqueeze(valid, -1), 1) : TensorList();
   const Tensor zero = zeros({}, x.dtype());
-  Tensor h = h0 ? h0 : zeros({x.size(0), cell.hidden_size()}, x.dtype());
+  Tensor h = h0 ? h0 : zeros(state, x.dtype());
   TensorList states;
   for (size_t t = 0; t < inputs.size(); ++t) {
     const Tensor next = cell.advance(inputs[t], h);

@@ -403,6 +403,11 @@ BOOST_AUTO_TEST_CASE(layers_and_what_they_are_given) {
          rnn(ones({3, 2, 4}), Tensor::of({1, 2}, DType::i64));
        },
        {"Rnn: 2 lengths for 3 sequences"}},
+      {"Rnn's first state",
+       [&] {
+         rnn(ones({3, 2, 4}), {}, ones({1, 5}));
+       },
+       {"Rnn: the first state is (1, 5), must be (3, 5) for x (3, 2, 4)"}},
       {"attention", [&] { attention(b); }, {"MultiHeadAttention: needs (N, T, 4), got (3, 5)"}},
       {"attention's mask",
        [&] {
@@ -425,6 +430,11 @@ BOOST_AUTO_TEST_CASE(layers_and_what_they_are_given) {
          transformer(ones({2, 6, 4}));
        },
        {"Transformer: ", "6", "5"}},
+      {"Transformer, a sequence without steps",
+       [&] {
+         transformer.forward(ones({2, 3, 4}), Tensor::of({3, 0}, DType::i64));
+       },
+       {"Transformer: a sequence of x (2, 3, 4) has length 0"}},
       {"Linear's sizes", [] { Linear(0, 2); }, {"Linear: 0 to 2 features"}},
       {"heads that do not divide",
        [] { MultiHeadAttention(6, 4); },
