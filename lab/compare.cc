@@ -54,8 +54,7 @@ std::unique_ptr<Optimizer> make_optimizer(const std::string& name, std::vector<T
     return std::make_unique<Sgd>(std::move(parameters), SgdOptions{.lr = lr, .momentum = 0.9});
   if (name == "adam") return std::make_unique<Adam>(std::move(parameters), AdamOptions{.lr = lr});
   if (name == "adamw")
-    return std::make_unique<AdamW>(std::move(parameters),
-                                   AdamOptions{.lr = lr, .weight_decay = 1e-2});
+    return std::make_unique<AdamW>(std::move(parameters), AdamWOptions{.lr = lr});
   if (name == "rmsprop")
     return std::make_unique<Rmsprop>(std::move(parameters), RmspropOptions{.lr = lr});
   throw Error(fmt::format("optimizer: '{}' is none of sgd, adam, adamw, rmsprop", name));
