@@ -1,69 +1,74 @@
-#include <gradus/autograd/gradcheck.h>
+#include <fmt/core.h>
+#include <unistd.h>
 
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "lab/commands.h"
+#include "lab/compare.h"
+#include "lab/gradcheck.h"
 
 namespace gradus::lab {
 
 namespace {
 
-int run(const std::vector<std::string>& names, bool json) {
-  nlohmann::ordered_json results = nlohmann::ordered_json::array();
-  for (const std::string& name : names)
-    check(find_op(name) != nullptr, "gradcheck: there is no op '{}'", name);
-  bool ok = true;
-  if (!json)
-    fmt::print("{:<30} {:>8} {:>8} {:>14} {:>14}\n", "op", "samples", "entries", "first order",
-               "second order");
-  for (const Op* op : all_ops()) {
-    const bool wanted =
-        names.empty() || std::find(names.begin(), names.end(), op->name) != names.end();
-    if (!wanted || !op->samples) continue;
-    int64_t samples = 0, entries = 0;
-    double first = 0, second = 0;
-    std::vector<std::string> failures;
-    for (const OpSample& sample : op->samples()) {
-      const GradcheckReport a = gradcheck(sample.f, sample.inputs);
-      const GradcheckReport b = gradgradcheck(sample.f, sample.inputs);
-      ++samples;
-      entries += a.entries + b.entries;
-      first = std::max(first, a.largest_error);
-      second = std::max(second, b.largest_error);
-      for (const auto* report : {&a, &b})
-        if (!report->ok()) failures.push_back(sample.label + ": " + report->text());
-    }
-    ok = ok && failures.empty();
-    results.push_back({{"op", op->name},
-                       {"samples", samples},
-                       {"entries", entries},
-                       {"first_order_error", first},
-                       {"second_order_error", second},
-                       {"failures", failures}});
-    if (json) continue;
-    fmt::print("{:<30} {:>8} {:>8} {:>14.1e} {:>14.1e}{}\n", op->name, samples, entries, first,
-               second, failures.empty() ? "" : "  DISAGREES");
-    for (const std::string& failure : failures) fmt::print("    {}\n", failure);
-  }
-  if (json) fmt::print("{}\n", results.dump(2));
-  return ok ? 0 : 1;
-}
-
-struct Settings {
-  std::vector<std::string> names;
+struct Options {
+  GradcheckSettings settings;
+  ModelSettings model;
+  int order = 0;  // 0: both
+  std::string mode = name(GradcheckMode::automatic);
   bool json = false;
 };
+
+int run(Options& options) {
+  check(options.model.model.empty() || options.settings.names.empty(),
+        "gradcheck: either names or --model");
+  if (options.order != 0) options.settings.orders = {options.order};
+  for (GradcheckMode mode : {GradcheckMode::full, GradcheckMode::projected})
+    if (options.mode == name(mode)) options.settings.mode = mode;
+  const bool live = ::isatty(STDERR_FILENO);
+  std::vector<Checked> checked;
+  if (!options.model.model.empty()) {
+    checked.push_back(check_model(options.model, options.settings));
+  } else {
+    checked = check_samples(options.settings, [&](size_t i, size_t n, const std::string& name) {
+      if (live) fmt::print(stderr, "\r\033[K[{}/{}] {}", i, n, name);
+    });
+    if (live) fmt::print(stderr, "\r\033[K");
+  }
+  if (options.json)
+    fmt::print("{}\n", to_json(checked).dump(2));
+  else
+    fmt::print("{}\n", gradcheck_table(checked));
+  for (const Checked& c : checked)
+    if (!c.ok()) return 1;
+  return 0;
+}
 
 }  // namespace
 
 Command gradcheck_command(CLI::App& program) {
-  const auto settings = std::make_shared<Settings>();
-  CLI::App* app =
-      program.add_subcommand("gradcheck", "Check every op's derivatives to second order");
-  app->add_option("op", settings->names, "Only these ops");
-  app->add_flag("--json", settings->json, "As JSON");
-  return {app, [settings] { return run(settings->names, settings->json); }};
+  const auto options = std::make_shared<Options>();
+  CLI::App* app = program.add_subcommand(
+      "gradcheck", "Check the derivatives of every op and module, or of a saved model");
+  app->add_option("name", options->settings.names, "Only these ops and modules");
+  app->add_option("--order", options->order, "1 or 2; both if not given")->check(CLI::Range(1, 2));
+  app->add_option("--seed", options->settings.seed, "Of the random directions")
+      ->capture_default_str();
+  app->add_option("--mode", options->mode, "The full Jacobian or random directions")
+      ->check(CLI::IsMember({"automatic", "full", "projected"}))
+      ->capture_default_str();
+  CLI::Option* model = app->add_option("--model", options->model.model,
+                                       "Check this model's loss on digits, to first order")
+                           ->check(CLI::IsMember(model_names()));
+  app->add_option("--norm", options->model.norm, "The model's normalization")
+      ->check(CLI::IsMember({"none", "batch", "layer"}))
+      ->capture_default_str()
+      ->needs(model);
+  app->add_option("--weights", options->model.weights, "The model's weights, a safetensors file")
+      ->check(CLI::ExistingFile)
+      ->needs(model);
+  app->add_flag("--json", options->json, "As JSON");
+  return {app, [options] { return run(*options); }};
 }
 
 }  // namespace gradus::lab

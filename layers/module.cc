@@ -167,11 +167,12 @@ void Module::load_state(const NamedTensors& values) {
           "load: {} is {} {} here, but {} {} is given", path, tensor.shape(),
           gradus::name(tensor.dtype()), value->second.shape(), gradus::name(value->second.dtype()));
   }
-  for (const auto& value : given) {
-    const bool known = std::any_of(own.begin(), own.end(),
-                                   [&](const auto& tensor) { return tensor.first == value.first; });
-    check(known, "load: {} {} is given, but {} has nothing of that name", value.first,
-          value.second.shape(), describe());
+  for (const auto& [path, value] : given) {
+    const bool known = std::any_of(own.begin(), own.end(), [&path = path](const auto& tensor) {
+      return tensor.first == path;
+    });
+    check(known, "load: {} {} is given, but {} has nothing of that name", path, value.shape(),
+          describe());
   }
   for (auto& [path, tensor] : own) raw::copy(given.at(path), tensor);
 }

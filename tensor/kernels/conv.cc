@@ -93,7 +93,7 @@ ConvPath resolve(const Conv2dShape& s, ConvPath path) {
 
 template <class T>
 T* column_memory(int64_t size) {
-  static thread_local Workspace<T> columns;
+  static constinit thread_local Workspace<T, struct Columns> columns;
   return columns.of_size(size);
 }
 
@@ -193,7 +193,7 @@ void conv2d_weight(const Conv2dShape& s, const T* x, const T* dy, T* dw, ConvPat
   const int64_t pieces = (s.batch + images - 1) / images, weights = s.w_size();
   std::fill_n(dw, weights, T(0));
   if (pieces == 0) return;
-  static thread_local Workspace<T> memory;
+  static constinit thread_local Workspace<T, struct Partial> memory;
   T* const partial = memory.of_size(pieces * weights);
   parallel_for(pieces, 1, [&](int64_t begin, int64_t end) {
     for (int64_t piece = begin; piece < end; ++piece) {

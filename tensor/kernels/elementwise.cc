@@ -8,14 +8,14 @@ namespace {
 
 /// Array k under loops whose innermost stride is neither 0 nor 1 is copied, so that the kernels
 /// only meet rows that run or stay.
-template <class T, int count>
-const T* dense(Loops<count>& loops, int k, const T* x) {
-  static thread_local Workspace<T> copies[count];
+template <int k, class T, int count>
+const T* dense(Loops<count>& loops, const T* x) {
+  static constinit thread_local Workspace<T, struct Copy> workspace;
   const int last = loops.ndim - 1;
   if (loops.strides[k][last] == 0 || loops.strides[k][last] == 1) return x;
-  int64_t sizes[kMaxLoops], n = 1;
+  int64_t sizes[kMaxLoops] = {}, n = 1;
   for (int i = 0; i <= last; ++i) n *= sizes[i] = loops.strides[k][i] == 0 ? 1 : loops.sizes[i];
-  T* copy = copies[k].of_size(n);
+  T* copy = workspace.of_size(n);
   copy_strided(sizeof(T), loops.ndim, sizes, reinterpret_cast<const char*>(x), loops.strides[k],
                reinterpret_cast<char*>(copy));
   int64_t stride = 1;
@@ -62,8 +62,8 @@ void broadcast_rows(const BroadcastLayout& layout, const T* a, const T* b, Y* y,
   for (int i = 0; i < layout.ndim; ++i)
     loops.push(layout.sizes[i], {layout.a_strides[i], layout.b_strides[i], 0});
   if (!prepare(loops)) return;
-  a = dense(loops, 0, a);
-  b = dense(loops, 1, b);
+  a = dense<0>(loops, a);
+  b = dense<1>(loops, b);
   pad(loops);
   const int last = loops.ndim - 1;
   for_each_row_block(loops, kElementwiseGrain,
@@ -149,9 +149,9 @@ void where(const WhereLayout& layout, const bool* c, const T* a, const T* b, T* 
   for (int i = 0; i < layout.ndim; ++i)
     loops.push(layout.sizes[i], {layout.c_strides[i], layout.a_strides[i], layout.b_strides[i], 0});
   if (!prepare(loops)) return;
-  c = dense(loops, 0, c);
-  a = dense(loops, 1, a);
-  b = dense(loops, 2, b);
+  c = dense<0>(loops, c);
+  a = dense<1>(loops, a);
+  b = dense<2>(loops, b);
   pad(loops);
   const int last = loops.ndim - 1;
   const auto& s = loops.strides;

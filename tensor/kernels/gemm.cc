@@ -40,7 +40,7 @@ template <class T>
 void run(const GemmProblem<T>& g, GemmPath path) {
   if (path == GemmPath::small) return kernels<GemmKernels<T>>().small(g);
   if (path == GemmPath::openblas) return call_blas(g);
-  static thread_local Workspace<T> workspace;
+  static constinit thread_local Workspace<T, struct Packed> workspace;
   const GemmKernels<T>& table = kernels<GemmKernels<T>>();
   table.packed(g, workspace.of_size(table.packed_workspace(g.m)));
 }
@@ -113,7 +113,7 @@ void run_tiled(const GemmProblem<T>& g, GemmPath path) {
 template <class T>
 void run_in_pieces_of_k(const GemmProblem<T>& g, GemmPath path, int64_t pieces) {
   const int64_t length = (g.k + pieces - 1) / pieces, size = g.m * g.n;
-  static thread_local Workspace<T> workspace;
+  static constinit thread_local Workspace<T, struct Partial> workspace;
   T* partial = workspace.of_size(pieces * size);
   parallel_for(pieces, 1, [&](int64_t piece, int64_t) {
     const int64_t p = piece * length;

@@ -12,6 +12,16 @@ namespace {
 constexpr int64_t kGrain = 1 << 15;  // elements that a thread takes at a time
 constexpr int64_t kPiece = 1 << 16;  // of a channel, and of columns, that threads may share
 
+/// Whether so many results are streamed.
+template <class T>
+bool streamed(int64_t n) {
+  return static_cast<size_t>(n) * sizeof(T) >= kStreamBytes;
+}
+template <class T>
+bool streamed(const Channels& s) {
+  return streamed<T>(s.outer * s.channels * s.inner);
+}
+
 int64_t pieces_of(int64_t n, int64_t piece) { return (n + piece - 1) / piece; }
 
 /// At least one of `size` elements.
@@ -20,10 +30,9 @@ int64_t per_grain(int64_t size) {
 }
 
 /// Memory of the calling thread, another for each use.
-enum Use { kParts, kPerColumn, kChannelSums, kRowSums };
-template <class T, Use use>
+template <class T, class Use>
 T* scratch(int64_t count) {
-  static thread_local Workspace<T> workspace;
+  static constinit thread_local Workspace<T, Use> workspace;
   return workspace.of_size(count);
 }
 
@@ -85,7 +94,7 @@ void sweep_channels(const Channels& s, First first, Combine combine, Then then) 
     });
     return;
   }
-  Part* parts = scratch<Part, kParts>(s.channels * n);
+  Part* parts = scratch<Part, struct Parts>(s.channels * n);
   parallel_for(s.channels * n, 1, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) parts[k] = first(k / n, cut.piece(k / n, k % n));
   });
@@ -127,8 +136,8 @@ void column_stats(const Channels& s, const T* x, const bool* valid, T* mean, T* 
   const ColumnNormKernels<T>& table = kernels<ColumnNormKernels<T>>();
   const int64_t columns = s.channels,
                 n = std::max<int64_t>(1, pieces_of(s.outer, rows_of_piece(s)));
-  double* parts = scratch<double, kParts>(2 * n * columns);
-  int64_t* counts = scratch<int64_t, kParts>(n);
+  double* parts = scratch<double, struct Parts>(2 * n * columns);
+  int64_t* counts = scratch<int64_t, struct Parts>(n);
   std::fill_n(parts, 2 * columns, 0.0);
   counts[0] = 0;
   for_row_pieces(s, [&](int64_t row, int64_t rows, int64_t p) {
@@ -164,7 +173,7 @@ GradientAffine<T> gradient_affine(T mean, T rstd, const T* w, int64_t c, T dw, T
 template <class T>
 void normalize_columns(const Channels& s, const T* x, const bool* valid, const T* mean,
                        const T* rstd, const T* w, const T* b, T* y) {
-  T* scale = scratch<T, kPerColumn>(2 * s.channels);
+  T* scale = scratch<T, struct PerColumn>(2 * s.channels);
   T* shift = scale + s.channels;
   for (int64_t c = 0; c < s.channels; ++c) {
     const Affine<T> f = affine(mean[c], rstd[c], w, b, c);
@@ -182,7 +191,7 @@ void normalize_columns(const Channels& s, const T* x, const bool* valid, const T
 template <class T>
 void column_gradient(const Channels& s, const T* x, const bool* valid, const T* mean, const T* rstd,
                      const T* w, const T* dy, const T* dw, const T* db, int64_t count, T* dx) {
-  T* scale = scratch<T, kPerColumn>(3 * s.channels);
+  T* scale = scratch<T, struct PerColumn>(3 * s.channels);
   T *mean_dy = scale + s.channels, *slope = mean_dy + s.channels;
   for (int64_t c = 0; c < s.channels; ++c) {
     const auto f = gradient_affine(mean[c], rstd[c], w, c, dw[c], db[c], count);
@@ -204,7 +213,7 @@ void column_sums(const Channels& s, const T* x, const bool* valid, const T* mean
   const auto kernel = kernels<ColumnNormKernels<T>>().gradient_sums;
   const int64_t columns = s.channels,
                 n = std::max<int64_t>(1, pieces_of(s.outer, rows_of_piece(s)));
-  double* parts = scratch<double, kParts>(2 * n * columns);
+  double* parts = scratch<double, struct Parts>(2 * n * columns);
   std::fill_n(parts, 2 * n * columns, 0.0);
   for_row_pieces(s, [&](int64_t row, int64_t rows, int64_t p) {
     double* sums = parts + 2 * p * columns;
@@ -228,7 +237,8 @@ void run_backward(const Channels& s, const T* x, const bool* valid, const T* mea
   const auto gradient = [&](int64_t c, const Piece& p) {
     if (!dx) return;
     const auto f = gradient_affine(mean[c], rstd[c], w, c, dw[c], db[c], count);
-    table.gradient(p.runs, f, x + p.at, from(valid, p.valid_at), dy + p.at, dx + p.at);
+    table.gradient(p.runs, f, x + p.at, from(valid, p.valid_at), dy + p.at, dx + p.at,
+                   streamed<T>(s));
   };
   sweep_channels<GradientSums>(
       s,
@@ -286,7 +296,7 @@ void batch_norm_normalize(const Channels& shape, const T* x, const bool* valid, 
   const auto normalize = kernels<NormKernels<T>>().normalize;
   for_each_piece(s, [&](int64_t c, const Piece& p) {
     normalize(p.runs, affine(mean[c], rstd[c], w, b, c), x + p.at, from(valid, p.valid_at),
-              y + p.at);
+              y + p.at, streamed<T>(s));
   });
 }
 
@@ -309,7 +319,7 @@ int64_t batch_norm(const Channels& shape, double eps, const T* x, const bool* va
         },
         [&](int64_t c, const Piece& p) {
           normalize(p.runs, affine(mean[c], rstd[c], w, b, c), x + p.at, from(valid, p.valid_at),
-                    y + p.at);
+                    y + p.at, streamed<T>(s));
         });
   }
   return count_valid(s, valid);
@@ -332,7 +342,7 @@ void batch_norm_dx(const Channels& shape, const T* x, const bool* valid, const T
   const auto gradient = kernels<NormKernels<T>>().gradient;
   for_each_piece(s, [&](int64_t c, const Piece& p) {
     const auto f = gradient_affine(mean[c], rstd[c], w, c, dw[c], db[c], count);
-    gradient(p.runs, f, x + p.at, from(valid, p.valid_at), dy + p.at, dx + p.at);
+    gradient(p.runs, f, x + p.at, from(valid, p.valid_at), dy + p.at, dx + p.at, streamed<T>(s));
   });
 }
 
@@ -340,7 +350,7 @@ template <class T>
 void batch_norm_backward(const Channels& shape, const T* x, const bool* valid, const T* mean,
                          const T* rstd, const T* w, const T* dy, T* dx, T* dw, T* db) {
   const Channels s = simplified(shape);
-  T* sums = scratch<T, kChannelSums>(2 * s.channels);
+  T* sums = scratch<T, struct ChannelSums>(2 * s.channels);
   if (!dw) dw = sums;
   if (!db) db = sums + s.channels;
   if (!in_columns(s)) return run_backward(s, x, valid, mean, rstd, w, dy, dx, dw, db);
@@ -353,7 +363,7 @@ void batch_norm_backward_eval(const Channels& shape, const T* x, const bool* val
                               const T* rstd, const T* w, const T* dy, T* dx, T* dw, T* db) {
   if (dw || db) batch_norm_sums(shape, x, valid, mean, rstd, dy, dw, db);
   if (!dx) return;
-  T* zero = scratch<T, kChannelSums>(shape.channels);
+  T* zero = scratch<T, struct ChannelSums>(shape.channels);
   std::fill_n(zero, shape.channels, T(0));
   batch_norm_normalize<T>(shape, dy, valid, zero, rstd, w, nullptr, dx);
 }
@@ -364,7 +374,7 @@ void layer_norm(int64_t rows, int64_t d, double eps, const T* x, const bool* val
   const auto kernel = kernels<NormKernels<T>>().layer_norm;
   parallel_for(rows, per_grain(d), [&](int64_t i, int64_t end) {
     kernel(end - i, d, eps, x + i * d, from(valid, i), w, b, y + i * d, mean ? mean + i : nullptr,
-           rstd ? rstd + i : nullptr);
+           rstd ? rstd + i : nullptr, streamed<T>(rows * d));
   });
 }
 
@@ -375,15 +385,17 @@ void layer_norm_backward(int64_t rows, int64_t d, const T* x, const bool* valid,
   const bool with_sums = dw || db;
   // At most 64 sums over pieces of rows, or with long rows there would be as many as elements.
   const int64_t piece = std::max(per_grain(d), pieces_of(rows, 64)), n = pieces_of(rows, piece);
-  double* parts = with_sums ? scratch<double, kParts>(2 * std::max<int64_t>(1, n) * d) : nullptr;
+  double* parts =
+      with_sums ? scratch<double, struct Parts>(2 * std::max<int64_t>(1, n) * d) : nullptr;
   if (with_sums) std::fill_n(parts, 2 * std::max<int64_t>(1, n) * d, 0.0);
   parallel_for(n, 1, [&](int64_t begin, int64_t end) {
-    T* sums = with_sums ? scratch<T, kRowSums>(2 * d) : nullptr;
+    T* sums = with_sums ? scratch<T, struct RowSums>(2 * d) : nullptr;
     for (int64_t p = begin; p < end; ++p) {
       const int64_t i = p * piece;
       double* part = with_sums ? parts + 2 * p * d : nullptr;
       kernel(std::min(piece, rows - i), d, x + i * d, from(valid, i), mean + i, rstd + i, w,
-             dy + i * d, dx ? dx + i * d : nullptr, sums, part, part ? part + d : nullptr);
+             dy + i * d, dx ? dx + i * d : nullptr, sums, part, part ? part + d : nullptr,
+             streamed<T>(rows * d));
     }
   });
   if (!with_sums) return;

@@ -30,7 +30,7 @@ void sum_rows(int64_t rows, int64_t n, const T* x, T* y) {
     });
     return;
   }
-  static thread_local Workspace<double> workspace;
+  static constinit thread_local Workspace<double, struct RowParts> workspace;
   double* parts = workspace.of_size(rows * pieces);
   parallel_for(rows * pieces, 1, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) {
@@ -64,7 +64,7 @@ void sum_columns(int64_t outer, int64_t n, int64_t inner, const T* x, T* y) {
     });
     return;
   }
-  static thread_local Workspace<double> workspace;
+  static constinit thread_local Workspace<double, struct ColumnParts> workspace;
   double* parts = workspace.of_size(outer * pieces * inner);
   parallel_for(outer * pieces * tiles, 1, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) {
@@ -102,8 +102,8 @@ void extremum_rows(RowExtremum<T> kernel, int64_t rows, int64_t n, const T* x, T
   }
   // The extremum of the pieces' extrema.
   const int64_t pieces = pieces_of(n, kPiece);
-  static thread_local Workspace<T> value_workspace;
-  static thread_local Workspace<int64_t> index_workspace;
+  static constinit thread_local Workspace<T, struct Values> value_workspace;
+  static constinit thread_local Workspace<int64_t, struct Indices> index_workspace;
   T* values = value_workspace.of_size(pieces);
   int64_t* indices = index_workspace.of_size(pieces);
   parallel_for(pieces, 1, [&](int64_t begin, int64_t end) {

@@ -52,7 +52,7 @@ void log_softmax(int64_t rows, int64_t d, const T* x, T* y) {
 template <class T>
 void logsumexp(int64_t rows, int64_t d, const T* x, T* y) {
   const auto kernel = kernels<SoftmaxKernels<T>>().log_sums;
-  static thread_local Workspace<T> workspace;
+  static constinit thread_local Workspace<T, struct Shift> workspace;
   T* shift = workspace.of_size(rows);
   parallel_for(rows, grain(d), [&](int64_t begin, int64_t end) {
     kernel(end - begin, d, x + begin * d, shift + begin, y + begin);
@@ -85,8 +85,8 @@ double cross_entropy(int64_t rows, int64_t classes, const T* x, const int64_t* l
                share = smoothing / static_cast<double>(classes);
   double sum_w = static_cast<double>(classes);
   if (w) sum_w = std::accumulate(w, w + classes, 0.0);
-  static thread_local Workspace<T> workspace;
-  static thread_local Workspace<double> loss_workspace;
+  static constinit thread_local Workspace<T, struct Shift> workspace;
+  static constinit thread_local Workspace<double, struct Losses> loss_workspace;
   T *shift = workspace.of_size(2 * rows), *log_sum = shift + rows;
   double* losses = loss_workspace.of_size(rows);
   parallel_for(rows, grain(classes), [&](int64_t begin, int64_t end) {
@@ -129,7 +129,7 @@ void cross_entropy_backward(int64_t rows, int64_t classes, const T* x, const int
     const auto all = static_cast<double>(*dloss);
     return options.reduction == Reduction::mean ? all / total_weight : all;
   };
-  static thread_local Workspace<T> workspace;
+  static constinit thread_local Workspace<T, struct Scale> workspace;
   T* scale = workspace.of_size(rows);
   parallel_for(rows, grain(classes), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)

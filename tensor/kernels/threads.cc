@@ -1,4 +1,5 @@
 #include <gradus/tensor/kernels/threads.h>
+#include <gradus/tensor/kernels/workspace.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -97,11 +98,14 @@ class Pool {
   void start_workers(int count) {
     while (static_cast<int>(workers_.size()) < count) {
       const int index = static_cast<int>(workers_.size());
+      started_.store(false, std::memory_order_relaxed);
       try {
         workers_.emplace_back([this, index] { loop(index); });
       } catch (const std::system_error&) {
         return;  // the system gives no more threads: the caller does the work
       }
+      // What a thread asks of malloc when it starts, it asks before the first job ends.
+      started_.wait(false, std::memory_order_acquire);
     }
   }
 
@@ -118,6 +122,9 @@ class Pool {
 
   void loop(int index) {
     in_job = true;
+    detail::give_back_at_thread_end();
+    started_.store(true, std::memory_order_release);
+    started_.notify_one();
     uint32_t seen = 0;
     for (;;) {
       const auto called = [&] { return generation_.load(std::memory_order_acquire) != seen; };
@@ -153,7 +160,7 @@ class Pool {
   alignas(64) std::atomic<uint32_t> gate_{0};
   alignas(64) std::atomic<uint32_t> generation_{0};
   alignas(64) std::atomic<bool> busy_{false};
-  std::atomic<bool> failed_{false}, stop_{false};
+  std::atomic<bool> failed_{false}, stop_{false}, started_{false};
   std::atomic<int> helpers_{0};
   std::vector<std::thread> workers_;
   pid_t owner_;

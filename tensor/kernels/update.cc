@@ -44,7 +44,7 @@ template <class T>
 double sum_of_squares(int64_t n, const T* x) {
   const auto kernel = kernels<UpdateKernels<T>>().sum_of_squares;
   if (n <= kPiece) return kernel(n, x);
-  static thread_local Workspace<double> workspace;
+  static constinit thread_local Workspace<double, struct Parts> workspace;
   const int64_t pieces = (n + kPiece - 1) / kPiece;
   double* parts = workspace.of_size(pieces);
   parallel_for(n, kPiece, [&](int64_t begin, int64_t end) {

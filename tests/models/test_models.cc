@@ -1,11 +1,5 @@
 #define BOOST_TEST_MODULE models
 #include <gradus/autograd/ops/loss.h>
-#include <gradus/autograd/sample.h>
-#include <gradus/layers/activation.h>
-#include <gradus/models/cnn.h>
-#include <gradus/models/mlp.h>
-#include <gradus/models/rnn_classifier.h>
-#include <gradus/models/transformer.h>
 #include <gradus/optim/adam.h>
 #include <gradus/tensor/kernels/threads.h>
 
@@ -14,23 +8,15 @@
 #include <cmath>
 #include <cstdio>
 
+#include "tests/models/small_models.h"
+
 using namespace gradus;
+using test::inputs;
+using test::kModels;
+using test::kNorms;
+using test::make;
 
 namespace {
-
-AnyModule make(const std::string& model, Norm norm) {
-  if (model == "cnn") return Cnn(1, 8, 6, 10, {.channels = {8, 16}, .norm = norm});
-  if (model == "rnn") return RnnClassifier(6, 10, {.hidden = 32, .norm = norm});
-  if (model == "transformer") return Transformer(8, 6, 10, {.norm = norm});
-  return Mlp(48, 10, {.hidden = {32, 32}, .norm = norm});
-}
-
-Tensor inputs(const std::string& model, int64_t batch, uint64_t seed) {
-  const Shape shape = model == "cnn"   ? Shape{batch, 1, 8, 6}
-                      : model == "mlp" ? Shape{batch, 48}
-                                       : Shape{batch, 8, 6};
-  return raw::cast(sample(shape, seed).set_requires_grad(false), DType::f32);
-}
 
 /// All parameters, one after the other, after 20 steps.
 std::vector<float> trained(const std::string& model_name, Norm norm, int threads) {
@@ -52,9 +38,6 @@ std::vector<float> trained(const std::string& model_name, Norm norm, int threads
     for (float value : parameter.to_vector<float>()) all.push_back(value);
   return all;
 }
-
-const char* const kModels[] = {"cnn", "rnn", "transformer", "mlp"};
-const Norm kNorms[] = {Norm::none, Norm::batch, Norm::layer};
 
 }  // namespace
 
@@ -124,11 +107,11 @@ BOOST_AUTO_TEST_CASE(values_are_drawn_by_seed_and_path) {
   none.initialize(7);
   batch.initialize(7);
   const auto named = batch.named_parameters();
-  for (const auto& own : none.named_parameters()) {
+  for (const auto& [path, parameter] : none.named_parameters()) {
     const auto same = std::find_if(named.begin(), named.end(),
-                                   [&](const auto& p) { return p.first == own.first; });
-    BOOST_TEST_REQUIRE((same != named.end()), own.first);
-    BOOST_TEST(own.second.to_vector<float>() == same->second.to_vector<float>(), own.first);
+                                   [&path = path](const auto& p) { return p.first == path; });
+    BOOST_TEST_REQUIRE((same != named.end()), path);
+    BOOST_TEST(parameter.to_vector<float>() == same->second.to_vector<float>(), path);
   }
 }
 

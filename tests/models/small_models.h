@@ -1,0 +1,30 @@
+#pragma once
+#include <gradus/autograd/sample.h>
+#include <gradus/models/cnn.h>
+#include <gradus/models/mlp.h>
+#include <gradus/models/rnn_classifier.h>
+#include <gradus/models/transformer.h>
+
+#include <string>
+
+namespace gradus::test {
+
+inline const char* const kModels[] = {"cnn", "rnn", "transformer", "mlp"};
+inline constexpr Norm kNorms[] = {Norm::none, Norm::batch, Norm::layer};
+
+/// A small model of each kind, for `inputs` of 10 classes.
+inline AnyModule make(const std::string& model, Norm norm) {
+  if (model == "cnn") return Cnn(1, 8, 6, 10, {.channels = {8, 16}, .norm = norm});
+  if (model == "rnn") return RnnClassifier(6, 10, {.hidden = 32, .norm = norm});
+  if (model == "transformer") return Transformer(8, 6, 10, {.norm = norm});
+  return Mlp(48, 10, {.hidden = {32, 32}, .norm = norm});
+}
+
+inline Tensor inputs(const std::string& model, int64_t batch, uint64_t seed) {
+  const Shape shape = model == "cnn"   ? Shape{batch, 1, 8, 6}
+                      : model == "mlp" ? Shape{batch, 48}
+                                       : Shape{batch, 8, 6};
+  return raw::cast(sample(shape, seed).set_requires_grad(false), DType::f32);
+}
+
+}  // namespace gradus::test

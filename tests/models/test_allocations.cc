@@ -1,0 +1,82 @@
+// From the fourth training step on, nothing asks malloc for memory.
+#define BOOST_TEST_MODULE allocations
+#include <gradus/autograd/ops/loss.h>
+#include <gradus/layers/activation.h>
+#include <gradus/layers/linear.h>
+#include <gradus/layers/sequential.h>
+#include <gradus/optim/adam.h>
+#include <gradus/optim/optimizer.h>
+#include <gradus/optim/rmsprop.h>
+#include <gradus/optim/sgd.h>
+
+#include <atomic>
+#include <boost/test/unit_test.hpp>
+#include <cerrno>
+
+#include "tests/models/small_models.h"
+
+namespace {
+std::atomic<int64_t> mallocs{0};
+}
+
+// Every thread's requests, operator new's among them, come through here.
+extern "C" {
+void* __libc_malloc(size_t);
+void* __libc_calloc(size_t, size_t);
+void* __libc_realloc(void*, size_t);
+void* __libc_memalign(size_t, size_t);
+void* malloc(size_t n) { return ++mallocs, __libc_malloc(n); }
+void* calloc(size_t n, size_t size) { return ++mallocs, __libc_calloc(n, size); }
+void* realloc(void* p, size_t n) { return ++mallocs, __libc_realloc(p, n); }
+void* memalign(size_t alignment, size_t n) { return ++mallocs, __libc_memalign(alignment, n); }
+void* aligned_alloc(size_t alignment, size_t n) { return memalign(alignment, n); }
+int posix_memalign(void** p, size_t alignment, size_t n) {
+  *p = memalign(alignment, n);
+  return *p ? 0 : ENOMEM;
+}
+}
+
+using namespace gradus;
+
+namespace {
+
+/// The requests of each of 8 training steps.
+std::vector<int64_t> requests(UnaryModule& model, Optimizer& optimizer, const Tensor& x,
+                              const Tensor& y) {
+  const std::vector<Tensor> parameters = model.parameters();
+  std::vector<int64_t> counts(8);
+  for (int64_t& count : counts) {
+    const int64_t before = mallocs;
+    {
+      Tape tape;
+      const Tensor loss = cross_entropy(model.forward(x), y);
+      optimizer.zero_grad();
+      tape.backward(loss);
+      clip_grad_norm(parameters, 1.0);
+      optimizer.step();
+    }
+    count = mallocs - before;
+  }
+  return counts;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(the_counter_counts) {
+  const int64_t before = mallocs;
+  delete new int;
+  BOOST_TEST(mallocs > before);
+}
+
+BOOST_AUTO_TEST_CASE(no_model_asks_malloc_after_the_third_step) {
+  for (const char* name : test::kModels)
+    for (Norm norm : test::kNorms) {
+      AnyModule model = test::make(name, norm);
+      Adam optimizer(model->parameters());
+      Generator generator(1);
+      const auto counts =
+          requests(*model, optimizer, test::inputs(name, 32, 1), randint(0, 10, {32}, generator));
+      for (size_t step = 3; step < counts.size(); ++step)
+        BOOST_TEST(counts[step] == 0, name << " " << gradus::name(norm) << ", step " << step);
+    }
+}
