@@ -41,8 +41,8 @@ struct NodeInfo {
 };
 
 /// Records the operations of this thread from here to the end of the scope. Tapes nest, and end in
-/// the reverse order: the innermost records, and a result of another tape is a constant to it. Leaves (requires_grad)
-/// belong to none.
+/// the reverse order: the innermost records, and a result of another tape is a constant to it.
+/// Leaves (requires_grad) belong to none.
 class Tape {
  public:
   Tape();
