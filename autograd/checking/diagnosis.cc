@@ -263,8 +263,15 @@ bool only_extreme_arrives(const Residual& e, int axis, bool last) {
   };
   for (size_t k = 0; k < e.entries(); ++k) {
     std::optional<int64_t> extreme;
-    for (size_t r = 0; r < e.rows(); ++r)
-      if (enters(r, k) && (!extreme || (place(r) > *extreme) == last)) extreme = place(r);
+    std::set<int64_t> places;
+    for (size_t r = 0; r < e.rows(); ++r) {
+      if (!enters(r, k)) continue;
+      places.insert(place(r));
+      if (!extreme || (place(r) > *extreme) == last) extreme = place(r);
+    }
+    // What is broadcast along an axis enters all of it; the first of some are no such row.
+    if (axis >= 0 && !last && extreme && static_cast<int64_t>(places.size()) < output[axis])
+      return false;
     for (size_t r = 0; r < e.rows(); ++r)
       if (enters(r, k) && e.analytic_zero(r, k) == (place(r) == *extreme)) return false;
   }
@@ -360,7 +367,8 @@ Found factor_per_group(const Residual& e) {
     for (size_t g = 0; g < groups.count; ++g) {
       if (nn[g] == 0) continue;
       factors[g] = an[g] / nn[g];
-      determined = determined && count[g] >= 3 && factors[g] > 0;
+      // Of single entries, factors of both signs may be anything: another input's values, say.
+      determined = determined && count[g] >= 3 && (axes == 0 ? factors[g] > 0 : factors[g] != 0);
     }
     if (!determined || !e.explained_by([&](size_t r, size_t k) {
           return std::optional(factors[groups.of[k]] * e.n(r, k));
@@ -370,9 +378,8 @@ Found factor_per_group(const Residual& e) {
     const std::string each =
         axes == 0 ? "entry" : fmt::format("group along axes {}", axes_of(axes));
     return Diagnosis{Pattern::factor_per_group, 1, axes_of(axes),
-                     fmt::format("a factor of its own for each {}, {} to {}: another deviation or "
-                                 "eps",
-                                 each, number(*low), number(*high))};
+                     fmt::format("a factor of its own for each {}, {} to {}{}", each, number(*low),
+                                 number(*high), *low > 0 ? ": another deviation or eps" : "")};
   }
   return {};
 }

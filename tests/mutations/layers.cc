@@ -270,8 +270,7 @@ std::vector<Mutant> layer_mutants() {
        "linear",
        "no gradient from step to step",
        [](Backward& c) {
-         const Tensor w = c.kept(1);
-         if (!is_square(w)) {
+         if (c.kept(0).size(-1) != c.dy().size(-1)) {
            right_backward(c);
            return;
          }
@@ -298,7 +297,8 @@ std::vector<Mutant> layer_mutants() {
        "the branch detached",
        [](Backward& c) { c.set(0, c.dy()); },
        of_module({4, 3}, [] { return Residual(Sequential(Linear(3, 3), Tanh())); }),
-       {"x"}},
+       {"module.0.weight", "module.0.bias", "x"},
+       Pattern::no_gradient},
       {"models",
        "batch_norm",
        "Mlp: db counted twice",
@@ -307,7 +307,8 @@ std::vector<Mutant> layer_mutants() {
          c.set(2, sum(c.dy(), {0}));
        },
        of_module({4, 4}, [] { return Mlp(4, 3, {.hidden = {5}, .norm = Norm::batch}); }),
-       {"bias"}},
+       {"norms.0.bias"},
+       Pattern::factor},
       {"models",
        "conv2d",
        "Cnn: the kernel's gradient averaged over the batch",
@@ -320,7 +321,8 @@ std::vector<Mutant> layer_mutants() {
          c.set(1, right(f, {c.kept(1), c.kept(0)}, c.dy())[0] * (1.0 / 3 - 1));
        },
        of_module({3, 1, 4, 5}, [] { return Cnn(1, 4, 5, 3, {.channels = {2}}); }),
-       {"weight"}},
+       {"stem.weight", "blocks.0.conv1.weight", "blocks.0.conv2.weight"},
+       Pattern::factor},
       {"models",
        "layer_norm",
        "EncoderBlock: dw averaged over the rows",

@@ -221,8 +221,7 @@ std::vector<Mutant> norm_mutants() {
        "dw = sum dy x r, the mean not taken off",
        weight_without_mean<false>,
        rows,
-       {"weight"},
-       Pattern::stale_statistics},
+       {"weight"}},
       {ln,
        "layer_norm",
        "db counted twice",
@@ -389,7 +388,8 @@ std::vector<Mutant> norm_mutants() {
          s.set(c, s.b.dx, s.b.dweight, sum(select(c.dy(), 0, 0), {1, 2}));
        },
        images,
-       {"bias"}},
+       {"bias"},
+       Pattern::broadcast_unreduced},
       {bn,
        "batch_norm",
        "one entry of dx off by 1e-3",
@@ -402,7 +402,7 @@ std::vector<Mutant> norm_mutants() {
        Pattern::factor},
       {bn,
        "batch_norm_inference",
-       "the statistics' gradient subtracted as in training",
+       "the mean's gradient subtracted as in training",
        [](Backward& c) {
          const NormGroups groups = batch_norm_groups(c.kept(0));
          const Tensor x = reshape(c.kept(0), groups.shape);
@@ -414,7 +414,8 @@ std::vector<Mutant> norm_mutants() {
          c.set(2, d[2]);
        },
        inference,
-       {"x"}},
+       {"x"},
+       Pattern::mean_term},
       {bn,
        "batch_norm_inference",
        "the weight left out of dx",

@@ -212,7 +212,8 @@ std::vector<Mutant> product_mutants() {
          set_all(c, d);
        },
        images,
-       {"weight"}},
+       {"weight"},
+       Pattern::overwritten},
       {conv,
        "conv2d",
        "db averaged over places and images",
@@ -292,7 +293,8 @@ std::vector<Mutant> product_mutants() {
          c.set(0, dx);
        },
        of_x({2, 1, 4, 6}, kPaddedPool),
-       {"x"}},
+       {"x"},
+       Pattern::factor_per_group},
       {pool,
        "adaptive_avg_pool2d",
        "divided by the largest window's size",
