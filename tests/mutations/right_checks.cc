@@ -259,7 +259,7 @@ void check_right(uint64_t seed, int64_t largest, FalseAlarms& result) {
   result.entries += report.entries;
   result.unresolved += report.unresolved;
   result.kinks += report.kinks;
-  if (!report.ok()) result.alarms.push_back(right.what + "\n" + report.text());
+  if (!report.ok()) result.alarms.push_back(right.what + "\n" + report.table());
 }
 
 }  // namespace gradus::mutations

@@ -81,7 +81,7 @@ Row try_mutant(const Mutant& mutant, int seeds) {
       row.note = fmt::format("seed {}: wrong are {}, not {}", seed, fmt::join(changed, ", "),
                              fmt::join(declared, ", "));
     else if (!caught || !localised)
-      row.note = fmt::format("seed {}: {}", seed, report.summary());
+      row.note = fmt::format("seed {}: {}", seed, report.text());
     else if (found != mutant.pattern)
       row.note = fmt::format("seed {}: named {}, not {}; {}", seed, name(found),
                              name(mutant.pattern), text);
