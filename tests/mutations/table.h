@@ -28,7 +28,7 @@ struct Row {
   double effect = 0;
   int runs = 0;
   int relevant = 0;                  ///< with an effect of at least 1e-6
-  int ours = 0, slow = 0, fast = 0;  ///< caught
+  int ours = 0, slow = 0, fast = 0;  ///< caught; ours: found wrong, not only untold
   int missed = 0;                    ///< relevant and not caught by ours
   int localised = 0;                 ///< just the wrong tensors disagree
   int named = 0;                     ///< as the pattern expected; without one: as nothing
