@@ -57,6 +57,7 @@ std::vector<Group> groups_of(const Residual& residual, unsigned axes) {
 /// Which explanations of the residual hold in every group and row.
 struct Fit {
   bool sums_to_zero = true;  // the numeric gradient does, as behind any mean that is taken off
+  bool can_tell = true;      // rows are known, to tolerances within which not everything fits
   bool constant = true, proportional = true, both = true;
   bool scaled = true;  // a - c n is made of 1 and x^, one c a group
 };
@@ -67,6 +68,7 @@ void fit_group(const Residual& residual, const Group& group, Fit& fit) {
     if (std::all_of(group.entries.begin(), group.entries.end(),
                     [&](size_t k) { return residual.known(r, k); }))
       rows.push_back(r);
+  if (rows.empty()) fit.can_tell = false;
   std::vector<Split> analytic, numeric;
   double an = 0, nn = 0;
   for (size_t r : rows) {
@@ -86,6 +88,7 @@ void fit_group(const Residual& residual, const Group& group, Fit& fit) {
       tolerance += residual.tolerance(rows[row], k);
     }
     if (std::abs(sum) > 1e-6 * size + tolerance) fit.sums_to_zero = false;
+    if (tolerance > 0.1 * residual.largest_difference()) fit.can_tell = false;
     const Split &a = analytic[row], &n = numeric[row];
     const double constant = a.constant - n.constant, slope = a.slope - n.slope;
     for (size_t i = 0; i < group.entries.size(); ++i) {
@@ -106,7 +109,7 @@ std::optional<Diagnosis> diagnose_along(const Residual& residual, unsigned axes)
     smallest = std::min(smallest, group.entries.size());
     fit_group(residual, group, fit);
   }
-  if (smallest < 3 || !fit.sums_to_zero) return {};
+  if (smallest < 3 || !fit.sums_to_zero || !fit.can_tell) return {};
   const Axes a = axes_of(axes);
   if (fit.constant)
     return Diagnosis{Pattern::mean_term, 1, a,

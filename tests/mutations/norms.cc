@@ -427,7 +427,7 @@ std::vector<Mutant> norm_mutants() {
          c.set(2, d[2]);
        },
        inference,
-       {"x"}},
+       {"x"}, Pattern::factor_per_group},
       {bn,
        "batch_norm_inference",
        "dw averaged over the batch",

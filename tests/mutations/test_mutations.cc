@@ -47,6 +47,7 @@ BOOST_AUTO_TEST_CASE(wrong_gradients_are_caught_and_named) {
   for (const Row& row : rows()) BOOST_TEST(row.missed == 0, what(row));
   BOOST_TEST(t.localised >= 0.95 * t.runs);
   BOOST_TEST(t.named >= 0.8 * t.with_pattern);
+  BOOST_TEST(t.named_for_nothing <= 0.02 * (t.runs - t.with_pattern));
 }
 
 BOOST_AUTO_TEST_CASE(right_gradients_raise_no_alarm) {
