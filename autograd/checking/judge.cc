@@ -30,8 +30,13 @@ void JacobianRowSet::apply(std::span<const double> y, std::span<double> values) 
   size_t r = 0;
   for (int64_t element : elements) values[r++] = y[static_cast<size_t>(element)];
   for (const std::vector<double>& w : weights) {
-    double sum = 0;
-    for (size_t j = 0; j < y.size(); ++j) sum += w[j] * y[j];
+    double sum = 0,
+           lost = 0;  // Kahan's: the rounding of millions of terms would hide the derivative
+    for (size_t j = 0; j < y.size(); ++j) {
+      const double term = w[j] * y[j] - lost, next = sum + term;
+      lost = (next - sum) - term;
+      sum = next;
+    }
     values[r++] = sum;
   }
 }

@@ -140,6 +140,7 @@ std::vector<Mutant> norm_mutants() {
   const auto masked = of_layer({4, 3, 5}, {5}, {5}, kMaskedLayerNorm);
   const auto batch = of_layer({6, 4}, {4}, {4}, kBatchNorm);
   const auto wide = of_layer({16, 12}, {12}, {12}, kBatchNorm);
+  const auto large = of_layer({32, 64}, {64}, {64}, kBatchNorm);
   const auto images = of_layer({3, 4, 2, 5}, {4}, {4}, kBatchNorm);
   const auto inference = of_layer({5, 4}, {4}, {4}, kInference);
   const auto far = [](const Shape& shape, Function f) {
@@ -256,12 +257,12 @@ std::vector<Mutant> norm_mutants() {
 
       {bn,
        "batch_norm",
-       "dx = 0",
+       "dx = 0, (32, 64)",
        [](Backward& c) {
          const Stages s(true, c);
          s.set(c, zeros_like(s.x));
        },
-       wide,
+       large,
        {"x"},
        Pattern::no_gradient},
       {bn,
@@ -276,12 +277,12 @@ std::vector<Mutant> norm_mutants() {
        Pattern::factor},
       {bn,
        "batch_norm",
-       "dx times N / (N - 1)",
+       "dx times N / (N - 1), (32, 64)",
        [](Backward& c) {
          const Stages s(true, c);
          s.set(c, s.b.dx * (s.groups.count / (s.groups.count - 1)));
        },
-       wide,
+       large,
        {"x"},
        Pattern::factor},
       {bn, "batch_norm", "mean term dropped", no_mean_term<true>, batch, {"x"}, Pattern::mean_term},
@@ -290,6 +291,13 @@ std::vector<Mutant> norm_mutants() {
        "variance term dropped, (16, 12)",
        no_variance_term<true>,
        wide,
+       {"x"},
+       Pattern::variance_term},
+      {bn,
+       "batch_norm",
+       "variance term dropped, (32, 64)",
+       no_variance_term<true>,
+       large,
        {"x"},
        Pattern::variance_term},
       {bn,
@@ -427,7 +435,8 @@ std::vector<Mutant> norm_mutants() {
          c.set(2, d[2]);
        },
        inference,
-       {"x"}, Pattern::factor_per_group},
+       {"x"},
+       Pattern::factor_per_group},
       {bn,
        "batch_norm_inference",
        "dw averaged over the batch",

@@ -112,6 +112,17 @@ Totals totals(std::span<const Row> rows) {
 }
 
 namespace {
+
+/// For a cell of a table.
+std::string cell(const std::string& text) {
+  std::string escaped;
+  for (char c : text) {
+    if (c == '|') escaped += '\\';
+    escaped += c;
+  }
+  return escaped;
+}
+
 double percent(int64_t part, int64_t whole) {
   return whole == 0 ? 0 : 100.0 * static_cast<double>(part) / static_cast<double>(whole);
 }
@@ -123,10 +134,11 @@ std::string to_markdown(std::span<const Row> rows, const FalseAlarms& right) {
       "named |\n|---|---|---|---|---|---|---|---|---|---|\n";
   for (const Row& row : rows) {
     const bool pattern = row.mutant.pattern != Pattern::none;
-    text += fmt::format("| {} | {} | {} | {:.0e} | {} | {} | {} | {} | {} | {} |\n",
-                        row.mutant.family, row.mutant.op, row.mutant.what, row.effect, row.ours,
-                        row.slow, row.fast, row.localised, pattern ? name(row.mutant.pattern) : "",
-                        pattern ? std::to_string(row.named) : "");
+    text +=
+        fmt::format("| {} | {} | {} | {:.0e} | {} | {} | {} | {} | {} | {} |\n", row.mutant.family,
+                    row.mutant.op, cell(row.mutant.what), row.effect, row.ours, row.slow, row.fast,
+                    row.localised, pattern ? name(row.mutant.pattern) : "",
+                    pattern ? std::to_string(row.named) : "");
   }
   const Totals t = totals(rows);
   text += fmt::format(
