@@ -59,6 +59,14 @@ BOOST_AUTO_TEST_CASE(right_gradients_raise_no_alarm) {
   for (const std::string& alarm : right.alarms) BOOST_ERROR(alarm);
 }
 
+// A million outputs: what rounding makes of their sum must not hide the derivative.
+BOOST_AUTO_TEST_CASE(many_outputs_can_be_told) {
+  FalseAlarms right;
+  check_right(3236, 4096, right);
+  for (const std::string& alarm : right.alarms) BOOST_ERROR(alarm);
+  BOOST_TEST(right.unresolved == 0);
+}
+
 BOOST_AUTO_TEST_CASE(an_op_gets_its_own_backward_back) {
   const Mutant mutant = elementwise_mutants()[0];
   Op* op = find_op(mutant.op);
