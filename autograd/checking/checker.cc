@@ -11,6 +11,7 @@ namespace gradus {
 namespace {
 constexpr int64_t kFullElements = int64_t{1} << 20;  // of a Jacobian that is computed in full
 constexpr double kUsualEvaluations = 8;              // of f, for one derivative
+constexpr int64_t kConfirmed = 64;  // disagreements of an input, after which others are believed
 }  // namespace
 
 double now() {
@@ -262,7 +263,7 @@ void Checker::fill_column(const JacobianRowSet& rows, JacobianBlock& block, size
   // A bound is too small where extrapolations happen to meet, and a slight kink shows over more
   // steps. Before a difference counts, estimates from other points must find it, too.
   for (double other : {0.6875, 0.296875}) {
-    if (!doubtful()) return;
+    if (block.confirmed >= kConfirmed || !doubtful()) return;
     estimate(other * step, 6);
     for (size_t r = 0; r < rows.size(); ++r) {
       const size_t at = r * block.columns + column;
@@ -276,6 +277,7 @@ void Checker::fill_column(const JacobianRowSet& rows, JacobianBlock& block, size
       block.kink[at] |= d.kink[r];
     }
   }
+  block.confirmed += doubtful();
 }
 
 double Checker::first_step(double x) const {

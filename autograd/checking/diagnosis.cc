@@ -6,6 +6,8 @@
 
 namespace gradus {
 
+using checking::Residual;
+
 const char* name(Pattern pattern) {
   switch (pattern) {
     case Pattern::none:

@@ -5,6 +5,8 @@
 
 namespace gradus {
 
+using checking::Residual;
+
 namespace {
 
 /// A vector over a group of entries: its parts along 1 and along x^, and what is left.
