@@ -1,8 +1,8 @@
+#include <gradus/tensor/file.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <chrono>
-#include <fstream>
+#include <ostream>
 
 #include "tests/mutations/table.h"
 
@@ -23,6 +23,8 @@ void show(const std::string& text) {
 }
 
 int run(const Settings& settings) {
+  // A path that cannot be written to is told before, not after, minutes of work.
+  if (!settings.json.empty()) write_file(settings.json, [](std::ostream&) {});
   const std::vector<Mutant> mutants = all_mutants();
   std::vector<Row> rows;
   for (size_t i = 0; i < mutants.size(); ++i) {
@@ -45,11 +47,9 @@ int run(const Settings& settings) {
                  stderr);
   for (const std::string& alarm : right.alarms)
     std::fputs(("false alarm: " + alarm + "\n").c_str(), stderr);
-  if (!settings.json.empty()) {
-    std::ofstream file(settings.json);
-    file << to_json(rows, right).dump(2) << "\n";
-    check(static_cast<bool>(file.flush()), "mutation_table: cannot write {}", settings.json);
-  }
+  if (!settings.json.empty())
+    write_file(settings.json,
+               [&](std::ostream& out) { out << to_json(rows, right).dump(2) << "\n"; });
   return totals(rows).missed == 0 && right.alarms.empty() ? 0 : 1;
 }
 
