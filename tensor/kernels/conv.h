@@ -30,11 +30,17 @@ struct Conv2dShape {
 void check_conv2d(const char* op, const Conv2dShape& shape);
 
 /// pointwise: 1x1, stride 1, no padding, is a matrix product as it stands. im2col: patches are
-/// written out, then multiplied.
-enum class ConvPath { automatic, pointwise, im2col };
+/// written out, then multiplied. direct: stride 1, patches are multiplied where they lie. winograd:
+/// 3x3, stride 1, with a quarter of the multiplications.
+///
+/// The last two are for f32. Winograd's sums round differently: within a tile of 4x4 outputs the
+/// error is up to kWinogradError epsilons of the largest sum of |w x| that the tile's pixels could
+/// give; and x and dy must stay below 1/100 of the largest number, or the tile overflows.
+enum class ConvPath { automatic, pointwise, im2col, direct, winograd };
 const char* name(ConvPath path);
 
 /// The path that `automatic` takes.
+template <class T>
 ConvPath conv_path(const Conv2dShape& shape);
 /// Whether `path` can serve `shape` (forcing one that cannot throws Error).
 bool applies(ConvPath path, const Conv2dShape& shape);
@@ -53,9 +59,10 @@ void conv2d(const Conv2dShape& shape, const T* x, const T* w, const T* bias, T* 
 template <class T>
 void conv2d_input(const Conv2dShape& shape, const T* dy, const T* w, T* dx,
                   ConvPath path = ConvPath::automatic);
-/// dw = the gradient of <conv2d(x, w), dy> with respect to w.
+/// dw = the gradient of <conv2d(x, w), dy> with respect to w; and, if db is not null, db (Cout) =
+/// the bias' gradient, sum_{n,i,j} dy[n,o,i,j].
 template <class T>
-void conv2d_weight(const Conv2dShape& shape, const T* x, const T* dy, T* dw,
+void conv2d_weight(const Conv2dShape& shape, const T* x, const T* dy, T* dw, T* db = nullptr,
                    ConvPath path = ConvPath::automatic);
 
 namespace naive {

@@ -125,7 +125,7 @@ BOOST_AUTO_TEST_CASE(every_path_is_the_definition_and_is_chosen_by_a_case) {
   std::set<ConvPath> chosen;
   for (const Case& c : kCases) {
     const Conv2dShape s = sizes_of(c);
-    chosen.insert(kernels::conv_path(s));
+    chosen.insert(kernels::conv_path<double>(s));
     for (ConvPath path : {ConvPath::pointwise, ConvPath::im2col}) {
       if (!kernels::applies(path, s)) continue;
       const auto x = sample(c.x, 1).to_vector<double>(), w = sample(c.w, 2).to_vector<double>(),
@@ -146,7 +146,7 @@ BOOST_AUTO_TEST_CASE(every_path_is_the_definition_and_is_chosen_by_a_case) {
       kernels::naive::conv2d_input(s, dy.data(), w.data(), definition.data());
       compare("dx ", dx, definition);
       definition = dw;
-      kernels::conv2d_weight(s, x.data(), dy.data(), dw.data(), path);
+      kernels::conv2d_weight(s, x.data(), dy.data(), dw.data(), static_cast<double*>(nullptr), path);
       kernels::naive::conv2d_weight(s, x.data(), dy.data(), definition.data());
       compare("dw ", dw, definition);
     }
