@@ -33,10 +33,15 @@ void check_conv2d(const char* op, const Conv2dShape& shape);
 /// written out, then multiplied. direct: stride 1, patches are multiplied where they lie. winograd:
 /// 3x3, stride 1, with a quarter of the multiplications.
 ///
-/// The last two are for f32. Winograd's sums round differently: within a tile of 4x4 outputs the
-/// error is up to kWinogradError epsilons of the largest sum of |w x| that the tile's pixels could
-/// give; and x and dy must stay below 1/100 of the largest number, or the tile overflows.
+/// The last two are for f32.
 enum class ConvPath { automatic, pointwise, im2col, direct, winograd };
+
+/// Winograd rounds sums of pixels, not products alone: an error is at most this many epsilons of
+/// the same sum of magnitudes in which each |x| (for dx |dy|) is the largest of its plane; only
+/// pixels of the same 6x6 count, in fact. Pixels must stay below 1e36, and an infinity or a NaN
+/// spoils all of its tile's 4x4 outputs.
+constexpr double kWinogradError = 16;
+
 const char* name(ConvPath path);
 
 /// The path that `automatic` takes.

@@ -23,15 +23,18 @@ struct ConvDirectKernels {
 };
 
 /// 36 matrices, one for each of the 6x6 products of a tile, `point` floats apart, with rows of
-/// `row` floats, a multiple of the vector's width.
+/// `row` floats, a multiple of kChannels.
 template <class T>
 struct Points {
   T* data;
   int64_t row, point;
 };
 
-/// Adjacent tiles of 4x4 in one row of tiles of an image (channels, height, width), of at most a
-/// vector of channels: the first tile begins at (top, left); what lies outside the image is 0.
+/// The channels that are transformed together: those of a cache line.
+constexpr int64_t kChannels = 16;
+
+/// Adjacent tiles of 4x4 in one row of tiles of an image (channels <= kChannels, height, width): the
+/// first one begins at (top, left); what lies outside the image is 0.
 struct TileRun {
   int64_t channels, height, width;
   int64_t top, left, tiles;

@@ -7,7 +7,7 @@ namespace {
 
 // Tiles that go through the transforms, the products and back together: enough rows for a product,
 // few enough that their 36 matrices stay in the caches.
-constexpr int64_t kBlockTiles = 32;
+constexpr int64_t kBlockTiles = 48;
 constexpr int64_t kPieces = 16;  // at most, of the sum over the tiles that dw is
 
 const WinogradKernels& table() { return kernels<WinogradKernels>(); }
@@ -36,11 +36,11 @@ struct Tiles {
   int64_t for_each(int64_t begin, int64_t end, const Images& of, int64_t padding_h,
                    int64_t padding_w, F f) const {
     int64_t before = 0;
-    for (int64_t c = 0; c < of.channels; c += table().width) {
+    for (int64_t c = 0; c < of.channels; c += kChannels) {
       before = 0;
       for (int64_t i = begin; i < end; ++i) {
         const int64_t first = i % runs_per_row * run, count = std::min(run, per_row - first);
-        f(TileRun{std::min(table().width, of.channels - c), of.height, of.width,
+        f(TileRun{std::min(kChannels, of.channels - c), of.height, of.width,
                   4 * (i / runs_per_row % rows) - padding_h, 4 * first - padding_w, count},
           i / (rows * runs_per_row) * of.image + c * of.height * of.width, c, before);
         before += count;
@@ -55,13 +55,16 @@ struct Tiles {
 
 /// 36 matrices of `rows` rows for `channels` channels, a cache line apart from a round distance.
 struct Layout {
-  Layout(int64_t rows, int64_t channels, int64_t width)
-      : row(divided(channels, width) * width), point(rows * row + 16) {}
+  Layout(int64_t rows, int64_t channels)
+      : columns(divided(channels, table().width) * table().width),
+        row(divided(channels, kChannels) * kChannels),
+        point(rows * row + 16) {}
   int64_t size() const { return 36 * point; }
   template <class T>
   Points<T> at(T* data) const {
     return {data, row, point};
   }
+  int64_t columns;  // in whole vectors
   int64_t row, point;
 };
 
@@ -76,8 +79,8 @@ void correlate(int64_t batch, const Images& in, const Images& out, int64_t paddi
                int64_t padding_w, const float* x, Points<const float> u, const float* bias,
                float* y) {
   const Tiles tiles(batch, out.height, out.width);
-  const Layout v_layout(tiles.block_tiles(), in.channels, table().width),
-      m_layout(tiles.block_tiles(), out.channels, table().width);
+  const Layout v_layout(tiles.block_tiles(), in.channels),
+      m_layout(tiles.block_tiles(), out.channels);
   parallel_for(tiles.runs, tiles.runs_per_block, [&](int64_t begin, int64_t end) {
     static constinit thread_local Workspace<float, struct ForwardBlock> workspace;
     float* const memory = workspace.of_size(v_layout.size() + m_layout.size());
@@ -88,9 +91,10 @@ void correlate(int64_t batch, const Images& in, const Images& out, int64_t paddi
                          table().input(run, x + image, from(v, before, c));
                        });
     for (int p = 0; p < 36; ++p)
-      kernels<GemmKernels<float>>().small({Transpose::no, Transpose::no, count, m.row, in.channels,
-                                           1, v.data + p * v.point, v.row, u.data + p * u.point,
-                                           u.row, 0, m.data + p * m.point, m.row});
+      kernels<GemmKernels<float>>().small({Transpose::no, Transpose::no, count, m_layout.columns,
+                                           in.channels, 1, v.data + p * v.point, v.row,
+                                           u.data + p * u.point, u.row, 0, m.data + p * m.point,
+                                           m.row});
     const Points<const float> product{m.data, m.row, m.point};
     tiles.for_each(
         begin, end, out, 0, 0, [&](const TileRun& run, int64_t image, int64_t c, int64_t before) {
@@ -102,7 +106,7 @@ void correlate(int64_t batch, const Images& in, const Images& out, int64_t paddi
 /// u for each (in, out), the 3x3 weights of which begin at w + in * in_stride + out * out_stride.
 Points<const float> transformed_weights(int64_t in, int64_t out, const float* w, int64_t in_stride,
                                         int64_t out_stride, bool rotated) {
-  const Layout layout(in, out, table().width);
+  const Layout layout(in, out);
   static constinit thread_local Workspace<float, struct Weights> workspace;
   const Points<float> u = layout.at(workspace.of_size(layout.size()));
   parallel_for(in, std::max<int64_t>(1, (1 << 10) / out), [&](int64_t begin, int64_t end) {
@@ -164,9 +168,8 @@ struct WeightParts {
 void sum_piece(const Conv2dShape& s, const Tiles& tiles, int64_t begin, int64_t end, const float* x,
                const float* dy, const WeightParts& parts, float* part) {
   const Images in = x_images(s), out = y_images(s);
-  const Layout v_layout(tiles.block_tiles(), in.channels, table().width),
-      m_layout(tiles.block_tiles(), out.channels, table().width),
-      u_layout(out.channels, in.channels, table().width);
+  const Layout v_layout(tiles.block_tiles(), in.channels),
+      m_layout(tiles.block_tiles(), out.channels), u_layout(out.channels, in.channels);
   static constinit thread_local Workspace<float, struct WeightBlock> workspace;
   float* const memory = workspace.of_size(v_layout.size() + m_layout.size() + u_layout.size());
   const Points<float> v = v_layout.at(memory), m = m_layout.at(memory + v_layout.size()),
@@ -185,9 +188,9 @@ void sum_piece(const Conv2dShape& s, const Tiles& tiles, int64_t begin, int64_t 
         });
     for (int p = 0; p < 36; ++p)
       kernels<GemmKernels<float>>().small(
-          {Transpose::yes, Transpose::no, out.channels, v.row, count, 1, m.data + p * m.point,
-           m.row, v.data + p * v.point, v.row, first == begin ? 0.0f : 1.0f, u.data + p * u.point,
-           u.row});
+          {Transpose::yes, Transpose::no, out.channels, v_layout.columns, count, 1,
+           m.data + p * m.point, m.row, v.data + p * v.point, v.row, first == begin ? 0.0f : 1.0f,
+           u.data + p * u.point, u.row});
   }
   const Points<const float> sums{u.data, u.row, u.point};
   for (int64_t o = 0; o < out.channels; ++o)
@@ -202,9 +205,9 @@ void winograd_conv2d_weight(const Conv2dShape& s, const float* x, const float* d
   const Tiles tiles(s.batch, s.output_height(), s.output_width());
   // Cut by the shape and added in order, so that threads do not show.
   const int64_t blocks = divided(tiles.runs, tiles.runs_per_block);
-  const int64_t runs = divided(blocks, kPieces) * tiles.runs_per_block;
+  const int64_t runs = std::max<int64_t>(1, divided(blocks, kPieces)) * tiles.runs_per_block;
   const int64_t pieces = divided(tiles.runs, runs);
-  const WeightParts parts(s, Layout(0, in, table().width), Layout(0, out, table().width));
+  const WeightParts parts(s, Layout(0, in), Layout(0, out));
   static constinit thread_local Workspace<float, struct WeightSums> workspace;
   float* const memory = workspace.of_size(pieces * parts.size);
   for_each_group(s, [&](int64_t x0, int64_t y0, int64_t w0, int64_t first_out) {
@@ -213,7 +216,7 @@ void winograd_conv2d_weight(const Conv2dShape& s, const float* x, const float* d
                 parts, memory + piece * parts.size);
     });
     parallel_for(
-        out, std::max<int64_t>(1, (1 << 12) / (pieces * in)), [&](int64_t begin, int64_t end) {
+        out, std::max<int64_t>(1, (1 << 12) / ((pieces + 1) * in)), [&](int64_t begin, int64_t end) {
           for (int64_t o = begin; o < end; ++o)
             table().sum_weight_gradients(in, pieces, memory + o * parts.w_row, parts.w_row / 9,
                                          parts.size, dw + w0 + o * in * 9);

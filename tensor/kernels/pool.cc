@@ -56,24 +56,25 @@ Range windows_inside(const Pool2dShape& s) {
 /// Windows inside the image's columns many at a time, the others one by one.
 template <class T>
 void max_plane(const Pool2dShape& s, const T* x, T* y, int64_t* indices) {
-  const int64_t height = s.output_height(), width = s.output_width();
-  const bool served = s.stride_w <= 2 && s.dilation_w == 1 && s.height * s.width <= INT32_MAX;
+  const int64_t height = s.output_height(), width = s.output_width(), in = s.height * s.width;
+  const bool served = s.stride_w <= 2 && s.dilation_w == 1 && in <= INT32_MAX;
   const Range inside = served ? windows_inside(s) : Range{width, width};
   const auto max_windows = kernels<PoolKernels<T>>().max_windows;
   for (int64_t i = 0; i < height; ++i, y += width, indices += width) {
+    if (inside.begin < inside.end) {
+      const int64_t top = i * s.stride_h - s.padding_h;
+      const int64_t p = top < 0 ? (s.dilation_h - 1 - top) / s.dilation_h : 0;
+      const int64_t end = std::min(s.kernel_h, (s.height - 1 - top) / s.dilation_h + 1);
+      const int64_t first =
+          (top + p * s.dilation_h) * s.width + inside.begin * s.stride_w - s.padding_w;
+      // What is written behind the row's windows is written again.
+      max_windows({inside.end - inside.begin, end - p, s.kernel_w, s.dilation_h * s.width,
+                   s.stride_w, first, x + first, in - first, (height - i) * width - inside.begin},
+                  y + inside.begin, indices + inside.begin);
+    }
     const auto alone = [&](int64_t j) { naive::max_window(s, x, i, j, y + j, indices + j); };
     for (int64_t j = 0; j < inside.begin; ++j) alone(j);
     for (int64_t j = inside.end; j < width; ++j) alone(j);
-    const int64_t windows = inside.end - inside.begin;
-    if (windows == 0) continue;
-    const int64_t top = i * s.stride_h - s.padding_h;
-    const int64_t p = top < 0 ? (s.dilation_h - 1 - top) / s.dilation_h : 0;
-    const int64_t end = std::min(s.kernel_h, (s.height - 1 - top) / s.dilation_h + 1);
-    const int64_t first =
-        (top + p * s.dilation_h) * s.width + inside.begin * s.stride_w - s.padding_w;
-    max_windows(
-        {windows, end - p, s.kernel_w, s.dilation_h * s.width, s.stride_w, first, x + first},
-        y + inside.begin, indices + inside.begin);
   }
 }
 

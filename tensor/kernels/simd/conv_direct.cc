@@ -30,11 +30,7 @@ struct Pixel {
 template <int outs, int pixels>
 void forward_tile(const DirectShape& s, const float* const (&x)[kPixels], const float* w,
                   const float* bias, float* const (&y)[kPixels], int64_t plane, int count) {
-  V sum[outs][pixels];
-  unroll<outs>([&](int o) GRADUS_INLINE {
-    const V first = V{} + (bias ? bias[o] : 0.0f);
-    unroll<pixels>([&](int v) GRADUS_INLINE { sum[o][v] = first; });
-  });
+  V sum[outs][pixels] = {};
   const int64_t taps = s.taps;
   for (int64_t k = 0; k < taps; ++k) {
     const int64_t offset = s.offsets[k];
@@ -46,11 +42,12 @@ void forward_tile(const DirectShape& s, const float* const (&x)[kPixels], const 
     });
   }
   unroll<outs>([&](int o) GRADUS_INLINE {
+    const V shift = V{} + (bias ? bias[o] : 0.0f);
     unroll<pixels>([&](int v) GRADUS_INLINE {
       if (count == kLanes)
-        store(y[v] + o * plane, sum[o][v]);
+        store(y[v] + o * plane, sum[o][v] + shift);
       else
-        store_first(y[v] + o * plane, sum[o][v], count);
+        store_first(y[v] + o * plane, sum[o][v] + shift, count);
     });
   });
 }

@@ -161,52 +161,73 @@ void transform_pixels(const TileRun& run, const Inside& in, const float* pixels,
                      to.data + t * to.row + 6 * p * to.point, to.point);
 }
 
-void input(const TileRun& run, const float* x, Points<float> v) {
-  alignas(64) float pixels[6 * kMaxColumns * kLanes];
-  const Inside in(run, 6, 4 * run.tiles + 2);
-  gather(run, in, 6, x, pixels);
-  transform_pixels<6>(
-      run, in, pixels,
-      [](const V(&d)[6], V(&t)[6]) __attribute__((always_inline)) { input_transform(d, t); }, v);
-}
-
-void output_gradient(const TileRun& run, const float* dy, Points<float> m, float* db) {
-  alignas(64) float pixels[4 * kMaxColumns * kLanes];
-  const Inside in(run, 4, 4 * run.tiles);
-  gather(run, in, 4, dy, pixels);
-  V sum = {};
-  for (int64_t i = 0; i < 4 * in.columns; ++i) sum += load(pixels + i * kLanes);
-  store(db, load(db) + sum);
-  transform_pixels<4>(
-      run, in, pixels,
-      [](const V(&d)[4], V(&t)[6]) __attribute__((always_inline)) { output_adjoint(d, t); }, m);
-}
-
-void output(const TileRun& run, Points<const float> m, const float* bias, float* y) {
-  alignas(64) float pixels[4 * kMaxColumns * kLanes];
-  const Inside in(run, 4, 4 * run.tiles);
-  const int64_t row = in.columns * kLanes;
-  const V shift = bias ? load_first(bias, static_cast<int>(run.channels)) : V{};
-  for (int64_t t = 0; t < run.tiles; ++t) {
-    alignas(64) float half[4 * 6 * kLanes];
-    for (int q = 0; q < 6; ++q)
-      apply<6, 4>(
-          [](const V(&s)[6], V(&r)[4]) __attribute__((always_inline)) { output_transform(s, r); },
-          m.data + t * m.row + q * m.point, 6 * m.point, half + q * kLanes, 6 * kLanes);
-    const int64_t columns = in.columns - 4 * t;
-    for (int i = 0; i < 4; ++i) {
-      V source[6], result[4];
-      unroll<6>([&](int q) __attribute__((always_inline)) {
-        source[q] = load(half + (6 * i + q) * kLanes);
-      });
-      output_transform(source, result);
-      float* to = pixels + i * row + 4 * t * kLanes;
-      unroll<4>([&](int j) __attribute__((always_inline)) {
-        if (j < columns) store(to + j * kLanes, result[j] + shift);
-      });
-    }
+/// f(the run for one vector of its channels, the first of them), vector by vector.
+template <class F>
+void for_each_vector_of(TileRun run, F f) {
+  const int64_t channels = run.channels;
+  for (int64_t c = 0; c < channels; c += kLanes) {
+    run.channels = channels - c < kLanes ? channels - c : kLanes;
+    f(run, c);
   }
-  scatter(run, in, pixels, y);
+}
+
+void input(const TileRun& all, const float* x, Points<float> v) {
+  alignas(64) float pixels[6 * kMaxColumns * kLanes];
+  const Inside in(all, 6, 4 * all.tiles + 2);
+  for_each_vector_of(all, [&](const TileRun& run, int64_t c) {
+    gather(run, in, 6, x + c * run.height * run.width, pixels);
+    transform_pixels<6>(run, in, pixels,
+                        [](const V(&d)[6], V(&t)[6])
+                            __attribute__((always_inline)) { input_transform(d, t); },
+                        {v.data + c, v.row, v.point});
+  });
+}
+
+void output_gradient(const TileRun& all, const float* dy, Points<float> m, float* db) {
+  alignas(64) float pixels[4 * kMaxColumns * kLanes];
+  const Inside in(all, 4, 4 * all.tiles);
+  for_each_vector_of(all, [&](const TileRun& run, int64_t c) {
+    gather(run, in, 4, dy + c * run.height * run.width, pixels);
+    V sum = {};
+    for (int64_t i = 0; i < 4 * in.columns; ++i) sum += load(pixels + i * kLanes);
+    store(db + c, load(db + c) + sum);
+    transform_pixels<4>(run, in, pixels,
+                        [](const V(&d)[4], V(&t)[6])
+                            __attribute__((always_inline)) { output_adjoint(d, t); },
+                        {m.data + c, m.row, m.point});
+  });
+}
+
+/// The 4x4 pixels of tile t to `pixels`, of which `columns` are still in the image.
+void output_tile(Points<const float> m, int64_t t, V shift, int64_t columns, float* pixels,
+                 int64_t row) {
+  alignas(64) float half[4 * 6 * kLanes];
+  for (int q = 0; q < 6; ++q)
+    apply<6, 4>(
+        [](const V(&s)[6], V(&r)[4]) __attribute__((always_inline)) { output_transform(s, r); },
+        m.data + t * m.row + q * m.point, 6 * m.point, half + q * kLanes, 6 * kLanes);
+  for (int i = 0; i < 4; ++i) {
+    V source[6], result[4];
+    unroll<6>([&](int q) __attribute__((always_inline)) {
+      source[q] = load(half + (6 * i + q) * kLanes);
+    });
+    output_transform(source, result);
+    unroll<4>([&](int j) __attribute__((always_inline)) {
+      if (j < columns) store(pixels + i * row + j * kLanes, result[j] + shift);
+    });
+  }
+}
+
+void output(const TileRun& all, Points<const float> m, const float* bias, float* y) {
+  alignas(64) float pixels[4 * kMaxColumns * kLanes];
+  const Inside in(all, 4, 4 * all.tiles);
+  for_each_vector_of(all, [&](const TileRun& run, int64_t c) {
+    const V shift = bias ? load_first(bias + c, static_cast<int>(run.channels)) : V{};
+    for (int64_t t = 0; t < run.tiles; ++t)
+      output_tile({m.data + c, m.row, m.point}, t, shift, in.columns - 4 * t,
+                  pixels + 4 * t * kLanes, in.columns * kLanes);
+    scatter(run, in, pixels, y + c * run.height * run.width);
+  });
 }
 
 /// f(c, lanes) for each vector of channels.
