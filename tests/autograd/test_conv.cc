@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 #include <set>
 
 #include "tests/checks.h"
@@ -110,25 +111,38 @@ void check_sums(const std::string& what, const std::vector<double>& actual,
                what << ": element " << i << ": " << actual[i] << ", not " << expected[i]);
 }
 
-/// Each run of `length` numbers becomes their largest.
-std::vector<double> level(std::vector<double> v, int64_t length) {
+enum class Of { largest, sum };
+
+/// One number for each run of `length` numbers.
+std::vector<double> fold(const std::vector<double>& v, int64_t length, Of of) {
+  std::vector<double> folded;
   for (auto run = v.begin(); run != v.end(); run += length)
-    std::fill_n(run, length, *std::max_element(run, run + length));
-  return v;
+    folded.push_back(of == Of::sum ? std::accumulate(run, run + length, 0.0)
+                                   : *std::max_element(run, run + length));
+  return folded;
 }
 
-/// What a path's errors are measured by, in epsilons times bound_of(path): each sum's terms, and
-/// for Winograd what conv.h says.
+std::vector<double> repeat(const std::vector<double>& v, int64_t times) {
+  std::vector<double> repeated;
+  for (double value : v) repeated.insert(repeated.end(), static_cast<size_t>(times), value);
+  return repeated;
+}
+
+/// What a path's errors are measured by, in epsilons times bound_of(path): the magnitudes of each
+/// sum's terms; for Winograd what conv.h says, a convolution of images of one pixel.
 Values magnitudes_of(ConvPath path, const Conv2dShape& s, const Values& in) {
-  const Values size = absolute(in);
-  Values terms = defined(s, size);
+  const Values size = absolute(in), terms = defined(s, size);
   if (path != ConvPath::winograd) return terms;
-  const int64_t plane = s.output_height() * s.output_width();
-  const std::vector<double> x = level(size.x, s.height * s.width), dy = level(size.y, plane);
-  kernels::naive::conv2d(s, x.data(), size.w.data(), size.b.data(), terms.y.data());
-  kernels::naive::conv2d_input(s, dy.data(), size.w.data(), terms.x.data());
-  kernels::naive::conv2d_weight(s, x.data(), size.y.data(), terms.w.data());
-  return {level(terms.x, s.height * s.width), level(terms.w, 9), terms.b, level(terms.y, plane)};
+  const int64_t in_plane = s.height * s.width, plane = s.output_height() * s.output_width();
+  const Conv2dShape one{.batch = s.batch,
+                        .in_channels = s.in_channels,
+                        .out_channels = s.out_channels,
+                        .groups = s.groups};
+  const Values largest{fold(size.x, in_plane, Of::largest), fold(size.w, 9, Of::sum), size.b,
+                       fold(size.y, plane, Of::largest)};
+  const Values for_dw{largest.x, largest.w, size.b, fold(size.y, plane, Of::sum)};
+  return {repeat(defined(one, largest).x, in_plane), repeat(defined(one, for_dw).w, 9), terms.b,
+          repeat(defined(one, largest).y, plane)};
 }
 
 double bound_of(ConvPath path) { return path == ConvPath::winograd ? kernels::kWinogradError : 4; }
