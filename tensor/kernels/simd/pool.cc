@@ -18,10 +18,11 @@ GRADUS_INLINE inline V every_second(V a, V b, int odd) {
   else if constexpr (n == 4)
     return odd ? __builtin_shufflevector(a, b, 1, 3, 5, 7)
                : __builtin_shufflevector(a, b, 0, 2, 4, 6);
-  else if constexpr (n == 8)
-    return odd ? __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15)
-               : __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
-  else
+  else if constexpr (n == 8) {  // within the halves, then the quarters: two instructions
+    const V quarters = odd ? __builtin_shufflevector(a, b, 1, 3, 9, 11, 5, 7, 13, 15)
+                           : __builtin_shufflevector(a, b, 0, 2, 8, 10, 4, 6, 12, 14);
+    return __builtin_shufflevector(quarters, quarters, 0, 1, 4, 5, 2, 3, 6, 7);
+  } else
     return odd ? __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27,
                                          29, 31)
                : __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26,
