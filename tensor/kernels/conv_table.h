@@ -22,19 +22,20 @@ struct ConvDirectKernels {
   void (*weight)(const DirectShape& s, const float* x, const float* dy, float* dw);
 };
 
-/// 36 matrices, one for each of the 6x6 products of a tile, `point` floats apart, with rows of
+/// 36 matrices, one for each point of a transformed 6x6 tile, `point` floats apart, with rows of
 /// `row` floats, a multiple of kChannels.
 template <class T>
 struct Points {
   T* data;
   int64_t row, point;
+  operator Points<const T>() const { return {data, row, point}; }
 };
 
 /// The channels that are transformed together: those of a cache line.
 constexpr int64_t kChannels = 16;
 
-/// Adjacent tiles of 4x4 in one row of tiles of an image (channels <= kChannels, height, width): the
-/// first one begins at (top, left); what lies outside the image is 0.
+/// Adjacent tiles of 4x4 in one row of tiles of an image (channels <= kChannels, height, width):
+/// the first one begins at (top, left); what lies outside the image is 0.
 struct TileRun {
   int64_t channels, height, width;
   int64_t top, left, tiles;
@@ -43,8 +44,8 @@ struct TileRun {
 /// At most this many tiles in a run, so that a strip of them stays in the first cache.
 constexpr int64_t kMaxRun = 16;
 
-/// The transforms of Winograd's F(4x4, 3x3) for one instruction-set level; the matrices A, B and G
-/// stand beside them in simd/winograd.cc. `row` t of v and m belongs to the run's tile t.
+/// The transforms of Winograd's F(4x4, 3x3); what A, B and G are stands in simd/conv_winograd.cc.
+/// Row t of v and m belongs to the run's tile t.
 struct WinogradKernels {
   int64_t width;  // of a vector, in floats
 

@@ -3,20 +3,19 @@
 //
 //   Y = A^T [ (G w G^T) * (B^T x B) ] A,   * elementwise, summed over the input channels
 //
-// Interpolation at 0, a, -a, b, -b and infinity with a = 3/4 and b = 3/2 (p, below), a polynomial
-// of degree 5 having 6 coefficients:
+// Along one axis it interpolates a polynomial of degree 5 at p = 0, a, -a, b, -b and infinity:
 //
-//   row of A^T:  p^i, i = 0 .. 3                                  infinity: [0 0 0 1]
-//   row of G:    p^k / prod (p - others), k = 0 .. 2              infinity: [0 0 1]
-//   row of B^T:  the coefficients of prod (z - others)            infinity: of z (z^2-a^2)
-//   (z^2-b^2)
+//          at p                                         at infinity
+//   A^T:   p^i, i = 0 .. 3                              [0 0 0 1]
+//   G:     p^k / prod of (p - the others), k = 0 .. 2   [0 0 1]
+//   B^T:   coefficients of prod of (z - the others)     of z (z^2 - a^2) (z^2 - b^2)
 //
-// Entries of A and B are exact in f32. Points 1 and 2, the usual ones, give twice the rounding
-// error. A vector holds one pixel of kWidth channels.
+// With a = 3/4 and b = 3/2 the entries of A and B are exact, and rounding errors half of those at
+// the usual 1 and 2. A vector holds one pixel of kLanes channels.
 
 #include <gradus/tensor/kernels/conv_table.h>
 #include <gradus/tensor/kernels/isa.h>
-#include <gradus/tensor/kernels/simd/vectors.h>
+#include <gradus/tensor/kernels/simd/lanes.h>
 
 namespace gradus::kernels {
 namespace {
@@ -84,12 +83,12 @@ inline void weight_adjoint(const V (&u)[6], V (&w)[3]) {
 
 /// f of `from` vectors at `in`, `in_step` floats apart, gives `to` vectors at `out`.
 template <int from, int to, class F>
-inline __attribute__((always_inline)) void apply(F f, const float* in, int64_t in_step, float* out,
-                                                 int64_t out_step) {
+GRADUS_INLINE inline void apply(F f, const float* in, int64_t in_step, float* out,
+                                int64_t out_step) {
   V source[from], result[to];
-  unroll<from>([&](int i) __attribute__((always_inline)) { source[i] = load(in + i * in_step); });
+  unroll<from>([&](int i) GRADUS_INLINE { source[i] = load(in + i * in_step); });
   f(source, result);
-  unroll<to>([&](int i) __attribute__((always_inline)) { store(out + i * out_step, result[i]); });
+  unroll<to>([&](int i) GRADUS_INLINE { store(out + i * out_step, result[i]); });
 }
 
 void clear(float* x, int64_t vectors) {
@@ -111,11 +110,19 @@ struct Inside {
   int64_t first_row, end_row, first_column, end_column, columns;
 };
 
-/// Pixels of the run's channels beside each other: to[row][column][c], the columns being those
+/// f(c, lanes) for each vector of channels.
+template <class F>
+void for_each_lanes(int64_t channels, F f) {
+  for (int64_t c = 0; c < channels; c += kLanes)
+    f(c, channels - c < kLanes ? channels - c : kLanes);
+}
+
+/// Pixels of `lanes` channels beside each other: to[row][column][c], the columns being those
 /// inside, and rows outside 0.
-void gather(const TileRun& run, const Inside& in, int64_t rows, const float* x, float* to) {
+void gather(const TileRun& run, const Inside& in, int64_t rows, int64_t lanes, const float* x,
+            float* to) {
   const int64_t plane = run.height * run.width, row = in.columns * kLanes;
-  if (run.channels < kLanes) clear(to, rows * in.columns);
+  if (lanes < kLanes) clear(to, rows * in.columns);
   clear(to, in.first_row * in.columns);
   clear(to + in.end_row * row, (rows - in.end_row) * in.columns);
   x += (run.top + in.first_row) * run.width + run.left + in.first_column;
@@ -126,11 +133,11 @@ void gather(const TileRun& run, const Inside& in, int64_t rows, const float* x, 
     count = count > 0;
   }
   for (int64_t i = 0; i < count; ++i)
-    transpose(x + i * run.width, plane, run.channels, length, to + i * row, kLanes);
+    transpose(x + i * run.width, plane, lanes, length, to + i * row, kLanes);
 }
 
 /// The inverse of gather for rows of the tiles' own pixels.
-void scatter(const TileRun& run, const Inside& in, const float* from, float* y) {
+void scatter(const TileRun& run, const Inside& in, int64_t lanes, const float* from, float* y) {
   const int64_t plane = run.height * run.width, row = in.columns * kLanes;
   y += run.top * run.width + run.left;
   int64_t count = in.end_row, length = in.columns;
@@ -139,7 +146,7 @@ void scatter(const TileRun& run, const Inside& in, const float* from, float* y) 
     count = 1;
   }
   for (int64_t i = 0; i < count; ++i)
-    transpose(from + i * row, kLanes, length, run.channels, y + i * run.width, plane);
+    transpose(from + i * row, kLanes, length, lanes, y + i * run.width, plane);
 }
 
 /// Transforms `rows` of pixels down their columns, then each tile's `rows` along its 6 rows.
@@ -161,39 +168,27 @@ void transform_pixels(const TileRun& run, const Inside& in, const float* pixels,
                      to.data + t * to.row + 6 * p * to.point, to.point);
 }
 
-/// f(the run for one vector of its channels, the first of them), vector by vector.
-template <class F>
-void for_each_vector_of(TileRun run, F f) {
-  const int64_t channels = run.channels;
-  for (int64_t c = 0; c < channels; c += kLanes) {
-    run.channels = channels - c < kLanes ? channels - c : kLanes;
-    f(run, c);
-  }
-}
-
-void input(const TileRun& all, const float* x, Points<float> v) {
+void input(const TileRun& run, const float* x, Points<float> v) {
   alignas(64) float pixels[6 * kMaxColumns * kLanes];
-  const Inside in(all, 6, 4 * all.tiles + 2);
-  for_each_vector_of(all, [&](const TileRun& run, int64_t c) {
-    gather(run, in, 6, x + c * run.height * run.width, pixels);
+  const Inside in(run, 6, 4 * run.tiles + 2);
+  for_each_lanes(run.channels, [&](int64_t c, int64_t lanes) {
+    gather(run, in, 6, lanes, x + c * run.height * run.width, pixels);
     transform_pixels<6>(run, in, pixels,
-                        [](const V(&d)[6], V(&t)[6])
-                            __attribute__((always_inline)) { input_transform(d, t); },
+                        [](const V(&d)[6], V(&t)[6]) GRADUS_INLINE { input_transform(d, t); },
                         {v.data + c, v.row, v.point});
   });
 }
 
-void output_gradient(const TileRun& all, const float* dy, Points<float> m, float* db) {
+void output_gradient(const TileRun& run, const float* dy, Points<float> m, float* db) {
   alignas(64) float pixels[4 * kMaxColumns * kLanes];
-  const Inside in(all, 4, 4 * all.tiles);
-  for_each_vector_of(all, [&](const TileRun& run, int64_t c) {
-    gather(run, in, 4, dy + c * run.height * run.width, pixels);
+  const Inside in(run, 4, 4 * run.tiles);
+  for_each_lanes(run.channels, [&](int64_t c, int64_t lanes) {
+    gather(run, in, 4, lanes, dy + c * run.height * run.width, pixels);
     V sum = {};
     for (int64_t i = 0; i < 4 * in.columns; ++i) sum += load(pixels + i * kLanes);
     store(db + c, load(db + c) + sum);
     transform_pixels<4>(run, in, pixels,
-                        [](const V(&d)[4], V(&t)[6])
-                            __attribute__((always_inline)) { output_adjoint(d, t); },
+                        [](const V(&d)[4], V(&t)[6]) GRADUS_INLINE { output_adjoint(d, t); },
                         {m.data + c, m.row, m.point});
   });
 }
@@ -203,48 +198,36 @@ void output_tile(Points<const float> m, int64_t t, V shift, int64_t columns, flo
                  int64_t row) {
   alignas(64) float half[4 * 6 * kLanes];
   for (int q = 0; q < 6; ++q)
-    apply<6, 4>(
-        [](const V(&s)[6], V(&r)[4]) __attribute__((always_inline)) { output_transform(s, r); },
-        m.data + t * m.row + q * m.point, 6 * m.point, half + q * kLanes, 6 * kLanes);
+    apply<6, 4>([](const V(&s)[6], V(&r)[4]) GRADUS_INLINE { output_transform(s, r); },
+                m.data + t * m.row + q * m.point, 6 * m.point, half + q * kLanes, 6 * kLanes);
   for (int i = 0; i < 4; ++i) {
     V source[6], result[4];
-    unroll<6>([&](int q) __attribute__((always_inline)) {
-      source[q] = load(half + (6 * i + q) * kLanes);
-    });
+    unroll<6>([&](int q) GRADUS_INLINE { source[q] = load(half + (6 * i + q) * kLanes); });
     output_transform(source, result);
-    unroll<4>([&](int j) __attribute__((always_inline)) {
+    unroll<4>([&](int j) GRADUS_INLINE {
       if (j < columns) store(pixels + i * row + j * kLanes, result[j] + shift);
     });
   }
 }
 
-void output(const TileRun& all, Points<const float> m, const float* bias, float* y) {
+void output(const TileRun& run, Points<const float> m, const float* bias, float* y) {
   alignas(64) float pixels[4 * kMaxColumns * kLanes];
-  const Inside in(all, 4, 4 * all.tiles);
-  for_each_vector_of(all, [&](const TileRun& run, int64_t c) {
-    const V shift = bias ? load_first(bias + c, static_cast<int>(run.channels)) : V{};
+  const Inside in(run, 4, 4 * run.tiles);
+  for_each_lanes(run.channels, [&](int64_t c, int64_t lanes) {
+    const V shift = bias ? load_first(bias + c, static_cast<int>(lanes)) : V{};
     for (int64_t t = 0; t < run.tiles; ++t)
       output_tile({m.data + c, m.row, m.point}, t, shift, in.columns - 4 * t,
                   pixels + 4 * t * kLanes, in.columns * kLanes);
-    scatter(run, in, pixels, y + c * run.height * run.width);
+    scatter(run, in, lanes, pixels, y + c * run.height * run.width);
   });
-}
-
-/// f(c, lanes) for each vector of channels.
-template <class F>
-void for_each_group(int64_t channels, F f) {
-  for (int64_t c = 0; c < channels; c += kLanes)
-    f(c, channels - c < kLanes ? channels - c : kLanes);
 }
 
 void weight(int64_t out, const float* w, int64_t stride, bool rotated, Points<float> u) {
   alignas(64) float taps[9 * kLanes], half[3 * 6 * kLanes];
-  const auto transform = [](const V(&s)[3], V(&r)[6]) __attribute__((always_inline)) {
-    weight_transform(s, r);
-  };
+  const auto transform = [](const V(&s)[3], V(&r)[6]) GRADUS_INLINE { weight_transform(s, r); };
   const float* first = rotated ? taps + 8 * kLanes : taps;
   const int64_t step = rotated ? -kLanes : kLanes;
-  for_each_group(out, [&](int64_t o, int64_t lanes) {
+  for_each_lanes(out, [&](int64_t o, int64_t lanes) {
     if (lanes < kLanes) clear(taps, 9);
     transpose(w + o * stride, stride, lanes, 9, taps, kLanes);
     for (int q = 0; q < 3; ++q)
@@ -256,10 +239,8 @@ void weight(int64_t out, const float* w, int64_t stride, bool rotated, Points<fl
 
 void weight_gradient(int64_t channels, Points<const float> u, float* dw) {
   alignas(64) float half[3 * 6 * kLanes];
-  const auto transform = [](const V(&s)[6], V(&r)[3]) __attribute__((always_inline)) {
-    weight_adjoint(s, r);
-  };
-  for_each_group(channels, [&](int64_t c, int64_t) {
+  const auto transform = [](const V(&s)[6], V(&r)[3]) GRADUS_INLINE { weight_adjoint(s, r); };
+  for_each_lanes(channels, [&](int64_t c, int64_t) {
     for (int q = 0; q < 6; ++q)
       apply<6, 3>(transform, u.data + c + q * u.point, 6 * u.point, half + q * kLanes, 6 * kLanes);
     for (int k = 0; k < 3; ++k)
@@ -270,7 +251,7 @@ void weight_gradient(int64_t channels, Points<const float> u, float* dw) {
 void sum_weight_gradients(int64_t channels, int64_t pieces, const float* parts, int64_t row,
                           int64_t stride, float* dw) {
   alignas(64) float taps[9 * kLanes];
-  for_each_group(channels, [&](int64_t c, int64_t lanes) {
+  for_each_lanes(channels, [&](int64_t c, int64_t lanes) {
     for (int k = 0; k < 9; ++k) {
       V sum = {};
       for (int64_t piece = 0; piece < pieces; ++piece)
