@@ -6,6 +6,7 @@
 #include <gradus/layers/pool.h>
 #include <gradus/models/norm.h>
 #include <gradus/optim/sgd.h>
+#include <gradus/tensor/kernels/conv.h>
 #include <gradus/tensor/kernels/threads.h>
 #include <gradus/tensor/random.h>
 
@@ -33,7 +34,7 @@ void row(const std::string& name, F f) {
     times.push_back(std::chrono::duration<double, std::micro>(Clock::now() - start).count());
   }
   std::sort(times.begin(), times.end());
-  fmt::print("{:<44} {} threads {:>8.0f} us, at least {:>8.0f}\n", name, threads(),
+  fmt::print("{:<52} {} threads {:>8.0f} us, at least {:>8.0f}\n", name, threads(),
              times[times.size() / 2], times[0]);
 }
 
@@ -41,7 +42,18 @@ void kernel(int64_t in, int64_t out, int64_t size, int64_t batch) {
   const Tensor x = randn({batch, in, size, size}).set_requires_grad(),
                w = randn({out, in, 3, 3}).set_requires_grad(), b = zeros({out}).set_requires_grad(),
                dy = randn({batch, out, size, size});
-  const std::string name = fmt::format("conv3x3 {}-{} {}x{} batch {}", in, out, size, size, batch);
+  const kernels::Conv2dShape shape{.batch = batch,
+                                   .in_channels = in,
+                                   .height = size,
+                                   .width = size,
+                                   .out_channels = out,
+                                   .kernel_h = 3,
+                                   .kernel_w = 3,
+                                   .padding_h = 1,
+                                   .padding_w = 1};
+  const std::string name =
+      fmt::format("{} 3x3 {}-{} {}x{} batch {}", kernels::name(kernels::conv_path<float>(shape)),
+                  in, out, size, size, batch);
   const auto gradients = [&](std::vector<Tensor> of) {
     return [&, of] {
       Tape tape;
@@ -81,10 +93,10 @@ void cnn(Norm norm) {
 int main(int argc, char** argv) {
   if (argc > 1) wanted = argv[1];
   for (int count : {1, 2}) {
-    if (argc > 2 && count > 1) break;
     set_threads(count);
     kernel(32, 64, 28, 32);
     kernel(128, 128, 14, 16);
+    kernel(1, 16, 28, 64);
     for (Norm norm : {Norm::none, Norm::batch, Norm::layer}) cnn(norm);
   }
 }
