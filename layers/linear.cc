@@ -1,9 +1,12 @@
 #include <gradus/autograd/ops/linear.h>
+#include <gradus/autograd/sample.h>
+#include <gradus/layers/gradcheck.h>
 #include <gradus/layers/linear.h>
 
 namespace gradus {
 
-Linear::Linear(int64_t in_features, int64_t out_features, LinearOptions options) {
+Linear::Linear(int64_t in_features, int64_t out_features, LinearOptions options)
+    : zero_bias_(options.zero_bias) {
   check(in_features > 0 && out_features > 0, "Linear: {} to {} features", in_features,
         out_features);
   weight = Parameter(empty({out_features, in_features}));
@@ -19,11 +22,17 @@ Tensor Linear::forward(const Tensor& x) {
 void Linear::visit(Visitor& visitor) {
   const Init init = Init::fan_in_uniform(weight.size(1));
   visitor.parameter("weight", weight, init);
-  visitor.parameter("bias", bias, init);
+  visitor.parameter("bias", bias, zero_bias_ ? Init::zeros() : init);
 }
 
 std::string Linear::describe() const {
   return fmt::format("Linear({}, {}{})", weight.size(1), weight.size(0), bias ? "" : ", no bias");
 }
+
+static ModuleRow linear_row("Linear", [] {
+  return std::vector{
+      module_sample("(4, 5)", Linear(5, 3), sample({4, 5}, 1)),
+      module_sample("(2, 3, 5) without bias", Linear(5, 4, {.bias = false}), sample({2, 3, 5}, 1))};
+});
 
 }  // namespace gradus

@@ -3,6 +3,8 @@
 #include <gradus/autograd/ops/linear.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/where.h>
+#include <gradus/autograd/sample.h>
+#include <gradus/layers/gradcheck.h>
 #include <gradus/layers/lengths.h>
 #include <gradus/layers/rnn.h>
 
@@ -81,11 +83,14 @@ RnnOutput Rnn::forward(const Tensor& x, const Tensor& lengths, const Tensor& h0)
   check(x.size(1) > 0, "Rnn: no steps in x {}", x.shape());
   check(!lengths || lengths.numel() == x.size(0), "Rnn: {} lengths for {} sequences in x {}",
         lengths ? lengths.numel() : 0, x.size(0), x.shape());
+  const Shape state{x.size(0), cell.hidden_size()};
+  check(!h0 || h0.shape() == state, "Rnn: the first state is {}, must be {} for x {}",
+        h0 ? h0.shape() : Shape(), state, x.shape());
   const Tensor valid = lengths ? length_mask(lengths, x.size(1)) : Tensor();
   const TensorList inputs = unbind(normalized_projection(x, valid), 1);
   const TensorList valid_steps = valid ? unbind(unsqueeze(valid, -1), 1) : TensorList();
   const Tensor zero = zeros({}, x.dtype());
-  Tensor h = h0 ? h0 : zeros({x.size(0), cell.hidden_size()}, x.dtype());
+  Tensor h = h0 ? h0 : zeros(state, x.dtype());
   TensorList states;
   for (size_t t = 0; t < inputs.size(); ++t) {
     const Tensor next = cell.advance(inputs[t], h);
@@ -106,5 +111,35 @@ std::string Rnn::describe() const {
                        : fmt::format("Rnn(batch norm, {})",
                                      norms.size() == 1 ? "over all steps" : "per step");
 }
+
+static ModuleRow rnn_cell_row("RnnCell", [] {
+  const auto step = [](RnnCell& cell, std::span<const Tensor> x) {
+    return cell.forward(x[0], x[1]);
+  };
+  return std::vector{
+      module_sample("tanh", RnnCell(3, 4), {sample({5, 3}, 1), sample({5, 4}, 2)}, step),
+      module_sample("relu, layer norm",
+                    RnnCell(3, 4, {.nonlinearity = Nonlinearity::relu, .layer_norm = true}),
+                    {sample({5, 3}, 1), sample({5, 4}, 2)}, step)};
+});
+
+static ModuleRow rnn_row("Rnn", [] {
+  const Tensor lengths = raw::cast(Tensor::of({3, 1, 4, 2}), DType::i64);
+  const auto both = [](const RnnOutput& out) { return concat({flatten(out.y), flatten(out.h)}); };
+  const auto all_steps = [both](Rnn& rnn, std::span<const Tensor> x) {
+    return both(rnn.forward(x[0], {}, x[1]));
+  };
+  const auto padded = [both, lengths](Rnn& rnn, std::span<const Tensor> x) {
+    return both(rnn.forward(x[0], lengths));
+  };
+  return std::vector{
+      module_sample("with a first state", Rnn(3, 4), {sample({2, 3, 3}, 1), sample({2, 4}, 2)},
+                    all_steps),
+      module_sample("batch norm, padded", Rnn(3, 2, {.batch_norm = true}), {sample({4, 4, 3}, 1)},
+                    padded),
+      module_sample("batch norm per step", Rnn(2, 2, {.batch_norm = true, .batch_norm_steps = 2}),
+                    {sample({4, 3, 2}, 1)},
+                    [both](Rnn& rnn, std::span<const Tensor> x) { return both(rnn(x[0])); })};
+});
 
 }  // namespace gradus

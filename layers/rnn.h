@@ -15,8 +15,11 @@ struct RnnCellOptions {
   bool layer_norm = false;  ///< h' = f(LN(a))  (Ba et al. 2016, equation 4)
 };
 
-/// One step of an Elman network:  a = x weight_ih^T + bias_ih + h weight_hh^T + bias_hh;  h' =
-/// f(a). x: (N, D)   h, h': (N, H)
+/// One step of an Elman network (docs/derivations/rnn_cell.md):
+///
+/// a = x weight_ih^T + bias_ih + h weight_hh^T + bias_hh;  h' = f(a)
+///
+/// x: (N, D)   h, h': (N, H)
 class RnnCell : public Module {
  public:
   RnnCell(int64_t input_size, int64_t hidden_size, RnnCellOptions options = {});

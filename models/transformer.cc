@@ -1,9 +1,12 @@
 #include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/where.h>
+#include <gradus/autograd/sample.h>
 #include <gradus/layers/batch_norm.h>
+#include <gradus/layers/gradcheck.h>
 #include <gradus/layers/layer_norm.h>
 #include <gradus/layers/lengths.h>
 #include <gradus/models/transformer.h>
@@ -73,12 +76,15 @@ Tensor Transformer::forward(const Tensor& x, const Tensor& lengths) {
   check(steps > 0 && steps <= positions_.size(0),
         "Transformer: {} steps in x {}, built for 1 to {}", steps, x.shape(), positions_.size(0));
   const Tensor valid = lengths ? length_mask(lengths, steps) : Tensor();
+  const Tensor counts = valid ? sum(cast(valid, x.dtype()), {1}, true) : Tensor();
+  check(!valid || all(counts > 0),
+        "Transformer: a sequence of x {} has length 0, so there is no mean over its steps",
+        x.shape());
   const Tensor tokens = project_(valid ? clear_padding(x, valid) : x);
   Tensor h = tokens + slice(positions_, 0, 0, steps);
   for (EncoderBlock& block : blocks_) h = block.forward(h, valid);
   h = masked_norm(norm_, h, valid);
   if (!valid) return head_(mean(h, {1}));
-  const Tensor counts = sum(cast(valid, x.dtype()), {1}, true);
   return head_(sum(clear_padding(h, valid), {1}) / counts);
 }
 
@@ -100,5 +106,30 @@ Tensor patches(const Tensor& x, int64_t size) {
   const Tensor grid = permute(reshape(x, {n, c, h, size, w, size}), {0, 2, 4, 1, 3, 5});
   return reshape(grid, {n, h * w, c * size * size});
 }
+
+static ModuleRow encoder_block_row("EncoderBlock", [] {
+  const Tensor valid = length_mask(raw::cast(Tensor::of({3, 2}), DType::i64), 3);
+  std::vector<ModuleSample> samples;
+  for (Norm norm : {Norm::none, Norm::batch, Norm::layer})
+    for (NormPlace place : {NormPlace::before, NormPlace::after})
+      samples.push_back(module_sample(
+          fmt::format("{} {}", name(norm), place == NormPlace::before ? "before" : "after"),
+          EncoderBlock({.dim = 4, .heads = 2, .mlp_dim = 3, .norm = norm, .norm_place = place}),
+          {sample({2, 3, 4}, 1)},
+          [valid](EncoderBlock& m, std::span<const Tensor> x) { return m.forward(x[0], valid); }));
+  return samples;
+});
+
+static ModuleRow transformer_row("Transformer", [] {
+  const Tensor lengths = raw::cast(Tensor::of({3, 2}), DType::i64);
+  std::vector<ModuleSample> samples;
+  for (Norm norm : {Norm::none, Norm::batch, Norm::layer})
+    samples.push_back(module_sample(
+        name(norm),
+        Transformer(3, 2, 3, {.dim = 4, .heads = 2, .depth = 1, .mlp_dim = 3, .norm = norm}),
+        {sample({2, 3, 2}, 1)},
+        [lengths](Transformer& m, std::span<const Tensor> x) { return m.forward(x[0], lengths); }));
+  return samples;
+});
 
 }  // namespace gradus
