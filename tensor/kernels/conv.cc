@@ -7,9 +7,10 @@ namespace gradus::kernels {
 
 namespace {
 
-// Measured, docs/decisions.md: fewer channels, tiles or pixels of a row leave too little to do for
-// what the path prepares.
-constexpr int64_t kWinogradChannels = 8, kWinogradTiles = 4, kDirectWidth = 8;
+// Measured, docs/decisions.md: with fewer channels or tiles Winograd's transforms cost more than
+// they save, those of the weights in particular; with more outputs im2col's products are faster.
+constexpr int64_t kWinogradChannels = 8, kWinogradTiles = 4, kWinogradWeights = 1 << 14;
+constexpr int64_t kDirectOutputs = 128;
 
 int64_t output_size(int64_t size, int64_t kernel, int64_t stride, int64_t padding,
                     int64_t dilation) {
@@ -82,13 +83,13 @@ template <class T>
 ConvPath conv_path(const Conv2dShape& s) {
   if (applies(ConvPath::pointwise, s)) return ConvPath::pointwise;
   if constexpr (std::is_same_v<T, double>) return ConvPath::im2col;
-  const int64_t height = s.output_height(), width = s.output_width();
-  const int64_t tiles = s.batch * ((height + 3) / 4) * ((width + 3) / 4);
-  if (applies(ConvPath::winograd, s) && s.group_in() >= kWinogradChannels &&
-      s.group_out() >= kWinogradChannels && height > 1 && width > 1 && tiles >= kWinogradTiles)
+  const int64_t in = s.group_in(), out = s.group_out();
+  const int64_t tiles = s.batch * ((s.output_height() + 3) / 4) * ((s.output_width() + 3) / 4);
+  if (applies(ConvPath::winograd, s) && std::min(in, out) >= kWinogradChannels &&
+      tiles >= kWinogradTiles && tiles > in * out / kWinogradWeights)
     return ConvPath::winograd;
-  return applies(ConvPath::direct, s) && width >= kDirectWidth ? ConvPath::direct
-                                                               : ConvPath::im2col;
+  const bool direct = applies(ConvPath::direct, s) && out < kDirectOutputs;
+  return direct ? ConvPath::direct : ConvPath::im2col;
 }
 
 namespace {

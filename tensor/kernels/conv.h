@@ -37,9 +37,9 @@ void check_conv2d(const char* op, const Conv2dShape& shape);
 enum class ConvPath { automatic, pointwise, im2col, direct, winograd };
 
 /// Winograd rounds sums of a tile's pixels, so that a large one costs its neighbours accuracy. With
-/// |w| summed over the 3x3, its errors are at most this many epsilons of
-///   y: |bias| + sum_c max|x_c| |w_oc|     dx: sum_o max|dy_o| |w_oc|     dw: sum_n max|x_c|
-///   sum|dy_o|
+/// |w| summed over the 3x3, its errors were always below this many epsilons of
+///   y: |bias| + sum_c max|x_c| |w_oc|     dx: sum_o max|dy_o| |w_oc|
+///   dw: sum_n max|x_c| sum|dy_o|
 /// the largest being those of the plane, or rather of the 6x6 pixels that a tile reads. Pixels must
 /// stay below 1e36, and an infinity or a NaN spoils all 4x4 outputs of its tiles.
 constexpr double kWinogradError = 16;

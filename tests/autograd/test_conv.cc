@@ -251,6 +251,23 @@ BOOST_AUTO_TEST_CASE(every_path_is_the_definition_and_is_chosen_by_a_case) {
   BOOST_TEST(served.size() == std::size(kPaths));
 }
 
+// Many channels and numbers of very different sizes, the worst that was found for it.
+BOOST_AUTO_TEST_CASE(winograd_rounds_within_its_bound) {
+  const Case c{{2, 96, 14, 13}, {24, 96, 3, 3}, {.padding = {1, 1}}};
+  const auto spread = [](std::vector<double> v, double by) {
+    for (double& value : v) value = std::copysign(std::exp(by * value), value);
+    return v;
+  };
+  for (double by : {0.01, 3.0, 9.0}) {
+    Values in = inputs_of(c);
+    in = {spread(in.x, by), spread(in.w, by), in.b, spread(in.y, by)};
+    check_path<float>(sizes_of(c), in, ConvPath::winograd, fmt::format("spread by {}", by));
+    for (auto* images : {&in.x, &in.y})
+      for (double& value : *images) value = std::abs(value);
+    check_path<float>(sizes_of(c), in, ConvPath::winograd, fmt::format("positive, by {}", by));
+  }
+}
+
 // Numbers of any size: sums scale with their terms.
 BOOST_AUTO_TEST_CASE(large_and_small_numbers) {
   const Case c{{2, 9, 11, 14}, {8, 9, 3, 3}, {.padding = {1, 1}}};
