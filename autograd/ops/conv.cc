@@ -14,7 +14,8 @@ namespace {
 // (docs/derivations/conv2d.md).
 Tensor apply_conv(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dShape& s);
 Tensor apply_input(const Tensor& dy, const Tensor& w, const Conv2dShape& s);
-Tensor apply_weight(const Tensor& x, const Tensor& dy, const Conv2dShape& s);
+/// Also db = the sum of dy over all but the channels, if it is given.
+Tensor apply_weight(const Tensor& x, const Tensor& dy, const Conv2dShape& s, Tensor* db = nullptr);
 
 Shape x_shape(const Conv2dShape& s) { return {s.batch, s.in_channels, s.height, s.width}; }
 Shape w_shape(const Conv2dShape& s) {
@@ -61,8 +62,12 @@ static Op conv2d_op(
     [](Backward& ctx) {
       const auto& s = ctx.attrs<Conv2dShape>();
       if (ctx.needs(0)) ctx.set(0, apply_input(ctx.dy(), ctx.kept(1), s));
-      if (ctx.needs(1)) ctx.set(1, apply_weight(ctx.kept(0), ctx.dy(), s));
-      if (ctx.needs(2)) ctx.set(2, sum(ctx.dy(), {0, 2, 3}));
+      Tensor db;  // comes with dw, unless it is to be differentiated
+      if (ctx.needs(1)) {
+        const bool both = ctx.needs(2) && !needs_grad(ctx.dy());
+        ctx.set(1, apply_weight(ctx.kept(0), ctx.dy(), s, both ? &db : nullptr));
+      }
+      if (ctx.needs(2)) ctx.set(2, db ? db : sum(ctx.dy(), {0, 2, 3}));
     },
     conv2d_samples);
 
@@ -118,11 +123,13 @@ Tensor apply_input(const Tensor& dy, const Tensor& w, const Conv2dShape& s) {
                 {keep_if(needs_grad(w), dy), keep_if(needs_grad(dy), w)}, s);
 }
 
-Tensor apply_weight(const Tensor& x, const Tensor& dy, const Conv2dShape& s) {
+Tensor apply_weight(const Tensor& x, const Tensor& dy, const Conv2dShape& s, Tensor* db) {
   const Tensor xs = raw::contiguous(x), dys = raw::contiguous(dy);
   Tensor dw = empty(w_shape(s), x.dtype());
+  if (db) *db = empty({s.out_channels}, x.dtype());
   dispatch_floating(x.dtype(), "conv2d_weight", [&]<class T>() {
-    kernels::conv2d_weight<T>(s, xs.data<T>(), dys.data<T>(), dw.mutable_data<T>());
+    kernels::conv2d_weight<T>(s, xs.data<T>(), dys.data<T>(), dw.mutable_data<T>(),
+                              db ? db->mutable_data<T>() : nullptr);
   });
   return record(conv2d_weight_op, std::move(dw), {x, dy},
                 {keep_if(needs_grad(dy), x), keep_if(needs_grad(x), dy)}, s);

@@ -21,6 +21,9 @@ struct Conv2dOptions {
 /// x: (N, Cin, H, W)   weight: (Cout, Cin / groups, KH, KW)   bias: (Cout)
 ///
 /// y: (N, Cout, H', W'), H' = (H + 2 padding - dilation (KH - 1) - 1) / stride + 1
+///
+/// In f32 a 3x3 with stride 1 may go Winograd's way, whose rounding gradus/tensor/kernels/conv.h
+/// bounds.
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
               const Conv2dOptions& options = {});
 

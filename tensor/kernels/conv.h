@@ -30,11 +30,24 @@ struct Conv2dShape {
 void check_conv2d(const char* op, const Conv2dShape& shape);
 
 /// pointwise: 1x1, stride 1, no padding, is a matrix product as it stands. im2col: patches are
-/// written out, then multiplied.
-enum class ConvPath { automatic, pointwise, im2col };
+/// written out, then multiplied. direct: stride 1, patches are multiplied where they lie. winograd:
+/// 3x3, stride 1, with a quarter of the multiplications.
+///
+/// The last two are for f32.
+enum class ConvPath { automatic, pointwise, im2col, direct, winograd };
+
+/// Winograd rounds sums of a tile's pixels, so that a large one costs its neighbours accuracy. With
+/// |w| summed over the 3x3, its errors were always below this many epsilons of
+///   y: |bias| + sum_c max|x_c| |w_oc|     dx: sum_o max|dy_o| |w_oc|
+///   dw: sum_n max|x_c| sum|dy_o|
+/// the largest being those of the plane, or rather of the 6x6 pixels that a tile reads. Pixels must
+/// stay below 1e36, and an infinity or a NaN spoils all 4x4 outputs of its tiles.
+constexpr double kWinogradError = 16;
+
 const char* name(ConvPath path);
 
 /// The path that `automatic` takes.
+template <class T>
 ConvPath conv_path(const Conv2dShape& shape);
 /// Whether `path` can serve `shape` (forcing one that cannot throws Error).
 bool applies(ConvPath path, const Conv2dShape& shape);
@@ -53,9 +66,10 @@ void conv2d(const Conv2dShape& shape, const T* x, const T* w, const T* bias, T* 
 template <class T>
 void conv2d_input(const Conv2dShape& shape, const T* dy, const T* w, T* dx,
                   ConvPath path = ConvPath::automatic);
-/// dw = the gradient of <conv2d(x, w), dy> with respect to w.
+/// dw = the gradient of <conv2d(x, w), dy> with respect to w; and, if db is not null, db (Cout) =
+/// the bias' gradient, sum_{n,i,j} dy[n,o,i,j].
 template <class T>
-void conv2d_weight(const Conv2dShape& shape, const T* x, const T* dy, T* dw,
+void conv2d_weight(const Conv2dShape& shape, const T* x, const T* dy, T* dw, T* db = nullptr,
                    ConvPath path = ConvPath::automatic);
 
 namespace naive {

@@ -349,28 +349,34 @@ void layer_norm_backward(int64_t rows, int64_t d, const T* x, const bool* valid,
                          const T* rstd, const T* w, const T* dy, T* dx, T* dw, T* db) {
   const auto kernel = kernels<NormKernels<T>>().layer_norm_backward;
   const bool with_sums = dw || db;
-  // At most 64 sums over pieces of rows, or with long rows there would be as many as elements.
-  const int64_t piece = std::max(per_grain(d), pieces_of(rows, 64)), n = pieces_of(rows, piece);
-  double* parts =
-      with_sums ? scratch<double, struct Parts>(2 * std::max<int64_t>(1, n) * d) : nullptr;
-  if (with_sums) std::fill_n(parts, 2 * std::max<int64_t>(1, n) * d, 0.0);
+  // At most 64 sums over pieces of rows, and of four rows each, or with long rows there would be as
+  // many sums as elements.
+  const int64_t piece = std::max({per_grain(d), pieces_of(rows, 64), std::min<int64_t>(4, rows)}),
+                n = pieces_of(rows, piece);
+  double* parts = with_sums ? scratch<double, struct Parts>(2 * n * d) : nullptr;
   parallel_for(n, 1, [&](int64_t begin, int64_t end) {
     T* sums = with_sums ? scratch<T, struct RowSums>(2 * d) : nullptr;
     for (int64_t p = begin; p < end; ++p) {
       const int64_t i = p * piece;
       double* part = with_sums ? parts + 2 * p * d : nullptr;
+      if (with_sums) std::fill_n(part, 2 * d, 0.0);
       kernel(std::min(piece, rows - i), d, x + i * d, from(valid, i), mean + i, rstd + i, w,
              dy + i * d, dx ? dx + i * d : nullptr, sums, part, part ? part + d : nullptr,
              streamed<T>(rows * d));
     }
   });
   if (!with_sums) return;
-  for (int64_t p = 1; p < n; ++p)
-    for (int64_t j = 0; j < 2 * d; ++j) parts[j] += parts[2 * p * d + j];
-  for (int64_t j = 0; j < d; ++j) {
-    if (dw) dw[j] = static_cast<T>(parts[j]);
-    if (db) db[j] = static_cast<T>(parts[d + j]);
-  }
+  parallel_for(d, per_grain(2 * n), [&](int64_t begin, int64_t end) {
+    const auto add_up = [&](double* sums, T* to) {
+      if (!to) return;
+      for (int64_t p = 1; p < n; ++p)
+        for (int64_t j = begin; j < end; ++j) sums[j] += sums[2 * p * d + j];
+      for (int64_t j = begin; j < end; ++j)
+        to[j] = n == 0 ? T(0) : static_cast<T>(sums[j]);  // of no rows
+    };
+    add_up(parts, dw);
+    add_up(parts + d, db);
+  });
 }
 
 #define GRADUS_INSTANTIATE(T)                                                                     \

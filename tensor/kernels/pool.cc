@@ -1,5 +1,7 @@
 #include <gradus/tensor/error.h>
+#include <gradus/tensor/kernels/isa.h>
 #include <gradus/tensor/kernels/pool.h>
+#include <gradus/tensor/kernels/pool_table.h>
 #include <gradus/tensor/kernels/threads.h>
 
 #include <algorithm>
@@ -37,10 +39,44 @@ void for_each_plane(int64_t planes, int64_t work, F f) {
                });
 }
 
-/// Rows or columns [begin, end) of an axis that a window covers.
+/// Rows, columns or windows [begin, end) of an axis.
 struct Range {
   int64_t begin, end;
 };
+
+/// The windows of a row that lie in the image's columns.
+Range windows_inside(const Pool2dShape& s) {
+  const int64_t outputs = s.output_width();
+  const int64_t begin = std::min((s.padding_w + s.stride_w - 1) / s.stride_w, outputs);
+  const int64_t room = s.width + s.padding_w - s.dilation_w * (s.kernel_w - 1) - 1;
+  const int64_t end = room < 0 ? 0 : std::min(outputs, room / s.stride_w + 1);
+  return {begin, std::max(begin, end)};
+}
+
+/// Windows inside the image's columns many at a time, the others one by one.
+template <class T>
+void max_plane(const Pool2dShape& s, const T* x, T* y, int64_t* indices) {
+  const int64_t height = s.output_height(), width = s.output_width(), in = s.height * s.width;
+  const bool served = s.stride_w <= 2 && s.dilation_w == 1 && in <= INT32_MAX;
+  const Range inside = served ? windows_inside(s) : Range{width, width};
+  const auto max_windows = kernels<PoolKernels<T>>().max_windows;
+  for (int64_t i = 0; i < height; ++i, y += width, indices += width) {
+    if (inside.begin < inside.end) {
+      const int64_t top = i * s.stride_h - s.padding_h;
+      const int64_t p = top < 0 ? (s.dilation_h - 1 - top) / s.dilation_h : 0;
+      const int64_t end = std::min(s.kernel_h, (s.height - 1 - top) / s.dilation_h + 1);
+      const int64_t first =
+          (top + p * s.dilation_h) * s.width + inside.begin * s.stride_w - s.padding_w;
+      // What is written behind the row's windows is written again.
+      max_windows({inside.end - inside.begin, end - p, s.kernel_w, s.dilation_h * s.width,
+                   s.stride_w, first, x + first, in - first, (height - i) * width - inside.begin},
+                  y + inside.begin, indices + inside.begin);
+    }
+    const auto alone = [&](int64_t j) { naive::max_window(s, x, i, j, y + j, indices + j); };
+    for (int64_t j = 0; j < inside.begin; ++j) alone(j);
+    for (int64_t j = inside.end; j < width; ++j) alone(j);
+  }
+}
 
 Range adaptive_range(int64_t i, int64_t size, int64_t outputs) {
   return {i * size / outputs, ((i + 1) * size + outputs - 1) / outputs};
@@ -76,12 +112,9 @@ void check_pool2d(const char* op, const Pool2dShape& s) {
 template <class T>
 void max_pool2d(const Pool2dShape& s, const T* x, T* y, int64_t* indices) {
   check_pool2d("max_pool2d", s);
-  Pool2dShape one = s;
-  one.planes = 1;
-  const int64_t in = s.height * s.width, out = one.y_size();
-  for_each_plane(s.planes, out * s.kernel_h * s.kernel_w, [&](int64_t p) {
-    naive::max_pool2d(one, x + p * in, y + p * out, indices + p * out);
-  });
+  const int64_t in = s.height * s.width, out = s.output_height() * s.output_width();
+  for_each_plane(s.planes, out * s.kernel_h * s.kernel_w,
+                 [&](int64_t p) { max_plane(s, x + p * in, y + p * out, indices + p * out); });
 }
 
 template <class T>

@@ -64,24 +64,27 @@ void adaptive_avg_pool2d_backward(int64_t planes, int64_t height, int64_t width,
 
 namespace naive {
 
+/// The window of output (i, j) of one plane.
+template <class T>
+void max_window(const Pool2dShape& s, const T* plane, int64_t i, int64_t j, T* y, int64_t* index) {
+  int64_t best = -1;
+  for (int64_t p = 0; p < s.kernel_h; ++p)
+    for (int64_t q = 0; q < s.kernel_w; ++q) {
+      const int64_t h = i * s.stride_h - s.padding_h + p * s.dilation_h,
+                    v = j * s.stride_w - s.padding_w + q * s.dilation_w;
+      if (h < 0 || h >= s.height || v < 0 || v >= s.width) continue;
+      const T value = plane[h * s.width + v];
+      if (best < 0 || value > plane[best] || value != value) best = h * s.width + v;
+    }
+  *y = plane[best];
+  *index = best;
+}
+
 template <class T>
 void max_pool2d(const Pool2dShape& s, const T* x, T* y, int64_t* indices) {
   const int64_t oh = s.output_height(), ow = s.output_width();
-  for (int64_t k = 0; k < s.y_size(); ++k) {
-    const T* plane = x + k / (oh * ow) * s.height * s.width;
-    const int64_t top = k / ow % oh * s.stride_h - s.padding_h,
-                  left = k % ow * s.stride_w - s.padding_w;
-    int64_t best = -1;
-    for (int64_t p = 0; p < s.kernel_h; ++p)
-      for (int64_t q = 0; q < s.kernel_w; ++q) {
-        const int64_t h = top + p * s.dilation_h, v = left + q * s.dilation_w;
-        if (h < 0 || h >= s.height || v < 0 || v >= s.width) continue;
-        const T value = plane[h * s.width + v];
-        if (best < 0 || value > plane[best] || value != value) best = h * s.width + v;
-      }
-    y[k] = plane[best];
-    indices[k] = best;
-  }
+  for (int64_t k = 0; k < s.y_size(); ++k)
+    max_window(s, x + k / (oh * ow) * s.height * s.width, k / ow % oh, k % ow, y + k, indices + k);
 }
 
 /// Calls f(index in x, index in y, divisor) for every term of every average, padding left out.

@@ -67,15 +67,17 @@ class Pool {
       return;
     }
     start_workers(helpers);
-    chunks_ = chunks;
     body_ = body;
     context_ = context;
-    next_.store(0, std::memory_order_relaxed);
+    for (int64_t i = 0; i <= helpers; ++i) {
+      shares_[i].next.store(chunks * i / (helpers + 1), std::memory_order_relaxed);
+      shares_[i].end = chunks * (i + 1) / (helpers + 1);
+    }
     helpers_.store(helpers, std::memory_order_relaxed);
     gate_.fetch_or(kOpen, std::memory_order_release);
     generation_.fetch_add(1, std::memory_order_seq_cst);
     generation_.notify_all();
-    work();
+    work(0);
     gate_.fetch_and(~kOpen, std::memory_order_acq_rel);
     const auto all_left = [this] { return gate_.load(std::memory_order_acquire) == 0; };
     if (!spin_until(all_left))
@@ -132,31 +134,42 @@ class Pool {
       seen = generation_.load(std::memory_order_acquire);
       if (stop_.load(std::memory_order_acquire)) return;
       if (index >= helpers_.load(std::memory_order_relaxed)) continue;
-      if (gate_.fetch_add(1, std::memory_order_acq_rel) & kOpen) work();
+      if (gate_.fetch_add(1, std::memory_order_acq_rel) & kOpen) work(index + 1);
       gate_.fetch_sub(1, std::memory_order_acq_rel);
     }
   }
 
-  void work() {
+  /// The chunks of this thread's own share, then what others have not begun.
+  void work(int self) {
     const bool outer = std::exchange(in_job, true);
-    int64_t chunk;
-    while ((chunk = next_.fetch_add(1, std::memory_order_relaxed)) < chunks_) {
-      try {
-        body_(context_, chunk);
-      } catch (...) {
-        if (!failed_.exchange(true, std::memory_order_relaxed)) error_ = std::current_exception();
-        next_.store(chunks_, std::memory_order_relaxed);
+    const int count = helpers_.load(std::memory_order_relaxed) + 1;
+    for (int i = 0; i < count; ++i) {
+      Share& share = shares_[(self + i) % count];
+      int64_t chunk;
+      while ((chunk = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end) {
+        if (failed_.load(std::memory_order_relaxed)) break;
+        try {
+          body_(context_, chunk);
+        } catch (...) {
+          if (!failed_.exchange(true, std::memory_order_relaxed)) error_ = std::current_exception();
+        }
       }
     }
     in_job = outer;
   }
 
+  /// Consecutive chunks that one thread begins with: the same part of every array of a size, which
+  /// is then still in its core's caches.
+  struct alignas(64) Share {
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;
+  };
+
   // What a job is; written by its caller before the gate opens.
-  int64_t chunks_ = 0;
   void (*body_)(void*, int64_t) = nullptr;
   void* context_ = nullptr;
   std::exception_ptr error_;
-  alignas(64) std::atomic<int64_t> next_{0};
+  Share shares_[kMaxThreads];
   alignas(64) std::atomic<uint32_t> gate_{0};
   alignas(64) std::atomic<uint32_t> generation_{0};
   alignas(64) std::atomic<bool> busy_{false};

@@ -3,6 +3,7 @@
 #include <gradus/autograd/sample.h>
 #include <gradus/tensor/kernels/pool.h>
 
+#include <cstring>
 #include <limits>
 
 #include "tests/checks.h"
@@ -29,6 +30,9 @@ const Case kCases[] = {
      {3, 2},
      {.stride = Pair{2, 2}, .padding = {1, 1}, .ceil_mode = true, .count_include_pad = false}},
     {{3, 1, 4, 5}, {4, 5}, {}},
+    {{2, 3, 6, 28}, {2, 2}, {}},
+    {{2, 2, 5, 37}, {3, 3}, {.stride = Pair{2, 2}, .padding = {1, 1}}},
+    {{1, 2, 4, 19}, {2, 4}, {.stride = Pair{1, 1}, .padding = {0, 2}}},
     {{0, 2, 4, 6}, {2, 3}, {}}};
 
 Pool2dShape sizes_of(const Case& c) {
@@ -108,6 +112,45 @@ BOOST_AUTO_TEST_CASE(max_is_the_definition) {
         gradient_of([&](const Tensor& v) { return max_pool2d(v, c.kernel, c.options); }, x, dy), dx,
         x.dtype() == DType::f32 ? 1e-6 : 1e-15);
   });
+}
+
+// Values and places, with many equal values, NaNs and infinities, at widths around whole vectors.
+template <class T>
+void check_ties() {
+  const T nan = std::numeric_limits<T>::quiet_NaN(), inf = std::numeric_limits<T>::infinity();
+  struct Window {
+    int64_t kernel, stride, padding;
+  };
+  for (int64_t width : {2, 7, 8, 14, 15, 28, 33, 40})
+    for (const Window& w :
+         {Window{2, 2, 0}, Window{3, 2, 1}, Window{3, 1, 1}, Window{2, 1, 0}, Window{5, 3, 2}}) {
+      const Pool2dShape s{.planes = 3,
+                          .height = 6,
+                          .width = width,
+                          .kernel_h = w.kernel,
+                          .kernel_w = w.kernel,
+                          .stride_h = w.stride,
+                          .stride_w = w.stride,
+                          .padding_h = w.padding,
+                          .padding_w = w.padding};
+      std::vector<T> x(static_cast<size_t>(s.x_size()));
+      for (size_t i = 0; i < x.size(); ++i) {
+        const size_t draw = i * i * 7 % 23;  // a few values, over and over
+        x[i] = draw == 1 ? nan : draw == 4 ? inf : draw < 12 ? -inf : static_cast<T>(draw % 3);
+      }
+      std::vector<T> y(static_cast<size_t>(s.y_size())), expected(y);
+      std::vector<int64_t> places(y.size()), expected_places(y.size());
+      kernels::max_pool2d(s, x.data(), y.data(), places.data());
+      kernels::naive::max_pool2d(s, x.data(), expected.data(), expected_places.data());
+      BOOST_TEST(places == expected_places, boost::test_tools::per_element());
+      BOOST_TEST(std::memcmp(y.data(), expected.data(), y.size() * sizeof(T)) == 0,
+                 "width " << width << ", kernel " << w.kernel << ", stride " << w.stride);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(max_with_ties_and_what_is_not_finite) {
+  check_ties<float>();
+  check_ties<double>();
 }
 
 BOOST_AUTO_TEST_CASE(average_is_the_definition) {

@@ -82,6 +82,24 @@ BOOST_AUTO_TEST_CASE(helpers_really_help) {
   BOOST_TEST(arrived.load() == 3);
 }
 
+// The same part of an array meets the same thread in every job.
+BOOST_AUTO_TEST_CASE(each_thread_begins_with_its_own_share) {
+  set_threads(3);
+  for (int job = 0; job < 10; ++job) {
+    std::atomic<int> arrived{0};
+    std::vector<std::thread::id> by(12);
+    parallel_for(12, 1, [&](int64_t chunk, int64_t) {
+      by[static_cast<size_t>(chunk)] = std::this_thread::get_id();
+      arrived.fetch_add(1);
+      while (arrived.load() < 3) std::this_thread::yield();
+    });
+    BOOST_TEST((by[0] == std::this_thread::get_id()));
+    BOOST_TEST((by[4] != by[0] && by[8] != by[0] && by[4] != by[8]));
+    static const std::vector<std::thread::id> first = by;
+    BOOST_TEST((by[4] == first[4] && by[8] == first[8]));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(nested_jobs_run_on_the_calling_thread) {
   set_threads(3);
   Counts seen(20 * 30);

@@ -170,16 +170,26 @@ template <class T>
 constexpr int64_t kBlock = 1;
 #endif
 
+/// f(first) for each block of n >= block elements; the last one may go over some a second time.
+template <int64_t block, class F>
+inline void for_each_block(int64_t n, F f) {
+  for (int64_t i = 0; i + block <= n; i += block) f(i);
+  if (n % block != 0) f(n - block);
+}
+
 /// to[p * ld + j] = from[j * ldb + p] for j in [0, columns), p in [0, k).
 template <class T>
 void transpose(const T* from, int64_t ldb, int64_t columns, int64_t k, T* to, int64_t ld) {
   constexpr int64_t block = kBlock<T>;
-  const int64_t full_columns = columns - columns % block, full_k = k - k % block;
-  for (int64_t j = 0; j < full_columns; j += block)
-    for (int64_t p = 0; p < full_k; p += block)
-      transpose_block(from + j * ldb + p, ldb, to + p * ld + j, ld);
+  if (columns >= block && k >= block) {
+    for_each_block<block>(columns, [&](int64_t j) {
+      for_each_block<block>(
+          k, [&](int64_t p) { transpose_block(from + j * ldb + p, ldb, to + p * ld + j, ld); });
+    });
+    return;
+  }
   for (int64_t j = 0; j < columns; ++j)
-    for (int64_t p = j < full_columns ? full_k : 0; p < k; ++p) to[p * ld + j] = from[j * ldb + p];
+    for (int64_t p = 0; p < k; ++p) to[p * ld + j] = from[j * ldb + p];
 }
 
 }  // namespace
