@@ -264,11 +264,12 @@ uint32_t Tape::root_of(const char* what, const Tensor& y, const SweepOptions& op
   return y.node();
 }
 
-// The gradients of a running sweep, dropped however it ends.
+// The gradients of a running sweep, dropped however it ends. A backward may start a sweep of its
+// own: it puts the outer one's aside.
 struct Tape::Sweep {
   explicit Sweep(Tape& tape, CreateGraph create_graph)
       : b(*tape.b_), recorder(std::exchange(detail::recorder, nullptr)) {
-    assert(b.grads.empty());
+    if (!b.grads.empty()) exchange();
     if (create_graph == CreateGraph::yes) detail::recorder = &tape;
   }
   ~Sweep() {
@@ -276,9 +277,18 @@ struct Tape::Sweep {
     b.grads.clear();
     b.useful.clear();
     b.targets.clear();
+    if (!grads.empty()) exchange();
+  }
+  void exchange() {
+    grads.swap(b.grads);
+    useful.swap(b.useful);
+    targets.swap(b.targets);
   }
   detail::TapeBuffers& b;
   Tape* recorder;
+  std::vector<Tensor> grads;  // of the outer sweep
+  std::vector<uint8_t> useful;
+  std::vector<uint32_t> targets;
 };
 
 void Tape::accumulate(uint32_t node, Tensor gradient) {
@@ -467,6 +477,13 @@ void Backward::set(int input, Tensor gradient) {
           node.op->name, gradient ? detail::describe(gradient) : "an empty Tensor", input,
           from.shape, name(from.dtype));
   tape_.accumulate(to, std::move(gradient));
+}
+
+Tensor Backward::take_sum(int input) {
+  if (!needs(input) || detail::recorder) return {};
+  const Node& node = tape_.b_->nodes[node_];
+  Tensor& sum = tape_.b_->grads[tape_.b_->edges[node.first_edge + static_cast<uint32_t>(input)]];
+  return sum && sum.is_unshared() && sum.is_contiguous() ? std::move(sum) : Tensor();
 }
 
 }  // namespace gradus
