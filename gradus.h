@@ -18,6 +18,7 @@
 #include <gradus/autograd/ops/norm_study.h>
 #include <gradus/autograd/ops/pool.h>
 #include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/rnn.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/softmax.h>
 #include <gradus/autograd/ops/where.h>
@@ -40,6 +41,7 @@
 #include <gradus/layers/parameter.h>
 #include <gradus/layers/pool.h>
 #include <gradus/layers/rnn.h>
+#include <gradus/layers/rnn_cell.h>
 #include <gradus/layers/sequential.h>
 #include <gradus/models/cnn.h>
 #include <gradus/models/mlp.h>
