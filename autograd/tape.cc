@@ -10,6 +10,7 @@ namespace gradus {
 namespace detail {
 
 constinit thread_local Tape* recorder = nullptr;
+constinit thread_local RecordObserver* observer = nullptr;
 
 namespace {
 
@@ -245,6 +246,8 @@ void record_outputs(const Op& op, std::span<Tensor* const> outputs, TensorRefs i
     else
       b.nodes.push_back({nullptr, nullptr, 0, 0, 0, 0, 1, y.dtype(), false, false, y.shape(), {}});
   }
+  if (detail::observer) [[unlikely]]
+    detail::observer->recorded(op, outputs);
 }
 
 uint32_t Tape::root_of(const char* what, const Tensor& y, const SweepOptions& options) {

@@ -7,11 +7,13 @@
 namespace gradus {
 
 class Tape;
+class RecordObserver;
 
 namespace detail {
 struct TapeBuffers;
 /// The tape that records on this thread now; nullptr if none does.
 extern constinit thread_local Tape* recorder;
+extern constinit thread_local RecordObserver* observer;
 }  // namespace detail
 
 /// Whether a sweep records its own operations, so that its results can be differentiated again.
@@ -106,6 +108,20 @@ class NoRecord {
 
  private:
   Tape* paused_;
+};
+
+/// While one lives it is shown every operation that this thread records, e.g. to find the first
+/// value that is not finite. The innermost alone.
+class RecordObserver {
+ public:
+  RecordObserver() : outer_(std::exchange(detail::observer, this)) {}
+  virtual ~RecordObserver() { detail::observer = outer_; }
+  RecordObserver(const RecordObserver&) = delete;
+  RecordObserver& operator=(const RecordObserver&) = delete;
+  virtual void recorded(const Op& op, std::span<Tensor* const> outputs) = 0;
+
+ private:
+  RecordObserver* outer_;
 };
 
 /// Whether an operation on x would be recorded now: x is a leaf or a result of the recording tape.

@@ -2,8 +2,10 @@
 #include <gradus/data/gzip.h>
 #include <gradus/tensor/random.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <functional>
 
 namespace gradus {
 
@@ -32,7 +34,16 @@ Dataset digits() {
   return data;
 }
 
+void check_dataset(const char* op, const Dataset& data) {
+  check(data.x.dtype() == DType::f32 && data.y.dtype() == DType::i64 && data.x.ndim() > 0 &&
+            data.y.shape() == Shape{data.x.size(0)},
+        "{}: {} has x {} {} and y {} {}; x must be f32 and y one i64 label for each image", op,
+        data.name, data.x.shape(), data.x.dtype(), data.y.shape(), data.y.dtype());
+}
+
 Dataset subset(const Dataset& all, const Tensor& indices) {
+  check_dataset("subset", all);
+  const Tensor x = raw::contiguous(all.x), y = raw::contiguous(all.y);
   const int64_t n = indices.numel(), pixels = all.x.numel() / std::max<int64_t>(1, all.size());
   Shape shape = all.x.shape();
   shape[0] = n;
@@ -41,9 +52,9 @@ Dataset subset(const Dataset& all, const Tensor& indices) {
   for (int64_t i = 0; i < n; ++i) {
     check(index[i] >= 0 && index[i] < all.size(), "subset: index {} of {} images", index[i],
           all.size());
-    std::memcpy(part.x.mutable_data<float>() + i * pixels, all.x.data<float>() + index[i] * pixels,
+    std::memcpy(part.x.mutable_data<float>() + i * pixels, x.data<float>() + index[i] * pixels,
                 static_cast<size_t>(pixels) * sizeof(float));
-    part.y.mutable_data<int64_t>()[i] = all.y.data<int64_t>()[index[i]];
+    part.y.mutable_data<int64_t>()[i] = y.data<int64_t>()[index[i]];
   }
   return part;
 }
@@ -62,12 +73,14 @@ Split split(const Dataset& all, double test_fraction, uint64_t seed) {
 
 void standardize(Split& data) {
   const auto pixels = data.train.x.to_vector<double>();
+  check(std::adjacent_find(pixels.begin(), pixels.end(), std::not_equal_to()) != pixels.end(),
+        "standardize: all training pixels of {} are equal", data.train.name);
   double mean = 0, var = 0;
   for (double p : pixels) mean += p / static_cast<double>(pixels.size());
   for (double p : pixels) var += (p - mean) * (p - mean) / static_cast<double>(pixels.size());
-  check(var > 0, "standardize: all training pixels of {} are equal", data.train.name);
   const auto shift = static_cast<float>(mean), scale = static_cast<float>(1 / std::sqrt(var));
   for (Tensor* x : {&data.train.x, &data.test.x}) {
+    *x = raw::contiguous(*x);
     float* p = x->mutable_data<float>();
     for (int64_t i = 0; i < x->numel(); ++i) p[i] = (p[i] - shift) * scale;
   }

@@ -25,6 +25,10 @@ Dataset digits();
 /// A random part as test set, the rest for training; the same for the same seed.
 Split split(const Dataset& all, double test_fraction, uint64_t seed);
 
+/// An error that names `op` and the dataset unless x and y have the dtypes above and belong
+/// together.
+void check_dataset(const char* op, const Dataset& data);
+
 /// The images with these indices (i64), in their order.
 Dataset subset(const Dataset& all, const Tensor& indices);
 

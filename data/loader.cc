@@ -7,6 +7,8 @@ namespace gradus {
 
 DataLoader::DataLoader(Dataset data, LoaderOptions options)
     : data_(std::move(data)), options_(options) {
+  check_dataset("DataLoader", data_);
+  data_.x = raw::contiguous(data_.x);
   check(data_.size() > 0, "DataLoader: the dataset {} is empty", data_.name);
   check(options.batch_size > 0, "DataLoader: a batch size of {}", options.batch_size);
   check(size() > 0, "DataLoader: {} images do not fill one batch of {}, and the last is dropped",

@@ -1,7 +1,4 @@
-#include <gradus/data/loader.h>
 #include <gradus/gradus.h>
-#include <gradus/models/mlp.h>
-#include <gradus/optim/adam.h>
 
 using namespace gradus;
 
@@ -21,5 +18,7 @@ int main() {
   }
   model.eval();
   Tensor right = cast(equal(argmax(model(data.test.x), 1), data.test.y), DType::f32);
-  fmt::print("test accuracy {:.1f} %\n", 100 * mean(right).item());
+  double accuracy = mean(right).item();
+  fmt::print("test accuracy {:.1f} %\n", 100 * accuracy);
+  return accuracy > 0.9 ? 0 : 1;
 }

@@ -18,6 +18,8 @@
 #include <chrono>
 #include <cmath>
 #include <memory>
+#include <numeric>
+#include <optional>
 
 namespace gradus::lab {
 
@@ -58,6 +60,12 @@ std::unique_ptr<Optimizer> make_optimizer(const std::string& name, std::vector<T
   throw Error(fmt::format("optimizer: '{}' is none of sgd, adam, adamw, rmsprop", name));
 }
 
+void check_distinct(const char* what, const std::vector<std::string>& names) {
+  for (const std::string& name : names)
+    check(std::count(names.begin(), names.end(), name) == 1, "compare: {} {} is named twice", what,
+          name);
+}
+
 Split load(const CompareOptions& options, uint64_t seed) {
   Split data =
       options.data == "digits" ? split(digits(), 0.2, seed) : load_idx_folder(options.data);
@@ -65,22 +73,23 @@ Split load(const CompareOptions& options, uint64_t seed) {
   return data;
 }
 
-/// The share of images that the model, as it is set, labels right.
-double accuracy(AnyModule& model, const Dataset& data, int64_t batch_size) {
-  const NoRecord pause;
-  const DataLoader loader(data, {.batch_size = batch_size, .shuffle = false});
-  int64_t right = 0;
-  for (const Batch& batch : loader.epoch(0)) {
-    const auto guess = argmax(model(batch.x), 1).to_vector<int64_t>();
-    for (size_t i = 0; i < guess.size(); ++i) right += guess[i] == batch.y.data<int64_t>()[i];
-  }
-  return static_cast<double>(right) / static_cast<double>(data.size());
-}
+struct Stopped {};
 
-double accuracy_with_batch_stats(const AnyModule& model, const Dataset& data, int64_t batch_size) {
-  AnyModule copy = model;  // training mode changes the running statistics: of the copy
-  copy->train();
-  return accuracy(copy, data, batch_size);
+/// The share of images that the model, as it is set, labels right. Every batch is full, so that
+/// statistics of batches have equal weight: the last one begins with images already counted.
+double accuracy(AnyModule& model, const Dataset& data, int64_t batch_size,
+                const std::function<bool()>& stop) {
+  const NoRecord pause;
+  const int64_t n = data.size(), size = std::min(batch_size, n);
+  int64_t right = 0;
+  for (int64_t begin = 0; begin < n; begin += size) {
+    if (stop()) throw Stopped();
+    const int64_t first = std::min(begin, n - size);
+    const auto guess = argmax(model(slice(data.x, 0, first, first + size)), 1).to_vector<int64_t>();
+    for (int64_t i = begin; i < first + size; ++i)
+      right += guess[static_cast<size_t>(i - first)] == data.y.data<int64_t>()[i];
+  }
+  return static_cast<double>(right) / static_cast<double>(n);
 }
 
 double median(std::vector<double> values) {
@@ -90,12 +99,68 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-/// One training run; returns false when it was stopped.
-bool train(AnyModule& model, const Split& data, const CompareOptions& options, Run& run,
-           const std::function<void()>& epoch_done, const std::function<bool()>& stop) {
+/// The loss before the step.
+double train_step(AnyModule& model, Optimizer& optimizer, const Batch& batch) {
+  Tape tape;
+  const Tensor loss = cross_entropy(model(batch.x), batch.y);
+  optimizer.zero_grad();
+  tape.backward(loss);
+  optimizer.step();
+  return loss.item();
+}
+
+DataLoader training_loader(const Split& data, const CompareOptions& options, uint64_t seed) {
+  return DataLoader(data.train,
+                    {.batch_size = options.batch_size, .seed = seed, .last = LastBatch::drop});
+}
+
+/// Tells the time left, from the start: a few steps of each kind of run (a model with a norm) are
+/// tried out, and give way to what the runs really take.
+class Forecast {
+ public:
+  Forecast(const CompareOptions& options, const Split& data) : seeds_(options.seeds) {
+    const auto steps =
+        static_cast<double>(options.epochs * training_loader(data, options, 1).size());
+    for (const std::string& model : options.models)
+      for (const std::string& norm : options.norms)
+        costs_.push_back(
+            steps * step_seconds(make_model(model, norm_from(norm), data.train), options, data));
+  }
+  /// In the run that counts from 0, when it has taken so long for this part of its epochs.
+  void learn(size_t run, double part, double seconds) {
+    costs_[run % costs_.size()] = seconds / part;
+  }
+  double seconds_left(size_t run, double part) const {
+    const auto cost = costs_.begin() + static_cast<int64_t>(run % costs_.size());
+    const auto later_seeds = seeds_ - 1 - static_cast<int64_t>(run / costs_.size());
+    return (1 - part) * *cost + std::accumulate(cost + 1, costs_.end(), 0.0) +
+           static_cast<double>(later_seeds) * std::accumulate(costs_.begin(), costs_.end(), 0.0);
+  }
+
+ private:
+  static double step_seconds(AnyModule model, const CompareOptions& options, const Split& data) {
+    model->initialize(1);
+    const auto optimizer = make_optimizer(options.optimizer, model->parameters(), options.lr);
+    const Batch batch = training_loader(data, options, 1).epoch(0).batch(0);
+    double best = HUGE_VAL;
+    for (int i = 0; i < 4; ++i) {
+      const auto begin = Clock::now();
+      train_step(model, *optimizer, batch);
+      best = std::min(best, seconds_since(begin));
+    }
+    return best;
+  }
+
+  int64_t seeds_;
+  std::vector<double> costs_;  // of the runs of one seed, in their order
+};
+
+/// Fills in `run`; calls `step_done(epoch, part of the epoch, mean loss)`.
+void train(AnyModule& model, const Split& data, const CompareOptions& options, Run& run,
+           const std::function<void(int64_t, double, double)>& step_done,
+           const std::function<bool()>& stop) {
   const auto optimizer = make_optimizer(options.optimizer, model->parameters(), options.lr);
-  const DataLoader loader(
-      data.train, {.batch_size = options.batch_size, .seed = run.seed, .last = LastBatch::drop});
+  const DataLoader loader = training_loader(data, options, run.seed);
   const int64_t steps = options.epochs * loader.size();
   const int64_t warmup = std::min(loader.size(), steps - 1);
   const Schedule schedule = warmup_schedule(warmup, cosine_schedule(steps - warmup));
@@ -104,32 +169,38 @@ bool train(AnyModule& model, const Split& data, const CompareOptions& options, R
   for (int64_t epoch = 1; epoch <= options.epochs; ++epoch) {
     model->train();
     double loss_sum = 0;
+    int64_t done = 0;
     for (const Batch& batch : loader.epoch(static_cast<uint64_t>(epoch))) {
-      if (stop()) return false;
+      if (stop()) throw Stopped();
       const auto begin = Clock::now();
-      Tape tape;
-      const Tensor loss = cross_entropy(model(batch.x), batch.y);
-      optimizer->zero_grad();
-      tape.backward(loss);
       optimizer->set_lr_factor(schedule(step++));
-      optimizer->step();
+      loss_sum += train_step(model, *optimizer, batch);
       step_ms.push_back(1e3 * seconds_since(begin));
-      loss_sum += loss.item();
+      ++done;
+      if (!std::isfinite(loss_sum)) {
+        run.diverged_in = epoch;
+        run.step_ms = median(step_ms);
+        step_done(epoch, 1, loss_sum);
+        return;
+      }
+      if (done < loader.size())
+        step_done(epoch, static_cast<double>(done) / static_cast<double>(loader.size()),
+                  loss_sum / static_cast<double>(done));
+    }
+    model->eval();
+    const double eval_accuracy = accuracy(model, data.test, options.batch_size, stop);
+    double batch_accuracy = eval_accuracy;
+    if (run.norm == "batch") {
+      AnyModule copy = model;  // training mode changes the running statistics: of the copy
+      copy->train();
+      batch_accuracy = accuracy(copy, data.test, options.batch_size, stop);
     }
     const double train_loss = loss_sum / static_cast<double>(loader.size());
-    check(std::isfinite(train_loss),
-          "compare: {} with norm {} diverged (loss {}) in epoch {}; use a smaller --lr", run.model,
-          run.norm, train_loss, epoch);
-    model->eval();
-    const double eval_accuracy = accuracy(model, data.test, options.batch_size);
-    const double batch_accuracy =
-        run.norm == "batch" ? accuracy_with_batch_stats(model, data.test, options.batch_size)
-                            : eval_accuracy;
     run.step_ms = median(step_ms);
     run.epochs.push_back({epoch, train_loss, eval_accuracy, batch_accuracy});
-    epoch_done();
+    step_done(epoch, 1, train_loss);
   }
-  return true;
+  run.finished = true;
 }
 
 }  // namespace
@@ -159,13 +230,16 @@ std::vector<Run> compare(const CompareOptions& options,
   check(options.seeds > 0 && options.epochs > 0 && options.batch_size > 1,
         "compare: needs at least 1 seed, 1 epoch and a batch of 2, got {}, {} and {}",
         options.seeds, options.epochs, options.batch_size);
+  check_distinct("model", options.models);
+  check_distinct("norm", options.norms);
   make_optimizer(options.optimizer, {Parameter(zeros({1}))}, options.lr);  // fails early
   const size_t count =
       options.models.size() * options.norms.size() * static_cast<size_t>(options.seeds);
+  std::optional<Forecast> forecast;
   std::vector<Run> runs;
-  const auto begin = Clock::now();
   for (int64_t seed = 1; seed <= options.seeds; ++seed) {
     const Split data = load(options, static_cast<uint64_t>(seed));
+    if (!forecast) forecast.emplace(options, data);
     for (const std::string& name : options.models) {
       for (const std::string& norm : options.norms) {
         AnyModule model = make_model(name, norm_from(norm), data.train);
@@ -173,14 +247,25 @@ std::vector<Run> compare(const CompareOptions& options,
         manual_seed(static_cast<uint64_t>(seed));
         Run& run = runs.emplace_back(
             Run{name, norm, static_cast<uint64_t>(seed), model->parameter_count(), 0, {}});
-        const auto epoch_done = [&] {
-          const double done =
-              static_cast<double>(runs.size() - 1) +
-              static_cast<double>(run.epochs.size()) / static_cast<double>(options.epochs);
-          const double left = seconds_since(begin) * (static_cast<double>(count) - done) / done;
-          progress({runs.size(), count, run, run.epochs.back().epoch, options.epochs, left});
+        const auto begin = Clock::now();
+        const auto step_done = [&](int64_t epoch, double part, double loss) {
+          const double run_part =
+              (static_cast<double>(epoch - 1) + part) / static_cast<double>(options.epochs);
+          if (part == 1) forecast->learn(runs.size() - 1, run_part, seconds_since(begin));
+          progress({.run = runs.size(),
+                    .runs = count,
+                    .current = run,
+                    .epoch = epoch,
+                    .epochs = options.epochs,
+                    .loss = loss,
+                    .epoch_done = part == 1,
+                    .seconds_left = forecast->seconds_left(runs.size() - 1, run_part)});
         };
-        if (!train(model, data, options, run, epoch_done, stop)) return runs;
+        try {
+          train(model, data, options, run, step_done, stop);
+        } catch (const Stopped&) {
+          return runs;
+        }
       }
     }
   }

@@ -23,29 +23,34 @@ struct CompareOptions {
 struct EpochMetrics {
   int64_t epoch;  ///< from 1
   double train_loss, test_accuracy;
-  double test_accuracy_batch_stats;  ///< scored with each test batch's own statistics
+  double test_accuracy_batch_stats;  ///< scored with the statistics of each batch of test images
 };
 
 struct Run {
   std::string model, norm;
   uint64_t seed;
   int64_t parameters;
-  double step_ms;  ///< median
-  std::vector<EpochMetrics> epochs;
+  double step_ms = 0;                ///< median
+  std::vector<EpochMetrics> epochs;  ///< those that are done
+  int64_t diverged_in = 0;           ///< the epoch whose loss became infinite or NaN; 0: none
+  bool finished = false;             ///< all epochs are done
   /// The first epoch with the test accuracy, 0 if there was none.
   int64_t epochs_to(double accuracy) const;
 };
 
-/// What is going on, after each epoch.
+/// What is going on, after each step.
 struct Progress {
   size_t run, runs;  ///< run counts from 1
   const Run& current;
   int64_t epoch, epochs;
+  double loss;      ///< mean of this epoch's steps so far
+  bool epoch_done;  ///< or given up: see Run::diverged_in
   double seconds_left;
 };
 
 /// Trains every combination. Within a seed all runs share the split, the initial values of equally
-/// named parameters, and the batches. Stops early, with whole epochs, when `stop` says so.
+/// named parameters, and the batches. Stops early when `stop` says so; the last run is then the one
+/// that was under way.
 std::vector<Run> compare(const CompareOptions& options,
                          const std::function<void(const Progress&)>& progress,
                          const std::function<bool()>& stop);

@@ -34,20 +34,54 @@ double gflops(int count) {
   return rates[3];
 }
 
+std::vector<std::string> what_makes_it_slow() {
+  std::vector<std::string> warnings;
+#ifndef __OPTIMIZE__
+  warnings.push_back("compiled without optimization: use -DCMAKE_BUILD_TYPE=Release");
+#endif
+#ifndef NDEBUG
+  warnings.push_back("compiled with assertions: use -DCMAKE_BUILD_TYPE=Release");
+#endif
+#ifdef GRADUS_SANITIZED
+  warnings.push_back("compiled with sanitizers");
+#endif
+  const kernels::BlasInfo& blas = kernels::blas_info();
+  if (!blas.warning.empty())
+    warnings.push_back(blas.warning);
+  else if (blas.path.empty())
+    warnings.push_back("GRADUS_BLAS=none: large matrix products use our own slower kernel");
+  else if (blas.chosen_by == "OPENBLAS_CORETYPE" && blas.core != blas.expected_core)
+    warnings.push_back(fmt::format(
+        "OPENBLAS_CORETYPE has OpenBLAS use its {} kernels; {} would suit this processor",
+        blas.core, blas.expected_core));
+  for (const kernels::Isa isa : {kernels::Isa::avx2, kernels::Isa::avx512})
+    if (kernels::supports(isa) && kernels::active_isa() < isa)
+      warnings.push_back(fmt::format("GRADUS_ISA={}: the processor has {}",
+                                     kernels::name(kernels::active_isa()), kernels::name(isa)));
+  return warnings;
+}
+
+std::string shown(const nlohmann::ordered_json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_number_float()) return fmt::format("{:.1f}", value.get<double>());
+  if (!value.is_array()) return value.dump();
+  return fmt::format("{}", fmt::join(value.get<std::vector<std::string>>(), " "));
+}
+
 }  // namespace
 
 nlohmann::ordered_json info() {
   const kernels::CpuInfo& cpu = kernels::cpu_info();
   const kernels::BlasInfo& blas = kernels::blas_info();
-  nlohmann::ordered_json warnings = nlohmann::ordered_json::array();
-  if (!blas.warning.empty()) warnings.push_back(blas.warning);
-  if (blas.path.empty()) warnings.push_back("OpenBLAS was not found: large products are slower");
-#ifndef NDEBUG
-  warnings.push_back("this is a debug build");
-#endif
+  std::vector<std::string> instruction_sets;
+  for (const auto& [name, has] :
+       {std::pair("avx2", cpu.avx2), {"avx512", cpu.avx512}, {"avx512_bf16", cpu.avx512_bf16}})
+    if (has) instruction_sets.push_back(name);
+  std::vector<std::string> warnings = what_makes_it_slow();
   const double one = gflops(1), all = gflops(threads());
   if (threads() > 1 && all < 1.3 * one)
-    warnings.push_back("more threads hardly help: is the machine busy, or are they one core's?");
+    warnings.push_back(
+        "more threads hardly help: other programs are busy, or the threads share a core");
   return {{"version", GRADUS_VERSION},
           {"compiler", GRADUS_COMPILER},
           {"flags", GRADUS_FLAGS},
@@ -55,8 +89,7 @@ nlohmann::ordered_json info() {
           {"vendor", cpu.vendor},
           {"family", cpu.family},
           {"model", cpu.model},
-          {"avx2", cpu.avx2},
-          {"avx512", cpu.avx512},
+          {"instruction_sets", instruction_sets},
           {"kernels", kernels::name(kernels::active_isa())},
           {"blas", blas.path},
           {"blas_config", blas.config},
@@ -75,10 +108,7 @@ std::string to_text(const nlohmann::ordered_json& info) {
     if (key == "warnings") continue;
     std::string label = key;
     std::replace(label.begin(), label.end(), '_', ' ');
-    const std::string shown = value.is_string()         ? value.get<std::string>()
-                              : value.is_number_float() ? fmt::format("{:.1f}", value.get<double>())
-                                                        : value.dump();
-    text += fmt::format("{:<22} {}\n", label, shown);
+    text += fmt::format("{:<22} {}\n", label, shown(value));
   }
   for (const auto& warning : info["warnings"])
     text += "warning: " + warning.get<std::string>() + "\n";

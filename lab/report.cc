@@ -1,11 +1,16 @@
 #include "lab/report.h"
 
+#include <fcntl.h>
 #include <gradus/tensor/error.h>
 #include <gradus/tensor/file.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
-#include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 
@@ -14,6 +19,8 @@ namespace gradus::lab {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr double kGoal = 0.95;
 
 std::string csv(const std::vector<Run>& runs) {
   std::string text =
@@ -35,99 +42,206 @@ std::vector<std::string> names_of(const std::vector<Run>& runs, std::string Run:
   return names;
 }
 
-/// Mean over the seeds of a metric after each epoch, as a gnuplot data block.
-std::string curve(const std::vector<Run>& runs, const std::string& model, const std::string& norm,
-                  double EpochMetrics::*metric) {
-  std::vector<double> sums;
-  std::vector<int> counts;
-  for (const Run& run : runs) {
-    if (run.model != model || run.norm != norm) continue;
-    for (size_t e = 0; e < run.epochs.size(); ++e) {
-      if (e == sums.size()) {
-        sums.push_back(0);
-        counts.push_back(0);
-      }
-      sums[e] += run.epochs[e].*metric;
-      ++counts[e];
+/// After each epoch a metric's mean, lowest and highest value over the seeds, as a gnuplot data
+/// block. Runs that diverged are left out.
+std::string curve(const std::string& name, const std::vector<const Run*>& runs,
+                  double EpochMetrics::*metric, double scale) {
+  std::string text = fmt::format("{} << END\n", name);
+  for (size_t e = 0;; ++e) {
+    double sum = 0, low = HUGE_VAL, high = -HUGE_VAL;
+    int count = 0;
+    for (const Run* run : runs) {
+      if (run->diverged_in != 0 || e >= run->epochs.size()) continue;
+      const double value = scale * (run->epochs[e].*metric);
+      sum += value;
+      low = std::min(low, value);
+      high = std::max(high, value);
+      ++count;
     }
+    if (count == 0) break;
+    text += fmt::format("{} {:.6g} {:.6g} {:.6g}\n", e + 1, sum / count, low, high);
   }
-  std::string text;
-  for (size_t e = 0; e < sums.size(); ++e)
-    text += fmt::format("{} {:.6g}\n", e + 1, sums[e] / counts[e]);
-  return text.empty() ? "1 nan\ne\n" : text + "e\n";
+  return text + "END\n";
 }
 
-std::string gnuplot_script(const fs::path& picture, const std::vector<Run>& runs) {
+const char* color(const std::string& norm) {
+  return norm == "none" ? "#666666" : norm == "batch" ? "#0072b2" : "#d55e00";
+}
+
+/// Where the axis of accuracies begins, in %, so that the ends of the curves can be told apart.
+double lowest_accuracy(const std::vector<Run>& runs) {
+  double worst = 0.99;
+  for (const Run& run : runs)
+    if (run.diverged_in == 0 && !run.epochs.empty())
+      worst = std::min(worst, run.epochs.back().test_accuracy);
+  return std::max(0.0, 100 - 300 * (1 - worst));
+}
+
+/// Draws to the standard output: a row of panels for each metric, a column for each model.
+std::string gnuplot_script(const std::vector<Run>& runs) {
   const auto models = names_of(runs, &Run::model), norms = names_of(runs, &Run::norm);
+  size_t epochs = 1;
+  uint64_t seeds = 1;
+  for (const Run& run : runs) {
+    epochs = std::max(epochs, run.epochs.size());
+    seeds = std::max(seeds, run.seed);
+  }
   std::string text = fmt::format(
-      "set terminal svg size {},640 font 'sans,13' background 'white'\nset output '{}'\n"
-      "set multiplot layout 2,{}\nset grid\nset key bottom right\nset xlabel 'epoch'\n",
-      400 * models.size(), picture.string(), models.size());
+      "set terminal svg size {},680 font 'sans,13' background 'white'\n"
+      "set multiplot layout 2,{} title '{}'\nset grid\nset xlabel 'epoch'\nset xrange [0:{}]\n{}"
+      "set style fill transparent solid 0.15 noborder\n",
+      std::max<size_t>(480, 400 * models.size()), models.size(),
+      seeds == 1
+          ? "1 seed"
+          : fmt::format("mean over {} seeds; bands reach from the lowest to the highest", seeds),
+      epochs, epochs <= 10 ? "set xtics 1\n" : "");
   struct Row {
-    const char *label, *extra;
+    const char* label;
+    std::string axis;
     double EpochMetrics::*metric;
+    double scale;
   };
-  for (const Row& row :
-       {Row{"training loss", "set logscale y; set format y '%g'; set key top right\n",
-            &EpochMetrics::train_loss},
-        Row{"test accuracy", "unset logscale y; set yrange [0.5:1]; set key bottom right\n",
-            &EpochMetrics::test_accuracy}}) {
-    text += row.extra;
+  const Row rows[] = {
+      {"training loss", "set logscale y\nset format y '%g'\nset key top right\n",
+       &EpochMetrics::train_loss, 1},
+      {"test accuracy %",
+       fmt::format("unset logscale y\nset yrange [{:.4g}:100]\nset key bottom right\n",
+                   lowest_accuracy(runs)),
+       &EpochMetrics::test_accuracy, 100}};
+  int blocks = 0;
+  for (const Row& row : rows) {
+    text += row.axis;
     for (const std::string& model : models) {
-      text += fmt::format("set title '{}'\nset ylabel '{}'\nplot ", model, row.label);
-      for (size_t i = 0; i < norms.size(); ++i)
-        text += fmt::format("{}'-' with lines linewidth 2 title '{}'", i ? ", " : "", norms[i]);
-      text += "\n";
-      for (const std::string& norm : norms) text += curve(runs, model, norm, row.metric);
+      std::string bands, lines;
+      for (const std::string& norm : norms) {
+        const std::string block = fmt::format("$curve{}", ++blocks);
+        std::vector<const Run*> chosen;
+        for (const Run& run : runs)
+          if (run.model == model && run.norm == norm) chosen.push_back(&run);
+        const std::string data = curve(block, chosen, row.metric, row.scale);
+        if (std::count(data.begin(), data.end(), '\n') == 2)
+          continue;  // gnuplot fails without data
+        text += data;
+        bands += fmt::format("{} using 1:3:4 with filledcurves linecolor '{}' notitle, ", block,
+                             color(norm));
+        lines += fmt::format(
+            "{} using 1:2 with linespoints linewidth 2 pointtype 7 pointsize 0.3 linecolor '{}' "
+            "title '{}', ",
+            block, color(norm), norm);
+      }
+      if (lines.empty())
+        text += "set multiplot next\n";
+      else
+        text += fmt::format("set title '{}'\nset ylabel '{}'\nplot {}{}\n", model, row.label, bands,
+                            lines.substr(0, lines.size() - 2));
     }
   }
   return text + "unset multiplot\n";
 }
 
-/// Whether gnuplot drew it.
-bool draw(const fs::path& picture, const std::vector<Run>& runs) {
+/// Runs `gnuplot script > picture`; returns what went wrong, or nothing. In a process group of its
+/// own, so that Ctrl-C in the terminal does not reach it.
+std::string gnuplot(const std::string& script, const std::string& picture) {
+  posix_spawn_file_actions_t files;
+  posix_spawn_file_actions_init(&files);
+  posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, picture.c_str(),
+                                   O_WRONLY | O_CREAT | O_TRUNC, 0666);
+  posix_spawn_file_actions_addopen(&files, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+  std::string program = "gnuplot", file = script;
+  char* arguments[] = {program.data(), file.data(), nullptr};
+  pid_t child = 0;
+  const int failure = ::posix_spawnp(&child, "gnuplot", &files, &attributes, arguments, environ);
+  posix_spawnattr_destroy(&attributes);
+  posix_spawn_file_actions_destroy(&files);
+  if (failure == ENOENT) return "gnuplot is not installed";
+  if (failure != 0) return fmt::format("gnuplot cannot be started: {}", std::strerror(failure));
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0)
+    if (errno != EINTR) return "gnuplot was lost";
+  return status == 0 ? "" : "gnuplot failed";
+}
+
+/// Draws the script's picture beside it; returns the line to tell.
+std::string draw(const fs::path& script, const fs::path& picture) {
   const fs::path partial = picture.string() + ".partial";
-  FILE* gnuplot = ::popen("gnuplot 2>/dev/null", "w");
-  if (!gnuplot) return false;
-  const std::string script = gnuplot_script(partial, runs);
-  std::fwrite(script.data(), 1, script.size(), gnuplot);
-  const bool drawn = ::pclose(gnuplot) == 0 && fs::exists(partial);
-  if (drawn) fs::rename(partial, picture);
-  return drawn;
+  const std::string failure = gnuplot(script.string(), partial.string());
+  std::error_code error;
+  if (failure.empty()) fs::rename(partial, picture, error);
+  if (failure.empty() && !error) return picture.string();
+  fs::remove(partial, error);
+  fs::remove(picture, error);  // one of earlier results
+  return fmt::format("no picture of the learning curves: {}; later: gnuplot {} > {}", failure,
+                     script.string(), picture.string());
+}
+
+std::string accuracy_cell(const Summary& s) {
+  const double mean = 100 * s.accuracy_mean, deviation = 100 * s.accuracy_deviation;
+  return s.runs == 1 ? fmt::format("{:.2f}", mean)
+                     : fmt::format("{:.2f} ± {:.2f}", mean, deviation);
+}
+
+std::string difference_cell(const Summary& s) {
+  if (s.pairs == 0) return "-";
+  return fmt::format("{:+.2f} ({}/{})", 100 * s.difference, s.higher, s.pairs);
+}
+
+std::string epochs_cell(const Summary& s) {
+  if (s.reached_95 == 0) return "never";
+  if (s.reached_95 == s.runs) return fmt::format("{:.1f}", s.epochs_to_95);
+  return fmt::format("{:.1f} ({}/{})", s.epochs_to_95, s.reached_95, s.runs);
 }
 
 }  // namespace
 
 std::vector<Summary> summarize(const std::vector<Run>& runs) {
   std::vector<Summary> summaries;
+  const auto norms = names_of(runs, &Run::norm);
   for (const std::string& model : names_of(runs, &Run::model)) {
-    for (const std::string& norm : names_of(runs, &Run::norm)) {
-      Summary s{model, norm, 0, 0, 0, 0, 0, 0, 0, 0, 0};
-      double squares = 0;
+    for (const std::string& norm : norms) {
+      Summary s{.model = model, .norm = norm, .reference = norms.front()};
+      std::vector<double> accuracies;
       for (const Run& run : runs) {
-        if (run.model != model || run.norm != norm || run.epochs.empty()) continue;
+        if (run.model != model || run.norm != norm) continue;
+        s.parameters = run.parameters;
+        s.diverged += run.diverged_in != 0;
+        if (!run.finished) continue;
         const EpochMetrics& last = run.epochs.back();
         ++s.runs;
-        s.accuracy_mean += last.test_accuracy;
-        squares += last.test_accuracy * last.test_accuracy;
+        accuracies.push_back(last.test_accuracy);
         s.final_loss += last.train_loss;
         s.gap += last.test_accuracy_batch_stats - last.test_accuracy;
         s.step_ms += run.step_ms;
-        s.parameters = run.parameters;
-        if (const int64_t epochs = run.epochs_to(0.95)) {
+        if (const int64_t epochs = run.epochs_to(kGoal)) {
           s.epochs_to_95 += static_cast<double>(epochs);
           ++s.reached_95;
         }
+        for (const Run& other : runs) {
+          if (other.model != model || other.norm != s.reference || other.norm == norm ||
+              other.seed != run.seed || !other.finished)
+            continue;
+          const double difference = last.test_accuracy - other.epochs.back().test_accuracy;
+          ++s.pairs;
+          s.difference += difference;
+          s.higher += difference > 0;
+          s.lower += difference < 0;
+        }
       }
-      if (s.runs == 0) continue;
-      const auto n = static_cast<double>(s.runs);
-      s.accuracy_mean /= n;
-      const double spread = squares - n * s.accuracy_mean * s.accuracy_mean;
-      s.accuracy_deviation = s.runs > 1 ? std::sqrt(std::max(0.0, spread / (n - 1))) : 0;
+      if (s.runs + s.diverged == 0) continue;
+      const auto n = static_cast<double>(std::max<int64_t>(1, s.runs));
+      for (double accuracy : accuracies) s.accuracy_mean += accuracy / n;
+      double squares = 0;
+      for (double accuracy : accuracies)
+        squares += (accuracy - s.accuracy_mean) * (accuracy - s.accuracy_mean);
+      s.accuracy_deviation = s.runs > 1 ? std::sqrt(squares / (n - 1)) : 0;
       s.final_loss /= n;
       s.gap /= n;
       s.step_ms /= n;
       if (s.reached_95) s.epochs_to_95 /= static_cast<double>(s.reached_95);
+      if (s.pairs) s.difference /= static_cast<double>(s.pairs);
       summaries.push_back(s);
     }
   }
@@ -135,50 +249,116 @@ std::vector<Summary> summarize(const std::vector<Run>& runs) {
 }
 
 std::string table(const std::vector<Summary>& summaries) {
+  if (summaries.empty()) return "";
+  const std::string& reference = summaries.front().reference;
   std::string text, model;
+  bool diverged = false, several = false;
+  const auto row = [&](const auto&... cells) {
+    text += fmt::format("{:<12} {:>15} {:>13} {:>8} {:>13} {:>6} {:>9} {:>11}\n", cells...);
+  };
   for (const Summary& s : summaries) {
-    if (s.model != model)
-      text += fmt::format("\n{:<12} {:>16} {:>11} {:>13} {:>16} {:>9} {:>11}\n", s.model,
-                          "test accuracy %", "final loss", "epochs to 95%", "batch-running %",
-                          "ms/step", "parameters");
+    if (s.model != model) {
+      if (!model.empty()) text += "\n";
+      row(s.model, "test accuracy %", "vs " + reference, "loss", "epochs to 95%", "gap", "ms/step",
+          "parameters");
+    }
     model = s.model;
-    const std::string epochs =
-        s.reached_95 == 0 ? "never"
-        : s.reached_95 == s.runs
-            ? fmt::format("{:.1f}", s.epochs_to_95)
-            : fmt::format("{:.1f} ({}/{})", s.epochs_to_95, s.reached_95, s.runs);
-    const std::string gap = s.norm == "batch" ? fmt::format("{:+.2f}", 100 * s.gap) : "-";
-    text += fmt::format(
-        "{:<12} {:>16} {:>11.4f} {:>13} {:>16} {:>9.3f} {:>11}\n", "  " + s.norm,
-        fmt::format("{:.2f} ± {:.2f}", 100 * s.accuracy_mean, 100 * s.accuracy_deviation),
-        s.final_loss, epochs, gap, s.step_ms, s.parameters);
+    diverged = diverged || s.diverged > 0;
+    several = several || s.pairs > 0;
+    const std::string norm = "  " + s.norm + (s.diverged > 0 ? " *" : "");
+    if (s.runs == 0)
+      row(norm, "diverged", "-", "-", "-", "-", "-", s.parameters);
+    else
+      row(norm, accuracy_cell(s), difference_cell(s),
+          s.final_loss < 100 ? fmt::format("{:.4f}", s.final_loss)
+                             : fmt::format("{:.2g}", s.final_loss),
+          epochs_cell(s), s.norm == "batch" ? fmt::format("{:+.2f}", 100 * s.gap) : "-",
+          fmt::format("{:.3f}", s.step_ms), s.parameters);
   }
+  text +=
+      "\n± deviation over seeds; gap: accuracy with the test batches' own statistics minus that "
+      "with the running\nones";
+  if (several)
+    text += fmt::format("; vs {}: points gained on average (and in how many seeds)", reference);
+  text += "\n";
+  if (diverged) text += "* in some seeds the loss became infinite; they are left out\n";
+  return text;
+}
+
+std::string findings(const std::vector<Summary>& summaries) {
+  std::string better, worse, first;
+  const auto add = [](std::string& list, const std::string& item) {
+    list += (list.empty() ? "" : ", ") + item;
+  };
+  bool several = false;
+  bool compared = false;
+  std::vector<const Summary*> fastest;  // of each model
+  for (const Summary& s : summaries) {
+    several = several || s.norm != s.reference;
+    if (s.pairs > 1) {
+      compared = true;
+      if (s.higher == s.pairs) add(better, s.model + " " + s.norm);
+      if (s.lower == s.pairs) add(worse, s.model + " " + s.norm);
+    }
+    if (s.runs == 0 || s.reached_95 < s.runs) continue;
+    if (fastest.empty() || fastest.back()->model != s.model)
+      fastest.push_back(&s);
+    else if (s.epochs_to_95 < fastest.back()->epochs_to_95)
+      fastest.back() = &s;
+  }
+  for (const Summary* s : fastest)
+    add(first, fmt::format("{} {} ({:.1f})", s->model, s->norm, s->epochs_to_95));
+  std::string text;
+  if (compared) {
+    const std::string& reference = summaries.front().reference;
+    if (!better.empty()) text += fmt::format("Above {} in every seed: {}.\n", reference, better);
+    if (!worse.empty()) text += fmt::format("Below {} in every seed: {}.\n", reference, worse);
+    if (better.empty() && worse.empty())
+      text += fmt::format("Nothing is above or below {} in every seed.\n", reference);
+  }
+  if (several && !first.empty()) text += fmt::format("First at 95 %, in epochs: {}.\n", first);
   return text;
 }
 
 nlohmann::ordered_json to_json(const CompareOptions& options, const std::vector<Run>& runs) {
-  nlohmann::ordered_json json = {{"options",
-                                  {{"models", options.models},
-                                   {"norms", options.norms},
-                                   {"seeds", options.seeds},
-                                   {"epochs", options.epochs},
-                                   {"batch_size", options.batch_size},
-                                   {"lr", options.lr},
-                                   {"optimizer", options.optimizer},
-                                   {"data", options.data}}},
-                                 {"results", nlohmann::ordered_json::array()}};
-  for (const Summary& s : summarize(runs))
+  const size_t planned =
+      options.models.size() * options.norms.size() * static_cast<size_t>(options.seeds);
+  const auto ended = [](const Run& run) { return run.finished || run.diverged_in != 0; };
+  nlohmann::ordered_json json = {
+      {"version", GRADUS_VERSION},
+      {"options",
+       {{"models", options.models},
+        {"norms", options.norms},
+        {"seeds", options.seeds},
+        {"epochs", options.epochs},
+        {"batch_size", options.batch_size},
+        {"lr", options.lr},
+        {"optimizer", options.optimizer},
+        {"data", options.data}}},
+      {"complete", static_cast<size_t>(std::count_if(runs.begin(), runs.end(), ended)) == planned},
+      {"results", nlohmann::ordered_json::array()}};
+  for (const Summary& s : summarize(runs)) {
+    const auto known = [](bool is_known, double value) {
+      return is_known ? nlohmann::ordered_json(value) : nlohmann::ordered_json();
+    };
     json["results"].push_back({{"model", s.model},
                                {"norm", s.norm},
                                {"runs", s.runs},
-                               {"test_accuracy_mean", s.accuracy_mean},
-                               {"test_accuracy_deviation", s.accuracy_deviation},
-                               {"final_train_loss", s.final_loss},
+                               {"diverged", s.diverged},
+                               {"test_accuracy_mean", known(s.runs > 0, s.accuracy_mean)},
+                               {"test_accuracy_deviation", known(s.runs > 1, s.accuracy_deviation)},
+                               {"reference", s.reference},
+                               {"difference", known(s.pairs > 0, s.difference)},
+                               {"seeds_compared", s.pairs},
+                               {"seeds_higher", s.higher},
+                               {"seeds_lower", s.lower},
+                               {"final_train_loss", known(s.runs > 0, s.final_loss)},
                                {"runs_reaching_95", s.reached_95},
-                               {"epochs_to_95", s.epochs_to_95},
-                               {"batch_minus_running_accuracy", s.gap},
-                               {"step_ms", s.step_ms},
+                               {"epochs_to_95", known(s.reached_95 > 0, s.epochs_to_95)},
+                               {"batch_minus_running_accuracy", known(s.runs > 0, s.gap)},
+                               {"step_ms", known(s.runs > 0, s.step_ms)},
                                {"parameters", s.parameters}});
+  }
   return json;
 }
 
@@ -196,16 +376,12 @@ void prepare_folder(const std::string& folder) {
 std::vector<std::string> write_results(const std::string& folder, const CompareOptions& options,
                                        const std::vector<Run>& runs) {
   const fs::path root = folder;
-  write_file(root / "metrics.csv", [&](std::ostream& file) { file << csv(runs); });
-  write_file(root / "summary.json",
-             [&](std::ostream& file) { file << to_json(options, runs).dump(2) << "\n"; });
-  std::vector<std::string> lines = {(root / "metrics.csv").string(),
-                                    (root / "summary.json").string()};
-  if (draw(root / "curves.svg", runs))
-    lines.push_back((root / "curves.svg").string());
-  else
-    lines.push_back("no picture of the learning curves: gnuplot is not installed");
-  return lines;
+  const std::string metrics = root / "metrics.csv", summary = root / "summary.json",
+                    script = root / "curves.gp";
+  write_file(metrics, [&](std::ostream& file) { file << csv(runs); });
+  write_file(summary, [&](std::ostream& file) { file << to_json(options, runs).dump(2) << "\n"; });
+  write_file(script, [&](std::ostream& file) { file << gnuplot_script(runs); });
+  return {metrics, summary, draw(script, root / "curves.svg")};
 }
 
 }  // namespace gradus::lab

@@ -5,26 +5,35 @@
 
 namespace gradus::lab {
 
-/// All runs of one model with one norm.
+/// All finished runs of one model with one norm. Runs that diverged are counted, no more; one that
+/// was stopped does not enter.
 struct Summary {
   std::string model, norm;
-  int64_t runs;
-  double accuracy_mean, accuracy_deviation;  ///< of the test accuracy after the last epoch
-  double final_loss;                         ///< mean over runs
-  double epochs_to_95;                       ///< mean over the runs that got there; 0: none
-  int64_t reached_95;                        ///< how many did
-  double gap;  ///< mean accuracy with batch statistics minus that with running ones
-  double step_ms;
-  int64_t parameters;
+  int64_t runs = 0, diverged = 0;
+  double accuracy_mean = 0, accuracy_deviation = 0;  ///< of the test accuracy after the last epoch
+  double final_loss = 0;                             ///< mean over runs
+  double epochs_to_95 = 0;                           ///< mean over the runs that got there
+  int64_t reached_95 = 0;                            ///< how many did
+  double gap = 0;      ///< mean accuracy with batch statistics minus that with running ones
+  double step_ms = 0;  ///< mean of the runs' medians
+  int64_t parameters = 0;
+  /// The model's first norm, with which the others are compared seed by seed: in so many seeds
+  /// (`pairs`) both have finished, in so many the accuracy is higher or lower, by so much on
+  /// average.
+  std::string reference;
+  int64_t pairs = 0, higher = 0, lower = 0;
+  double difference = 0;
 };
 
 std::vector<Summary> summarize(const std::vector<Run>& runs);
-/// A table for each model.
+/// A table for each model, and what the columns mean.
 std::string table(const std::vector<Summary>& summaries);
+/// What differed, in sentences.
+std::string findings(const std::vector<Summary>& summaries);
 nlohmann::ordered_json to_json(const CompareOptions& options, const std::vector<Run>& runs);
 
-/// Writes metrics.csv, summary.json and, if gnuplot is installed, curves.svg; returns the paths,
-/// and lines to tell the user. A file is replaced whole or not at all.
+/// Writes metrics.csv, summary.json, curves.gp and, if gnuplot is installed, curves.svg; returns
+/// their paths, and a line if there is no picture. A file is replaced whole or not at all.
 std::vector<std::string> write_results(const std::string& folder, const CompareOptions& options,
                                        const std::vector<Run>& runs);
 

@@ -10,8 +10,9 @@ struct MultiHeadAttentionOptions {
 
 /// What a query may look at.
 struct AttentionMask {
-  Tensor valid;  ///< (N, Tk) bool: keys that are there; what stands elsewhere has no influence
-  Tensor mask;   ///< (Tq, Tk) or (N, heads, Tq, Tk): bool (true: may look) or added to the scores
+  Tensor valid = {};  ///< (N, Tk) bool: keys that are there; what stands elsewhere has no influence
+  /// (Tq, Tk) or (N, heads, Tq, Tk): bool (true: may look) or added to the scores
+  Tensor mask = {};
   bool causal = false;  ///< position i looks at 0 .. i
 };
 

@@ -1,5 +1,8 @@
+#include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/norm.h>
+#include <gradus/autograd/sample.h>
 #include <gradus/layers/batch_norm.h>
+#include <gradus/layers/gradcheck.h>
 
 namespace gradus {
 
@@ -27,6 +30,7 @@ Tensor BatchNorm::forward(const Tensor& x, const Tensor& valid) {
   check(image && x.size(axis == ChannelAxis::last ? -1 : 1) == channels_,
         "BatchNorm: x {} does not have {} channels {}", x.shape(), channels_,
         options_.channels_last ? "in its last axis, as (N, T, C)" : "in axis 1");
+  if (options_.track_running_stats) check_same_dtype("BatchNorm", x, running_mean);
   if (options_.track_running_stats && (frozen_ || !training()))
     return batch_norm_inference(x, running_mean, running_var, weight, bias, options_.eps, axis,
                                 valid);
@@ -34,6 +38,12 @@ Tensor BatchNorm::forward(const Tensor& x, const Tensor& valid) {
   if (options_.track_running_stats && training())
     update_running_stats(result.mean, result.var, result.count);
   return result.y;
+}
+
+void BatchNorm::freeze(bool frozen) {
+  check(!frozen || options_.track_running_stats,
+        "BatchNorm: there are no running statistics of the {} channels to freeze", channels_);
+  frozen_ = frozen;
 }
 
 void BatchNorm::update_running_stats(const Tensor& mean, const Tensor& var, int64_t count) {
@@ -71,5 +81,21 @@ void BatchNorm::visit(Visitor& visitor) {
 std::string BatchNorm::describe() const {
   return fmt::format("BatchNorm({}{})", channels_, options_.channels_last ? ", channels last" : "");
 }
+
+static ModuleRow batch_norm_row("BatchNorm", [] {
+  const auto in_evaluation = [] {
+    BatchNorm norm(3);
+    norm.eval();
+    return norm;
+  };
+  return std::vector{
+      module_sample("(5, 3)", BatchNorm(3), sample({5, 3}, 1)),
+      module_sample("(3, 2, 2, 4)", BatchNorm(2), sample({3, 2, 2, 4}, 1)),
+      module_sample("in evaluation", in_evaluation(), sample({4, 3, 2}, 1)),
+      module_sample("channels last, masked", BatchNorm(2, {.channels_last = true}),
+                    {sample({3, 4, 2}, 1)}, [](BatchNorm& norm, std::span<const Tensor> x) {
+                      return norm.forward(x[0], less(sample({3, 4}, 9), 0.9));
+                    })};
+});
 
 }  // namespace gradus

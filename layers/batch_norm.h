@@ -32,7 +32,7 @@ class BatchNorm : public UnaryModule {
 
   /// While frozen, evaluation's transform in training, too, and no change of the running
   /// statistics; train() does not undo it.
-  void freeze(bool frozen = true) { frozen_ = frozen; }
+  void freeze(bool frozen = true);
   bool frozen() const { return frozen_; }
   /// The running statistics as they were at construction.
   void reset_running_stats();

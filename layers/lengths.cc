@@ -21,6 +21,10 @@ Tensor length_mask(const Tensor& lengths, int64_t steps) {
 }
 
 Tensor clear_padding(const Tensor& x, const Tensor& valid) {
+  check(x.ndim() == 3 && valid.dtype() == DType::boolean &&
+            valid.shape() == Shape{x.size(0), x.size(1)},
+        "clear_padding: valid is {} {}, must be bool (N, T) for x (N, T, D), which is {}",
+        valid.dtype(), valid.shape(), x.shape());
   return where(unsqueeze(valid, -1), x, zeros({}, x.dtype()));
 }
 

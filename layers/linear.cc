@@ -1,4 +1,6 @@
 #include <gradus/autograd/ops/linear.h>
+#include <gradus/autograd/sample.h>
+#include <gradus/layers/gradcheck.h>
 #include <gradus/layers/linear.h>
 
 namespace gradus {
@@ -25,5 +27,11 @@ void Linear::visit(Visitor& visitor) {
 std::string Linear::describe() const {
   return fmt::format("Linear({}, {}{})", weight.size(1), weight.size(0), bias ? "" : ", no bias");
 }
+
+static ModuleRow linear_row("Linear", [] {
+  return std::vector{
+      module_sample("(4, 5)", Linear(5, 3), sample({4, 5}, 1)),
+      module_sample("(2, 3, 5) without bias", Linear(5, 4, {.bias = false}), sample({2, 3, 5}, 1))};
+});
 
 }  // namespace gradus

@@ -168,8 +168,9 @@ void Module::load_state(const NamedTensors& values) {
           gradus::name(tensor.dtype()), value->second.shape(), gradus::name(value->second.dtype()));
   }
   for (const auto& [path, value] : given) {
-    const bool known = std::any_of(own.begin(), own.end(),
-                                   [&](const auto& tensor) { return tensor.first == path; });
+    const bool known = std::any_of(own.begin(), own.end(), [&path = path](const auto& tensor) {
+      return tensor.first == path;
+    });
     check(known, "load: {} {} is given, but {} has nothing of that name", path, value.shape(),
           describe());
   }

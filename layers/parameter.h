@@ -24,7 +24,8 @@ class Parameter : public OwnedTensor {
  public:
   Parameter() = default;
   explicit Parameter(Tensor value) : OwnedTensor(std::move(value)) { set_requires_grad(); }
-  /// From here on one tensor with `other`, e.g. tied input and output embeddings.
+  /// From here on one tensor with `other`, e.g. tied input and output embeddings. A copy of the
+  /// module has two again, unless its copy constructor shares, too.
   void share(const Parameter& other) { static_cast<Tensor&>(*this) = other; }
 };
 
@@ -35,3 +36,8 @@ class Buffer : public OwnedTensor {
 };
 
 }  // namespace gradus
+
+template <>
+struct fmt::formatter<gradus::Parameter> : fmt::formatter<gradus::Tensor> {};
+template <>
+struct fmt::formatter<gradus::Buffer> : fmt::formatter<gradus::Tensor> {};

@@ -40,8 +40,11 @@ struct RnnCellOptions {
   bool layer_norm = false;  ///< h' = f(LN(a))  (Ba et al. 2016, equation 4)
 };
 
-/// One step of an Elman network:  a = x weight_ih^T + bias_ih + h weight_hh^T + bias_hh;  h' =
-/// f(a). x: (N, D)   h, h': (N, H); no h stands for zeros
+/// One step of an Elman network (docs/derivations/rnn_cell.md):
+///
+/// a = x weight_ih^T + bias_ih + h weight_hh^T + bias_hh;  h' = f(a)
+///
+/// x: (N, D)   h, h': (N, H); no h stands for zeros
 class RnnCell : public RecurrentCell {
  public:
   using Options = RnnCellOptions;

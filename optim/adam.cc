@@ -9,7 +9,7 @@ Adam::Adam(const char* name, std::vector<Tensor> parameters, AdamOptions options
     : Optimizer({"exp_avg", "exp_avg_sq", ""}), options_(options), decoupled_(decoupled) {
   check(options.beta1 >= 0 && options.beta1 < 1 && options.beta2 >= 0 && options.beta2 < 1,
         "{}: betas {} and {} must lie in [0, 1)", name, options.beta1, options.beta2);
-  check(options.eps >= 0, "{}: eps {} is negative or NaN", name, options.eps);
+  check_rate(name, "eps", options.eps);
   add_group({std::move(parameters), options.lr, options.weight_decay});
 }
 

@@ -7,14 +7,19 @@
 
 namespace gradus {
 
-void Optimizer::check_rate(const char* what, double value) const {
-  check(value >= 0 && std::isfinite(value), "Optimizer: {} is {}, must be finite and not negative",
-        what, value);
+void Optimizer::check_rate(const char* optimizer, const char* what, double value) {
+  check(value >= 0 && std::isfinite(value), "{}: {} is {}, must be finite and not negative",
+        optimizer, what, value);
+}
+
+void Optimizer::check_group(size_t group) const {
+  check(group < groups_.size(), "Optimizer: there is no group {} of {}, they count from 0", group,
+        groups_.size());
 }
 
 void Optimizer::add_group(ParameterGroup group) {
-  check_rate("the learning rate", group.lr);
-  check_rate("weight decay", group.weight_decay);
+  check_rate("Optimizer", "the learning rate", group.lr);
+  check_rate("Optimizer", "weight decay", group.weight_decay);
   check(!group.parameters.empty(), "Optimizer: a group without parameters");
   Group added{{}, group.lr, group.weight_decay};
   for (const Tensor& parameter : group.parameters) {
@@ -34,13 +39,19 @@ void Optimizer::add_group(ParameterGroup group) {
   groups_.push_back(std::move(added));
 }
 
+double Optimizer::lr(size_t group) const {
+  check_group(group);
+  return groups_[group].lr;
+}
+
 void Optimizer::set_lr(double lr, size_t group) {
-  check_rate("the learning rate", lr);
-  groups_.at(group).lr = lr;
+  check_rate("Optimizer", "the learning rate", lr);
+  check_group(group);
+  groups_[group].lr = lr;
 }
 
 void Optimizer::set_lr_factor(double factor) {
-  check_rate("the learning rate's factor", factor);
+  check_rate("Optimizer", "the learning rate's factor", factor);
   lr_factor_ = factor;
 }
 
@@ -81,26 +92,33 @@ std::vector<std::pair<std::string, Tensor>> Optimizer::state() const {
 
 void Optimizer::load_state(const std::vector<std::pair<std::string, Tensor>>& values) {
   const std::map<std::string, Tensor> given(values.begin(), values.end());
+  const auto value_of = [&](const std::string& path) -> const Tensor& {
+    const auto found = given.find(path);
+    check(found != given.end() && found->second, "Optimizer: no value for {}", path);
+    return found->second;
+  };
   std::vector<Group> loaded = groups_;
   size_t used = 0;
   for (size_t g = 0; g < loaded.size(); ++g) {
     for (size_t i = 0; i < loaded[g].slots.size(); ++i) {
       Slot& slot = loaded[g].slots[i];
       const std::string path = fmt::format("{}.{}.", g, i);
-      const auto steps = given.find(path + "step");
-      check(steps != given.end(), "Optimizer: no value for {}step", path);
-      slot.steps = static_cast<int64_t>(steps->second.item());
+      const Tensor& steps = value_of(path + "step");
+      check(steps.dtype() == DType::i64 && steps.ndim() == 0,
+            "Optimizer: {}step is {} {}, must be one i64", path, steps.shape(),
+            name(steps.dtype()));
+      slot.steps = *steps.data<int64_t>();
+      check(slot.steps >= 0, "Optimizer: {}step is {}", path, slot.steps);
       ++used;
       for (int m = 0; m < kMaxMoments; ++m) {
-        const auto moment = given.find(path + moment_names_[m]);
         slot.moments[m] = {};
-        if (!*moment_names_[m] || moment == given.end()) continue;
-        check(moment->second.shape() == slot.parameter.shape() &&
-                  moment->second.dtype() == slot.parameter.dtype(),
-              "Optimizer: {} is {} {} for a parameter of {} {}", moment->first,
-              moment->second.shape(), name(moment->second.dtype()), slot.parameter.shape(),
+        if (!*moment_names_[m] || slot.steps == 0) continue;
+        const Tensor& moment = value_of(path + moment_names_[m]);
+        check(moment.shape() == slot.parameter.shape() && moment.dtype() == slot.parameter.dtype(),
+              "Optimizer: {}{} is {} {} for a parameter of {} {}", path, moment_names_[m],
+              moment.shape(), name(moment.dtype()), slot.parameter.shape(),
               name(slot.parameter.dtype()));
-        slot.moments[m] = raw::clone(moment->second);
+        slot.moments[m] = raw::clone(moment);
         ++used;
       }
     }

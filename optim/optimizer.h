@@ -32,13 +32,14 @@ class Optimizer {
   /// gradient or is here already.
   void add_group(ParameterGroup group);
   size_t group_count() const { return groups_.size(); }
-  double lr(size_t group = 0) const { return groups_.at(group).lr; }
+  double lr(size_t group = 0) const;
   void set_lr(double lr, size_t group = 0);
   /// Multiplies every group's learning rate for the steps to come; what a Schedule gives.
   void set_lr_factor(double factor);
 
   /// Step counts and moments as "<group>.<index>.<name>", to go on later exactly where this one is.
   std::vector<std::pair<std::string, Tensor>> state() const;
+  /// Copies such a state of an equal optimizer in; if it does not fit nothing changes.
   void load_state(const std::vector<std::pair<std::string, Tensor>>& values);
 
  protected:
@@ -59,6 +60,9 @@ class Optimizer {
   };
   virtual void update(const Update& u) = 0;
 
+  /// An error naming `optimizer` unless the value is finite and not negative.
+  static void check_rate(const char* optimizer, const char* what, double value);
+
  private:
   struct Slot {
     Tensor parameter;
@@ -69,7 +73,7 @@ class Optimizer {
     std::vector<Slot> slots;
     double lr, weight_decay;
   };
-  void check_rate(const char* what, double value) const;
+  void check_group(size_t group) const;
 
   std::array<const char*, kMaxMoments> moment_names_;
   std::vector<Group> groups_;
@@ -77,7 +81,7 @@ class Optimizer {
 };
 
 /// Scales all gradients by max_norm / norm if the norm of all of them together exceeds max_norm
-/// (Pascanu et al. 2013); returns the norm before.
+/// (Pascanu et al. 2013); returns the norm before. PyTorch divides by norm + 1e-6.
 double clip_grad_norm(std::span<const Tensor> parameters, double max_norm);
 
 }  // namespace gradus

@@ -9,8 +9,8 @@ Rmsprop::Rmsprop(std::vector<Tensor> parameters, RmspropOptions options)
       options_(options) {
   check(options.alpha >= 0 && options.alpha <= 1, "Rmsprop: alpha {} must lie in [0, 1]",
         options.alpha);
-  check(options.eps >= 0 && options.momentum >= 0,
-        "Rmsprop: eps {} or momentum {} is negative or NaN", options.eps, options.momentum);
+  check_rate("Rmsprop", "eps", options.eps);
+  check_rate("Rmsprop", "momentum", options.momentum);
   add_group({std::move(parameters), options.lr, options.weight_decay});
 }
 

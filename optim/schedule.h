@@ -12,7 +12,7 @@ Schedule constant_schedule();
 /// gamma^floor(step / period)
 Schedule step_schedule(int64_t period, double gamma = 0.1);
 /// From 1 down to `lowest` along half a cosine over `steps` steps, then `lowest` (Loshchilov &
-/// Hutter 2017, equation 5, without restarts).
+/// Hutter 2017, equation 5, without restarts); PyTorch's CosineAnnealingLR goes up again.
 Schedule cosine_schedule(int64_t steps, double lowest = 0);
 /// (step + 1) / steps for the first `steps` steps (Goyal et al. 2017, section 2.2), then `after`
 /// from its step 0.

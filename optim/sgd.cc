@@ -5,7 +5,8 @@ namespace gradus {
 
 Sgd::Sgd(std::vector<Tensor> parameters, SgdOptions options)
     : Optimizer({options.momentum != 0 ? "momentum_buffer" : "", "", ""}), options_(options) {
-  check(options.momentum >= 0, "Sgd: momentum {} is negative or NaN", options.momentum);
+  check_rate("Sgd", "momentum", options.momentum);
+  check_rate("Sgd", "dampening", options.dampening);
   check(!options.nesterov || (options.momentum > 0 && options.dampening == 0),
         "Sgd: Nesterov needs momentum above 0 (is {}) and no dampening (is {})", options.momentum,
         options.dampening);

@@ -32,6 +32,21 @@ void unref(Storage* storage) noexcept {
 
 char* elements(Storage* storage) { return reinterpret_cast<char*>(storage) + kHeader; }
 
+/// As many as a 64-bit processor can address, so that no size computed later overflows.
+constexpr int64_t kMostBytes = int64_t{1} << 47;
+
+size_t checked_bytes(const Shape& shape, DType dtype) {
+  int64_t bytes = static_cast<int64_t>(size_of(dtype));
+  bool fits = true;
+  for (int64_t size : shape)
+    fits = fits && size >= 0 &&
+           !__builtin_mul_overflow(bytes, std::max<int64_t>(1, size), &bytes) &&
+           bytes <= kMostBytes;
+  check(fits, "empty: no tensor can have shape {}: a size is negative, or there are too many",
+        shape);
+  return static_cast<size_t>(shape.numel()) * size_of(dtype);
+}
+
 void set_row_major(TensorBody& body) {
   int64_t stride = 1;
   for (int i = body.shape.ndim() - 1; i >= 0; --i) {
@@ -85,11 +100,18 @@ void throw_wrong_dtype(DType actual, DType asked) {
 }  // namespace detail
 
 Tensor empty(const Shape& shape, DType dtype) {
+  const size_t bytes = detail::checked_bytes(shape, dtype);
+  detail::Storage* storage = nullptr;
+  try {
+    storage = detail::new_storage(bytes);
+  } catch (const std::bad_alloc&) {
+    check(false, "empty: there is no memory for shape {} {}, {} bytes", shape, dtype, bytes);
+  }
   Tensor x;
   x.body_ = detail::new_body(dtype, shape);
   detail::set_row_major(*x.body_);
-  x.body_->storage = detail::new_storage(static_cast<size_t>(x.body_->numel) * size_of(dtype));
-  x.body_->data = detail::elements(x.body_->storage);
+  x.body_->storage = storage;
+  x.body_->data = detail::elements(storage);
   return x;
 }
 

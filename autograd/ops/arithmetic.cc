@@ -63,8 +63,6 @@ Tensor div(const Tensor& a, const Tensor& b) {
                 {keep_if(needs_grad(b), a), b});
 }
 
-Tensor div(const Tensor& a, double b) { return div(a, full({}, b, a.dtype())); }
-
 // y = a^b:  da = dy b a^(b-1), db = dy y log a
 static Op pow_op(
     "pow",

@@ -11,11 +11,13 @@ Tensor add(const Tensor& a, const Tensor& b);
 Tensor add(const Tensor& a, double b);
 /// a - b
 Tensor sub(const Tensor& a, const Tensor& b);
+inline Tensor sub(const Tensor& a, double b) { return add(a, -b); }
 /// a * b
 Tensor mul(const Tensor& a, const Tensor& b);
 Tensor mul(const Tensor& a, double b);
 /// a / b
 Tensor div(const Tensor& a, const Tensor& b);
+inline Tensor div(const Tensor& a, double b) { return mul(a, 1 / b); }
 /// a^b. The gradient with respect to a is 0 where b is 0, that with respect to b is 0 where a is 0
 /// and b is not negative.
 Tensor pow(const Tensor& a, const Tensor& b);
@@ -31,11 +33,11 @@ inline Tensor operator*(const Tensor& a, const Tensor& b) { return mul(a, b); }
 inline Tensor operator/(const Tensor& a, const Tensor& b) { return div(a, b); }
 inline Tensor operator+(const Tensor& a, double b) { return add(a, b); }
 inline Tensor operator+(double a, const Tensor& b) { return add(b, a); }
-inline Tensor operator-(const Tensor& a, double b) { return add(a, -b); }
+inline Tensor operator-(const Tensor& a, double b) { return sub(a, b); }
 inline Tensor operator-(double a, const Tensor& b) { return add(mul(b, -1), a); }
 inline Tensor operator*(const Tensor& a, double b) { return mul(a, b); }
 inline Tensor operator*(double a, const Tensor& b) { return mul(b, a); }
-inline Tensor operator/(const Tensor& a, double b) { return mul(a, 1 / b); }
+inline Tensor operator/(const Tensor& a, double b) { return div(a, b); }
 inline Tensor operator/(double a, const Tensor& b) { return mul(pow(b, -1), a); }
 inline Tensor operator-(const Tensor& a) { return mul(a, -1); }
 

@@ -65,7 +65,7 @@ std::vector<OpSample> attention_samples() {
 
 // dq, dk, dv as a function of (q, k, v, dy), from plain ops: with p = softmax(scale q k^T + bias)
 // and s = p (dy v^T - sum_keys p dy v^T),  dq = scale s k,  dk = scale s^T q,  dv = p^T dy,
-// dbias = s, summed where bias was repeated.
+// dbias = s, summed where bias was repeated  (docs/derivations/attention.md)
 static Op attention_op(
     "attention",
     [](Backward& ctx) {

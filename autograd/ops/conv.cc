@@ -10,7 +10,8 @@ using kernels::Conv2dShape;
 namespace {
 
 // Conv, its gradient with respect to the input and that with respect to the weight are bilinear and
-// closed under differentiation: y = x * w;  dx = input(dy, w);  dw = weight(x, dy).
+// closed under differentiation: y = x * w;  dx = input(dy, w);  dw = weight(x, dy)
+// (docs/derivations/conv2d.md).
 Tensor apply_conv(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dShape& s);
 Tensor apply_input(const Tensor& dy, const Tensor& w, const Conv2dShape& s);
 Tensor apply_weight(const Tensor& x, const Tensor& dy, const Conv2dShape& s);

@@ -149,6 +149,7 @@ Tensor cross_entropy_backward(const Tensor& x, const Tensor& labels, const Tenso
 }
 
 // y = -log softmax(x)[label], weighted, smoothed and reduced; its gradient is the op above
+// (docs/derivations/softmax_cross_entropy.md)
 Op cross_entropy_op(
     "cross_entropy",
     [](Backward& ctx) {

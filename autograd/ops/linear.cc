@@ -55,6 +55,7 @@ std::vector<OpSample> linear_samples() {
 }  // namespace
 
 // y = x w^T + b:  dx = dy w,  dw = dy^T x,  db = the sum of dy's rows
+// (docs/derivations/linear.md)
 static Op linear_op(
     "linear",
     [](Backward& ctx) {

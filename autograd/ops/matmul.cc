@@ -144,7 +144,7 @@ std::vector<OpSample> matmul_samples() {
 
 }  // namespace
 
-// y = op(a) op(b):  d op(a) = dy op(b)^T,  d op(b) = op(a)^T dy
+// y = op(a) op(b):  d op(a) = dy op(b)^T,  d op(b) = op(a)^T dy  (docs/derivations/linear.md)
 static Op matmul_op(
     "matmul",
     [](Backward& ctx) {

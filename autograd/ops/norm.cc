@@ -8,6 +8,8 @@
 #include <gradus/autograd/sample.h>
 #include <gradus/tensor/kernels/norm.h>
 
+#include <cmath>
+
 namespace gradus {
 
 namespace {
@@ -52,6 +54,10 @@ void check_parameter(const char* op, const char* what, const Tensor& parameter, 
   check_same_dtype(op, x, parameter);
   check(parameter.shape() == shape, "{}: {} is {}, must be {} for x {}", op, what,
         parameter.shape(), shape, x.shape());
+}
+
+void check_eps(const char* op, double eps) {
+  check(eps >= 0 && std::isfinite(eps), "{}: eps is {}, must be finite and not negative", op, eps);
 }
 
 void check_mask(const char* op, const Tensor& valid, const Shape& shape, const Tensor& x) {
@@ -162,6 +168,7 @@ Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& 
   const int64_t d = normalized_shape.numel();
   check(fits && d > 0, "layer_norm: x {} does not end in the normalized shape {}", x.shape(),
         normalized_shape);
+  check_eps("layer_norm", eps);
   check_parameter("layer_norm", "weight", weight, x, normalized_shape);
   check_parameter("layer_norm", "bias", bias, x, normalized_shape);
   check_mask("layer_norm", valid, rows_shape, x);
@@ -208,7 +215,9 @@ std::vector<OpSample> batch_norm_samples(bool training) {
 
 /// Checks what both forms of Batch Normalization take; returns the sizes.
 kernels::Channels check_batch_norm(const char* op, const Tensor& x, const Tensor& weight,
-                                   const Tensor& bias, ChannelAxis axis, const Tensor& valid) {
+                                   const Tensor& bias, double eps, ChannelAxis axis,
+                                   const Tensor& valid) {
+  check_eps(op, eps);
   check(x.ndim() >= 2, "{}: x {} needs at least two dimensions, one of them channels", op,
         x.shape());
   const int channel = axis == ChannelAxis::last ? x.ndim() - 1 : 1;
@@ -253,7 +262,7 @@ static Op batch_norm_op(
 
 BatchNormResult batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps,
                            ChannelAxis axis, const Tensor& valid) {
-  const kernels::Channels sizes = check_batch_norm("batch_norm", x, weight, bias, axis, valid);
+  const kernels::Channels sizes = check_batch_norm("batch_norm", x, weight, bias, eps, axis, valid);
   const Tensor values = raw::contiguous(x), w = contiguous_or_none(weight),
                b = contiguous_or_none(bias), mask = contiguous_or_none(valid);
   int64_t count = sizes.outer * sizes.inner;
@@ -319,7 +328,7 @@ Tensor batch_norm_inference(const Tensor& x, const Tensor& mean, const Tensor& v
                             const Tensor& weight, const Tensor& bias, double eps, ChannelAxis axis,
                             const Tensor& valid) {
   const char* op = "batch_norm_inference";
-  const kernels::Channels sizes = check_batch_norm(op, x, weight, bias, axis, valid);
+  const kernels::Channels sizes = check_batch_norm(op, x, weight, bias, eps, axis, valid);
   check_parameter(op, "mean", mean, x, {sizes.channels});
   check_parameter(op, "var", var, x, {sizes.channels});
   const Tensor values = raw::contiguous(x), w = contiguous_or_none(weight),

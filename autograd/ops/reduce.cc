@@ -204,8 +204,24 @@ Tensor argmax(const Tensor& x, int64_t axis, bool keepdim) {
   return y;
 }
 
+Tensor argmax(const Tensor& x, const Axes& axes, bool keepdim) {
+  const NoRecord pause;
+  const Flags reduced = axis_flags("argmax", axes, x.ndim());
+  Axes order;
+  for (int i = 0; i < x.ndim(); ++i)
+    if (!reduced[i]) order.push_back(i);
+  Shape shape = drop_dims(x.shape(), reduced);
+  for (int i = 0; i < x.ndim(); ++i)
+    if (reduced[i]) order.push_back(i);
+  shape.push_back(group_size(x.shape(), reduced));
+  const Tensor y = argmax(reshape(permute(x, order), shape), -1);
+  return keepdim ? reshape(y, keep_dims(x.shape(), reduced)) : y;
+}
+
 Tensor sum_to(const Tensor& x, const Shape& shape) {
   if (x.shape() == shape) return x;
+  check(broadcast_shapes("sum_to", x.shape(), shape) == x.shape(),
+        "sum_to: shape {} does not broadcast to x {}", shape, x.shape());
   const int leading = x.ndim() - shape.ndim();
   Axes axes;
   for (int i = 0; i < x.ndim(); ++i) {

@@ -13,8 +13,10 @@ Tensor var(const Tensor& x, const Axes& axes = {}, bool keepdim = false, int64_t
 Tensor max(const Tensor& x, const Axes& axes = {}, bool keepdim = false);
 /// The smallest, likewise.
 Tensor min(const Tensor& x, const Axes& axes = {}, bool keepdim = false);
-/// Where along the axis the first of the largest stands (i64).
+/// Where along the axis the first of the largest stands (i64); of several axes, the place among
+/// their elements in row-major order.
 Tensor argmax(const Tensor& x, int64_t axis, bool keepdim = false);
+Tensor argmax(const Tensor& x, const Axes& axes = {}, bool keepdim = false);
 
 /// x summed down to a shape that broadcasts to x's: the adjoint of expand.
 Tensor sum_to(const Tensor& x, const Shape& shape);

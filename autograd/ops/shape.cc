@@ -86,15 +86,25 @@ Tensor transpose(const Tensor& x, int64_t axis_a, int64_t axis_b) {
   return permute(x, order);
 }
 
+static Shape strides_of(const Tensor& x) {
+  return Shape(std::span(x.strides(), static_cast<size_t>(x.ndim())));
+}
+
+/// x's memory, whatever its order, with axes of size 1 more or less.
+static Tensor reshaped_view(const Tensor& x, const Shape& shape, const Shape& strides) {
+  return record(reshape_op, as_strided(x, shape, {strides.begin(), strides.end()}, 0), {x});
+}
+
 Tensor unsqueeze(const Tensor& x, int64_t axis) {
-  return reshape(x, x.shape().inserted(normalize_axis("unsqueeze", axis, x.ndim() + 1), 1));
+  const int i = normalize_axis("unsqueeze", axis, x.ndim() + 1);
+  return reshaped_view(x, x.shape().inserted(i, 1), strides_of(x).inserted(i, 1));
 }
 
 Tensor squeeze(const Tensor& x, int64_t axis) {
   const int i = normalize_axis("squeeze", axis, x.ndim());
   check(x.shape()[i] == 1, "squeeze: axis {} of shape {} has size {}, not 1", axis, x.shape(),
         x.shape()[i]);
-  return reshape(x, x.shape().erased(i));
+  return reshaped_view(x, x.shape().erased(i), strides_of(x).erased(i));
 }
 
 // y repeats x:  dx = the sum of dy over the repetitions

@@ -71,7 +71,7 @@ Tensor log_softmax_backward(const Tensor& y, const Tensor& dy);
 
 }  // namespace
 
-// y = softmax(x):  dx = y (dy - sum dy y)
+// y = softmax(x):  dx = y (dy - sum dy y)  (docs/derivations/softmax_cross_entropy.md)
 static Op softmax_op(
     "softmax", [](Backward& ctx) { ctx.set(0, softmax_backward(ctx.kept(0), ctx.dy())); },
     [] { return softmax_samples(softmax); });

@@ -5,7 +5,7 @@ namespace gradus {
 
 // Along one axis; computed from x less its maximum, so that no exp overflows.
 
-/// y = exp(x) / sum exp(x); 0 where x is -inf all along the axis.
+/// y = exp(x) / sum exp(x); 0 where x is -inf all along the axis, where PyTorch has NaN.
 Tensor softmax(const Tensor& x, int64_t axis = -1);
 /// y = x - log sum exp(x)
 Tensor log_softmax(const Tensor& x, int64_t axis = -1);

@@ -16,7 +16,6 @@
 using namespace gradus;
 using test::check_close;
 using test::says;
-using test::wave;
 
 namespace {
 
@@ -155,69 +154,6 @@ BOOST_AUTO_TEST_CASE(fused_is_the_derivative_of_the_definition) {
     for (size_t i = 0; i < fused.size(); ++i)
       check_same(c.what + ": derivative " + std::to_string(i), fused[i], staged[i], 1e-11);
   }
-}
-
-namespace {
-
-/// PyTorch's figures: y, dx, dw, db, and of sum_i dx_i sin(0.37 i) the derivatives by x and w.
-void check_torch(const std::function<Tensor(const Tensor&, const Tensor&, const Tensor&)>& norm,
-                 const Shape& shape, int64_t weights, const std::vector<double> (&expected)[6]) {
-  const Tensor x = wave(shape, 1.5, 0.7, 0.2).set_requires_grad(),
-               w = wave({weights}, 0.5, 1.1, 1).set_requires_grad(),
-               b = wave({weights}, 1, 0.9).set_requires_grad();
-  Tape tape;
-  const Tensor y = norm(x, w, b);
-  const auto d =
-      tape.gradient(y, {x, w, b}, {.create_graph = CreateGraph::yes, .dy = wave(shape, 1, 1.3)});
-  const auto second = tape.gradient(sum(d[0] * wave(shape, 1, 0.37)), {x, w});
-  const Tensor actual[] = {y, d[0], d[1], d[2], second[0], second[1]};
-  const char* names[] = {"y", "dx", "dw", "db", "ddx", "ddw"};
-  for (size_t i = 0; i < 6; ++i) check_close(names[i], actual[i], expected[i], 2e-14);
-}
-
-}  // namespace
-
-// PyTorch 2.13, f64: F.layer_norm(x, (4,), w, b) and F.batch_norm(x, mean, var, w, b, True, 1.0) of
-// x = 1.5 sin(0.7 i) + 0.2, w = 0.5 sin(1.1 i) + 1, b = sin(0.9 i), dy = sin(1.3 i), i from 1.
-BOOST_AUTO_TEST_CASE(as_pytorchs) {
-  check_torch(
-      [](const Tensor& x, const Tensor& w, const Tensor& b) { return layer_norm(x, {4}, w, b); },
-      {3, 4}, 4,
-      {{0.4162711894239215, 2.5562700316628906, 1.0097507005416095, -1.2315487655300166,
-        2.9172239947874163, 0.033254001536563806, -0.6104476413862973, -0.27457528654642327,
-        -1.5920540750946528, 1.0787743621283197, 1.3148337369039553, -0.12537404645295624},
-       {3.199510675511524, 0.6882608685419134, -2.720514829859401, -1.1672567141940373,
-        0.7373219965303408, 2.334331723536203, -1.0083171374804598, -2.0633365825860843,
-        -0.14237047755760335, 0.760156106145663, 0.23208416886835082, -0.8498697974564111},
-       {1.3249590563472258, -0.05653974633121068, 0.15634169510437568, 1.1297522944041787},
-       {0.4166945895859764, 1.93421175402271, 0.6181041674399914, -1.6035274725063646},
-       {0.7666040759039401, 1.6027743089462763, 0.07396887727532805, -2.4433472621255437,
-        -1.4824728910238427, 0.6316314132388698, 1.5483330692075066, -0.697491591422534,
-        0.14854441812514185, 0.11584354865183794, -0.17726684628059985, -0.08712112049638054},
-       {-0.8608460091149143, 0.7652234512851142, -0.23152684091627085, 0.6272750025101042}});
-  check_torch(
-      [](const Tensor& x, const Tensor& w, const Tensor& b) {
-        const BatchNormResult result = batch_norm(x, w, b);
-        check_close("mean", result.mean, {0.47027722908152053, 0.5568113520683516}, 1e-15);
-        const double unbias =
-            static_cast<double>(result.count) / static_cast<double>(result.count - 1);
-        check_close("unbiased", mul(result.var, unbias), {1.127670966940434, 1.6147660583105607},
-                    1e-15);
-        return result.y;
-      },
-      {3, 2, 2}, 2,
-      {{1.8213006344460674, 2.584586856136629, 2.1093346329217924, 1.1501876173464782,
-        -0.4043710311197151, -1.5693078598609373, -1.242028629110844, -0.6043431877124811,
-        0.4178900344190304, 1.8498628237438268, 2.3362356373291466, 2.093699714495078},
-       {0.8463565706280943, 0.17360703558761512, -0.7647622305997647, -0.8909852285087015,
-        -0.2563540844027851, 0.9189219915981465, 0.8407606287197028, -0.6212096953880237,
-        -1.7183918818453046, 0.035860368434233396, 1.2361486276053268, 0.20004789817146074},
-       {0.03498526426294949, 0.8030504654897204},
-       {2.3509063436086866, -0.9854233050663732},
-       {0.04238632565889186, -0.225266141166409, -0.045907384760605636, -0.30186373018251417,
-        0.10863474401673145, 0.5482834521711756, -0.3320963736429608, -0.5064898809000847,
-        -0.3349532411956346, -0.13908513948475532, 0.7368956412602475, 0.44946172822591773},
-       {0.8380699045527017, -1.7278422774532682}});
 }
 
 // With NaN in all that is not valid: the same as with the valid positions alone, and 0 elsewhere.

@@ -108,8 +108,8 @@ BOOST_AUTO_TEST_CASE(values_are_drawn_by_seed_and_path) {
   batch.initialize(7);
   const auto named = batch.named_parameters();
   for (const auto& [path, parameter] : none.named_parameters()) {
-    const auto same =
-        std::find_if(named.begin(), named.end(), [&](const auto& p) { return p.first == path; });
+    const auto same = std::find_if(named.begin(), named.end(),
+                                   [&path = path](const auto& p) { return p.first == path; });
     BOOST_TEST_REQUIRE((same != named.end()), path);
     BOOST_TEST(parameter.to_vector<float>() == same->second.to_vector<float>(), path);
   }

@@ -133,61 +133,6 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(steps_are_the_same_on_any_number_of_threads, T, Sc
   }
 }
 
-// Three steps of torch.optim's optimizers in PyTorch 2.13, f64, from p = (0.5, -1.25, 2) with
-// g_t = (0.3 (t + 1), -0.2 + 0.1 t, 0.35 + 0.05 t).
-BOOST_AUTO_TEST_CASE(steps_are_pytorchs) {
-  const auto check = [](const char* what, Values<double> expected, auto step) {
-    Values<double> p = {0.5, -1.25, 2.0};
-    for (int t = 0; t < 3; ++t) {
-      const double g[] = {0.3 * (t + 1), -0.2 + 0.1 * t, 0.05 * (t - 1) + 0.4};
-      step(t, g, p.data());
-    }
-    for (size_t i = 0; i < 3; ++i) BOOST_TEST(std::abs(p[i] - expected[i]) < 1e-14, what);
-  };
-  Values<double> a(3), b(3), c(3);
-  const auto sgd_with = [&](SgdStep step) {
-    return [&a, step](int t, const double* g, double* p) mutable {
-      step.first = t == 0;
-      sgd<double>(3, g, p, a.data(), step);
-    };
-  };
-  const auto adam_with = [&](bool decoupled) {
-    a.assign(3, 0), b.assign(3, 0);
-    return [&a, &b, decoupled](int t, const double* g, double* p) {
-      adam<double>(3, g, p, a.data(), b.data(),
-                   {0.1, 0.8, 0.95, 1e-3, 0.05, decoupled, 1 - std::pow(0.8, t + 1),
-                    1 - std::pow(0.95, t + 1)});
-    };
-  };
-  const auto rmsprop_with = [&](double decay, double momentum, bool centered) {
-    a.assign(3, 0), b.assign(3, 0), c.assign(3, 0);
-    return [&a, &b, &c, decay, momentum, centered](int, const double* g, double* p) {
-      rmsprop<double>(3, g, p, a.data(), momentum > 0 ? b.data() : nullptr,
-                      centered ? c.data() : nullptr, {0.1, 0.9, 1e-3, decay, momentum});
-    };
-  };
-  check("SGD(lr=.1, weight_decay=.05)", {0.3131366875, -1.20159309375, 1.8506988750000002},
-        sgd_with({.lr = 0.1, .weight_decay = 0.05}));
-  check("SGD(lr=.1, momentum=.9, dampening=.2, weight_decay=.05)",
-        {0.24361847999999994, -1.1496130799999997, 1.7588932800000001},
-        sgd_with({.lr = 0.1, .momentum = 0.9, .dampening = 0.2, .weight_decay = 0.05}));
-  check("SGD(lr=.1, momentum=.9, nesterov=True)", {0.06322999999999997, -1.15412, 1.685735},
-        sgd_with({.lr = 0.1, .momentum = 0.9, .nesterov = true}));
-  check("Adam(lr=.1, betas=(.8, .95), eps=1e-3, weight_decay=.05)",
-        {0.2042211351972873, -0.9757051551086655, 1.69958945887819}, adam_with(false));
-  check("AdamW(lr=.1, betas=(.8, .95), eps=1e-3, weight_decay=.05)",
-        {0.19908599964778162, -0.9749152305603849, 1.671205842335897}, adam_with(true));
-  check("RMSprop(lr=.1, alpha=.9, eps=1e-3, weight_decay=.05)",
-        {-0.349500583239028, -0.7346864526771633, 1.2454807952126286},
-        rmsprop_with(0.05, 0, false));
-  check("RMSprop(lr=.1, alpha=.9, eps=1e-3, momentum=.7)",
-        {-0.9270475842401866, -0.32123138163252235, 0.6903778524977069},
-        rmsprop_with(0, 0.7, false));
-  check("RMSprop(lr=.1, alpha=.9, eps=1e-3, momentum=.7, centered=True)",
-        {-1.0480292087793126, -0.26115351078692334, 0.5727992671459222},
-        rmsprop_with(0, 0.7, true));
-}
-
 BOOST_AUTO_TEST_CASE(a_gradient_that_does_not_change_keeps_centered_rmsprop_finite) {
   const float g[] = {0.1f, 1.3f, -7.77f, 1e-3f};
   float p[4] = {}, v[4] = {}, mean[4] = {};

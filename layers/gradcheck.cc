@@ -1,0 +1,135 @@
+#include <gradus/layers/gradcheck.h>
+
+#include <algorithm>
+
+namespace gradus {
+
+namespace {
+
+/// The module and all below it.
+class AllModules : public Visitor {
+ public:
+  explicit AllModules(Module& module) {
+    modules.push_back(&module);
+    module.visit(*this);
+  }
+  std::vector<Module*> modules;
+
+ protected:
+  void on_module(std::string_view, Module& module) override {
+    modules.push_back(&module);
+    module.visit(*this);
+  }
+};
+
+/// A module in f64 for a while; then everything is as it was, bit for bit.
+class InDouble {
+ public:
+  explicit InDouble(Module& module) {
+    for (const auto& [path, tensor] : module.state()) {
+      const Tensor view =
+          as_strided(tensor, tensor.shape(),
+                     std::span(tensor.strides(), static_cast<size_t>(tensor.ndim())), 0);
+      saved_.push_back({tensor, view, tensor.grad()});
+    }
+    for (Module* m : AllModules(module).modules) training_.emplace_back(m, m->training());
+    module.to(DType::f64);
+  }
+  ~InDouble() {
+    for (Saved& s : saved_) {
+      if (!s.tensor.shares_storage(s.values)) s.tensor.set_data(s.values);
+      s.tensor.set_grad(s.grad);
+    }
+    // From the top: train() reaches down.
+    for (const auto& [module, training] : training_) module->train(training);
+  }
+  InDouble(const InDouble&) = delete;
+  InDouble& operator=(const InDouble&) = delete;
+
+ private:
+  struct Saved {
+    Tensor tensor, values, grad;
+  };
+  std::vector<Saved> saved_;
+  std::vector<std::pair<Module*, bool>> training_;
+};
+
+using Check = GradcheckReport (*)(const Function&, std::span<const Tensor>,
+                                  const GradcheckOptions&);
+
+GradcheckReport check_module(Check run, Module& module, const Function& forward,
+                             std::span<const Tensor> inputs, GradcheckOptions options) {
+  const InDouble in_double(module);
+  std::vector<Tensor> checked, arguments(inputs.begin(), inputs.end());
+  std::vector<size_t> floating;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (!inputs[i] || !is_floating(inputs[i].dtype())) continue;
+    Tensor x = raw::clone(raw::cast(inputs[i], DType::f64)).set_requires_grad();
+    x.set_name(inputs[i].name().empty() ? fmt::format("input {}", i) : inputs[i].name());
+    checked.push_back(x);
+    floating.push_back(i);
+  }
+  for (const Tensor& parameter : module.parameters())
+    if (parameter.requires_grad()) checked.push_back(parameter);
+  for (const auto& [path, buffer] : module.named_buffers()) options.buffers.push_back(buffer);
+  if (options.subject.empty()) options.subject = module.describe();
+  const Function f = [&](std::span<const Tensor> x) {
+    for (size_t i = 0; i < floating.size(); ++i) arguments[floating[i]] = x[i];
+    return forward(arguments);
+  };
+  return run(f, checked, options);
+}
+
+Function forward_of(UnaryModule& module) {
+  return [&module](std::span<const Tensor> x) { return module.forward(x[0]); };
+}
+
+}  // namespace
+
+GradcheckReport gradcheck(Module& module, const Function& forward, std::span<const Tensor> inputs,
+                          const GradcheckOptions& options) {
+  return check_module(gradcheck, module, forward, inputs, options);
+}
+GradcheckReport gradgradcheck(Module& module, const Function& forward,
+                              std::span<const Tensor> inputs, const GradcheckOptions& options) {
+  return check_module(gradgradcheck, module, forward, inputs, options);
+}
+GradcheckReport gradcheck(UnaryModule& module, const Tensor& x, const GradcheckOptions& options) {
+  return gradcheck(module, forward_of(module), std::span(&x, 1), options);
+}
+GradcheckReport gradgradcheck(UnaryModule& module, const Tensor& x,
+                              const GradcheckOptions& options) {
+  return gradgradcheck(module, forward_of(module), std::span(&x, 1), options);
+}
+
+namespace {
+constinit ModuleRow* first_row = nullptr;
+}
+
+ModuleRow::ModuleRow(const char* row_name, SamplesFunction row_samples)
+    : name(row_name), samples(row_samples), next(first_row) {
+  first_row = this;
+}
+
+std::vector<const ModuleRow*> all_module_rows() {
+  std::vector<const ModuleRow*> rows;
+  for (const ModuleRow* row = first_row; row; row = row->next) rows.push_back(row);
+  std::sort(rows.begin(), rows.end(), [](const ModuleRow* a, const ModuleRow* b) {
+    return std::string_view(a->name) < b->name;
+  });
+  return rows;
+}
+
+void fill_for_check(Module& module) {
+  module.to(DType::f64);
+  for (auto& [path, tensor] : module.state()) {
+    if (!is_floating(tensor.dtype())) continue;
+    Generator generator(1, path);
+    const bool matrix = tensor.ndim() > 1;
+    raw::copy(
+        uniform(tensor.shape(), matrix ? -0.8 : 0.4, matrix ? 0.8 : 1.6, generator, DType::f64),
+        tensor);
+  }
+}
+
+}  // namespace gradus

@@ -1,0 +1,428 @@
+// The program as its users start it.
+#define BOOST_TEST_MODULE program
+#include <pty.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <boost/test/unit_test.hpp>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+namespace {
+
+/// A folder for one test, which is where the program runs.
+struct Folder {
+  Folder() {
+    std::string name = (fs::temp_directory_path() / "gradus-test-XXXXXX").string();
+    path = ::mkdtemp(name.data());
+  }
+  ~Folder() { fs::remove_all(path); }
+  fs::path path;
+};
+
+std::string read(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  BOOST_TEST_REQUIRE(file.good(), path << " cannot be read");
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+void write(const fs::path& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary) << bytes;
+}
+
+struct Result {
+  int code;
+  std::string out, err;
+};
+
+/// Runs `environment program arguments` through the shell, without a terminal.
+Result run(const Folder& folder, const std::string& arguments,
+           const std::string& environment = "") {
+  const std::string command = "cd '" + folder.path.string() + "' && " + environment +
+                              " '" GRADUS_PROGRAM "' " + arguments + " >.out 2>.err";
+  const int status = std::system(command.c_str());
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status), read(folder.path / ".out"),
+          read(folder.path / ".err")};
+}
+
+/// The program on a terminal of 40 columns.
+class OnTerminal {
+ public:
+  OnTerminal(const Folder& folder, std::vector<std::string> arguments) {
+    winsize size{10, 40, 0, 0};
+    pid_ = ::forkpty(&terminal_, nullptr, nullptr, &size);
+    BOOST_TEST_REQUIRE(pid_ >= 0);
+    if (pid_ == 0) {
+      arguments.insert(arguments.begin(), "gradus");
+      std::vector<char*> pointers;
+      for (std::string& argument : arguments) pointers.push_back(argument.data());
+      pointers.push_back(nullptr);
+      ::setenv("TERM", "xterm", 1);
+      if (::chdir(folder.path.c_str()) == 0) ::execv(GRADUS_PROGRAM, pointers.data());
+      ::_exit(127);
+    }
+  }
+  ~OnTerminal() { ::close(terminal_); }
+
+  /// Reads until the text has been shown, or the program has ended.
+  void wait_for(const std::string& text) {
+    while (shown_.find(text) == std::string::npos && read_more()) continue;
+  }
+  void type(char c) { BOOST_TEST(::write(terminal_, &c, 1) == 1); }
+  void signal(int number) { ::kill(pid_, number); }
+  int exit_code() {
+    while (read_more()) continue;
+    int status = 0;
+    ::waitpid(pid_, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  }
+  const std::string& shown() const { return shown_; }
+
+ private:
+  bool read_more() {
+    char buffer[4096];
+    const ssize_t n = ::read(terminal_, buffer, sizeof buffer);
+    if (n > 0) shown_.append(buffer, static_cast<size_t>(n));
+    return n > 0;
+  }
+
+  int terminal_ = -1;
+  pid_t pid_;
+  std::string shown_;
+};
+
+constexpr char kCtrlC = 3;
+
+std::string idx(const std::vector<int>& sizes, const std::string& bytes) {
+  std::string text{0, 0, 8, static_cast<char>(sizes.size())};
+  for (const int size : sizes)
+    for (const int shift : {24, 16, 8, 0}) text += static_cast<char>(size >> shift);
+  return text + bytes;
+}
+
+void write_gzipped(const fs::path& path, const std::string& bytes) {
+  const gzFile file = ::gzopen(path.c_str(), "wb");
+  ::gzwrite(file, bytes.data(), static_cast<unsigned>(bytes.size()));
+  ::gzclose(file);
+}
+
+/// Images of three classes, told apart by a bright column, as MNIST's four files.
+void write_images(const fs::path& folder, int train, int test, int size, bool gzipped = false) {
+  fs::create_directory(folder);
+  for (const auto& [part, n] : {std::pair("train", train), std::pair("t10k", test)}) {
+    std::string pixels, labels;
+    for (int i = 0; i < n; ++i) {
+      labels += static_cast<char>(i % 3);
+      for (int p = 0; p < size * size; ++p)
+        pixels += static_cast<char>(p % size == i % 3 ? 250 : (7 * p + 13 * i) % 100);
+    }
+    const std::string stem = folder / part, ending = gzipped ? "-ubyte.gz" : "-ubyte";
+    const auto put = gzipped ? write_gzipped : write;
+    put(stem + "-images-idx3" + ending, idx({n, size, size}, pixels));
+    put(stem + "-labels-idx1" + ending, idx({n}, labels));
+  }
+}
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  return lines;
+}
+
+/// metrics.csv without the milliseconds; every row must be whole.
+std::string metrics(const fs::path& output) {
+  std::string result;
+  const std::string text = read(output / "metrics.csv");
+  BOOST_TEST(text.back() == '\n');
+  for (const std::string& line : lines_of(text)) {
+    std::vector<std::string> cells;
+    std::istringstream stream(line);
+    for (std::string cell; std::getline(stream, cell, ',');) cells.push_back(cell);
+    BOOST_TEST_REQUIRE(cells.size() == 9u, "a row is: " << line);
+    for (size_t i = 0; i < cells.size(); ++i)
+      if (i != 7) result += cells[i] + ",";
+    result += "\n";
+  }
+  return result;
+}
+
+bool has_partial_file(const fs::path& folder) {
+  return std::any_of(fs::directory_iterator(folder), fs::directory_iterator(),
+                     [](const auto& entry) { return entry.path().extension() == ".partial"; });
+}
+
+void check_wrong_input(const Folder& folder, const std::string& arguments,
+                       const std::string& expected) {
+  const Result result = run(folder, arguments);
+  BOOST_TEST_CONTEXT(arguments << "\n" << result.err) {
+    BOOST_TEST(result.code == 2);
+    BOOST_TEST(result.out == "");
+    BOOST_TEST(lines_of(result.err).size() == 1u);
+    BOOST_TEST(result.err.find(expected) != std::string::npos);
+  }
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(wrong_options_get_one_line_and_code_2) {
+  const Folder folder;
+  write(folder.path / "file", "x");
+  const std::pair<const char*, const char*> rows[] = {
+      {"compare --bogus", "--bogus"},
+      {"train", "train"},
+      {"compare --models cnn,resnet", "resnet"},
+      {"compare --models mlp,mlp", "mlp is named twice"},
+      {"compare --norms group", "group"},
+      {"compare --optimizer newton", "newton"},
+      {"compare --lr nan", "nan"},
+      {"compare --lr -0.1", "-0.1"},
+      {"compare --lr inf", "inf"},
+      {"compare --lr fast", "fast"},
+      {"compare --seeds 0", "--seeds"},
+      {"compare --seeds 99999999999999999999", "--seeds"},
+      {"compare --epochs 1.5", "--epochs"},
+      {"compare --batch-size 1", "--batch-size"},
+      {"compare --batch-size 2000", "1438 images do not fill one batch of 2000"},
+      {"compare --threads -1", "--threads"},
+      {"compare --data nowhere", "nowhere"},
+      {"compare --output file/results", "file/results: cannot be written to"},
+      {"info --bogus", "--bogus"},
+  };
+  for (const auto& [arguments, expected] : rows) check_wrong_input(folder, arguments, expected);
+}
+
+BOOST_AUTO_TEST_CASE(wrong_data_is_named_and_earlier_results_stay) {
+  const Folder folder;
+  const fs::path data = folder.path / "images";
+  write_images(data, 40, 10, 8);
+  const std::string compare =
+      "compare --models mlp --norms none --seeds 1 --epochs 1 --data images --output o";
+  BOOST_TEST(run(folder, compare).code == 0);
+  const std::string before = read(folder.path / "o/metrics.csv");
+  const fs::path images = data / "train-images-idx3-ubyte",
+                 labels = data / "train-labels-idx1-ubyte";
+  const std::string good = read(images);
+
+  write(images, good.substr(0, good.size() - 1));
+  check_wrong_input(folder, compare, "train-images-idx3-ubyte: 2559 bytes where");
+  write(images, good.substr(0, 9));
+  check_wrong_input(folder, compare, "train-images-idx3-ubyte: truncated");
+  write(images, "P5 8 8 255 ");
+  check_wrong_input(folder, compare, "train-images-idx3-ubyte: not an IDX file");
+  write(images, "");
+  check_wrong_input(folder, compare, "train-images-idx3-ubyte: not an IDX file");
+  write(images, idx({0, 8, 8}, ""));
+  write(labels, idx({0}, ""));
+  check_wrong_input(folder, compare, "holds no images");
+  fs::remove(images);
+  check_wrong_input(folder, compare, "has no train-images-idx3-ubyte");
+  BOOST_TEST(read(folder.path / "o/metrics.csv") == before);
+}
+
+BOOST_AUTO_TEST_CASE(gzipped_and_plain_files_are_one_dataset) {
+  const Folder folder;
+  write_images(folder.path / "plain", 150, 30, 8);
+  write_images(folder.path / "packed", 150, 30, 8, true);
+  for (const char* data : {"plain", "packed"}) {
+    const Result result = run(folder, std::string("compare --seeds 1 --epochs 2 --json --data ") +
+                                          data + " --output o-" + data);
+    BOOST_TEST_REQUIRE(result.code == 0, result.err);
+    BOOST_TEST(json::parse(result.out)["results"].size() == 9u);
+  }
+  BOOST_TEST(metrics(folder.path / "o-plain") == metrics(folder.path / "o-packed"));
+}
+
+BOOST_AUTO_TEST_CASE(the_same_figures_on_one_and_two_threads_and_again) {
+  const Folder folder;
+  const std::string compare = "compare --models cnn,rnn,transformer,mlp --seeds 1 --epochs 2 ";
+  BOOST_TEST(run(folder, compare + "--threads 1 --output one").code == 0);
+  BOOST_TEST(run(folder, compare + "--threads 2 --output two").code == 0);
+  BOOST_TEST(run(folder, compare + "--threads 2 --output again").code == 0);
+  const std::string one = metrics(folder.path / "one");
+  BOOST_TEST(lines_of(one).size() == 1u + 4 * 3 * 2);
+  BOOST_TEST(metrics(folder.path / "two") == one);
+  BOOST_TEST(metrics(folder.path / "again") == one);
+}
+
+BOOST_AUTO_TEST_CASE(summary_and_printed_json_agree) {
+  const Folder folder;
+  const Result result = run(
+      folder, "compare --models mlp --norms layer,batch --seeds 2 --epochs 2 --json --output o");
+  BOOST_TEST_REQUIRE(result.code == 0, result.err);
+  const json printed = json::parse(result.out);
+  BOOST_TEST((printed == json::parse(read(folder.path / "o/summary.json"))));
+  BOOST_TEST(printed["complete"] == true);
+  BOOST_TEST(printed["options"]["seeds"] == 2);
+  BOOST_TEST_REQUIRE(printed["results"].size() == 2u);
+  BOOST_TEST(printed["results"][0]["norm"] == "layer");
+  BOOST_TEST(printed["results"][1]["reference"] == "layer");
+  BOOST_TEST(printed["results"][1]["runs"] == 2);
+  BOOST_TEST(!has_partial_file(folder.path / "o"));
+}
+
+BOOST_AUTO_TEST_CASE(a_run_that_diverges_leaves_the_others) {
+  const Folder folder;
+  const std::string compare = "compare --models mlp --seeds 1 --epochs 2 --optimizer sgd --json ";
+  const Result some = run(folder, compare + "--norms none,batch --lr 1e4");
+  BOOST_TEST_REQUIRE(some.code == 0, some.err);
+  const json results = json::parse(some.out)["results"];
+  BOOST_TEST(results[0]["diverged"] == 1);
+  BOOST_TEST(results[0]["final_train_loss"].is_null());
+  BOOST_TEST(results[1]["runs"] == 1);
+  const Result all = run(folder, compare + "--norms none --lr 1e30");
+  BOOST_TEST(all.code == 2);
+  BOOST_TEST(all.err.find("diverged") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(a_last_test_batch_of_one_image) {
+  const Folder folder;  // 359 test images
+  const Result result = run(
+      folder, "compare --models mlp --norms batch --seeds 1 --epochs 1 --batch-size 2 --output o");
+  BOOST_TEST(result.code == 0, result.err);
+}
+
+BOOST_AUTO_TEST_CASE(without_gnuplot_it_says_so) {
+  const Folder folder;
+  fs::create_directory(folder.path / "o");
+  write(folder.path / "o/curves.svg", "of earlier results");
+  const Result result = run(
+      folder, "compare --models mlp --norms none --seeds 1 --epochs 1 --output o", "PATH=/nowhere");
+  BOOST_TEST(result.code == 0);
+  BOOST_TEST(result.out.find("gnuplot is not installed") != std::string::npos);
+  BOOST_TEST(!fs::exists(folder.path / "o/curves.svg"));
+  BOOST_TEST(fs::exists(folder.path / "o/metrics.csv"));
+}
+
+BOOST_AUTO_TEST_CASE(gnuplot_draws_whatever_the_folder_is_called) {
+  if (std::system("gnuplot --version >/dev/null 2>&1") != 0) return;
+  const Folder folder;
+  for (const char* options : {"--epochs 2 --seeds 2", "--epochs 1 --seeds 1"}) {
+    const Result result =
+        run(folder, std::string("compare --models mlp,rnn ") + options + " --output \"it's here\"");
+    BOOST_TEST(result.code == 0);
+    const std::string picture = read(folder.path / "it's here/curves.svg");
+    BOOST_TEST(picture.find("</svg>") != std::string::npos);
+    BOOST_TEST(picture.find("test accuracy") != std::string::npos);
+    fs::remove(folder.path / "it's here/curves.svg");
+  }
+}
+
+BOOST_AUTO_TEST_CASE(ctrl_c_writes_what_is_done) {
+  for (const int number : {SIGINT, SIGTERM}) {
+    const Folder folder;
+    OnTerminal program(folder, {"compare", "--models", "rnn", "--epochs", "100", "--output", "o"});
+    program.wait_for("[2/9");
+    if (number == SIGINT)
+      program.type(kCtrlC);
+    else
+      program.signal(number);
+    BOOST_TEST(program.exit_code() == 128 + number);
+    BOOST_TEST(program.shown().find("test accuracy %") != std::string::npos);
+    BOOST_TEST(lines_of(metrics(folder.path / "o")).size() >= 1u + 100);
+    BOOST_TEST(json::parse(read(folder.path / "o/summary.json"))["complete"] == false);
+    BOOST_TEST(!has_partial_file(folder.path / "o"));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(ctrl_c_in_the_first_epoch_leaves_earlier_results) {
+  const Folder folder;
+  write_images(folder.path / "images", 20000, 10, 28);  // an epoch of many seconds
+  fs::create_directory(folder.path / "o");
+  write(folder.path / "o/metrics.csv", "of earlier results");
+  OnTerminal program(folder, {"compare", "--models", "cnn", "--data", "images", "--output", "o"});
+  program.wait_for("[1/9");
+  program.type(kCtrlC);
+  BOOST_TEST(program.exit_code() == 130);
+  BOOST_TEST(program.shown().find("nothing is written") != std::string::npos);
+  BOOST_TEST(read(folder.path / "o/metrics.csv") == "of earlier results");
+  BOOST_TEST(!fs::exists(folder.path / "o/summary.json"));
+}
+
+BOOST_AUTO_TEST_CASE(the_live_line_fits_its_terminal) {
+  const Folder folder;
+  OnTerminal program(folder, {"compare", "--models", "rnn", "--norms", "none", "--seeds", "1",
+                              "--epochs", "4", "--json", "--output", "o"});
+  BOOST_TEST(program.exit_code() == 0);
+  size_t drawn = 0;
+  for (size_t at = program.shown().find('\r'); at != std::string::npos;) {
+    const size_t next = program.shown().find_first_of("\r\n\033", at + 1);
+    if (program.shown()[at + 1] == '[') {  // "\r[1/9, ...": not the end of a line
+      ++drawn;
+      BOOST_TEST(next - at - 1 < 40u);
+    }
+    at = program.shown().find('\r', at + 1);
+  }
+  BOOST_TEST(drawn > 0u);
+}
+
+BOOST_AUTO_TEST_CASE(plain_lines_where_there_is_no_terminal) {
+  const Folder folder;
+  const Result result =
+      run(folder, "compare --models mlp --seeds 2 --epochs 2 --output o", "TERM=xterm");
+  BOOST_TEST(lines_of(result.err).size() == 6u);
+  BOOST_TEST(result.err.find_first_of("\r\033") == std::string::npos);
+  BOOST_TEST(result.out.find_first_of("\r\033") == std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(nobody_reads_the_table) {
+  const Folder folder;
+  run(folder,
+      "compare --models mlp --norms none --seeds 1 --epochs 1 --output o 2>/dev/null | true");
+  BOOST_TEST(lines_of(metrics(folder.path / "o")).size() == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(info_tells_what_a_report_needs) {
+  const Folder folder;
+  const Result result = run(folder, "info --json", "env -i");
+  BOOST_TEST_REQUIRE(result.code == 0, result.err);
+  const json info = json::parse(result.out);
+  for (const char* key :
+       {"version", "compiler", "flags", "processor", "instruction_sets", "kernels", "blas",
+        "blas_core", "threads", "gflops_one_thread", "gflops_all_threads", "warnings"})
+    BOOST_TEST(info.contains(key), key << " is missing");
+  BOOST_TEST(info["gflops_one_thread"].get<double>() > 0);
+#if defined(__x86_64__)
+  const std::string cpu = read("/proc/cpuinfo");  // the kernel's reading of CPUID, not ours
+  const std::string flags =
+      cpu.substr(cpu.find("flags"), cpu.find('\n', cpu.find("flags")) - cpu.find("flags")) + ' ';
+  const auto has = [&](const std::string& flag) {
+    return flags.find(' ' + flag + ' ') != std::string::npos;
+  };
+  const bool amd = cpu.find("AuthenticAMD") != std::string::npos ||
+                   cpu.find("HygonGenuine") != std::string::npos;
+  const bool avx512 = has("avx512f") && has("avx512dq") && has("avx512bw") && has("avx512vl");
+  BOOST_TEST(info["kernels"] == (avx512 ? "avx512" : has("avx2") ? "avx2" : "baseline"));
+  if (info["blas"] != "" && has("avx2")) {
+    BOOST_TEST(info["blas_core"] == (avx512 ? "SkylakeX" : amd ? "Zen" : "Haswell"));
+    const Result slow = run(folder, "info", "OPENBLAS_CORETYPE=Prescott");
+    BOOST_TEST(slow.out.find("warning: OPENBLAS_CORETYPE has OpenBLAS use its Prescott kernels") !=
+               std::string::npos);
+  }
+#endif
+}
+
+BOOST_AUTO_TEST_CASE(help_for_every_subcommand) {
+  const Folder folder;
+  for (const char* arguments :
+       {"--help", "compare --help", "info --help", "gradcheck --help", "--version"}) {
+    const Result result = run(folder, arguments);
+    BOOST_TEST(result.code == 0);
+    BOOST_TEST(!result.out.empty());
+    BOOST_TEST(result.err == "");
+  }
+  const Result result = run(folder, "");
+  BOOST_TEST(result.code == 2);
+  BOOST_TEST(result.err.find("compare") != std::string::npos);
+}

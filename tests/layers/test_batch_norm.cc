@@ -1,0 +1,213 @@
+#define BOOST_TEST_MODULE batch_norm
+#include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/compare.h>
+#include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/shape.h>
+#include <gradus/layers/batch_norm.h>
+#include <gradus/layers/sequential.h>
+
+#include "tests/checks.h"
+
+using namespace gradus;
+using test::check_close;
+using test::says;
+using test::wave;
+
+// The layer's state and modes. Values and gradients: tests/autograd/test_norm.cc.
+namespace {
+
+BatchNorm make(int64_t channels, BatchNormOptions options = {}) {
+  BatchNorm norm(channels, options);
+  norm.to(DType::f64);
+  return norm;
+}
+
+std::string statistics(BatchNorm& norm) {
+  return fmt::format("{:.17} {:.17} {}", norm.running_mean, norm.running_var,
+                     norm.num_batches_tracked);
+}
+
+/// Channels with values 1 3, 2 6, 3 9: means 2, 4, 6, unbiased variances 2, 8, 18.
+Tensor pair() { return Tensor::of({{1, 2, 3}, {3, 6, 9}}, DType::f64); }
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(momentum_weighs_the_new_value_and_the_variance_is_unbiased) {
+  BatchNorm norm = make(3, {.momentum = 0.25});
+  norm(pair());
+  check_close("mean", norm.running_mean, {0.5, 1, 1.5}, 1e-15);
+  check_close("variance", norm.running_var, {1.25, 2.75, 5.25}, 1e-15);
+  norm(pair());
+  check_close("mean", norm.running_mean, {0.875, 1.75, 2.625}, 1e-15);
+  BOOST_TEST(norm.num_batches_tracked.item() == 2);
+}
+
+BOOST_AUTO_TEST_CASE(without_momentum_it_is_the_average_of_all_batches) {
+  BatchNorm norm = make(3, {.momentum = std::nullopt});
+  norm(pair());
+  norm(pair() * 2);
+  norm(pair() * 6);
+  check_close("mean", norm.running_mean, {6, 12, 18}, 1e-14);
+  const double squares = (1.0 + 4 + 36) / 3;
+  check_close("variance", norm.running_var, {2 * squares, 8 * squares, 18 * squares}, 1e-14);
+}
+
+BOOST_AUTO_TEST_CASE(reset_forgets_every_batch) {
+  BatchNorm norm = make(3, {.momentum = std::nullopt});
+  const std::string before = statistics(norm);
+  norm(pair());
+  norm.reset_running_stats();
+  BOOST_TEST(statistics(norm) == before);
+  norm(pair());
+  check_close("mean", norm.running_mean, {2, 4, 6}, 1e-15);
+}
+
+BOOST_AUTO_TEST_CASE(frozen_is_evaluation_and_outlives_train) {
+  Sequential model(make(3));
+  auto& norm = dynamic_cast<BatchNorm&>(model[0]);
+  model(pair());
+  const std::string before = statistics(norm);
+  model.eval();
+  const auto evaluated = model(pair()).to_vector<double>();
+  norm.freeze();
+  model.train();
+  BOOST_TEST(norm.training());
+  BOOST_TEST(norm.frozen());
+  BOOST_TEST(model(pair()).to_vector<double>() == evaluated);
+  BOOST_TEST(statistics(norm) == before);
+  BOOST_TEST(norm(pair() + 5).size(0) == 2);
+  BOOST_TEST(norm(slice(pair(), 0, 0, 1)).size(0) == 1);  // one value a channel will do
+  norm.freeze(false);
+  BOOST_TEST(model(pair()).to_vector<double>() != evaluated);
+  BOOST_TEST(statistics(norm) != before);
+}
+
+// Weight and bias go on learning; the statistics are constants to the gradient.
+BOOST_AUTO_TEST_CASE(frozen_passes_gradients) {
+  BatchNorm norm = make(3);
+  norm.freeze();
+  const Tensor x = wave({4, 3}, 2, 0.7).set_requires_grad();
+  Tape tape;
+  tape.backward(sum(norm(x)));
+  const double r = 1 / std::sqrt(1 + 1e-5);
+  check_close("dx", x.grad(), std::vector<double>(12, r), 1e-14);
+  check_close("dbias", norm.bias.grad(), {4, 4, 4}, 1e-14);
+  check_close("dweight", norm.weight.grad(), (sum(x, {0}) * r).to_vector<double>(), 1e-14);
+}
+
+BOOST_AUTO_TEST_CASE(freezing_needs_running_statistics) {
+  BatchNorm norm(3, {.track_running_stats = false});
+  BOOST_CHECK_EXCEPTION(norm.freeze(), Error, says("BatchNorm: there are no running statistics"));
+  BOOST_TEST(!norm.frozen());
+  norm.freeze(false);
+}
+
+BOOST_AUTO_TEST_CASE(without_running_statistics_evaluation_uses_the_batch_s) {
+  BatchNorm norm = make(3, {.track_running_stats = false});
+  BOOST_TEST(norm.state().size() == 2u);
+  const auto training = norm(pair()).to_vector<double>();
+  norm.eval();
+  BOOST_TEST(norm(pair()).to_vector<double>() == training);
+}
+
+BOOST_AUTO_TEST_CASE(evaluation_changes_nothing) {
+  BatchNorm norm = make(3);
+  norm(pair());
+  const std::string before = statistics(norm);
+  norm.eval();
+  norm(pair() * 3);
+  BOOST_TEST(statistics(norm) == before);
+}
+
+// An error in training leaves the running statistics as they were.
+BOOST_AUTO_TEST_CASE(wrong_inputs_change_no_statistics) {
+  BatchNorm norm = make(3), plain = make(3, {.affine = false}),
+            last = make(3, {.channels_last = true});
+  const auto nobody = [](const Shape& shape) { return zeros(shape, DType::boolean); };
+  const Tensor one_of_four = less(arange(4), 1);
+  const std::tuple<const char*, BatchNorm*, Tensor, Tensor, const char*> cases[] = {
+      {"one value a channel", &norm, ones({1, 3}, DType::f64), {}, "(1, 3) has 1 value a channel"},
+      {"one pixel",
+       &norm,
+       ones({1, 3, 1, 1}, DType::f64),
+       {},
+       "(1, 3, 1, 1) has 1 value a channel"},
+      {"one step", &last, ones({1, 1, 3}, DType::f64), {}, "(1, 1, 3) has 1 value a channel"},
+      {"a mask that leaves one", &norm, ones({4, 3}, DType::f64), one_of_four, "1 value a channel"},
+      {"a mask that leaves nothing", &norm, ones({4, 3}, DType::f64), nobody({4}),
+       "the mask (4,) leaves no position of x (4, 3)"},
+      {"no images", &norm, ones({0, 3}, DType::f64), {}, "(0, 3)"},
+      {"a mask of another shape", &norm, ones({4, 3}, DType::f64), nobody({3}),
+       "must be bool (4,)"},
+      {"other channels",
+       &norm,
+       ones({4, 5}, DType::f64),
+       {},
+       "(4, 5) does not have 3 channels in axis 1"},
+      {"channels elsewhere",
+       &last,
+       ones({4, 3, 5}, DType::f64),
+       {},
+       "in its last axis, as (N, T, C)"},
+      {"no channels", &norm, ones({3}, DType::f64), {}, "(3,) does not have 3 channels"},
+      {"another dtype", &norm, ones({4, 3}), {}, "dtypes f32 and f64 do not mix"},
+      {"another dtype, not affine", &plain, ones({4, 3}), {}, "dtypes f32 and f64 do not mix"}};
+  for (const auto& [what, layer, x, valid, message] : cases) {
+    BOOST_TEST_CONTEXT(what) {
+      const std::string before = statistics(*layer);
+      BOOST_CHECK_EXCEPTION((*layer)(x, valid), Error, says(message));
+      BOOST_TEST(statistics(*layer) == before);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(one_value_a_channel_is_told_the_way_out) {
+  BatchNorm norm = make(3);
+  for (const char* way : {"larger batch", "drop the last partial", "eval()", "LayerNorm"})
+    BOOST_CHECK_EXCEPTION(norm(ones({1, 3}, DType::f64)), Error, says(way));
+  norm.eval();
+  BOOST_TEST((norm(ones({1, 3}, DType::f64)).shape() == Shape{1, 3}));
+}
+
+BOOST_AUTO_TEST_CASE(channels_last_is_the_transposed_input) {
+  BatchNorm second = make(3), last = make(3, {.channels_last = true});
+  raw::copy(wave({3}, 1, 0.9, 2), second.weight);
+  last.weight = second.weight;
+  const Tensor x = wave({4, 5, 3}, 2, 0.7);
+  for (bool training : {true, false}) {
+    second.train(training);
+    last.train(training);
+    check_close("y", last(x), transpose(second(transpose(x))).to_vector<double>(), 1e-13);
+  }
+  check_close("mean", last.running_mean, second.running_mean.to_vector<double>(), 1e-14);
+  check_close("variance", last.running_var, second.running_var.to_vector<double>(), 1e-14);
+}
+
+// Training between an evaluation's forward and its backward does not reach what was kept.
+BOOST_AUTO_TEST_CASE(evaluation_keeps_copies_of_its_statistics) {
+  BatchNorm norm = make(3), undisturbed = norm;
+  const Tensor x = wave({4, 3}, 2, 0.7).set_requires_grad();
+  const auto gradient = [&](BatchNorm& layer, bool disturb) {
+    Tape tape;
+    layer.eval();
+    const Tensor y = sum(layer(x) * wave({4, 3}, 1, 1.3));
+    if (disturb) {
+      const NoRecord pause;
+      layer.train();
+      layer(pair());
+      raw::fill(layer.running_var, 99);
+    }
+    const auto d = tape.gradient(y, {x, layer.weight});
+    return std::pair(d[0].to_vector<double>(), d[1].to_vector<double>());
+  };
+  BOOST_TEST((gradient(norm, true) == gradient(undisturbed, false)));
+}
+
+BOOST_AUTO_TEST_CASE(settings_are_checked) {
+  BOOST_CHECK_EXCEPTION(BatchNorm(0), Error, says("BatchNorm: 0 channels"));
+  for (double momentum : {-0.1, 1.5, std::nan("")})
+    BOOST_CHECK_EXCEPTION(BatchNorm(3, {.momentum = momentum}), Error, says("momentum"));
+  for (double eps : {-1e-5, std::nan("")})
+    BOOST_CHECK_EXCEPTION(BatchNorm(3, {.eps = eps})(ones({2, 3})), Error,
+                          says("batch_norm: eps is"));
+}

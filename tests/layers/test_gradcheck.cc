@@ -1,0 +1,98 @@
+#define BOOST_TEST_MODULE module_gradcheck
+#include <gradus/layers/batch_norm.h>
+#include <gradus/layers/dropout.h>
+#include <gradus/layers/gradcheck.h>
+#include <gradus/layers/linear.h>
+#include <gradus/layers/sequential.h>
+#include <gradus/models/mlp.h>
+
+#include <filesystem>
+#include <fstream>
+#include <regex>
+#include <set>
+
+#include "tests/checks.h"
+
+using namespace gradus;
+
+BOOST_AUTO_TEST_CASE(every_module_is_right_to_second_order) {
+  for (const ModuleRow* row : all_module_rows())
+    for (const ModuleSample& s : row->samples()) BOOST_TEST_CONTEXT(row->name << ", " << s.label) {
+        BOOST_TEST(gradcheck(*s.module, s.forward, s.inputs));
+        BOOST_TEST(gradgradcheck(*s.module, s.forward, s.inputs));
+      }
+}
+
+// The sources are searched for classes that derive from a module.
+BOOST_AUTO_TEST_CASE(every_module_has_a_row) {
+  std::set<std::string> rows, abstract{"UnaryModule", "Activation"};
+  for (const ModuleRow* row : all_module_rows()) rows.insert(row->name);
+  const std::regex definition(
+      "(?:class|struct) (\\w+) (?:final )?: (?:public )?(?:Module|UnaryModule|Activation) ");
+  int found = 0;
+  for (const char* folder : {"layers", "models"})
+    for (const auto& file :
+         std::filesystem::directory_iterator(std::string(GRADUS_SOURCE_DIR "/") + folder)) {
+      if (file.path().extension() != ".h") continue;
+      std::ifstream in(file.path());
+      const std::string text{std::istreambuf_iterator<char>(in), {}};
+      for (std::sregex_iterator m(text.begin(), text.end(), definition), end; m != end; ++m) {
+        const std::string name = (*m)[1];
+        if (abstract.contains(name)) continue;
+        ++found;
+        BOOST_TEST(rows.contains(name), name << " in " << file.path() << " has no ModuleRow");
+      }
+    }
+  BOOST_TEST(found >= 25);
+  BOOST_TEST(static_cast<size_t>(found) == rows.size());
+}
+
+BOOST_AUTO_TEST_CASE(parameters_are_checked_by_name) {
+  Sequential model(Linear(3, 4), BatchNorm(4), Linear(4, 2));
+  const Tensor x = rand({5, 3});
+  const GradcheckReport report = gradcheck(model, x);
+  BOOST_TEST(report);
+  std::vector<std::string> names;
+  for (const GradcheckInput& input : report.inputs) names.push_back(input.name);
+  BOOST_TEST((names == std::vector<std::string>{"input 0", "0.weight", "0.bias", "1.weight",
+                                                "1.bias", "2.weight", "2.bias"}));
+  BOOST_TEST(report.subject == "Sequential");
+}
+
+BOOST_AUTO_TEST_CASE(the_module_is_as_before) {
+  Sequential model(Linear(3, 4), BatchNorm(4), Dropout(0.5), Linear(4, 2));
+  model[2].eval();
+  const Tensor x = rand({5, 3});
+  std::vector<Tensor> handles, grads;
+  for (auto& [path, tensor] : model.state()) handles.push_back(raw::clone(tensor));
+  const std::vector<Tensor> parameters = model.parameters();
+  for (const Tensor& parameter : parameters) {
+    Tensor(parameter).set_grad(ones_like(parameter));
+    grads.push_back(parameter.grad());
+  }
+  const Generator::State random = default_generator().state();
+  BOOST_TEST(gradcheck(model, x));
+  BOOST_TEST(gradgradcheck(model, x));
+  BOOST_TEST((default_generator().state() == random));
+  const NamedTensors state = model.state();
+  for (size_t i = 0; i < state.size(); ++i) {
+    BOOST_TEST((state[i].second.dtype() == handles[i].dtype()));
+    BOOST_TEST(state[i].second.to_vector<double>() == handles[i].to_vector<double>(),
+               state[i].first);
+  }
+  for (size_t i = 0; i < parameters.size(); ++i) BOOST_TEST(parameters[i].grad().is(grads[i]));
+  BOOST_TEST((model.training() && model[1].training() && !model[2].training()));
+  // Also if it throws.
+  BOOST_CHECK_THROW(gradcheck(model, rand({5, 4})), Error);
+  BOOST_TEST((model.parameters()[0].dtype() == DType::f32));
+}
+
+// A hundred thousand parameters, along random directions.
+BOOST_AUTO_TEST_CASE(a_large_model_is_projected) {
+  Mlp model(64, 10, {.hidden = {256, 256, 64}, .norm = Norm::batch});
+  BOOST_TEST(model.parameter_count() > 100000);
+  const GradcheckReport report = gradcheck(model, randn({16, 64}));
+  BOOST_TEST(report);
+  BOOST_TEST((report.mode == GradcheckMode::projected));
+  BOOST_TEST(report.miss_probability < 1e-4);
+}

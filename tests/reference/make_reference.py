@@ -1,0 +1,944 @@
+"""Writes ops.safetensors, layers.safetensors and optim.safetensors: what PyTorch computes, read by test_*.cc beside it.
+
+    python3 -m venv venv && venv/bin/pip install torch==2.13.0 safetensors==0.8.0 numpy
+    venv/bin/python make_reference.py
+
+Everything is computed in f64. Inputs, weights and upstream gradients have f32's precision, so that a test in f32 begins
+with the same numbers; what f32 holds exactly is stored as f32. Each case draws from a generator of its own, seeded by
+its name: a new case changes no other.
+"""
+
+import math
+import pathlib
+import zlib
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import nn
+
+torch.set_num_threads(1)
+
+
+# What a case's inputs are drawn by: functions of a generator. Leaves get gradients, constants do not.
+
+
+def draw(g, shape, low, high):
+    return (low + (high - low) * torch.rand(shape, generator=g, dtype=torch.float32)).double()
+
+
+def constant(*shape, low=-2.0, high=2.0):
+    return lambda g: draw(g, shape, low, high)
+
+
+def leaf(*shape, low=-2.0, high=2.0):
+    return lambda g: draw(g, shape, low, high).requires_grad_()
+
+
+def positive(*shape):
+    return leaf(*shape, low=0.3, high=2.2)
+
+
+def off_zero(*shape):
+    """Of either sign, 0.2 or more from 0."""
+    return lambda g: (draw(g, shape, 0.2, 2) * torch.where(draw(g, shape, -1, 1) < 0, -1.0, 1.0)).requires_grad_()
+
+
+def few_values(*shape):
+    """-1, 0 or 1, so that some are equal."""
+    return lambda g: torch.randint(-1, 2, shape, generator=g).double()
+
+
+def mask(*shape, true=0.6):
+    return lambda g: draw(g, shape, 0, 1) < true
+
+
+def given(values, dtype=torch.float64):
+    values = torch.tensor(values, dtype=dtype)
+    assert values.float().double().equal(values.double())
+    return lambda g: values.clone().requires_grad_(dtype == torch.float64)
+
+
+def indices(values):
+    return given(values, torch.int64)
+
+
+def generator_of(name):
+    return torch.Generator().manual_seed(zlib.crc32(name.encode()))
+
+
+class File:
+    def __init__(self):
+        self.tensors = {}
+
+    def put(self, key, tensor):
+        assert key not in self.tensors, key
+        tensor = tensor.detach().clone().contiguous()
+        exact = tensor.dtype == torch.float64 and tensor.float().double().equal(tensor)
+        self.tensors[key] = tensor.float() if exact else tensor
+
+    def put_all(self, case, what, tensors):
+        """Tensors by number; what is None is left out."""
+        for i, tensor in tensors.items():
+            if tensor is not None:
+                self.put(f"{case}/{what}{i}", tensor)
+
+    def save(self, name):
+        path = pathlib.Path(__file__).parent / name
+        save_file(self.tensors, path, metadata={"torch": torch.__version__.split("+")[0]})
+        print(name, path.stat().st_size, "bytes,", len({k.split("/")[0] for k in self.tensors}), "cases")
+
+
+def numbered(tensors):
+    return dict(enumerate([tensors] if isinstance(tensors, torch.Tensor) else tensors))
+
+
+def with_gradient(tensors):
+    return {i: tensor for i, tensor in tensors.items() if tensor.requires_grad}
+
+
+def gradients(of, by, dys=None, **options):
+    """The gradient of sum_i <of_i, dys_i> with respect to each of `by`."""
+    outputs, dys = list(of.values()), None if dys is None else list(dys.values())
+    return dict(zip(by, torch.autograd.grad(outputs, list(by.values()), dys, **options)))
+
+
+# ops.safetensors: x0, x1, .. and y0, ..; if there are gradients dy0, .. and dx0, .., and of sum_i <dx_i, v_i> the
+# gradients ddx0, .. and ddy0, ... What stands behind a colon in a name tells inputs of one function apart.
+
+ops = File()
+
+
+def op(name, f, *inputs, second=True):
+    g = generator_of(name)
+    xs = numbered([x(g) for x in inputs])
+    ys = numbered(f(*xs.values()))
+    ops.put_all(name, "x", xs)
+    ops.put_all(name, "y", ys)
+    leaves, results = with_gradient(xs), with_gradient(ys)
+    if not results:
+        return
+    dys = {i: draw(g, y.shape, -2, 2).requires_grad_() for i, y in results.items()}
+    dxs = gradients(results, leaves, dys, create_graph=second)
+    ops.put_all(name, "dy", dys)
+    ops.put_all(name, "dx", dxs)
+    if not second:
+        return
+    vs = {i: draw(g, dx.shape, -2, 2) for i, dx in dxs.items()}
+    total = sum((dxs[i] * vs[i]).sum() for i in dxs)
+    ops.put_all(name, "v", vs)
+    ops.put_all(name, "ddx", gradients({0: total}, leaves, allow_unused=True, retain_graph=True))
+    ops.put_all(name, "ddy", gradients({0: total}, dys, allow_unused=True))
+
+
+# Arithmetic, broadcast in several ways, and with numbers.
+for name, f, kind_a, kind_b in [
+    ("add", torch.add, leaf, leaf),
+    ("sub", torch.sub, leaf, leaf),
+    ("mul", torch.mul, leaf, leaf),
+    ("div", torch.div, leaf, off_zero),
+    ("pow", torch.pow, positive, leaf),
+    ("maximum", torch.maximum, leaf, leaf),
+    ("minimum", torch.minimum, leaf, leaf),
+]:
+    op(f"{name}:same", f, kind_a(3, 5), kind_b(3, 5))
+    op(f"{name}:row", f, kind_a(3, 5), kind_b(5))
+    op(f"{name}:outer", f, kind_a(4, 1), kind_b(3, 1, 5))
+    op(f"{name}:scalar", f, kind_a(), kind_b(7))
+op("pow:zero", torch.pow, given([0.0, 0.0, 1.5, 0.0]), given([2.0, 0.0, 0.0, 1.5]), second=False)
+op("pow:negative", torch.pow, given([-1.5, -0.5, -2.0]), lambda g: torch.tensor([3.0, 2.0, -1.0]).double())
+op("maximum:equal", torch.maximum, given([1.0, 2.0, -3.0]), given([1.0, 0.5, -3.0]), second=False)
+op("minimum:equal", torch.minimum, given([1.0, 2.0, -3.0]), given([1.0, 0.5, -3.0]), second=False)
+op("add.number", lambda x: x + 1.7, leaf(3, 5))
+op("sub.number", lambda x: x - 1.7, leaf(3, 5))
+op("number.sub", lambda x: 1.7 - x, leaf(3, 5))
+op("mul.number", lambda x: x * -1.3, leaf(3, 5))
+op("div.number", lambda x: x / 0.7, leaf(3, 5))
+op("number.div", lambda x: 0.7 / x, off_zero(3, 5))
+op("negative", lambda x: -x, leaf(3, 5))
+for exponent in [1.7, -1.5, 0.5]:
+    op(f"pow.{exponent}", lambda x: x**exponent, positive(3, 5))
+for exponent in [0, 1, 2, 3, -1]:
+    op(f"pow.{exponent}", lambda x: x**exponent, off_zero(3, 5), second=exponent != 0)
+
+# Functions of one element: near 0 and, where they level off, far from it.
+for name, f, kind in [
+    ("exp", torch.exp, leaf),
+    ("log", torch.log, positive),
+    ("sqrt", torch.sqrt, positive),
+    ("rsqrt", torch.rsqrt, positive),
+    ("abs", torch.abs, off_zero),
+    ("neg", torch.neg, leaf),
+    ("sin", torch.sin, leaf),
+    ("cos", torch.cos, leaf),
+    ("tanh", torch.tanh, leaf),
+    ("erf", torch.erf, leaf),
+    ("square", torch.square, leaf),
+    ("reciprocal", torch.reciprocal, off_zero),
+    ("sigmoid", torch.sigmoid, leaf),
+    ("relu", torch.relu, off_zero),
+    ("gelu", F.gelu, leaf),
+    ("gelu.tanh", lambda x: F.gelu(x, approximate="tanh"), leaf),
+    ("silu", F.silu, leaf),
+    ("softplus", F.softplus, leaf),
+    ("clamp", lambda x: torch.clamp(x, -0.9, 1.1), leaf),
+]:
+    op(f"{name}:near", f, kind(3, 5))
+    if name in ("sin", "cos", "tanh", "erf", "sigmoid", "relu", "gelu", "gelu.tanh", "silu", "softplus"):
+        op(f"{name}:far", f, leaf(2, 7, low=-15, high=15))
+op("abs:zero", torch.abs, given([-1.0, 0.0, 2.0]), second=False)
+op("relu:zero", torch.relu, given([-1.0, 0.0, 2.0]), second=False)
+op("clamp.bounds", lambda x: torch.clamp(x, -0.5, 1.25), given([-0.5, 1.25, 0.0, 2.0]), second=False)
+op("step", lambda x: torch.heaviside(x, torch.tensor(0.0).double()), few_values(3, 5))
+op("sign", torch.sign, few_values(3, 5))
+op("inside", lambda x: ((x >= -1) & (x <= 0)).double(), few_values(3, 5))
+
+# Comparisons and logic.
+for name, f in [
+    ("less", torch.lt),
+    ("less_equal", torch.le),
+    ("greater", torch.gt),
+    ("greater_equal", torch.ge),
+    ("equal", torch.eq),
+    ("not_equal", torch.ne),
+]:
+    op(f"{name}:floats", f, few_values(3, 5), few_values(5))
+    op(f"{name}:integers", f, indices([[3, 1, 2]]), indices([[1], [2], [5]]))
+    op(f"{name}.number", lambda x: f(x, 0), few_values(3, 5))
+op("logical_and", torch.logical_and, mask(3, 5), mask(5))
+op("logical_or", torch.logical_or, mask(3, 1), mask(5))
+op("logical_not", torch.logical_not, mask(3, 5))
+for true in [0.0, 0.5, 1.0]:
+    op(f"any:{true}", torch.any, mask(3, 5, true=true))
+    op(f"all:{true}", torch.all, mask(3, 5, true=true))
+op("all_finite:yes", lambda x: x.isfinite().all(), constant(3, 5))
+op("all_finite:no", lambda x: x.isfinite().all(), lambda g: torch.tensor([1.0, -math.inf, 2.0]).double())
+
+# where, masked_fill, cast
+op("where:same", torch.where, mask(3, 5), leaf(3, 5), leaf(3, 5))
+op("where:broadcast", torch.where, mask(4, 1, 5), leaf(3, 1), leaf(5))
+op("masked_fill:same", lambda x, m: x.masked_fill(m, -1.5), leaf(3, 5), mask(3, 5))
+op("masked_fill:broadcast", lambda x, m: x.masked_fill(m, -1.5), leaf(3, 4, 5), mask(4, 1))
+op("cast", lambda x: x.float().double(), leaf(3, 5))
+op("cast.integers", lambda x: x.double(), indices([[3, -1, 2]]))
+
+# Reductions of (3, 4, 5)
+AXES = {
+    "all": ((0, 1, 2), False),
+    "0": ((0,), False),
+    "-1": ((-1,), False),
+    "1,2": ((1, 2), True),
+    "0,2": ((0, 2), False),
+}
+
+
+def variance(correction):
+    return lambda x, axes, keepdim: torch.var(x, axes, correction=correction, keepdim=keepdim)
+
+
+def argmax(x, axes, keepdim):
+    """The place among the axes' elements in row-major order."""
+    axes = [axis % x.ndim for axis in axes]
+    others = [axis for axis in range(x.ndim) if axis not in axes]
+    y = x.permute(others + axes).flatten(len(others)).argmax(-1)
+    return y.reshape([1 if i in axes else n for i, n in enumerate(x.shape)]) if keepdim else y
+
+
+for axes_name, (axes, keepdim) in AXES.items():
+    for name, f in [
+        ("sum", torch.sum),
+        ("mean", torch.mean),
+        ("var", variance(1)),
+        ("max", torch.amax),
+        ("min", torch.amin),
+    ]:
+        op(f"{name}.{axes_name}", lambda x: f(x, axes, keepdim=keepdim), leaf(3, 4, 5))
+    op(f"argmax.{axes_name}", lambda x: argmax(x, axes, keepdim), constant(3, 4, 5))
+op("var.biased", lambda x: torch.var(x, (0, 2), correction=0), leaf(3, 4, 5))
+op("max.0:equal", lambda x: torch.amax(x, 0), given([[1.0, 2.0], [1.0, 3.0], [0.5, 3.0]]), second=False)
+op("min.0:equal", lambda x: torch.amin(x, 0), given([[1.0, 2.0], [1.0, 2.0], [0.5, 3.0]]), second=False)
+op("argmax.0:equal", lambda x: argmax(x, [0], False), lambda g: torch.tensor([[1.0, 2], [1, 3], [0.5, 3]]).double())
+op("sum_to.row", lambda x: x.sum_to_size(1, 5), leaf(3, 4, 5))
+op("sum_to.column", lambda x: x.sum_to_size(4, 1), leaf(3, 4, 5))
+op("sum_to.one", lambda x: x.sum_to_size(()), leaf(3, 5))
+
+# Shapes
+op("reshape", lambda x: x.reshape(5, -1), leaf(3, 4, 5))
+op("reshape.transposed", lambda x: x.transpose(0, 1).reshape(15), leaf(3, 5))
+op("flatten", lambda x: x.flatten(1, 2), leaf(3, 2, 4, 2))
+op("transpose", lambda x: x.transpose(-2, -1), leaf(3, 4, 5))
+op("transpose.outer", lambda x: x.transpose(0, 2), leaf(3, 4, 5))
+op("permute", lambda x: x.permute(2, 0, 3, 1), leaf(3, 2, 4, 2))
+op("unsqueeze", lambda x: x.unsqueeze(1), leaf(3, 5))
+op("squeeze", lambda x: x.squeeze(1), leaf(3, 1, 5))
+op("expand", lambda x: x.expand(4, 3, 5), leaf(3, 1))
+op("slice", lambda x: x[:, 1:4], leaf(3, 5))
+op("slice.step", lambda x: x[1:-1:2], leaf(7, 3))
+op("select", lambda x: x[:, -2], leaf(3, 4, 5))
+op("concat", lambda *xs: torch.cat(xs, 1), leaf(3, 2), leaf(3, 4), leaf(3, 1))
+op("stack", lambda *xs: torch.stack(xs, 1), leaf(3, 4), leaf(3, 4), leaf(3, 4))
+op("unbind", lambda x: x.unbind(1), leaf(4, 3, 2))
+op("contiguous", lambda x: x.transpose(0, 1).contiguous(), leaf(3, 5))
+
+# Indices
+SCATTERED = [[2, 0, 1, 2], [1, 1, 1, 0], [0, 2, 2, 2], [1, 0, 0, 1], [2, 2, 0, 1]]
+op("gather.1", lambda x, i: x.gather(1, i), leaf(3, 4), indices([[3, 0], [1, 1], [2, 3]]))
+op("gather.-2", lambda x, i: x.gather(-2, i), leaf(3, 4), indices(SCATTERED))
+op("scatter_add.1", lambda x, i, s: x.scatter_add(1, i, s), leaf(3, 4), indices([[3, 0], [1, 1], [2, 3]]), leaf(3, 2))
+op("scatter_add.0", lambda x, i, s: x.scatter_add(0, i, s), leaf(3, 4), indices(SCATTERED), leaf(5, 4))
+op("embedding", lambda w, i: F.embedding(i, w), leaf(4, 3), indices([[3, 0, 3], [1, 3, 1]]))
+op("one_hot", lambda i: F.one_hot(i, 4).double(), indices([[3, 0, 1], [2, 2, 0]]))
+
+# Products; "T" where a factor is stored transposed.
+for ta in (False, True):
+    for tb in (False, True):
+        product = lambda a, b: (a.mT if ta else a) @ (b.mT if tb else b)
+        flags = ("T" if ta else "N") + ("T" if tb else "N")
+        a, b = (5, 3) if ta else (3, 5), (4, 5) if tb else (5, 4)
+        op(f"matmul.{flags}:matrices", product, leaf(*a), leaf(*b))
+        op(f"matmul.{flags}:batches", product, leaf(3, *a), leaf(3, *b))
+        op(f"matmul.{flags}:one b", product, leaf(3, *a), leaf(*b))
+        op(f"matmul.{flags}:broadcast", product, leaf(2, 1, *a), leaf(3, *b))
+op("linear:matrix", F.linear, leaf(3, 5), leaf(4, 5), leaf(4))
+op("linear:no bias", F.linear, leaf(3, 5), leaf(4, 5))
+op("linear:sequences", F.linear, leaf(3, 2, 5), leaf(4, 5), leaf(4))
+op("linear:vector", F.linear, leaf(5), leaf(4, 5), leaf(4))
+
+# Softmax
+for axis in (-1, 0, 1):
+    op(f"softmax.{axis}", lambda x: F.softmax(x, axis), leaf(3, 4, 5))
+    op(f"log_softmax.{axis}", lambda x: F.log_softmax(x, axis), leaf(3, 4, 5))
+    op(f"logsumexp.{axis}", lambda x: torch.logsumexp(x, axis, keepdim=axis == 1), leaf(3, 4, 5))
+for name, f in [("softmax", F.softmax), ("log_softmax", F.log_softmax), ("logsumexp", torch.logsumexp)]:
+    op(f"{name}.-1:large", lambda x: f(x, -1), leaf(3, 5, low=-40, high=40))
+op("softmax.-1:masked", lambda x: F.softmax(x, -1), given([[0.5, -math.inf, 1.5, -0.25], [-math.inf, 2.0, 0.75, -1.0]]))
+
+# Convolution: x, weight, bias and stride, padding, dilation, groups
+for name, x, weight, options in [
+    ("plain", (3, 2, 4, 5), (4, 2, 3, 2), {}),
+    ("padded", (3, 2, 4, 5), (3, 2, 3, 2), dict(padding=(1, 2))),
+    ("strided", (3, 2, 6, 5), (3, 2, 2, 3), dict(stride=(2, 3), padding=(1, 0))),
+    ("dilated", (3, 2, 6, 5), (4, 1, 2, 3), dict(stride=(1, 2), padding=(0, 2), dilation=(3, 2), groups=2)),
+    ("groups", (3, 4, 3, 4), (6, 2, 2, 3), dict(padding=(1, 1), groups=2)),
+    ("depthwise", (3, 3, 4, 3), (3, 1, 3, 2), dict(stride=(2, 1), padding=(1, 1), groups=3)),
+    ("pointwise", (3, 4, 3, 2), (5, 4, 1, 1), {}),
+    ("pointwise strided", (3, 4, 3, 4), (5, 4, 1, 1), dict(stride=(2, 3))),
+    ("pointwise groups", (3, 4, 3, 2), (6, 2, 1, 1), dict(groups=2)),
+]:
+    op(f"conv2d.{name}", lambda *x: F.conv2d(*x, **options), leaf(*x), leaf(*weight), leaf(weight[0]))
+op("conv2d.plain:no bias", F.conv2d, leaf(3, 2, 4, 3), leaf(3, 2, 2, 2))
+
+# Pooling
+for name, f, options in [
+    ("plain", F.max_pool2d, dict(kernel_size=(2, 3))),
+    ("padded", F.max_pool2d, dict(kernel_size=(3, 2), stride=(2, 1), padding=(1, 1))),
+    ("ceil", F.max_pool2d, dict(kernel_size=(3, 2), stride=(2, 2), ceil_mode=True)),
+    ("dilated", F.max_pool2d, dict(kernel_size=(2, 3), stride=(2, 2), padding=(1, 1), dilation=(2, 1), ceil_mode=True)),
+    ("plain", F.avg_pool2d, dict(kernel_size=(2, 3))),
+    ("padded", F.avg_pool2d, dict(kernel_size=(3, 2), stride=(2, 1), padding=(1, 1))),
+    ("ceil", F.avg_pool2d, dict(kernel_size=(3, 2), stride=(2, 2), padding=(1, 1), ceil_mode=True)),
+    (
+        "uncounted",
+        F.avg_pool2d,
+        dict(kernel_size=(3, 2), stride=(2, 2), padding=(1, 1), ceil_mode=True, count_include_pad=False),
+    ),
+]:
+    op(f"{f.__name__}.{name}", lambda x: f(x, **options), leaf(3, 2, 5, 6))
+op(
+    "max_pool2d.plain:equal",
+    lambda x: F.max_pool2d(x, (2, 3)),
+    given([[[[3.0, 3, 1, -1, -1, -1], [3, 2, 0, -1, -1, -1]]]]),
+    second=False,
+)
+for size in [(1, 1), (2, 3), (3, 4), (5, 7)]:
+    op(f"adaptive_avg_pool2d.{size[0]}x{size[1]}", lambda x: F.adaptive_avg_pool2d(x, size), leaf(3, 2, 4, 5))
+
+
+# Norms. Where there is a mask, y is the norm of the valid positions alone, and 0 elsewhere.
+def weights(*shape):
+    return leaf(*shape, low=0.5, high=2)
+
+
+def batch_norm(x, w=None, b=None, eps=1e-5, channels_last=False, valid=None):
+    """y, and each channel's mean and biased variance"""
+    rows = x if channels_last else x.movedim(1, -1)
+    valid = torch.ones(rows.shape[:-1], dtype=torch.bool) if valid is None else valid
+    y = torch.zeros_like(rows)
+    y[valid] = F.batch_norm(rows[valid], None, None, w, b, training=True, eps=eps)
+    kept = rows[valid].detach()
+    return y if channels_last else y.movedim(-1, 1), kept.mean(0), kept.var(0, correction=0)
+
+
+def batch_norm_torch(x, w=None, b=None, eps=1e-5):
+    return F.batch_norm(x, None, None, w, b, training=True, eps=eps), *batch_norm(x)[1:]
+
+
+for name, shape in [("features", (5, 3)), ("sequences", (4, 3, 5)), ("images", (3, 2, 4, 3))]:
+    c = shape[1]
+    op(f"batch_norm:{name}", batch_norm_torch, leaf(*shape), weights(c), leaf(c))
+    op(f"batch_norm:{name} plain", batch_norm_torch, leaf(*shape))
+    op(
+        f"batch_norm_inference:{name}",
+        F.batch_norm,
+        *(leaf(*shape), constant(c), constant(c, low=0.3), weights(c), leaf(c)),
+    )
+op("batch_norm_inference:plain", F.batch_norm, leaf(4, 3), constant(3), constant(3, low=0.3))
+op("batch_norm.eps", lambda *x: batch_norm_torch(*x, eps=0.3), leaf(5, 3), weights(3), leaf(3))
+op("batch_norm.last", lambda *x: batch_norm(*x, channels_last=True), leaf(3, 4, 5), weights(5), leaf(5))
+op(
+    "batch_norm.masked",
+    lambda x, valid, w, b: batch_norm(x, w, b, valid=valid),
+    *(leaf(3, 4, 5), mask(3, 5), weights(4), leaf(4)),
+)
+op(
+    "batch_norm.last masked",
+    lambda x, valid, w, b: batch_norm(x, w, b, channels_last=True, valid=valid),
+    *(leaf(3, 4, 5), mask(3, 4), weights(5), leaf(5)),
+)
+op(
+    "batch_norm_inference.last masked",
+    lambda x, mean, var, valid, w, b: valid[..., None] * F.batch_norm(x.movedim(-1, 1), mean, var, w, b).movedim(1, -1),
+    *(leaf(3, 4, 5), constant(5), constant(5, low=0.3), mask(3, 4), weights(5), leaf(5)),
+)
+op("layer_norm.1:affine", lambda x, w, b: F.layer_norm(x, (5,), w, b), leaf(3, 4, 5), weights(5), leaf(5))
+op("layer_norm.1:weight", lambda x, w: F.layer_norm(x, (5,), w), leaf(3, 5), weights(5))
+op("layer_norm.1:plain", lambda x: F.layer_norm(x, (5,)), leaf(3, 5))
+op("layer_norm.2", lambda x, w, b: F.layer_norm(x, (4, 5), w, b), leaf(3, 4, 5), weights(4, 5), leaf(4, 5))
+op("layer_norm.eps", lambda x, w, b: F.layer_norm(x, (5,), w, b, eps=0.3), leaf(3, 5), weights(5), leaf(5))
+op(
+    "layer_norm.masked",
+    lambda x, valid, w, b: F.layer_norm(x, (5,), w, b) * valid[..., None],
+    *(leaf(3, 4, 5), mask(3, 4), weights(5), leaf(5)),
+)
+
+
+# Attention of (N, heads, T, D); PyTorch has no key padding of its own, which is a mask here.
+def attention(q, k, v, added=None, allowed=None, causal=False, scale=None):
+    if allowed is not None:
+        barrier = torch.zeros(allowed.shape, dtype=q.dtype).masked_fill(~allowed, -math.inf)
+        added = barrier if added is None else added + barrier
+    with nn.attention.sdpa_kernel(nn.attention.SDPBackend.MATH):
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=added, is_causal=causal, scale=scale)
+
+
+def before(lengths, n):
+    return torch.arange(n) < torch.tensor(lengths)[:, None]
+
+
+QKV = (leaf(3, 2, 4, 3), leaf(3, 2, 5, 3), leaf(3, 2, 5, 2))
+PADDING = before([5, 3, 1], 5)
+CAUSAL = torch.ones(4, 5).tril().bool()
+op("attention.plain:heads", attention, *QKV)
+op("attention.plain:one", attention, leaf(4, 3), leaf(5, 3), leaf(5, 2))
+op("attention.scale", lambda q, k, v: attention(q, k, v, scale=-0.7), *QKV)
+op("attention.causal", lambda q, k, v: attention(q, k, v, causal=True), *QKV)
+op("attention.mask:added", attention, *QKV, leaf(2, 1, 5))
+op("attention.mask:added constant", attention, *QKV, constant(3, 1, 4, 5))
+for name, allowed in [("boolean", CAUSAL.flip(1)), ("a query without keys", CAUSAL.tril(-1))]:
+    op(f"attention.mask:{name}", lambda q, k, v, m: attention(q, k, v, allowed=m), *QKV, lambda g: allowed)
+op("attention.padding", lambda q, k, v, m: attention(q, k, v, allowed=m[:, None, None]), *QKV, lambda g: PADDING)
+op(
+    "attention.all",
+    lambda q, k, v, m, added: attention(q, k, v, added, m[:, None, None] & CAUSAL),
+    *(*QKV, lambda g: PADDING, leaf(4, 5)),
+)
+
+# Losses
+LABELS = [2, 0, -100, 1, 2]
+for reduction in ("mean", "sum", "none"):
+    for smoothing in (0.0, 0.2):
+        for weighted in (False, True):
+            op(
+                f"cross_entropy.{reduction}{' smoothed' if smoothing else ''}:{'weighted' if weighted else 'plain'}",
+                lambda x, t, w=None: F.cross_entropy(x, t, w, reduction=reduction, label_smoothing=smoothing),
+                *(leaf(5, 3), indices(LABELS), *[constant(3, low=0.5)] * weighted),
+            )
+    op(f"mse_loss.{reduction}", lambda x, t: F.mse_loss(x, t, reduction=reduction), leaf(3, 5), leaf(3, 5))
+    op(f"huber_loss.{reduction}", lambda x, t: F.huber_loss(x, t, reduction, 0.7), leaf(3, 5), leaf(3, 5))
+    bce = lambda x, t, w=None, pos_weight=None: F.binary_cross_entropy_with_logits(
+        x, t, w, pos_weight=pos_weight, reduction=reduction
+    )
+    targets = leaf(3, 5, low=0.1, high=0.9)
+    op(f"bce.{reduction}:plain", bce, leaf(3, 5), targets)
+    op(f"bce.{reduction}:weighted", bce, leaf(3, 5), targets, constant(3, 1, low=0.5), constant(5, low=0.5))
+op("bce.none:large", bce, leaf(3, 5, low=-30, high=30), targets)
+op("cross_entropy.ignored", lambda x, t: F.cross_entropy(x, t, ignore_index=1), leaf(4, 3), indices([2, 1, 0, 2]))
+op(
+    "cross_entropy.mean smoothed:images",
+    lambda x, t, w: F.cross_entropy(x, t, w, label_smoothing=0.2),
+    *(leaf(2, 3, 2, 3), indices([[[2, 0, 1], [1, 0, -100]], [[2, 1, 1], [0, 0, 2]]]), constant(3, low=0.5)),
+)
+op(
+    "cross_entropy.none:images",
+    lambda x, t: F.cross_entropy(x, t, reduction="none"),
+    *(leaf(2, 3, 2, 3), indices([[[2, 0, 1], [1, 0, -100]], [[2, 1, 1], [0, 0, 2]]])),
+)
+
+# Dropout for a mask that is given: which elements stay is the generator's affair.
+op("dropout", lambda x, stays: x * stays / (1 - 0.3), leaf(3, 5), mask(3, 5, true=0.7))
+
+ops.save("ops.safetensors")
+
+
+# layers.safetensors: a layer's tensors before (state.<name>), x0, .. and y0, .. of one or several calls, dy0, .., dx0,
+# .., the gradients of parameters (d.<name>), and its buffers afterwards (after.<name>).
+
+layers = File()
+
+
+def is_norm(module):
+    return isinstance(module, (nn.modules.batchnorm._BatchNorm, nn.LayerNorm))
+
+
+def draw_state(module, g):
+    for path, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        owner, _, name = path.rpartition(".")
+        positive = name == "running_var" or name == "weight" and is_norm(module.get_submodule(owner))
+        if tensor.dtype == torch.int64:
+            tensor.fill_(3)
+        else:
+            tensor.data.copy_(draw(g, tensor.shape, 0.5, 2) if positive else draw(g, tensor.shape, -0.5, 0.5))
+
+
+def layer(name, module, run, *inputs, renamed=("", "")):
+    """run(module, *inputs): one or several results. `renamed`: what we call a part of the parameters' names."""
+    g = generator_of(name)
+    module.double()
+    draw_state(module, g)
+    xs = numbered([x(g) for x in inputs])
+    parameters = {"d." + path.replace(*renamed): parameter for path, parameter in module.named_parameters()}
+    for path, tensor in module.state_dict().items():
+        layers.put(f"{name}/state.{path.replace(*renamed)}", tensor)
+    ys = numbered(run(module, *xs.values()))
+    layers.put_all(name, "x", xs)
+    layers.put_all(name, "y", ys)
+    dys = {i: draw(g, y.shape, -2, 2) for i, y in ys.items()}
+    layers.put_all(name, "dy", dys)
+    leaves = with_gradient(xs)
+    found = gradients(ys, leaves | parameters, dys)
+    layers.put_all(name, "dx", {i: found[i] for i in leaves})
+    for path in parameters:
+        layers.put(f"{name}/{path}", found[path])
+    for path, tensor in module.named_buffers():
+        layers.put(f"{name}/after.{path}", tensor)
+
+
+def call(module, *xs):
+    return module(*xs)
+
+
+layer("Linear", nn.Linear(5, 4), call, leaf(3, 2, 5))
+layer("Linear.no bias", nn.Linear(5, 4, bias=False), call, leaf(3, 5))
+layer("Conv2d", nn.Conv2d(2, 3, 3, stride=2, padding=1), call, leaf(3, 2, 5, 4))
+layer("Conv2d.groups", nn.Conv2d(4, 6, 2, dilation=2, groups=2, bias=False), call, leaf(3, 4, 3, 4))
+layer("Embedding", nn.Embedding(4, 3), call, indices([[3, 0, 3], [1, 3, 1]]))
+for name, module in [
+    ("Relu", nn.ReLU()),
+    ("Tanh", nn.Tanh()),
+    ("Sigmoid", nn.Sigmoid()),
+    ("Silu", nn.SiLU()),
+    ("Softplus", nn.Softplus()),
+    ("Gelu", nn.GELU()),
+    ("Identity", nn.Identity()),
+    ("Dropout.all", nn.Dropout(1.0)),
+    ("Dropout.evaluation", nn.Dropout(0.6).eval()),
+]:
+    layer(name, module, call, off_zero(3, 5))
+layer("MaxPool2d", nn.MaxPool2d(3, stride=2, padding=1), call, leaf(3, 2, 5, 4))
+layer("AvgPool2d", nn.AvgPool2d(2), call, leaf(3, 2, 5, 4))
+layer("AdaptiveAvgPool2d", nn.AdaptiveAvgPool2d(3), call, leaf(3, 2, 5, 4))
+
+
+# Batch Normalization: training on batches of several sizes, then one in evaluation.
+def train_then_evaluate(module, *xs):
+    trained = [module(x) for x in xs[:-1]]
+    return [*trained, module.eval()(xs[-1])]
+
+
+class LastAxisNorm(nn.BatchNorm1d):
+    """Over all other axes of (N, T, C); of the valid positions alone, and 0 elsewhere, where `valid` is set."""
+
+    valid = None
+
+    def forward(self, x):
+        valid = torch.ones(x.shape[:-1], dtype=torch.bool) if self.valid is None else self.valid
+        y = torch.zeros_like(x)
+        y[valid] = super().forward(x[valid])
+        return y
+
+
+def masked(module, x, valid):
+    module.valid = valid
+    return module(x)
+
+
+FEATURES = (leaf(5, 3), leaf(4, 3), leaf(7, 3), leaf(2, 3))
+layer("BatchNorm", nn.BatchNorm1d(3), train_then_evaluate, *FEATURES)
+layer("BatchNorm.momentum", nn.BatchNorm1d(3, momentum=0.3, eps=0.2), train_then_evaluate, *FEATURES)
+layer("BatchNorm.cumulative", nn.BatchNorm1d(3, momentum=None), train_then_evaluate, *FEATURES)
+layer("BatchNorm.not affine", nn.BatchNorm1d(3, affine=False), train_then_evaluate, *FEATURES)
+layer("BatchNorm.untracked", nn.BatchNorm1d(3, track_running_stats=False), train_then_evaluate, *FEATURES)
+layer("BatchNorm.frozen", nn.BatchNorm1d(3).eval(), train_then_evaluate, *FEATURES)
+SEQUENCES = (leaf(4, 3, 5), leaf(1, 3, 2), leaf(2, 3, 4), leaf(3, 3, 1))
+IMAGES = (leaf(3, 3, 2, 4), leaf(2, 3, 1, 3), leaf(3, 3, 2, 1))
+layer("BatchNorm:sequences", nn.BatchNorm1d(3), train_then_evaluate, *SEQUENCES)
+layer("BatchNorm:images", nn.BatchNorm2d(3), train_then_evaluate, *IMAGES)
+layer("BatchNorm.last", LastAxisNorm(4), train_then_evaluate, leaf(3, 5, 4), leaf(5, 3, 4), leaf(2, 3, 4))
+layer("BatchNorm.last masked", LastAxisNorm(4), masked, leaf(3, 5, 4), mask(3, 5))
+
+layer("LayerNorm", nn.LayerNorm(5), call, leaf(3, 4, 5))
+layer("LayerNorm.two axes", nn.LayerNorm((4, 5), eps=0.3), call, leaf(3, 4, 5))
+layer("LayerNorm.no bias", nn.LayerNorm(5, bias=False), call, leaf(3, 5))
+layer("LayerNorm.not affine", nn.LayerNorm(5, elementwise_affine=False), call, leaf(3, 5))
+layer("LayerNorm.masked", nn.LayerNorm(5), lambda m, x, valid: m(x) * valid[..., None], leaf(3, 4, 5), mask(3, 4))
+
+# Recurrent networks. Sequences that are shorter than the longest are packed.
+LENGTHS = [5, 2, 1, 4]
+
+
+class Cell(nn.RNNCell):
+    """In its two parts; with a norm of the summed inputs, if it has one."""
+
+    def __init__(self, inputs, hidden, layer_norm=False):
+        super().__init__(inputs, hidden)
+        self.norm = nn.LayerNorm(hidden) if layer_norm else nn.Identity()
+
+    def project(self, x):
+        return F.linear(x, self.weight_ih, self.bias_ih)
+
+    def advance(self, projected, h):
+        return torch.tanh(self.norm(projected + F.linear(h, self.weight_hh, self.bias_hh)))
+
+    def forward(self, x, h):
+        return self.advance(self.project(x), h)
+
+
+class Rnn(nn.Module):
+    """With a norm of the projected inputs: over all valid steps, or one for each of the first steps."""
+
+    def __init__(self, cell, norm):
+        super().__init__()
+        self.cell, self.norm = cell, norm
+
+    def normalize(self, x, valid):
+        if not isinstance(self.norm, nn.ModuleList):
+            return masked(self.norm, x, valid)
+        norms = [self.norm[min(t, len(self.norm) - 1)] for t in range(x.shape[1])]
+        return torch.stack([masked(norm, x[:, t], valid[:, t]) for t, norm in enumerate(norms)], 1)
+
+    def forward(self, x, lengths):
+        valid = before(lengths.tolist(), x.shape[1])
+        projected = self.normalize(self.cell.project(x), valid)
+        h, ys = torch.zeros(len(x), self.cell.hidden_size).double(), []
+        for t in range(x.shape[1]):
+            there = valid[:, t, None]
+            y = self.cell.advance(projected[:, t], h)
+            h = torch.where(there, y, h)
+            ys.append(y * there)
+        return torch.stack(ys, 1), h
+
+
+def run_rnn(module, x, lengths=None, h0=None):
+    h0 = None if h0 is None else h0[None]
+    if lengths is None:
+        y, h = module(x, h0)
+    else:
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        y, h = module(packed, h0)
+        y, _ = nn.utils.rnn.pad_packed_sequence(y, batch_first=True)
+    return y, h[0]
+
+
+class TopRnn(nn.Module):
+    """nn.RNN under the names of our Rnn."""
+
+    def __init__(self, *args, **options):
+        super().__init__()
+        self.cell = nn.RNN(*args, batch_first=True, **options)
+
+
+layer("RnnCell", nn.RNNCell(5, 4), call, leaf(3, 5), leaf(3, 4))
+layer("RnnCell.relu", nn.RNNCell(5, 4, nonlinearity="relu"), call, leaf(3, 5), leaf(3, 4))
+layer("RnnCell.no bias", nn.RNNCell(5, 4, bias=False), call, leaf(3, 5), leaf(3, 4))
+layer("RnnCell.layer norm", Cell(5, 4, layer_norm=True), call, leaf(3, 5), leaf(3, 4))
+for nonlinearity in ("tanh", "relu"):
+    rnn = lambda: TopRnn(3, 4, nonlinearity=nonlinearity)
+    run = lambda m, *xs: run_rnn(m.cell, *xs)
+    layer(f"Rnn.{nonlinearity}", rnn(), run, leaf(4, 5, 3), renamed=("_l0", ""))
+    layer(f"Rnn.{nonlinearity}:lengths", rnn(), run, leaf(4, 5, 3), indices(LENGTHS), renamed=("_l0", ""))
+    layer(f"Rnn.{nonlinearity}:state", rnn(), run, leaf(4, 5, 3), indices(LENGTHS), leaf(4, 4), renamed=("_l0", ""))
+layer("Rnn.batch norm", Rnn(Cell(3, 4), LastAxisNorm(4)), call, leaf(4, 5, 3), indices(LENGTHS))
+steps = nn.ModuleList([LastAxisNorm(4), LastAxisNorm(4)])
+layer("Rnn.batch norm per step", Rnn(Cell(3, 4), steps), call, leaf(4, 5, 3), indices([5, 2, 3, 5]))
+
+
+# Attention. PyTorch's masks say what may not be looked at.
+def attend(module, *qkv, allowed=None, added=None, valid=None):
+    forbidden = added if allowed is None else ~allowed
+    if forbidden is not None and forbidden.ndim == 4:
+        forbidden = forbidden.flatten(0, 1)
+    return module(*qkv, attn_mask=forbidden, key_padding_mask=None if valid is None else ~valid)[0]
+
+
+def attend_self(module, x, valid=None, **masks):
+    y = attend(module, x, x, x, valid=valid, **masks)
+    return y if valid is None else y * valid[..., None]
+
+
+def heads(**options):
+    return nn.MultiheadAttention(6, 2, batch_first=True, **options)
+
+
+def lengths_mask(g):
+    return before([5, 3, 1], 5)
+
+
+def mask_with_neighbours(g):
+    return torch.ones(5, 5).triu(-1).bool()
+
+
+MHA = "MultiHeadAttention"
+TOKENS = leaf(3, 5, 6)
+layer(f"{MHA}", heads(), attend_self, TOKENS)
+layer(f"{MHA}.no bias", heads(bias=False), attend_self, TOKENS)
+layer(f"{MHA}.padded", heads(), attend_self, TOKENS, lengths_mask)
+layer(f"{MHA}.causal", heads(), lambda m, x: attend_self(m, x, allowed=torch.ones(5, 5).tril().bool()), TOKENS)
+layer(f"{MHA}.mask:boolean", heads(), lambda m, x, a: attend_self(m, x, allowed=a), TOKENS, mask_with_neighbours)
+layer(f"{MHA}.mask:added", heads(), lambda m, x, a: attend_self(m, x, added=a), TOKENS, leaf(5, 5))
+layer(f"{MHA}.mask:heads", heads(), lambda m, x, a: attend_self(m, x, added=a), TOKENS, constant(3, 2, 5, 5))
+layer(f"{MHA}.others", heads(), attend, leaf(3, 4, 6), TOKENS, TOKENS)
+layer(
+    f"{MHA}.others padded",
+    heads(),
+    lambda m, q, k, v, valid: attend(m, q, k, v, valid=valid),
+    *(leaf(3, 4, 6), TOKENS, TOKENS, lengths_mask),
+)
+
+
+# Modules of modules
+class Residual(nn.Module):
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, x):
+        return x + self.module(x)
+
+
+layer(
+    "Sequential",
+    nn.Sequential(
+        nn.Conv2d(2, 3, 3, padding=1),
+        nn.BatchNorm2d(3),
+        nn.ReLU(),
+        Residual(nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.Tanh())),
+        nn.MaxPool2d(2),
+        nn.LayerNorm((3, 2, 3)),
+    ),
+    train_then_evaluate,
+    *(leaf(3, 2, 4, 6), leaf(2, 2, 4, 6)),
+)
+
+
+# Models
+def no_norm(*_):
+    return nn.Identity()
+
+
+class Mlp(nn.Module):
+    def __init__(self, inputs, outputs, hidden, norm):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in zip([inputs, *hidden], hidden))
+        self.norms = nn.ModuleList(norm(width) for width in hidden)
+        self.head = nn.Linear(hidden[-1], outputs)
+
+    def forward(self, x):
+        for linear, norm in zip(self.layers, self.norms):
+            x = F.relu(norm(linear(x)))
+        return self.head(x)
+
+
+class ResidualBlock(nn.Module):
+    def __init__(self, inputs, outputs, stride, size, norm):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1)
+        self.norm1 = norm(outputs, *size)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.norm2 = norm(outputs, *size)
+        same = inputs == outputs and stride == 1
+        self.shortcut = nn.Identity() if same else nn.Conv2d(inputs, outputs, 1, stride=stride)
+
+    def forward(self, x):
+        return F.relu(self.shortcut(x) + self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x))))))
+
+
+class Cnn(nn.Module):
+    """Of images of 5x4, with stages of 2 and 3 channels."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.stem = nn.Conv2d(1, 2, 3, padding=1)
+        self.stem_norm = norm(2, 5, 4)
+        self.blocks = nn.ModuleList([ResidualBlock(2, 2, 1, (5, 4), norm), ResidualBlock(2, 3, 2, (3, 2), norm)])
+        self.head = nn.Linear(3, 4)
+
+    def forward(self, x):
+        x = F.relu(self.stem_norm(self.stem(x)))
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x.mean((2, 3)))
+
+
+class RnnClassifier(nn.Module):
+    def __init__(self, norm):
+        super().__init__()
+        self.rnn = Rnn(Cell(3, 4, norm == "layer"), LastAxisNorm(4) if norm == "batch" else nn.Identity())
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x, lengths):
+        return self.head(self.rnn(x, lengths)[1])
+
+
+class Encoder(nn.TransformerEncoderLayer):
+    """With a norm of our choice in LayerNorm's places."""
+
+    def __init__(self, norm, first):
+        super().__init__(6, 2, dim_feedforward=5, dropout=0.0, batch_first=True, norm_first=first)
+        self.norm1, self.norm2 = norm(6), norm(6)
+
+    def forward(self, x, valid=None):
+        for norm in (self.norm1, self.norm2):
+            norm.valid = valid
+        y = super().forward(x, src_key_padding_mask=None if valid is None else ~valid)
+        return y if valid is None else y * valid[..., None]
+
+
+class Transformer(nn.Module):
+    def __init__(self, norm, first):
+        super().__init__()
+        self.project = nn.Linear(3, 6)
+        self.positions = nn.Parameter(torch.zeros(7, 6))
+        self.blocks = nn.ModuleList([Encoder(norm, first), Encoder(norm, first)])
+        self.norm = norm(6) if first else nn.Identity()
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, x, lengths):
+        valid = before(lengths.tolist(), x.shape[1])
+        h = self.project(x) + self.positions[: x.shape[1]]
+        for block in self.blocks:
+            h = block(h, valid)
+        h = masked(self.norm, h, valid) * valid[..., None]
+        return self.head(h.sum(1) / lengths[:, None])
+
+
+for name, vector_norm, image_norm, sequence_norm in [
+    ("none", no_norm, no_norm, no_norm),
+    ("batch", nn.BatchNorm1d, lambda c, *_: nn.BatchNorm2d(c), LastAxisNorm),
+    ("layer", nn.LayerNorm, lambda *shape: nn.LayerNorm(shape), nn.LayerNorm),
+]:
+    layer(f"Mlp.{name}", Mlp(5, 4, [6, 3], vector_norm), train_then_evaluate, leaf(7, 5), leaf(3, 5))
+    layer(f"Cnn.{name}", Cnn(image_norm), train_then_evaluate, leaf(3, 1, 5, 4), leaf(2, 1, 5, 4))
+    attn = dict(renamed=("self_attn", "attn"))
+    for place in ("before", "after") if name != "none" else ("before",):
+        first = place == "before"
+        if name == "layer":
+            layer(f"EncoderBlock.{name} {place}:all", Encoder(sequence_norm, first), call, TOKENS, **attn)
+        layer(f"EncoderBlock.{name} {place}:padded", Encoder(sequence_norm, first), call, TOKENS, lengths_mask, **attn)
+        if name != "none":
+            model = Transformer(sequence_norm, first)
+            layer(f"Transformer.{name} {place}", model, call, leaf(3, 5, 3), indices([5, 2, 4]), **attn)
+    layer(f"RnnClassifier.{name}", RnnClassifier(name), call, leaf(4, 5, 3), indices(LENGTHS))
+
+layers.save("layers.safetensors")
+
+
+# optim.safetensors: two parameters (p0, p1; the second in a group of its own where there are two) and after each of
+# STEPS steps (axis 0 of after0, after1) with the gradients g0, g1, which all trajectories share.
+
+STEPS = 12
+optim = File()
+g = generator_of("gradients")
+START = [draw(g, (3, 4), -2, 2), draw(g, (5,), -2, 2)]
+# None is near 0, where a second moment's root is sensitive; and they become smaller.
+SIZES = [2.0 if t < 5 else 0.5 for t in range(STEPS)]
+GRADIENTS = [torch.stack([size * off_zero(*p.shape)(g).detach() for size in SIZES]) for p in START]
+optim.put_all("problem", "p", numbered(START))
+optim.put_all("problem", "g", numbered(GRADIENTS))
+
+
+def trajectory(name, make, schedule=None, absent=(), clip=None):
+    """make: the optimizer of two parameters. absent: steps in which the second has no gradient."""
+    ps = [nn.Parameter(p.clone()) for p in START]
+    optimizer = make(ps)
+    schedule = schedule and schedule(optimizer)
+    after, norms = [], []
+    for t in range(STEPS):
+        for i, p in enumerate(ps):
+            p.grad = None if i == 1 and t in absent else GRADIENTS[i][t].clone()
+        if clip:  # PyTorch would divide by norm + 1e-6
+            norms.append(nn.utils.get_total_norm([p.grad for p in ps]))
+            nn.utils.clip_grads_with_norm_(ps, clip, norms[-1] - 1e-6)
+        optimizer.step()
+        if schedule:
+            schedule.step()
+        after.append([p.detach().clone() for p in ps])
+    optim.put_all(name, "after", {i: torch.stack([step[i] for step in after]) for i in range(2)})
+    if clip:
+        optim.put(f"{name}/norms", torch.stack(norms))
+
+
+def groups(ps):
+    return [dict(params=ps[:1], lr=0.1, weight_decay=0.05), dict(params=ps[1:], lr=0.03, weight_decay=0.0)]
+
+
+SGD, Adam, AdamW, RMSprop = torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop
+trajectory("sgd", lambda ps: SGD(ps, lr=0.1))
+trajectory("sgd.decay", lambda ps: SGD(ps, lr=0.1, weight_decay=0.05))
+trajectory("sgd.momentum", lambda ps: SGD(ps, lr=0.1, momentum=0.9))
+trajectory("sgd.dampening", lambda ps: SGD(ps, lr=0.1, momentum=0.9, dampening=0.3, weight_decay=0.05))
+trajectory("sgd.nesterov", lambda ps: SGD(ps, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.05))
+trajectory("adam", lambda ps: Adam(ps))
+trajectory("adam.decay", lambda ps: Adam(ps, lr=0.1, betas=(0.8, 0.95), eps=1e-3, weight_decay=0.05))
+trajectory("adamw", lambda ps: AdamW(ps))
+trajectory("adamw.decay", lambda ps: AdamW(ps, lr=0.1, betas=(0.8, 0.95), eps=1e-3, weight_decay=0.3))
+trajectory("rmsprop", lambda ps: RMSprop(ps))
+trajectory("rmsprop.decay", lambda ps: RMSprop(ps, lr=0.05, alpha=0.9, eps=1e-3, weight_decay=0.05))
+trajectory("rmsprop.momentum", lambda ps: RMSprop(ps, lr=0.05, alpha=0.9, momentum=0.7))
+trajectory("rmsprop.centered", lambda ps: RMSprop(ps, lr=0.05, alpha=0.9, centered=True))
+trajectory("rmsprop.all", lambda ps: RMSprop(ps, lr=0.05, alpha=0.9, momentum=0.7, centered=True, weight_decay=0.05))
+trajectory("sgd.groups", lambda ps: SGD(groups(ps), momentum=0.9))
+trajectory("adamw.groups", lambda ps: AdamW(groups(ps)))
+trajectory("sgd.absent", lambda ps: SGD(ps, lr=0.1, momentum=0.9, dampening=0.3), absent=(0, 4, 5))
+trajectory("adam.absent", lambda ps: Adam(ps, lr=0.1), absent=(0, 4, 5))
+trajectory("sgd.clipped", lambda ps: SGD(ps, lr=0.1, momentum=0.9), clip=4.0)
+
+lr_scheduler = torch.optim.lr_scheduler
+SCHEDULES = {
+    "step": lambda o: lr_scheduler.StepLR(o, 5, gamma=0.3),
+    "cosine": lambda o: lr_scheduler.CosineAnnealingLR(o, STEPS),
+    "cosine.lowest": lambda o: lr_scheduler.CosineAnnealingLR(o, STEPS, eta_min=0.1 * 0.2),
+    "warmup": lambda o: lr_scheduler.LinearLR(o, start_factor=1 / 5, total_iters=4),
+    "warmup.cosine": lambda o: lr_scheduler.SequentialLR(
+        o, [SCHEDULES["warmup"](o), lr_scheduler.CosineAnnealingLR(o, STEPS - 5)], milestones=[5]
+    ),
+}
+
+
+def factors(schedule):
+    """of the learning rate in steps 0 .. STEPS"""
+    optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=0.2)
+    schedule = schedule(optimizer)
+    found = []
+    for _ in range(STEPS + 1):
+        found.append(optimizer.param_groups[0]["lr"] / 0.2)
+        optimizer.step()
+        schedule.step()
+    return torch.tensor(found, dtype=torch.float64)
+
+
+for name, schedule in SCHEDULES.items():
+    optim.put(f"schedule.{name}/factors", factors(schedule))
+trajectory("adam.schedule", lambda ps: Adam(groups(ps)), SCHEDULES["warmup.cosine"])
+trajectory("sgd.schedule", lambda ps: SGD(groups(ps), momentum=0.9), SCHEDULES["step"])
+
+optim.save("optim.safetensors")

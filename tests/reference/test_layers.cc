@@ -1,0 +1,224 @@
+#define BOOST_TEST_MODULE reference_layers
+#include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/reduce.h>
+#include <gradus/layers/activation.h>
+#include <gradus/layers/attention.h>
+#include <gradus/layers/batch_norm.h>
+#include <gradus/layers/conv2d.h>
+#include <gradus/layers/dropout.h>
+#include <gradus/layers/embedding.h>
+#include <gradus/layers/layer_norm.h>
+#include <gradus/layers/lengths.h>
+#include <gradus/layers/linear.h>
+#include <gradus/layers/pool.h>
+#include <gradus/layers/rnn.h>
+#include <gradus/layers/sequential.h>
+#include <gradus/models/cnn.h>
+#include <gradus/models/mlp.h>
+#include <gradus/models/rnn_classifier.h>
+#include <gradus/models/transformer.h>
+
+#include <functional>
+
+#include "tests/reference/reference.h"
+
+using namespace gradus;
+using namespace gradus::test;
+
+namespace {
+
+using X = const std::vector<Tensor>&;  // a case's x0, x1, ...
+using Results = std::vector<Tensor>;
+
+// Up to fifty steps one after the other, through norms that divide. The largest difference found is
+// 60 roundings, in a gradient that sums up those of five steps in time.
+constexpr int kRoundings = 256;
+
+/// The module's state, its results and all gradients are PyTorch's, and its buffers afterwards.
+void check_case(const Case& c, DType dtype, Module& module,
+                const std::function<Results(X)>& forward) {
+  const auto compare = [&](const std::string& key, const Tensor& y, const std::string& expected) {
+    check_same(fmt::format("{}, {}: {}", c.name, name(dtype), key), y, c.at(expected), dtype,
+               kRoundings);
+  };
+  module.to(DType::f64);
+  module.load_state(c.named("state"));
+  module.to(dtype);
+  std::vector<Tensor> inputs;
+  for (const auto& [i, x] : c.numbered("x")) {
+    inputs.push_back(in(dtype, x));
+    if (c.has(fmt::format("dx{}", i))) inputs.back().set_requires_grad();
+  }
+  Tape tape;
+  const Results ys = forward(inputs);
+  BOOST_TEST_REQUIRE(ys.size() == c.numbered("y").size());
+  Tensor loss = zeros({}, dtype);
+  for (size_t i = 0; i < ys.size(); ++i) {
+    compare(fmt::format("y{}", i), ys[i], fmt::format("y{}", i));
+    loss = loss + sum(ys[i] * in(dtype, c.at(fmt::format("dy{}", i))));
+  }
+  tape.backward(loss);
+  for (size_t i = 0; i < inputs.size(); ++i)
+    if (inputs[i].requires_grad())
+      compare(fmt::format("dx{}", i), inputs[i].grad(), fmt::format("dx{}", i));
+  for (const auto& [path, parameter] : module.named_parameters())
+    compare("gradient of " + path, parameter.grad(), "d." + path);
+  for (const auto& [path, buffer] : module.named_buffers())
+    compare(path + " afterwards", buffer, "after." + path);
+}
+
+struct Row {
+  std::string name;
+  std::function<void(const Case&, DType)> check;
+};
+
+/// run(module, inputs): a result or several.
+template <class M, class F>
+Row row(std::string name, M module, F run) {
+  return {std::move(name), [module, run](const Case& c, DType dtype) {
+            M copy = module;
+            check_case(c, dtype, copy, [&](X x) -> Results {
+              if constexpr (std::is_same_v<std::invoke_result_t<F, M&, X>, Tensor>)
+                return {run(copy, x)};
+              else
+                return run(copy, x);
+            });
+          }};
+}
+
+Tensor optional(X x, size_t i) { return i < x.size() ? x[i] : Tensor(); }
+
+const auto call = [](auto& module, X x) { return module(x[0]); };
+const auto call_with_second = [](auto& module, X x) { return module(x[0], optional(x, 1)); };
+
+const auto train_then_evaluate = [](auto& module, X x) {
+  Results ys;
+  for (size_t i = 0; i + 1 < x.size(); ++i) ys.push_back(module(x[i]));
+  module.eval();
+  ys.push_back(module(x.back()));
+  return ys;
+};
+
+const auto run_rnn = [](Rnn& rnn, X x) {
+  const RnnOutput out = rnn(x[0], optional(x, 1), optional(x, 2));
+  return Results{out.y, out.h};
+};
+
+const auto run_block = [](EncoderBlock& block, X x) {
+  const Tensor valid = optional(x, 1), y = block.forward(x[0], valid);
+  return valid ? clear_padding(y, valid) : y;
+};
+
+BatchNorm frozen(BatchNorm norm) {
+  norm.freeze();
+  return norm;
+}
+
+template <class M>
+M evaluating(M module) {
+  module.eval();
+  return module;
+}
+
+std::vector<Row> layer_rows() {
+  const auto attention = [](AttentionMask (*mask)(X)) {
+    return [mask](MultiHeadAttention& m, X x) { return m(x[0], mask(x)); };
+  };
+  const auto attend_others = [](MultiHeadAttention& m, X x) {
+    return m.forward(x[0], x[1], x[2], {.valid = optional(x, 3)});
+  };
+  const MultiHeadAttention heads(6, 2);
+  return {
+      row("Linear", Linear(5, 4), call),
+      row("Linear.no bias", Linear(5, 4, {.bias = false}), call),
+      row("Conv2d", Conv2d(2, 3, 3, {.stride = 2, .padding = 1}), call),
+      row("Conv2d.groups", Conv2d(4, 6, 2, {.dilation = 2, .groups = 2, .bias = false}), call),
+      row("Embedding", Embedding(4, 3), call),
+      row("Relu", Relu(), call),
+      row("Tanh", Tanh(), call),
+      row("Sigmoid", Sigmoid(), call),
+      row("Silu", Silu(), call),
+      row("Softplus", Softplus(), call),
+      row("Gelu", Gelu(), call),
+      row("Identity", Identity(), call),
+      row("Dropout.all", Dropout(1), call),
+      row("Dropout.evaluation", evaluating(Dropout(0.6)), call),
+      row("MaxPool2d", MaxPool2d(3, {.stride = Pair{2, 2}, .padding = {1, 1}}), call),
+      row("AvgPool2d", AvgPool2d(2), call),
+      row("AdaptiveAvgPool2d", AdaptiveAvgPool2d(3), call),
+
+      row("BatchNorm", BatchNorm(3), train_then_evaluate),
+      row("BatchNorm.momentum", BatchNorm(3, {.eps = 0.2, .momentum = 0.3}), train_then_evaluate),
+      row("BatchNorm.cumulative", BatchNorm(3, {.momentum = {}}), train_then_evaluate),
+      row("BatchNorm.not affine", BatchNorm(3, {.affine = false}), train_then_evaluate),
+      row("BatchNorm.untracked", BatchNorm(3, {.track_running_stats = false}), train_then_evaluate),
+      row("BatchNorm.frozen", frozen(BatchNorm(3)), train_then_evaluate),
+      row("BatchNorm.last", BatchNorm(4, {.channels_last = true}), train_then_evaluate),
+      row("BatchNorm.last masked", BatchNorm(4, {.channels_last = true}), call_with_second),
+      row("LayerNorm", LayerNorm(5), call),
+      row("LayerNorm.two axes", LayerNorm(Shape{4, 5}, {.eps = 0.3}), call),
+      row("LayerNorm.no bias", LayerNorm(5, {.bias = false}), call),
+      row("LayerNorm.not affine", LayerNorm(5, {.affine = false}), call),
+      row("LayerNorm.masked", LayerNorm(5), call_with_second),
+
+      row("RnnCell", RnnCell(5, 4), call_with_second),
+      row("RnnCell.relu", RnnCell(5, 4, {.nonlinearity = Nonlinearity::relu}), call_with_second),
+      row("RnnCell.no bias", RnnCell(5, 4, {.bias = false}), call_with_second),
+      row("RnnCell.layer norm", RnnCell(5, 4, {.layer_norm = true}), call_with_second),
+      row("Rnn.tanh", Rnn(3, 4), run_rnn),
+      row("Rnn.relu", Rnn(3, 4, {.cell = {.nonlinearity = Nonlinearity::relu}}), run_rnn),
+      row("Rnn.batch norm", Rnn(3, 4, {.batch_norm = true}), run_rnn),
+      row("Rnn.batch norm per step", Rnn(3, 4, {.batch_norm = true, .batch_norm_steps = 2}),
+          run_rnn),
+
+      row("MultiHeadAttention", heads, attention([](X) { return AttentionMask{}; })),
+      row("MultiHeadAttention.no bias", MultiHeadAttention(6, 2, {.bias = false}),
+          attention([](X) { return AttentionMask{}; })),
+      row("MultiHeadAttention.padded", heads,
+          attention([](X x) { return AttentionMask{.valid = x[1]}; })),
+      row("MultiHeadAttention.causal", heads,
+          attention([](X) { return AttentionMask{.causal = true}; })),
+      row("MultiHeadAttention.mask", heads,
+          attention([](X x) { return AttentionMask{.mask = x[1]}; })),
+      row("MultiHeadAttention.others", heads, attend_others),
+      row("MultiHeadAttention.others padded", heads, attend_others),
+
+      row("Sequential",
+          Sequential(Conv2d(2, 3, 3, {.padding = 1}), BatchNorm(3), Relu(),
+                     Residual(Sequential(Conv2d(3, 3, 3, {.padding = 1}), Tanh())), MaxPool2d(2),
+                     LayerNorm(Shape{3, 2, 3})),
+          train_then_evaluate),
+  };
+}
+
+void add_model_rows(std::vector<Row>& rows) {
+  for (Norm norm : {Norm::none, Norm::batch, Norm::layer}) {
+    const std::string kind = name(norm);
+    rows.push_back(
+        row("Mlp." + kind, Mlp(5, 4, {.hidden = {6, 3}, .norm = norm}), train_then_evaluate));
+    rows.push_back(row("Cnn." + kind, Cnn(1, 5, 4, 4, {.channels = {2, 3}, .norm = norm}),
+                       train_then_evaluate));
+    rows.push_back(row("RnnClassifier." + kind, RnnClassifier(3, 3, {.hidden = 4, .norm = norm}),
+                       [](RnnClassifier& m, X x) { return m.forward(x[0], x[1]); }));
+    for (NormPlace place : {NormPlace::before, NormPlace::after}) {
+      if (norm == Norm::none && place == NormPlace::after) continue;  // the same
+      const std::string where = kind + (place == NormPlace::before ? " before" : " after");
+      const TransformerOptions options{
+          .dim = 6, .heads = 2, .depth = 2, .mlp_dim = 5, .norm = norm, .norm_place = place};
+      rows.push_back(row("EncoderBlock." + where, EncoderBlock(options), run_block));
+      if (norm != Norm::none)
+        rows.push_back(row("Transformer." + where, Transformer(7, 3, 4, options),
+                           [](Transformer& m, X x) { return m.forward(x[0], x[1]); }));
+    }
+  }
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(layers_are_pytorchs) {
+  std::vector<Row> rows = layer_rows();
+  add_model_rows(rows);
+  for_each_case(load_cases("layers.safetensors"), rows, [](const Case& c, const Row& row) {
+    for (DType dtype : {DType::f64, DType::f32}) row.check(c, dtype);
+  });
+}

@@ -1,0 +1,459 @@
+#define BOOST_TEST_MODULE reference_ops
+#include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/attention.h>
+#include <gradus/autograd/ops/compare.h>
+#include <gradus/autograd/ops/conv.h>
+#include <gradus/autograd/ops/dropout.h>
+#include <gradus/autograd/ops/elementwise.h>
+#include <gradus/autograd/ops/index.h>
+#include <gradus/autograd/ops/linear.h>
+#include <gradus/autograd/ops/loss.h>
+#include <gradus/autograd/ops/matmul.h>
+#include <gradus/autograd/ops/norm.h>
+#include <gradus/autograd/ops/pool.h>
+#include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/shape.h>
+#include <gradus/autograd/ops/softmax.h>
+#include <gradus/autograd/ops/where.h>
+
+#include <functional>
+#include <set>
+
+#include "tests/reference/reference.h"
+
+using namespace gradus;
+using namespace gradus::test;
+
+namespace {
+
+using X = const std::vector<Tensor>&;  // a case's x0, x1, ...
+
+// A result is a sum of up to 72 products of order 1 (conv2d's dw), most of whose roundings cancel,
+// or some ten steps. The largest difference found is 24 roundings.
+constexpr int kRoundings = 64;
+
+/// Our function for a case, or for all cases whose names go on after it with a colon.
+struct Row {
+  /// f: takes the inputs; gives a tensor or several.
+  template <class F>
+  Row(std::string row_name, F row_f)
+      : name(std::move(row_name)), f([row_f](X x) -> std::vector<Tensor> { return {row_f(x)}; }) {}
+  template <class F>
+  requires std::is_convertible_v<std::invoke_result_t<F, X>, std::vector<Tensor>> Row(
+      std::string row_name, F row_f)
+      : name(std::move(row_name)), f(row_f) {}
+
+  std::string name;
+  std::function<std::vector<Tensor>(X)> f;
+};
+
+Tensor optional(X x, size_t i) { return i < x.size() ? x[i] : Tensor(); }
+Tensor truth(bool value) { return raw::cast(full({}, value), DType::boolean); }
+
+std::vector<Tensor> results(const BatchNormResult& r) { return {r.y, r.mean, r.var}; }
+
+/// x without the elements that do not stay: dropout of many copies, of which one is taken for each
+/// element that does with it what is asked.
+Tensor dropout_with(const Tensor& x, const Tensor& stays, double p) {
+  constexpr int64_t kCopies = 99;
+  const auto copies = [&](const Tensor& t) {
+    Generator generator(1);
+    return dropout(expand(t, {kCopies, t.size(0), t.size(1)}), p, true, generator);
+  };
+  const Tensor fates = copies(ones_like(x).set_requires_grad(false));
+  Tensor index = zeros({1, x.size(0), x.size(1)}, DType::i64);
+  for (int64_t i = 0; i < x.size(0); ++i)
+    for (int64_t j = 0; j < x.size(1); ++j) {
+      int64_t& copy = index.mutable_data<int64_t>()[i * x.size(1) + j];
+      while ((fates.at({copy, i, j}) != 0) != (stays.at({i, j}) != 0)) ++copy;
+    }
+  return squeeze(gather(copies(x), 0, index), 0);
+}
+
+const std::pair<const char*, Reduction> kReductions[] = {
+    {"mean", Reduction::mean}, {"sum", Reduction::sum}, {"none", Reduction::none}};
+
+std::vector<Row> rows() {
+  std::vector<Row> rows{
+      {"add", [](X x) { return x[0] + x[1]; }},
+      {"sub", [](X x) { return x[0] - x[1]; }},
+      {"mul", [](X x) { return x[0] * x[1]; }},
+      {"div", [](X x) { return x[0] / x[1]; }},
+      {"pow", [](X x) { return pow(x[0], x[1]); }},
+      {"maximum", [](X x) { return maximum(x[0], x[1]); }},
+      {"minimum", [](X x) { return minimum(x[0], x[1]); }},
+      {"add.number", [](X x) { return x[0] + 1.7; }},
+      {"sub.number", [](X x) { return x[0] - 1.7; }},
+      {"number.sub", [](X x) { return 1.7 - x[0]; }},
+      {"mul.number", [](X x) { return x[0] * -1.3; }},
+      {"div.number", [](X x) { return x[0] / 0.7; }},
+      {"number.div", [](X x) { return 0.7 / x[0]; }},
+      {"negative", [](X x) { return -x[0]; }},
+
+      {"exp", [](X x) { return exp(x[0]); }},
+      {"log", [](X x) { return log(x[0]); }},
+      {"sqrt", [](X x) { return sqrt(x[0]); }},
+      {"rsqrt", [](X x) { return rsqrt(x[0]); }},
+      {"abs", [](X x) { return abs(x[0]); }},
+      {"neg", [](X x) { return neg(x[0]); }},
+      {"sin", [](X x) { return sin(x[0]); }},
+      {"cos", [](X x) { return cos(x[0]); }},
+      {"tanh", [](X x) { return tanh(x[0]); }},
+      {"erf", [](X x) { return erf(x[0]); }},
+      {"square", [](X x) { return square(x[0]); }},
+      {"reciprocal", [](X x) { return reciprocal(x[0]); }},
+      {"sigmoid", [](X x) { return sigmoid(x[0]); }},
+      {"relu", [](X x) { return relu(x[0]); }},
+      {"gelu", [](X x) { return gelu(x[0]); }},
+      {"gelu.tanh", [](X x) { return gelu(x[0], GeluForm::tanh); }},
+      {"silu", [](X x) { return silu(x[0]); }},
+      {"softplus", [](X x) { return softplus(x[0]); }},
+      {"clamp", [](X x) { return clamp(x[0], -0.9, 1.1); }},
+      {"clamp.bounds", [](X x) { return clamp(x[0], -0.5, 1.25); }},
+      {"step", [](X x) { return step(x[0]); }},
+      {"sign", [](X x) { return sign(x[0]); }},
+      {"inside", [](X x) { return inside(x[0], -1, 0); }},
+
+      {"less", [](X x) { return x[0] < x[1]; }},
+      {"less_equal", [](X x) { return x[0] <= x[1]; }},
+      {"greater", [](X x) { return x[0] > x[1]; }},
+      {"greater_equal", [](X x) { return x[0] >= x[1]; }},
+      {"equal", [](X x) { return equal(x[0], x[1]); }},
+      {"not_equal", [](X x) { return not_equal(x[0], x[1]); }},
+      {"less.number", [](X x) { return x[0] < 0; }},
+      {"less_equal.number", [](X x) { return x[0] <= 0; }},
+      {"greater.number", [](X x) { return x[0] > 0; }},
+      {"greater_equal.number", [](X x) { return x[0] >= 0; }},
+      {"equal.number", [](X x) { return equal(x[0], 0); }},
+      {"not_equal.number", [](X x) { return not_equal(x[0], 0); }},
+      {"logical_and", [](X x) { return logical_and(x[0], x[1]); }},
+      {"logical_or", [](X x) { return logical_or(x[0], x[1]); }},
+      {"logical_not", [](X x) { return logical_not(x[0]); }},
+      {"any", [](X x) { return truth(any(x[0])); }},
+      {"all", [](X x) { return truth(all(x[0])); }},
+      {"all_finite", [](X x) { return truth(all_finite(x[0])); }},
+
+      {"where", [](X x) { return where(x[0], x[1], x[2]); }},
+      {"masked_fill", [](X x) { return masked_fill(x[0], x[1], -1.5); }},
+      {"cast",
+       [](X x) {
+         const DType other = x[0].dtype() == DType::f64 ? DType::f32 : DType::f64;
+         return cast(cast(x[0], other), x[0].dtype());
+       }},
+      {"cast.integers", [](X x) { return cast(x[0], DType::f64); }},
+
+      {"var.biased",
+       [](X x) {
+         return var(x[0], {0, 2}, false, 0);
+       }},
+      {"sum_to.row",
+       [](X x) {
+         return sum_to(x[0], {1, 5});
+       }},
+      {"sum_to.column",
+       [](X x) {
+         return sum_to(x[0], {4, 1});
+       }},
+      {"sum_to.one", [](X x) { return sum_to(x[0], {}); }},
+
+      {"reshape",
+       [](X x) {
+         return reshape(x[0], {5, -1});
+       }},
+      {"reshape.transposed", [](X x) { return reshape(transpose(x[0]), {15}); }},
+      {"flatten", [](X x) { return flatten(x[0], 1, 2); }},
+      {"transpose", [](X x) { return transpose(x[0]); }},
+      {"transpose.outer", [](X x) { return transpose(x[0], 0, 2); }},
+      {"permute",
+       [](X x) {
+         return permute(x[0], {2, 0, 3, 1});
+       }},
+      {"unsqueeze", [](X x) { return unsqueeze(x[0], 1); }},
+      {"squeeze", [](X x) { return squeeze(x[0], 1); }},
+      {"expand",
+       [](X x) {
+         return expand(x[0], {4, 3, 5});
+       }},
+      {"slice", [](X x) { return slice(x[0], 1, 1, 4); }},
+      {"slice.step", [](X x) { return slice(x[0], 0, 1, -1, 2); }},
+      {"select", [](X x) { return select(x[0], 1, -2); }},
+      {"concat", [](X x) { return concat(x, 1); }},
+      {"stack", [](X x) { return stack(x, 1); }},
+      {"unbind",
+       [](X x) {
+         const TensorList parts = unbind(x[0], 1);
+         return std::vector<Tensor>(parts.begin(), parts.end());
+       }},
+      {"contiguous", [](X x) { return contiguous(transpose(x[0])); }},
+
+      {"gather.1", [](X x) { return gather(x[0], 1, x[1]); }},
+      {"gather.-2", [](X x) { return gather(x[0], -2, x[1]); }},
+      {"scatter_add.1", [](X x) { return scatter_add(x[0], 1, x[1], x[2]); }},
+      {"scatter_add.0", [](X x) { return scatter_add(x[0], 0, x[1], x[2]); }},
+      {"embedding", [](X x) { return embedding(x[0], x[1]); }},
+      {"one_hot", [](X x) { return one_hot(x[0], 4, DType::f64); }},
+
+      {"matmul.NN", [](X x) { return matmul(x[0], x[1]); }},
+      {"matmul.NT", [](X x) { return matmul(x[0], x[1], false, true); }},
+      {"matmul.TN", [](X x) { return matmul(x[0], x[1], true); }},
+      {"matmul.TT", [](X x) { return matmul(x[0], x[1], true, true); }},
+      {"linear", [](X x) { return linear(x[0], x[1], optional(x, 2)); }},
+
+      {"max_pool2d.plain",
+       [](X x) {
+         return max_pool2d(x[0], {2, 3});
+       }},
+      {"max_pool2d.padded",
+       [](X x) {
+         return max_pool2d(x[0], {3, 2}, {.stride = Pair{2, 1}, .padding = {1, 1}});
+       }},
+      {"max_pool2d.ceil",
+       [](X x) {
+         return max_pool2d(x[0], {3, 2}, {.stride = Pair{2, 2}, .ceil_mode = true});
+       }},
+      {"max_pool2d.dilated",
+       [](X x) {
+         return max_pool2d(
+             x[0], {2, 3},
+             {.stride = Pair{2, 2}, .padding = {1, 1}, .dilation = {2, 1}, .ceil_mode = true});
+       }},
+      {"avg_pool2d.plain",
+       [](X x) {
+         return avg_pool2d(x[0], {2, 3});
+       }},
+      {"avg_pool2d.padded",
+       [](X x) {
+         return avg_pool2d(x[0], {3, 2}, {.stride = Pair{2, 1}, .padding = {1, 1}});
+       }},
+      {"avg_pool2d.ceil",
+       [](X x) {
+         return avg_pool2d(x[0], {3, 2},
+                           {.stride = Pair{2, 2}, .padding = {1, 1}, .ceil_mode = true});
+       }},
+      {"avg_pool2d.uncounted",
+       [](X x) {
+         return avg_pool2d(x[0], {3, 2},
+                           {.stride = Pair{2, 2},
+                            .padding = {1, 1},
+                            .ceil_mode = true,
+                            .count_include_pad = false});
+       }},
+
+      {"batch_norm", [](X x) { return results(batch_norm(x[0], optional(x, 1), optional(x, 2))); }},
+      {"batch_norm.eps", [](X x) { return results(batch_norm(x[0], x[1], x[2], 0.3)); }},
+      {"batch_norm.last",
+       [](X x) { return results(batch_norm(x[0], x[1], x[2], 1e-5, ChannelAxis::last)); }},
+      {"batch_norm.masked",
+       [](X x) { return results(batch_norm(x[0], x[2], x[3], 1e-5, ChannelAxis::second, x[1])); }},
+      {"batch_norm.last masked",
+       [](X x) { return results(batch_norm(x[0], x[2], x[3], 1e-5, ChannelAxis::last, x[1])); }},
+      {"batch_norm_inference",
+       [](X x) { return batch_norm_inference(x[0], x[1], x[2], optional(x, 3), optional(x, 4)); }},
+      {"batch_norm_inference.last masked",
+       [](X x) {
+         return batch_norm_inference(x[0], x[1], x[2], x[4], x[5], 1e-5, ChannelAxis::last, x[3]);
+       }},
+      {"layer_norm.1", [](X x) { return layer_norm(x[0], {5}, optional(x, 1), optional(x, 2)); }},
+      {"layer_norm.2",
+       [](X x) {
+         return layer_norm(x[0], {4, 5}, x[1], x[2]);
+       }},
+      {"layer_norm.eps", [](X x) { return layer_norm(x[0], {5}, x[1], x[2], 0.3); }},
+      {"layer_norm.masked", [](X x) { return layer_norm(x[0], {5}, x[2], x[3], 1e-5, x[1]); }},
+
+      {"cross_entropy.ignored", [](X x) { return cross_entropy(x[0], x[1], {.ignore_index = 1}); }},
+      {"dropout", [](X x) { return dropout_with(x[0], x[1], 0.3); }},
+  };
+
+  for (double exponent : {1.7, -1.5, 0.5, 0.0, 1.0, 2.0, 3.0, -1.0})
+    rows.push_back({fmt::format("pow.{}", exponent), [=](X x) { return pow(x[0], exponent); }});
+
+  const std::tuple<const char*, Axes, bool> reductions[] = {{"all", {}, false},
+                                                            {"0", {0}, false},
+                                                            {"-1", {-1}, false},
+                                                            {"1,2", {1, 2}, true},
+                                                            {"0,2", {0, 2}, false}};
+  for (const auto& [name, axes, keepdim] : reductions) {
+    const auto reduce = [&, axes = axes, keepdim = keepdim, name = name](const char* op, auto f) {
+      rows.push_back({fmt::format("{}.{}", op, name), [=](X x) { return f(x[0], axes, keepdim); }});
+    };
+    reduce("sum", sum);
+    reduce("mean", mean);
+    reduce("var", [](const Tensor& x, const Axes& over, bool keep) { return var(x, over, keep); });
+    reduce("max", max);
+    reduce("min", min);
+    reduce("argmax",
+           [](const Tensor& x, const Axes& over, bool keep) { return argmax(x, over, keep); });
+  }
+
+  for (int64_t axis : {-1, 0, 1}) {
+    const auto along = [&](const char* op, auto f) {
+      rows.push_back({fmt::format("{}.{}", op, axis), [=](X x) { return f(x[0], axis); }});
+    };
+    along("softmax", softmax);
+    along("log_softmax", log_softmax);
+    along("logsumexp", [](const Tensor& x, int64_t i) { return logsumexp(x, i, i == 1); });
+  }
+
+  const std::pair<const char*, Conv2dOptions> convolutions[] = {
+      {"plain", {}},
+      {"padded", {.padding = {1, 2}}},
+      {"strided", {.stride = {2, 3}, .padding = {1, 0}}},
+      {"dilated", {.stride = {1, 2}, .padding = {0, 2}, .dilation = {3, 2}, .groups = 2}},
+      {"groups", {.padding = {1, 1}, .groups = 2}},
+      {"depthwise", {.stride = {2, 1}, .padding = {1, 1}, .groups = 3}},
+      {"pointwise", {}},
+      {"pointwise strided", {.stride = {2, 3}}},
+      {"pointwise groups", {.groups = 2}}};
+  for (const auto& [name, options] : convolutions)
+    rows.push_back({fmt::format("conv2d.{}", name), [options = options](X x) {
+                      return conv2d(x[0], x[1], optional(x, 2), options);
+                    }});
+
+  for (Pair size : {Pair{1, 1}, {2, 3}, {3, 4}, {5, 7}})
+    rows.push_back({fmt::format("adaptive_avg_pool2d.{}x{}", size.h, size.w),
+                    [=](X x) { return adaptive_avg_pool2d(x[0], size); }});
+
+  const std::pair<const char*, AttentionOptions (*)(X)> attentions[] = {
+      {"plain", [](X) { return AttentionOptions{}; }},
+      {"scale", [](X) { return AttentionOptions{.scale = -0.7}; }},
+      {"causal", [](X) { return AttentionOptions{.causal = true}; }},
+      {"mask", [](X x) { return AttentionOptions{.mask = x[3]}; }},
+      {"padding", [](X x) { return AttentionOptions{.key_padding = x[3]}; }},
+      {"all",
+       [](X x) { return AttentionOptions{.mask = x[4], .key_padding = x[3], .causal = true}; }}};
+  for (const auto& [name, options] : attentions)
+    rows.push_back({fmt::format("attention.{}", name), [options = options](X x) {
+                      return scaled_dot_product_attention(x[0], x[1], x[2], options(x));
+                    }});
+
+  for (const auto& [name, reduction] : kReductions) {
+    const auto loss = [&, name = name](const char* format, auto f) {
+      rows.push_back({fmt::format(fmt::runtime(format), name), f});
+    };
+    for (double smoothing : {0.0, 0.2})
+      loss(smoothing > 0 ? "cross_entropy.{} smoothed" : "cross_entropy.{}",
+           [=, reduction = reduction](X x) {
+             return cross_entropy(
+                 x[0], x[1],
+                 {.label_smoothing = smoothing, .weight = optional(x, 2), .reduction = reduction});
+           });
+    loss("mse_loss.{}", [r = reduction](X x) { return mse_loss(x[0], x[1], r); });
+    loss("huber_loss.{}", [r = reduction](X x) { return huber_loss(x[0], x[1], 0.7, r); });
+    loss("bce.{}", [r = reduction](X x) {
+      return binary_cross_entropy_with_logits(x[0], x[1], {optional(x, 2), optional(x, 3), r});
+    });
+  }
+  return rows;
+}
+
+enum class Way { f64, f64_views, f32 };
+
+class Run {
+ public:
+  Run(const Case& c, const Row& row, Way way) : case_(c), row_(row), way_(way) {
+    for (const auto& [i, x] : c.numbered("x")) {
+      inputs_.push_back(placed(x));
+      if (!c.has(fmt::format("dx{}", i))) continue;
+      leaves_.push_back(inputs_.back().set_requires_grad());
+      leaf_numbers_.push_back(i);
+    }
+  }
+
+  /// Values, and gradients as training computes them.
+  void first_order() const {
+    Tape tape;
+    const std::vector<Tensor> ys = row_.f(inputs_);
+    const auto expected = case_.numbered("y");
+    BOOST_TEST_REQUIRE(ys.size() == expected.size());
+    for (const auto& [i, y] : expected) compare("y", i, ys[static_cast<size_t>(i)], y);
+    if (leaves_.empty()) return;
+    const auto dys = upstream();
+    const auto dxs = tape.gradient(projected(ys, dys), leaves_, {.dy = start(dys)});
+    for (size_t k = 0; k < dxs.size(); ++k)
+      compare("dx", leaf_numbers_[k], dxs[k], case_.at(fmt::format("dx{}", leaf_numbers_[k])));
+  }
+
+  /// The gradients once more, by a sweep that records itself, and theirs. Adds the names of the ops
+  /// that were recorded to `seen`.
+  void second_order(std::set<std::string>& seen) const {
+    if (leaves_.empty()) return;
+    Tape tape;
+    auto dys = upstream();
+    std::vector<Tensor> wanted = leaves_;
+    for (auto& [i, dy] : dys) wanted.push_back(dy.set_requires_grad());
+    const Tensor y = projected(row_.f(inputs_), dys);
+    const auto dxs =
+        tape.gradient(y, leaves_, {.create_graph = CreateGraph::yes, .dy = start(dys)});
+    Tensor total = zeros({}, y.dtype());
+    for (size_t k = 0; k < dxs.size(); ++k) {
+      const int i = leaf_numbers_[k];
+      compare("recorded dx", i, dxs[k], case_.at(fmt::format("dx{}", i)));
+      const std::string v = fmt::format("v{}", i);
+      if (!case_.has(v)) return;
+      total = total + sum(dxs[k] * placed(case_.at(v)).set_requires_grad());
+    }
+    const auto second =
+        tape.gradient(total, wanted, {.create_graph = CreateGraph::yes, .allow_unused = true});
+    for (uint32_t i = 0; i < tape.size(); ++i) seen.insert(tape.info(i).op);
+    const auto compare_second = [&](const char* what, int i, const Tensor& d, const Shape& shape) {
+      // Where no path leads, PyTorch has none.
+      const std::string key = fmt::format("{}{}", what, i);
+      const Tensor zero = zeros(shape, DType::f64);
+      compare(what, i, d ? d : zero, case_.has(key) ? case_.at(key) : zero);
+    };
+    size_t k = 0;
+    for (int i : leaf_numbers_) compare_second("ddx", i, second[k], wanted[k].shape()), ++k;
+    for (const auto& [i, dy] : dys) compare_second("ddy", i, second[k++], dy.shape());
+  }
+
+ private:
+  DType dtype() const { return way_ == Way::f32 ? DType::f32 : DType::f64; }
+  Tensor placed(const Tensor& x) const {
+    if (way_ == Way::f64_views) return scattered(x);
+    return in(dtype(), x);
+  }
+  std::map<int, Tensor> upstream() const {
+    auto dys = case_.numbered("dy");
+    for (auto& [i, dy] : dys) dy = placed(dy);
+    return dys;
+  }
+  /// The only y with a gradient, whose sweep starts with its dy, or sum_i <y_i, dy_i>.
+  Tensor projected(const std::vector<Tensor>& ys, const std::map<int, Tensor>& dys) const {
+    if (dys.size() == 1) return ys[static_cast<size_t>(dys.begin()->first)];
+    Tensor total = zeros({}, ys[0].dtype());
+    for (const auto& [i, dy] : dys) total = total + sum(ys[static_cast<size_t>(i)] * dy);
+    return total;
+  }
+  Tensor start(const std::map<int, Tensor>& dys) const {
+    return dys.size() == 1 ? dys.begin()->second : Tensor();
+  }
+  void compare(const char* what, int i, const Tensor& y, const Tensor& expected) const {
+    const char* const ways[] = {"f64", "f64 views", "f32"};
+    check_same(fmt::format("{}, {}: {}{}", case_.name, ways[static_cast<int>(way_)], what, i), y,
+               expected, dtype(), kRoundings);
+  }
+
+  const Case& case_;
+  const Row& row_;
+  Way way_;
+  std::vector<Tensor> inputs_, leaves_;
+  std::vector<int> leaf_numbers_;
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(ops_are_pytorchs) {
+  std::set<std::string> seen;
+  for_each_case(load_cases("ops.safetensors"), rows(), [&](const Case& c, const Row& row) {
+    for (Way way : {Way::f64, Way::f64_views, Way::f32}) {
+      const Run run(c, row, way);
+      run.first_order();
+      run.second_order(seen);
+    }
+  });
+  // Constants to every tape; their values are compared above.
+  for (const char* constant : {"step", "sign", "inside"}) seen.insert(constant);
+  for (const Op* op : all_ops())
+    BOOST_TEST(seen.contains(op->name), "the op " << op->name << " is in no case");
+}

@@ -1,0 +1,143 @@
+#define BOOST_TEST_MODULE reference_optim
+#include <gradus/autograd/ops/shape.h>
+#include <gradus/optim/adam.h>
+#include <gradus/optim/rmsprop.h>
+#include <gradus/optim/schedule.h>
+#include <gradus/optim/sgd.h>
+
+#include <functional>
+#include <memory>
+#include <set>
+
+#include "tests/reference/reference.h"
+
+using namespace gradus;
+using namespace gradus::test;
+
+namespace {
+
+using Parameters = std::vector<Tensor>;  // two
+
+// Twelve steps of up to ten roundings each; the largest difference found is 8 roundings.
+constexpr int kRoundings = 32;
+
+/// Which optimizer a trajectory is of, and what else happens in its steps.
+struct Row {
+  std::string name;
+  std::function<std::unique_ptr<Optimizer>(const Parameters&)> make;
+  Schedule schedule = constant_schedule();
+  std::set<int64_t> absent = {};  ///< steps in which the second parameter has no gradient
+  double max_norm = 0;            ///< clip_grad_norm's; 0: no clipping
+};
+
+template <class O, class Options>
+auto make(Options options) {
+  return [=](const Parameters& p) -> std::unique_ptr<Optimizer> {
+    return std::make_unique<O>(p, options);
+  };
+}
+
+/// Each parameter in a group of its own.
+template <class O, class Options>
+auto make_groups(Options options) {
+  return [=](const Parameters& p) -> std::unique_ptr<Optimizer> {
+    Options first = options;
+    first.lr = 0.1;
+    first.weight_decay = 0.05;
+    auto optimizer = std::make_unique<O>(Parameters{p[0]}, first);
+    optimizer->add_group({.parameters = {p[1]}, .lr = 0.03, .weight_decay = 0});
+    return optimizer;
+  };
+}
+
+std::vector<Row> rows() {
+  const auto sgd = [](SgdOptions options) { return make<Sgd>(options); };
+  const auto adam = [](AdamOptions options) { return make<Adam>(options); };
+  const auto adamw = [](AdamOptions options) { return make<AdamW>(options); };
+  const auto rmsprop = [](RmspropOptions options) { return make<Rmsprop>(options); };
+  const Schedule warmup_cosine = warmup_schedule(5, cosine_schedule(7));
+  return {
+      {"sgd", sgd({.lr = 0.1})},
+      {"sgd.decay", sgd({.lr = 0.1, .weight_decay = 0.05})},
+      {"sgd.momentum", sgd({.lr = 0.1, .momentum = 0.9})},
+      {"sgd.dampening", sgd({.lr = 0.1, .momentum = 0.9, .dampening = 0.3, .weight_decay = 0.05})},
+      {"sgd.nesterov", sgd({.lr = 0.1, .momentum = 0.9, .weight_decay = 0.05, .nesterov = true})},
+      {"adam", [](const Parameters& p) { return std::make_unique<Adam>(p); }},
+      {"adam.decay",
+       adam({.lr = 0.1, .beta1 = 0.8, .beta2 = 0.95, .eps = 1e-3, .weight_decay = 0.05})},
+      {"adamw", [](const Parameters& p) { return std::make_unique<AdamW>(p); }},
+      {"adamw.decay",
+       adamw({.lr = 0.1, .beta1 = 0.8, .beta2 = 0.95, .eps = 1e-3, .weight_decay = 0.3})},
+      {"rmsprop", [](const Parameters& p) { return std::make_unique<Rmsprop>(p); }},
+      {"rmsprop.decay", rmsprop({.lr = 0.05, .alpha = 0.9, .eps = 1e-3, .weight_decay = 0.05})},
+      {"rmsprop.momentum", rmsprop({.lr = 0.05, .alpha = 0.9, .momentum = 0.7})},
+      {"rmsprop.centered", rmsprop({.lr = 0.05, .alpha = 0.9, .centered = true})},
+      {"rmsprop.all",
+       rmsprop(
+           {.lr = 0.05, .alpha = 0.9, .weight_decay = 0.05, .momentum = 0.7, .centered = true})},
+      {"sgd.groups", make_groups<Sgd>(SgdOptions{.momentum = 0.9})},
+      {"adamw.groups", make_groups<AdamW>(AdamOptions{})},
+      {"sgd.absent",
+       sgd({.lr = 0.1, .momentum = 0.9, .dampening = 0.3}),
+       constant_schedule(),
+       {0, 4, 5}},
+      {"adam.absent", adam({.lr = 0.1}), constant_schedule(), {0, 4, 5}},
+      {"sgd.clipped", sgd({.lr = 0.1, .momentum = 0.9}), constant_schedule(), {}, 4},
+      {"adam.schedule", make_groups<Adam>(AdamOptions{}), warmup_cosine},
+      {"sgd.schedule", make_groups<Sgd>(SgdOptions{.momentum = 0.9}), step_schedule(5, 0.3)},
+  };
+}
+
+void check_trajectory(const Case& problem, const Case& c, const Row& row, DType dtype) {
+  Parameters p{in(dtype, problem.at("p0")), in(dtype, problem.at("p1"))};
+  for (Tensor& parameter : p) parameter.set_requires_grad();
+  const auto optimizer = row.make(p);
+  for (int64_t t = 0; t < c.at("after0").size(0); ++t) {
+    optimizer->zero_grad();
+    p[0].set_grad(in(dtype, select(problem.at("g0"), 0, t)));
+    if (!row.absent.contains(t)) p[1].set_grad(in(dtype, select(problem.at("g1"), 0, t)));
+    const std::string what = fmt::format("{}, {}, step {}: ", c.name, name(dtype), t);
+    if (row.max_norm > 0)
+      check_same(what + "norm", full({}, clip_grad_norm(p, row.max_norm), dtype),
+                 select(c.at("norms"), 0, t), dtype, kRoundings);
+    optimizer->set_lr_factor(row.schedule(t));
+    optimizer->step();
+    check_same(what + "p0", p[0], select(c.at("after0"), 0, t), dtype, kRoundings);
+    check_same(what + "p1", p[1], select(c.at("after1"), 0, t), dtype, kRoundings);
+  }
+}
+
+const std::string kSchedule = "schedule.";
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(trajectories_are_pytorchs) {
+  auto cases = load_cases("optim.safetensors");
+  const Case problem = cases.at("problem");
+  cases.erase("problem");
+  std::erase_if(cases, [](const auto& c) { return c.first.starts_with(kSchedule); });
+  for_each_case(cases, rows(), [&](const Case& c, const Row& row) {
+    for (DType dtype : {DType::f64, DType::f32}) check_trajectory(problem, c, row, dtype);
+  });
+}
+
+BOOST_AUTO_TEST_CASE(schedules_are_pytorchs) {
+  struct ScheduleRow {
+    std::string name;
+    Schedule schedule;
+  };
+  auto cases = load_cases("optim.safetensors");
+  std::erase_if(cases, [](const auto& c) { return !c.first.starts_with(kSchedule); });
+  const std::vector<ScheduleRow> schedules{
+      {"schedule.step", step_schedule(5, 0.3)},
+      {"schedule.cosine", cosine_schedule(12)},
+      {"schedule.cosine.lowest", cosine_schedule(12, 0.1)},
+      {"schedule.warmup", warmup_schedule(5)},
+      {"schedule.warmup.cosine", warmup_schedule(5, cosine_schedule(7))}};
+  for_each_case(cases, schedules, [](const Case& c, const ScheduleRow& row) {
+    const Tensor& factors = c.at("factors");
+    for (int64_t t = 0; t < factors.numel(); ++t)
+      check_same(fmt::format("{}, step {}", c.name, t), full({}, row.schedule(t), DType::f64),
+                 select(factors, 0, t), DType::f64, kRoundings);
+  });
+}
