@@ -1,7 +1,11 @@
 #pragma once
 // Everything at once.
 
+#include <gradus/autograd/function.h>
+#include <gradus/autograd/functional.h>
 #include <gradus/autograd/gradcheck.h>
+#include <gradus/autograd/gradcheck_oracles.h>
+#include <gradus/autograd/norm_invariants.h>
 #include <gradus/autograd/op.h>
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/attention.h>
@@ -24,6 +28,7 @@
 #include <gradus/autograd/ops/where.h>
 #include <gradus/autograd/tape.h>
 #include <gradus/autograd/tape_view.h>
+#include <gradus/data/augment.h>
 #include <gradus/data/dataset.h>
 #include <gradus/data/idx.h>
 #include <gradus/data/loader.h>
@@ -33,6 +38,7 @@
 #include <gradus/layers/conv2d.h>
 #include <gradus/layers/dropout.h>
 #include <gradus/layers/embedding.h>
+#include <gradus/layers/gradcheck.h>
 #include <gradus/layers/init.h>
 #include <gradus/layers/layer_norm.h>
 #include <gradus/layers/lengths.h>

@@ -10,7 +10,8 @@
 namespace gradus {
 
 /// What a check found about one entry. With tolerance = safety * (bound of the numeric derivative's
-/// error) + 1e-12 of the entry's row:
+/// error) + what rounding was seen to make of the analytic one + 1e-12 of the largest derivative of
+/// its output element + 1e-13 of the largest of all:
 enum class Verdict {
   agrees,      ///< |analytic - numeric| <= tolerance
   disagrees,   ///< |analytic - numeric| > tolerance
@@ -78,6 +79,8 @@ struct GradcheckReport {
   std::vector<GradcheckInput> inputs;
   std::vector<std::string> faults;    ///< each fails the check, whatever the entries say
   std::vector<std::string> warnings;  ///< what makes the check weak
+  /// Of a module that disagrees: the ops in it whose own samples disagree, too.
+  std::vector<std::string> suspects;
   /// Projected: an error of `miss_size` times an input's Jacobian (Frobenius norms) goes unnoticed
   /// with at most this probability.
   double miss_size = 0, miss_probability = 0;
@@ -95,14 +98,14 @@ struct GradcheckReport {
   /// No fault, no entry that disagrees, and not all unresolved.
   bool ok() const { return faults.empty() && disagreeing == 0 && agreeing + kinks > 0; }
   explicit operator bool() const { return ok(); }
-  /// A line.
-  std::string summary() const;
-  /// A table of the inputs, what was found, and, last, how to reproduce it.
+  /// A line if all is well, else table().
   std::string text() const;
+  /// The inputs, what was found, and, in the last line, how to do it again.
+  std::string table() const;
 };
 
 std::string to_json(const GradcheckReport& report);
-/// text(), so that BOOST_TEST(report) shows it.
+/// table(), so that BOOST_TEST(report) shows it.
 std::ostream& operator<<(std::ostream& out, const GradcheckReport& report);
 
 /// Compares f's derivatives by a sweep of the tape with Ridders' extrapolation of differences.

@@ -40,9 +40,9 @@ struct NodeInfo {
   bool reached;  ///< whether a sweep brought it a gradient
 };
 
-/// Records the operations of this thread from here to the end of the scope. Tapes nest: the
-/// innermost records, and a result of another tape is a constant to it. Leaves (requires_grad)
-/// belong to none.
+/// Records the operations of this thread from here to the end of the scope. Tapes nest, and end in
+/// the reverse order: the innermost records, and a result of another tape is a constant to it.
+/// Leaves (requires_grad) belong to none.
 class Tape {
  public:
   Tape();

@@ -3,6 +3,7 @@
 #include <gradus/autograd/ops/loss.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
+#include <gradus/data/augment.h>
 #include <gradus/data/idx.h>
 #include <gradus/data/loader.h>
 #include <gradus/models/cnn.h>
@@ -53,8 +54,7 @@ std::unique_ptr<Optimizer> make_optimizer(const std::string& name, std::vector<T
     return std::make_unique<Sgd>(std::move(parameters), SgdOptions{.lr = lr, .momentum = 0.9});
   if (name == "adam") return std::make_unique<Adam>(std::move(parameters), AdamOptions{.lr = lr});
   if (name == "adamw")
-    return std::make_unique<AdamW>(std::move(parameters),
-                                   AdamOptions{.lr = lr, .weight_decay = 1e-2});
+    return std::make_unique<AdamW>(std::move(parameters), AdamWOptions{.lr = lr});
   if (name == "rmsprop")
     return std::make_unique<Rmsprop>(std::move(parameters), RmspropOptions{.lr = lr});
   throw Error(fmt::format("optimizer: '{}' is none of sgd, adam, adamw, rmsprop", name));
@@ -164,14 +164,17 @@ void train(AnyModule& model, const Split& data, const CompareOptions& options, R
   const int64_t steps = options.epochs * loader.size();
   const int64_t warmup = std::min(loader.size(), steps - 1);
   const Schedule schedule = warmup_schedule(warmup, cosine_schedule(steps - warmup));
+  const double black = min(data.train.x).item();
   int64_t step = 0;
   std::vector<double> step_ms;
   for (int64_t epoch = 1; epoch <= options.epochs; ++epoch) {
     model->train();
     double loss_sum = 0;
     int64_t done = 0;
-    for (const Batch& batch : loader.epoch(static_cast<uint64_t>(epoch))) {
+    Generator shifts(run.seed, fmt::format("shifts of epoch {}", epoch));
+    for (Batch batch : loader.epoch(static_cast<uint64_t>(epoch))) {
       if (stop()) throw Stopped();
+      if (run.model == "cnn") batch.x = random_shift(batch.x, 1, 0.5, black, shifts);
       const auto begin = Clock::now();
       optimizer->set_lr_factor(schedule(step++));
       loss_sum += train_step(model, *optimizer, batch);

@@ -13,7 +13,7 @@ struct CompareOptions {
   std::vector<std::string> models = {"cnn", "rnn", "transformer"};
   std::vector<std::string> norms = {"none", "batch", "layer"};
   int64_t seeds = 3;
-  int64_t epochs = 25;
+  int64_t epochs = 30;
   int64_t batch_size = 32;
   double lr = 3e-3;  ///< after one epoch of warm-up; then half a cosine down to 0
   std::string optimizer = "adam";

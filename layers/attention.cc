@@ -10,7 +10,9 @@ namespace gradus {
 
 MultiHeadAttention::MultiHeadAttention(int64_t embed_dim, int64_t heads,
                                        MultiHeadAttentionOptions options)
-    : out_proj(embed_dim, embed_dim, {.bias = options.bias}), heads_(heads), options_(options) {
+    : out_proj(embed_dim, embed_dim, {.bias = options.bias, .zero_bias = true}),
+      heads_(heads),
+      options_(options) {
   check(heads > 0 && embed_dim % heads == 0,
         "MultiHeadAttention: {} features do not divide into {} heads", embed_dim, heads);
   in_proj_weight = Parameter(empty({3 * embed_dim, embed_dim}));

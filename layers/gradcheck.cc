@@ -1,6 +1,8 @@
+#include <gradus/autograd/checking/evaluation.h>
 #include <gradus/layers/gradcheck.h>
 
 #include <algorithm>
+#include <set>
 
 namespace gradus {
 
@@ -54,6 +56,28 @@ class InDouble {
   std::vector<std::pair<Module*, bool>> training_;
 };
 
+/// The ops that f records whose own samples disagree.
+std::vector<std::string> failing_ops(const Function& f, std::span<const Tensor> inputs,
+                                     std::span<const Tensor> buffers) {
+  std::set<std::string> names;
+  {
+    const StateGuard guard(buffers);
+    const Tape tape;
+    f(inputs);
+    for (uint32_t i = 0; i < tape.size(); ++i) names.insert(tape.info(i).op);
+  }
+  std::vector<std::string> failing;
+  for (const std::string& name : names) {
+    const Op* op = find_op(name);
+    if (!op || !op->samples) continue;
+    const std::vector<OpSample> samples = op->samples();
+    if (std::any_of(samples.begin(), samples.end(),
+                    [](const OpSample& s) { return gradcheck(s.f, s.inputs).disagreeing > 0; }))
+      failing.push_back(name);
+  }
+  return failing;
+}
+
 using Check = GradcheckReport (*)(const Function&, std::span<const Tensor>,
                                   const GradcheckOptions&);
 
@@ -77,7 +101,9 @@ GradcheckReport check_module(Check run, Module& module, const Function& forward,
     for (size_t i = 0; i < floating.size(); ++i) arguments[floating[i]] = x[i];
     return forward(arguments);
   };
-  return run(f, checked, options);
+  GradcheckReport report = run(f, checked, options);
+  if (report.disagreeing > 0) report.suspects = failing_ops(f, checked, options.buffers);
+  return report;
 }
 
 Function forward_of(UnaryModule& module) {

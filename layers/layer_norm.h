@@ -10,8 +10,9 @@ struct LayerNormOptions {
 };
 
 /// Layer Normalization (Ba et al. 2016, equation 3), each position over its trailing axes, the same
-/// in training and evaluation:  y = (x - mean) / sqrt(var + eps) * weight + bias. x: (...,
-/// normalized_shape)   weight, bias: normalized_shape   y: like x
+/// in training and evaluation:  y = (x - mean) / sqrt(var + eps) * weight + bias.
+///
+/// x: (..., normalized_shape)   weight, bias: normalized_shape   y: like x
 class LayerNorm : public UnaryModule {
  public:
   explicit LayerNorm(const Shape& normalized_shape, LayerNormOptions options = {});

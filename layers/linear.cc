@@ -5,7 +5,8 @@
 
 namespace gradus {
 
-Linear::Linear(int64_t in_features, int64_t out_features, LinearOptions options) {
+Linear::Linear(int64_t in_features, int64_t out_features, LinearOptions options)
+    : zero_bias_(options.zero_bias) {
   check(in_features > 0 && out_features > 0, "Linear: {} to {} features", in_features,
         out_features);
   weight = Parameter(empty({out_features, in_features}));
@@ -21,7 +22,7 @@ Tensor Linear::forward(const Tensor& x) {
 void Linear::visit(Visitor& visitor) {
   const Init init = Init::fan_in_uniform(weight.size(1));
   visitor.parameter("weight", weight, init);
-  visitor.parameter("bias", bias, init);
+  visitor.parameter("bias", bias, zero_bias_ ? Init::zeros() : init);
 }
 
 std::string Linear::describe() const {

@@ -5,6 +5,7 @@ namespace gradus {
 
 struct LinearOptions {
   bool bias = true;
+  bool zero_bias = false;  ///< it begins at 0, not drawn as PyTorch's default
 };
 
 /// y = x weight^T + bias.  x: (..., in)   weight: (out, in)   bias: (out)   y: (..., out)
@@ -16,6 +17,9 @@ class Linear : public UnaryModule {
   std::string describe() const override;
 
   Parameter weight, bias;
+
+ private:
+  bool zero_bias_;
 };
 
 }  // namespace gradus

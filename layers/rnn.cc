@@ -32,11 +32,11 @@ template <class Cell>
 RnnOutput Recurrent<Cell>::forward(const Tensor& x, const Tensor& lengths, const CellState& state) {
   const ErrorContext context(name());
   const char* const what = Cell::kSequenceName;
-  check(x.ndim() == 3 && x.shape()[2] == cell.input_size(), "{}: x must be (N, T, {}), is {}", what,
-        cell.input_size(), x.shape());
+  check(x.ndim() == 3, "{}: x must be (N, T, D), is {}", what, x.shape());
   check(x.shape()[1] > 0, "{}: no steps in x {}", what, x.shape());
   check(!lengths || lengths.numel() == x.shape()[0], "{}: {} lengths for {} sequences in x {}",
         what, lengths ? lengths.numel() : 0, x.shape()[0], x.shape());
+  cell.check_inputs(what, x, state);
   const Tensor valid = lengths ? length_mask(lengths, x.shape()[1]) : Tensor();
   const Tensor clean = valid ? clear_padding(x, valid) : x;
   const bool projected = !norms.empty();
@@ -82,7 +82,7 @@ void add_samples(std::vector<ModuleSample>& samples) {
   using Inputs = std::span<const Tensor>;
   add("with a first state", Recurrent<Cell>(3, 4), {sample({2, 3, 3}, 1), sample({2, 4}, 2)},
       [](Recurrent<Cell>& m, Inputs x) {
-        return everything(m(x[0], {}, {x[1], {}}));
+        return everything(m(x[0], {}, x[1]));
       });
   add("batch norm, padded", Recurrent<Cell>(3, 2, {.batch_norm = true}), {sample({4, 4, 3}, 1)},
       [lengths](Recurrent<Cell>& m, Inputs x) { return everything(m(x[0], lengths)); });

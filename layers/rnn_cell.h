@@ -18,16 +18,19 @@ class RecurrentCell : public Module {
   virtual RecurrenceResult run(const Tensor& x, bool projected, const CellState& state,
                                const Tensor& valid);
 
+  /// Throws an Error that begins with `what` unless x (N, ..., D) and a first state fit.
+  void check_inputs(const char* what, const Tensor& x, const CellState& state) const;
+
   void visit(Visitor& visitor) override;
-  int64_t input_size() const { return weight_ih.size(1); }
-  int64_t hidden_size() const { return weight_hh.size(1); }
+  int64_t input_size() const { return weight_ih.shape()[1]; }
+  int64_t hidden_size() const { return weight_hh.shape()[1]; }
 
   Parameter weight_ih, weight_hh, bias_ih, bias_hh;  // (G H, D), (G H, H), (G H), (G H)
 
  protected:
   RecurrentCell(CellKind kind, int64_t input_size, int64_t hidden_size, bool bias);
   /// One step, of x (N, D).
-  CellState step(const Tensor& x, const CellState& state);
+  CellState step(const char* what, const Tensor& x, const CellState& state);
 
   CellKind kind_;
 };
@@ -50,7 +53,7 @@ class RnnCell : public RecurrentCell {
   using Options = RnnCellOptions;
   static constexpr const char* kSequenceName = "Rnn";
   RnnCell(int64_t input_size, int64_t hidden_size, RnnCellOptions options = {});
-  Tensor forward(const Tensor& x, const Tensor& h = {}) { return step(x, {h, {}}).h; }
+  Tensor forward(const Tensor& x, const Tensor& h = {}) { return step("RnnCell", x, h).h; }
   Tensor operator()(const Tensor& x, const Tensor& h = {}) { return forward(x, h); }
   RecurrenceResult run(const Tensor& x, bool projected, const CellState& state,
                        const Tensor& valid) override;
@@ -72,7 +75,7 @@ class LstmCell : public RecurrentCell {
   using Options = GatedCellOptions;
   static constexpr const char* kSequenceName = "Lstm";
   LstmCell(int64_t input_size, int64_t hidden_size, GatedCellOptions options = {});
-  CellState forward(const Tensor& x, const CellState& state = {}) { return step(x, state); }
+  CellState forward(const Tensor& x, const CellState& state = {}) { return step("LstmCell", x, state); }
   CellState operator()(const Tensor& x, const CellState& state = {}) { return forward(x, state); }
   std::string describe() const override;
 };
@@ -85,7 +88,7 @@ class GruCell : public RecurrentCell {
   using Options = GatedCellOptions;
   static constexpr const char* kSequenceName = "Gru";
   GruCell(int64_t input_size, int64_t hidden_size, GatedCellOptions options = {});
-  Tensor forward(const Tensor& x, const Tensor& h = {}) { return step(x, {h, {}}).h; }
+  Tensor forward(const Tensor& x, const Tensor& h = {}) { return step("GruCell", x, h).h; }
   Tensor operator()(const Tensor& x, const Tensor& h = {}) { return forward(x, h); }
   std::string describe() const override;
 };

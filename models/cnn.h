@@ -6,7 +6,8 @@
 namespace gradus {
 
 /// relu(shortcut(x) + norm2(conv2(relu(norm1(conv1(x)))))), the shortcut a strided 1x1 convolution
-/// where the shape changes (He et al. 2016, section 3.3; norm after each convolution: section 3.4).
+/// where the shape changes (He et al. 2016, section 3.3; norm after each 3x3 convolution: section
+/// 3.4).
 class ResidualBlock : public UnaryModule {
  public:
   /// height, width: of x.

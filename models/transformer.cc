@@ -1,4 +1,5 @@
 #include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
@@ -75,12 +76,15 @@ Tensor Transformer::forward(const Tensor& x, const Tensor& lengths) {
   check(steps > 0 && steps <= positions_.size(0),
         "Transformer: {} steps in x {}, built for 1 to {}", steps, x.shape(), positions_.size(0));
   const Tensor valid = lengths ? length_mask(lengths, steps) : Tensor();
+  const Tensor counts = valid ? sum(cast(valid, x.dtype()), {1}, true) : Tensor();
+  check(!valid || all(counts > 0),
+        "Transformer: a sequence of x {} has length 0, so there is no mean over its steps",
+        x.shape());
   const Tensor tokens = project_(valid ? clear_padding(x, valid) : x);
   Tensor h = tokens + slice(positions_, 0, 0, steps);
   for (EncoderBlock& block : blocks_) h = block.forward(h, valid);
   h = masked_norm(norm_, h, valid);
   if (!valid) return head_(mean(h, {1}));
-  const Tensor counts = sum(cast(valid, x.dtype()), {1}, true);
   return head_(sum(clear_padding(h, valid), {1}) / counts);
 }
 

@@ -16,8 +16,9 @@ Adam::Adam(const char* name, std::vector<Tensor> parameters, AdamOptions options
 Adam::Adam(std::vector<Tensor> parameters, AdamOptions options)
     : Adam("Adam", std::move(parameters), options, false) {}
 
-AdamW::AdamW(std::vector<Tensor> parameters, AdamOptions options)
-    : Adam("AdamW", std::move(parameters), options, true) {}
+AdamW::AdamW(std::vector<Tensor> parameters, AdamWOptions options)
+    : Adam("AdamW", std::move(parameters),
+           {options.lr, options.beta1, options.beta2, options.eps, options.weight_decay}, true) {}
 
 void Adam::update(const Update& u) {
   const double step = static_cast<double>(u.step);

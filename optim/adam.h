@@ -27,10 +27,18 @@ class Adam : public Optimizer {
   bool decoupled_;
 };
 
+struct AdamWOptions {
+  double lr = 1e-3;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double eps = 1e-8;
+  double weight_decay = 1e-2;
+};
+
 /// Adam with decoupled weight decay, p -= lr weight_decay p first (Loshchilov & Hutter 2019).
 class AdamW : public Adam {
  public:
-  explicit AdamW(std::vector<Tensor> parameters, AdamOptions options = {.weight_decay = 1e-2});
+  explicit AdamW(std::vector<Tensor> parameters, AdamWOptions options = {});
 };
 
 }  // namespace gradus

@@ -1,4 +1,4 @@
-# Sourced by the scripts beside it: installs what is missing, and finds the folders.
+# Sourced by the scripts beside it: installs what is missing, and builds.
 # Debian 12, Ubuntu 22.04 and 24.04; elsewhere it names what is needed and goes on if it is there.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -8,6 +8,17 @@ packages="g++ cmake ninja-build libfmt-dev libboost-test-dev libopenblas0-pthrea
 
 say() { echo "gradus: $*" >&2; }
 
+# Whether the package, or another that does for it, is there.
+present() {
+  case $1 in
+    g++ | cmake) command -v "$1" ;;
+    ninja-build) command -v ninja ;;
+    gnuplot-nox) command -v gnuplot ;;
+    libopenblas0-pthread) ldconfig -p | grep -F libopenblas.so.0 ;;
+    *) dpkg-query -W -f '${Status}\n' "$1" 2>/dev/null | grep 'ok installed' ;;
+  esac >/dev/null
+}
+
 # install PACKAGE...: those of them that are missing, through apt.
 install() {
   command -v dpkg-query >/dev/null && command -v apt-get >/dev/null || {
@@ -16,7 +27,7 @@ install() {
   }
   local missing=()
   for package in "$@"; do
-    dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+    present "$package" || missing+=("$package")
   done
   [ ${#missing[@]} -eq 0 ] && return 0
   local as_root=()
@@ -28,24 +39,32 @@ install() {
     as_root=(sudo)
   fi
   say "installing ${missing[*]}"
-  local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0)
-  "${as_root[@]}" "${apt[@]}" install --no-install-recommends -y "${missing[@]}" >/dev/null 2>&1 || {
-    "${as_root[@]}" "${apt[@]}" update >/dev/null
-    "${as_root[@]}" "${apt[@]}" install --no-install-recommends -y "${missing[@]}" >/dev/null
+  local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0)
+  local install=("${apt[@]}" install --no-install-recommends -y "${missing[@]}")
+  "${install[@]}" >/dev/null 2>&1 || { "${apt[@]}" update && "${install[@]}"; } >/dev/null || {
+    say "apt-get could not install ${missing[*]}"
+    exit 2
   }
 }
 
-# build FOLDER TARGET CMAKE-OPTION...
+# build_in FOLDER TARGET CMAKE-OPTION...
 build_in() {
   local folder=$1 target=$2
   shift 2
-  local launcher=()
+  local launcher=() log=$folder.log
   command -v ccache >/dev/null && launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
   say "building $target in $folder"
-  cmake -S "$root" -B "$folder" -G Ninja "${launcher[@]}" "$@" >"$folder.log" 2>&1 || {
-    cat "$folder.log" >&2
+  cmake -S "$root" -B "$folder" -G Ninja "${launcher[@]}" "$@" >"$log" 2>&1 || {
+    cat "$log" >&2
     exit 1
   }
-  rm -f "$folder.log"
-  cmake --build "$folder" --target "$target" -- --quiet 2>/dev/null || cmake --build "$folder" --target "$target"
+  if [ -t 1 ]; then
+    cmake --build "$folder" --target "$target"
+  else
+    cmake --build "$folder" --target "$target" >"$log" 2>&1 || {
+      cat "$log" >&2
+      exit 1
+    }
+  fi
+  rm -f "$log"
 }

@@ -83,6 +83,7 @@ class Checker {
   void fill_entries(const JacobianRowSet& rows, JacobianBlock& block);
   void fill_directions(const JacobianRowSet& rows, JacobianBlock& block,
                        std::span<const std::vector<double>> directions);
+  bool full_is_affordable();
   void run_full();
   void run_projected();
   void state_miss_probability(std::span<const JacobianBlock> blocks, size_t rows);

@@ -360,7 +360,7 @@ Found factor_per_group(const Residual& e) {
     for (size_t g = 0; g < groups.count; ++g) {
       if (nn[g] == 0) continue;
       factors[g] = an[g] / nn[g];
-      determined = determined && count[g] >= 3 && factors[g] > 0;
+      determined = determined && count[g] >= 3;
     }
     if (!determined || !e.explained_by([&](size_t r, size_t k) {
           return std::optional(factors[groups.of[k]] * e.n(r, k));
@@ -369,10 +369,10 @@ Found factor_per_group(const Residual& e) {
     const auto [low, high] = std::minmax_element(factors.begin(), factors.end());
     const std::string each =
         axes == 0 ? "entry" : fmt::format("group along axes {}", axes_of(axes));
+    const bool near_one = *low > 0.5 && *high < 2;
     return Diagnosis{Pattern::factor_per_group, 1, axes_of(axes),
-                     fmt::format("a factor of its own for each {}, {} to {}: another deviation or "
-                                 "eps",
-                                 each, number(*low), number(*high))};
+                     fmt::format("a factor of its own for each {}, {} to {}{}", each, number(*low),
+                                 number(*high), near_one ? ": another deviation or eps" : "")};
   }
   return {};
 }

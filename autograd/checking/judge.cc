@@ -61,8 +61,11 @@ GradcheckInput judge(const JacobianBlock& block, const JacobianRowSet& rows, con
   result.input = static_cast<int>(block.input);
   result.name = input_name(input, block.input);
   result.shape = input.shape();
-  double square = 0;
-  for (double value : block.numeric) square += value * value;
+  double square = 0, largest_of_all = 0;
+  for (double value : block.numeric) {
+    square += value * value;
+    largest_of_all = std::max(largest_of_all, std::abs(value));
+  }
   const double rms =
       columns == 0 ? 0 : std::sqrt(square / static_cast<double>(block.numeric.size()));
   std::vector<Verdict> verdicts(columns, Verdict::agrees);
@@ -78,8 +81,8 @@ GradcheckInput judge(const JacobianBlock& block, const JacobianRowSet& rows, con
       const size_t at = r * columns + c;
       const double a = block.analytic[at], n = block.numeric[at];
       const double error = std::abs(a - n), size = std::max(std::abs(a), std::abs(n));
-      const double tolerance =
-          scale.safety * block.bound[at] + part * block.noise[c] + 1e-12 * largest;
+      const double tolerance = scale.safety * block.bound[at] + part * block.noise[c] +
+                               1e-12 * largest + 1e-13 * largest_of_all;
       const bool wide = tolerance > scale.resolution * std::max({size, rms, scale.natural});
       const Verdict verdict = !std::isfinite(a)       ? Verdict::disagrees
                               : block.kink[at]        ? Verdict::kink

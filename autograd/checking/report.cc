@@ -66,20 +66,17 @@ std::string reproduction(const GradcheckOptions& options, const GradcheckReport&
                      set);
 }
 
-std::string GradcheckReport::summary() const {
+std::string GradcheckReport::text() const {
+  if (!ok()) return table();
   std::string text = subject.empty() ? "" : subject + ": ";
-  if (!ok())
-    text +=
-        faults.empty() ? fmt::format("{} of {} entries disagree", disagreeing, entries) : faults[0];
-  if (ok()) text += fmt::format("{} entries agree", agreeing);
-  if (!ok() && faults.empty() && disagreeing == 0)
-    text += entries == 0 ? ": nothing was compared" : ", but none could be told";
+  text += fmt::format("{} {} agree", agreeing,
+                      mode == GradcheckMode::projected ? "directions" : "entries");
   if (unresolved > 0) text += fmt::format(", {} unresolved", unresolved);
   if (kinks > 0) text += fmt::format(", {} at a kink", kinks);
   return text + fmt::format(", largest error {:.1e}", largest_error);
 }
 
-std::string GradcheckReport::text() const {
+std::string GradcheckReport::table() const {
   std::string text;
   auto out = std::back_inserter(text);
   const bool untold = faults.empty() && disagreeing == 0 && agreeing + kinks == 0;
@@ -105,6 +102,9 @@ std::string GradcheckReport::text() const {
                    in.worst.analytic, in.worst.numeric, in.worst.bound);
     if (!in.diagnosis.text.empty()) fmt::format_to(out, "  looks like {}\n", in.diagnosis.text);
   }
+  if (!suspects.empty())
+    fmt::format_to(out, "of the ops in it these fail their own samples: {}\n",
+                   fmt::join(suspects, ", "));
   for (const std::string& fault : faults) fmt::format_to(out, "fault: {}\n", fault);
   if (untold)
     fmt::format_to(out, "fault: {}\n",
@@ -164,6 +164,7 @@ std::string to_json(const GradcheckReport& report) {
             {"inputs", inputs},
             {"faults", report.faults},
             {"warnings", report.warnings},
+            {"suspects", report.suspects},
             {"evaluations", report.evaluations},
             {"sweeps", report.sweeps},
             {"seconds", report.seconds},
@@ -174,7 +175,7 @@ std::string to_json(const GradcheckReport& report) {
 }
 
 std::ostream& operator<<(std::ostream& out, const GradcheckReport& report) {
-  return out << report.text();
+  return out << report.table();
 }
 
 }  // namespace gradus
@@ -182,5 +183,5 @@ std::ostream& operator<<(std::ostream& out, const GradcheckReport& report) {
 auto fmt::formatter<gradus::GradcheckReport>::format(const gradus::GradcheckReport& report,
                                                      format_context& context) const
     -> format_context::iterator {
-  return fmt::formatter<fmt::string_view>::format(report.text(), context);
+  return fmt::formatter<fmt::string_view>::format(report.table(), context);
 }

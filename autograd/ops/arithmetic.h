@@ -17,7 +17,7 @@ Tensor mul(const Tensor& a, const Tensor& b);
 Tensor mul(const Tensor& a, double b);
 /// a / b
 Tensor div(const Tensor& a, const Tensor& b);
-inline Tensor div(const Tensor& a, double b) { return mul(a, 1 / b); }
+Tensor div(const Tensor& a, double b);
 /// a^b. The gradient with respect to a is 0 where b is 0, that with respect to b is 0 where a is 0
 /// and b is not negative.
 Tensor pow(const Tensor& a, const Tensor& b);

@@ -105,6 +105,7 @@ Tensor clamp(const Tensor& x, double low, double high) {
 
 Tensor add(const Tensor& a, double b) { return apply(functions::AddScalar{b}, a); }
 Tensor mul(const Tensor& a, double b) { return apply(functions::MulScalar{b}, a); }
+Tensor div(const Tensor& a, double b) { return apply(functions::DivScalar{b}, a); }
 Tensor pow(const Tensor& a, double b) { return apply(functions::PowScalar{b}, a); }
 
 Tensor step(const Tensor& x) { return constant(functions::Step{}, x); }

@@ -52,7 +52,11 @@ NormForward norm_forward(const NormGroups& groups, const Tensor& x, const Tensor
 NormForward normalize_with(const NormGroups& groups, const Tensor& x, const Tensor& mean,
                            const Tensor& variance, const Tensor& weight, const Tensor& bias,
                            double eps) {
-  NormForward f{mean, variance, rsqrt(variance + eps), {}, {}};
+  Tensor spread = variance + eps;
+  // A row that LayerNorm's mask leaves out has variance 0, and with eps = 0 no root either.
+  if (groups.valid && groups.valid.shape() == spread.shape())
+    spread = where(groups.valid, spread, ones({}, spread.dtype()));
+  NormForward f{mean, variance, rsqrt(spread), {}, {}};
   f.xhat = clear_invalid(groups, reshape(x, groups.shape) - mean) * f.rstd;
   Tensor y = weight ? f.xhat * reshape(weight, groups.weights) : f.xhat;
   if (bias) y = clear_invalid(groups, y + reshape(bias, groups.weights));

@@ -16,6 +16,7 @@ struct CellWeights {
 
 /// The state of a cell, each (N, H); c of lstm alone. An empty one stands for zeros.
 struct CellState {
+  CellState(Tensor h_ = {}, Tensor c_ = {}) : h(std::move(h_)), c(std::move(c_)) {}
   Tensor h, c;
 };
 

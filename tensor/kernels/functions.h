@@ -376,6 +376,21 @@ struct MulScalar : Function<Needs::nothing> {
   }
 };
 
+struct DivScalar : Function<Needs::nothing> {
+  static constexpr const char* name = "div_scalar";
+  double c = 1;
+  DivScalar() = default;
+  explicit DivScalar(double c_) : c(c_) {}
+  template <class X>
+  GRADUS_INLINE X value(const X& x) const {
+    return x / static_cast<Number<X>>(c);
+  }
+  template <class X>
+  GRADUS_INLINE X derivative(const X&) const {
+    return X(static_cast<Number<X>>(1 / c));
+  }
+};
+
 struct Step : Function<Needs::nothing> {
   static constexpr const char* name = "step";
   template <class X>
@@ -481,7 +496,7 @@ constexpr int index_of(TypeList<Fs...>) {
 
 using Unary = TypeList<Neg, Exp, Log, Sqrt, Rsqrt, Abs, Sin, Cos, Tanh, Erf, Sigmoid, Relu, GeluErf,
                        GeluTanh, Silu, Softplus, Square, Reciprocal, Clamp, PowScalar, AddScalar,
-                       MulScalar, Step, Sign, Inside>;
+                       MulScalar, DivScalar, Step, Sign, Inside>;
 using Binary = TypeList<Add, Sub, Mul, Div, Maximum, Minimum, Pow>;
 
 }  // namespace gradus::functions

@@ -12,6 +12,16 @@ namespace {
 constexpr int64_t kGrain = 1 << 15;  // elements that a thread takes at a time
 constexpr int64_t kPiece = 1 << 16;  // of a channel, and of columns, that threads may share
 
+/// Whether so many results are streamed.
+template <class T>
+bool streamed(int64_t n) {
+  return static_cast<size_t>(n) * sizeof(T) >= kStreamBytes;
+}
+template <class T>
+bool streamed(const Channels& s) {
+  return streamed<T>(s.outer * s.channels * s.inner);
+}
+
 int64_t pieces_of(int64_t n, int64_t piece) { return (n + piece - 1) / piece; }
 
 /// At least one of `size` elements.
@@ -227,7 +237,8 @@ void run_backward(const Channels& s, const T* x, const bool* valid, const T* mea
   const auto gradient = [&](int64_t c, const Piece& p) {
     if (!dx) return;
     const auto f = gradient_affine(mean[c], rstd[c], w, c, dw[c], db[c], count);
-    table.gradient(p.runs, f, x + p.at, from(valid, p.valid_at), dy + p.at, dx + p.at);
+    table.gradient(p.runs, f, x + p.at, from(valid, p.valid_at), dy + p.at, dx + p.at,
+                   streamed<T>(s));
   };
   sweep_channels<GradientSums>(
       s,
@@ -285,7 +296,7 @@ void batch_norm_normalize(const Channels& shape, const T* x, const bool* valid, 
   const auto normalize = kernels<NormKernels<T>>().normalize;
   for_each_piece(s, [&](int64_t c, const Piece& p) {
     normalize(p.runs, affine(mean[c], rstd[c], w, b, c), x + p.at, from(valid, p.valid_at),
-              y + p.at);
+              y + p.at, streamed<T>(s));
   });
 }
 
@@ -308,7 +319,7 @@ int64_t batch_norm(const Channels& shape, double eps, const T* x, const bool* va
         },
         [&](int64_t c, const Piece& p) {
           normalize(p.runs, affine(mean[c], rstd[c], w, b, c), x + p.at, from(valid, p.valid_at),
-                    y + p.at);
+                    y + p.at, streamed<T>(s));
         });
   }
   return count_valid(s, valid);
@@ -331,7 +342,7 @@ void batch_norm_dx(const Channels& shape, const T* x, const bool* valid, const T
   const auto gradient = kernels<NormKernels<T>>().gradient;
   for_each_piece(s, [&](int64_t c, const Piece& p) {
     const auto f = gradient_affine(mean[c], rstd[c], w, c, dw[c], db[c], count);
-    gradient(p.runs, f, x + p.at, from(valid, p.valid_at), dy + p.at, dx + p.at);
+    gradient(p.runs, f, x + p.at, from(valid, p.valid_at), dy + p.at, dx + p.at, streamed<T>(s));
   });
 }
 
@@ -363,7 +374,7 @@ void layer_norm(int64_t rows, int64_t d, double eps, const T* x, const bool* val
   const auto kernel = kernels<NormKernels<T>>().layer_norm;
   parallel_for(rows, per_grain(d), [&](int64_t i, int64_t end) {
     kernel(end - i, d, eps, x + i * d, from(valid, i), w, b, y + i * d, mean ? mean + i : nullptr,
-           rstd ? rstd + i : nullptr);
+           rstd ? rstd + i : nullptr, streamed<T>(rows * d));
   });
 }
 
@@ -383,7 +394,8 @@ void layer_norm_backward(int64_t rows, int64_t d, const T* x, const bool* valid,
       const int64_t i = p * piece;
       double* part = with_sums ? parts + 2 * p * d : nullptr;
       kernel(std::min(piece, rows - i), d, x + i * d, from(valid, i), mean + i, rstd + i, w,
-             dy + i * d, dx ? dx + i * d : nullptr, sums, part, part ? part + d : nullptr);
+             dy + i * d, dx ? dx + i * d : nullptr, sums, part, part ? part + d : nullptr,
+             streamed<T>(rows * d));
     }
   });
   if (!with_sums) return;

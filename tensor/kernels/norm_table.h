@@ -1,7 +1,12 @@
 #pragma once
+#include <cstddef>
 #include <cstdint>
 
 namespace gradus::kernels {
+
+/// Results of so many bytes are streamed past the caches, where they would not stay: a store need
+/// not read the line first then, and does not drive out what is read.
+constexpr size_t kStreamBytes = size_t{4} << 20;
 
 /// How many numbers, their mean, and the sum of their squared deviations from it.
 struct Moments {
@@ -40,24 +45,25 @@ struct GradientAffine {
 };
 
 /// Normalization for one instruction-set level, on the calling thread. `valid` may be null; where
-/// it is false nothing is read and results are 0.
+/// it is false nothing is read and results are 0. `streamed`: y or dx is one of kStreamBytes.
 template <class T>
 struct NormKernels {
   Moments (*moments)(const Runs& r, const T* x, const bool* valid);
-  void (*normalize)(const Runs& r, const Affine<T>& f, const T* x, const bool* valid, T* y);
+  void (*normalize)(const Runs& r, const Affine<T>& f, const T* x, const bool* valid, T* y,
+                    bool streamed);
   GradientSums (*gradient_sums)(const Runs& r, T mean, const T* x, const bool* valid, const T* dy);
   void (*gradient)(const Runs& r, const GradientAffine<T>& f, const T* x, const bool* valid,
-                   const T* dy, T* dx);
+                   const T* dy, T* dx, bool streamed);
   /// rstd = 1 / sqrt(var + eps).
   void (*rstd)(int64_t n, double eps, const T* var, T* rstd);
 
   /// As kernels::layer_norm.
   void (*layer_norm)(int64_t rows, int64_t d, double eps, const T* x, const bool* valid, const T* w,
-                     const T* b, T* y, T* mean, T* rstd);
+                     const T* b, T* y, T* mean, T* rstd, bool streamed);
   /// As kernels::layer_norm_backward, but adds to dw and db, both null or neither; sums: (2, d)
   void (*layer_norm_backward)(int64_t rows, int64_t d, const T* x, const bool* valid, const T* mean,
                               const T* rstd, const T* w, const T* dy, T* dx, T* sums, double* dw,
-                              double* db);
+                              double* db, bool streamed);
 };
 
 /// The same for a channel in each column; `valid` has an element for each row.

@@ -140,3 +140,12 @@ BOOST_AUTO_TEST_CASE(bad_input) {
   Tensor y = zeros({4});
   BOOST_CHECK_EXCEPTION(copy_(y, x), Error, says("copy_: shape (3,) into (4,)"));
 }
+
+BOOST_AUTO_TEST_CASE(a_quotient_by_a_number_is_rounded_once) {
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    const Tensor x = Tensor::of({49, 0, 3}, dtype);
+    BOOST_TEST((x / 49).at({0}) == 1);
+    BOOST_TEST((x / 3).at({2}) == 1);
+  }
+  BOOST_TEST((Tensor::of({1e-310}, DType::f64) / 1e-310).item() == 1);
+}

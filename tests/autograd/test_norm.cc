@@ -191,6 +191,23 @@ BOOST_AUTO_TEST_CASE(padding_has_no_influence) {
   }
 }
 
+// A row that is masked has variance 0, and eps may be 0 as well.
+BOOST_AUTO_TEST_CASE(padding_without_eps) {
+  const Tensor x = sample({3, 4}, 1), w = sample({4}, 2, 0.5, 2), dy = sample({3, 4}, 4);
+  const auto second = [&](const Tensor& v, const Tensor& upstream, const Tensor& valid) {
+    Tape tape;
+    const auto d = tape.gradient(layer_norm(v, {4}, w, {}, 0, valid), {v, w},
+                                 {.create_graph = CreateGraph::yes, .dy = upstream});
+    return tape.gradient(sum(square(d[0])) + sum(square(d[1])), {v, w});
+  };
+  const auto alone = [](const Tensor& t) { return concat({slice(t, 0, 0, 1), slice(t, 0, 2, 3)}); };
+  const auto masked = second(x, dy, bools({3}, {1, 0, 1}));
+  const auto expected = second(alone(x).set_requires_grad(), alone(dy), {});
+  check_same("ddx", alone(masked[0]), expected[0]);
+  check_close("ddx where padded", select(masked[0], 0, 1), {0, 0, 0, 0}, 0);
+  check_same("ddw", masked[1], expected[1]);
+}
+
 BOOST_AUTO_TEST_CASE(statistics_are_of_the_valid_alone) {
   const Tensor x = Tensor::from(std::vector<double>{1, 9, kNan, kNan, 4, 3, 7, kNan}, {4, 2});
   const Tensor valid = bools({4}, {1, 0, 1, 1});

@@ -1,4 +1,5 @@
 #define BOOST_TEST_MODULE data
+#include <gradus/data/augment.h>
 #include <gradus/data/idx.h>
 #include <gradus/data/loader.h>
 #include <unistd.h>
@@ -6,9 +7,13 @@
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <set>
 
+#include "tests/checks.h"
+
 using namespace gradus;
+using test::says;
 
 namespace {
 
@@ -95,6 +100,37 @@ BOOST_AUTO_TEST_CASE(an_epoch_shows_each_image_once) {
   };
   BOOST_TEST(labels(1) == labels(1));
   BOOST_TEST(labels(1) != labels(2));
+}
+
+BOOST_AUTO_TEST_CASE(shifted_images_are_moved_whole) {
+  const int64_t n = 200, h = 4, w = 5;
+  const Tensor images = raw::cast(raw::reshape(arange(n * 2 * h * w), {n, 2, h, w}), DType::f32);
+  Generator generator(3);
+  const Tensor moved = random_shift(images, 2, 0.5, -1, generator);
+  std::map<std::pair<int64_t, int64_t>, int> times;
+  for (int64_t k = 0; k < n; ++k) {
+    int fits = 0;
+    for (int64_t down = -2; down <= 2; ++down)
+      for (int64_t right = -2; right <= 2; ++right) {
+        bool same = true;
+        for (int64_t c = 0; c < 2; ++c)
+          for (int64_t i = 0; i < h; ++i)
+            for (int64_t j = 0; j < w; ++j) {
+              const int64_t a = i - down, b = j - right;
+              const bool inside = a >= 0 && a < h && b >= 0 && b < w;
+              same = same && moved.at({k, c, i, j}) == (inside ? images.at({k, c, a, b}) : -1);
+            }
+        if (same) ++fits, ++times[{down, right}];
+      }
+    BOOST_TEST(fits == 1);
+  }
+  // Expected: half of them and 1 of 25 of the others stay; each other place gets 1 of 50.
+  const int stayed = times[{0, 0}];
+  BOOST_TEST((stayed > 75 && stayed < 133));
+  BOOST_TEST(times.size() > 20u);
+  BOOST_TEST(random_shift(images, 1, 0, 0, generator).to_vector<float>() ==
+             images.to_vector<float>());
+  BOOST_CHECK_EXCEPTION(random_shift(images, 1, 1.5, 0), Error, says("random_shift: "));
 }
 
 BOOST_AUTO_TEST_CASE(idx_files_are_read_as_written) {

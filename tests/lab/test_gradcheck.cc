@@ -78,7 +78,7 @@ BOOST_AUTO_TEST_CASE(a_saved_model_is_checked) {
       check_model({.model = "mlp", .norm = "batch", .weights = path}, {.orders = {1, 2}});
   BOOST_TEST(checked.ok(), gradcheck_table({checked}));
   BOOST_TEST(checked.reports.size() == 1);
-  BOOST_TEST(contains(checked.reports[0].text(), "norms.0.weight"));
+  BOOST_TEST(contains(checked.reports[0].table(), "norms.0.weight"));
   BOOST_CHECK_THROW(check_model({.model = "mlp", .norm = "layer", .weights = path}, {}), Error);
   std::remove(path.c_str());
 }

@@ -104,6 +104,16 @@ class OnTerminal {
 
 constexpr char kCtrlC = 3;
 
+/// Some containers have no terminals to give.
+boost::test_tools::assertion_result terminals_exist(boost::unit_test::test_unit_id) {
+  int terminal = -1, program = -1;
+  const bool exist = ::openpty(&terminal, &program, nullptr, nullptr, nullptr) == 0;
+  ::close(terminal);
+  ::close(program);
+  return exist;
+}
+const boost::unit_test::precondition with_terminals(terminals_exist);
+
 std::string idx(const std::vector<int>& sizes, const std::string& bytes) {
   std::string text{0, 0, 8, static_cast<char>(sizes.size())};
   for (const int size : sizes)
@@ -319,7 +329,7 @@ BOOST_AUTO_TEST_CASE(gnuplot_draws_whatever_the_folder_is_called) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(ctrl_c_writes_what_is_done) {
+BOOST_AUTO_TEST_CASE(ctrl_c_writes_what_is_done, *with_terminals) {
   for (const int number : {SIGINT, SIGTERM}) {
     const Folder folder;
     OnTerminal program(folder, {"compare", "--models", "rnn", "--epochs", "100", "--output", "o"});
@@ -336,7 +346,7 @@ BOOST_AUTO_TEST_CASE(ctrl_c_writes_what_is_done) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(ctrl_c_in_the_first_epoch_leaves_earlier_results) {
+BOOST_AUTO_TEST_CASE(ctrl_c_in_the_first_epoch_leaves_earlier_results, *with_terminals) {
   const Folder folder;
   write_images(folder.path / "images", 20000, 10, 28);  // an epoch of many seconds
   fs::create_directory(folder.path / "o");
@@ -350,7 +360,7 @@ BOOST_AUTO_TEST_CASE(ctrl_c_in_the_first_epoch_leaves_earlier_results) {
   BOOST_TEST(!fs::exists(folder.path / "o/summary.json"));
 }
 
-BOOST_AUTO_TEST_CASE(the_live_line_fits_its_terminal) {
+BOOST_AUTO_TEST_CASE(the_live_line_fits_its_terminal, *with_terminals) {
   const Folder folder;
   OnTerminal program(folder, {"compare", "--models", "rnn", "--norms", "none", "--seeds", "1",
                               "--epochs", "4", "--json", "--output", "o"});

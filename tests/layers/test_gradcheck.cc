@@ -87,6 +87,23 @@ BOOST_AUTO_TEST_CASE(the_module_is_as_before) {
   BOOST_TEST((model.parameters()[0].dtype() == DType::f32));
 }
 
+BOOST_AUTO_TEST_CASE(the_op_that_is_to_blame_is_named) {
+  Op* op = find_op("layer_norm");
+  const auto right = op->backward;
+  op->backward = [](Backward& ctx) {
+    for (int i = 0; i < 3; ++i)
+      if (ctx.needs(i)) ctx.set(i, ones(ctx.input_shape(i), DType::f64));
+  };
+  Mlp model(4, 3, {.hidden = {5}, .norm = Norm::layer});
+  fill_for_check(model);
+  const GradcheckReport report = gradcheck(model, rand({4, 4}));
+  op->backward = right;
+  BOOST_TEST(!report);
+  BOOST_TEST((report.suspects == std::vector<std::string>{"layer_norm"}));
+  BOOST_TEST(report.text().find("these fail their own samples: layer_norm") != std::string::npos,
+             report);
+}
+
 // A hundred thousand parameters, along random directions.
 BOOST_AUTO_TEST_CASE(a_large_model_is_projected) {
   Mlp model(64, 10, {.hidden = {256, 256, 64}, .norm = Norm::batch});

@@ -1,4 +1,5 @@
 #define BOOST_TEST_MODULE module
+#include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/linear.h>
 #include <gradus/autograd/ops/reduce.h>
@@ -365,4 +366,10 @@ BOOST_AUTO_TEST_CASE(errors_begin_with_the_path) {
   BOOST_CHECK_EXCEPTION(copy(ones({5, 3})), Error, begins("in encoder.1.attn: "));
   // A module that is not part of another has no path, and errors elsewhere none either.
   BOOST_CHECK_EXCEPTION(Linear(3, 8)(ones({5, 4})), Error, begins("linear: x (5, 4)"));
+}
+
+BOOST_AUTO_TEST_CASE(attention_begins_with_zero_biases) {  // as torch.nn.MultiheadAttention
+  MultiHeadAttention attention(6, 2);
+  for (const Tensor& bias : {Tensor(attention.in_proj_bias), Tensor(attention.out_proj.bias)})
+    BOOST_TEST(all(equal(bias, 0)));
 }

@@ -42,7 +42,7 @@ const std::pair<const char*, Make> kOptimizers[] = {
     {"Sgd", maker<Sgd>(SgdOptions{.lr = 0.1})},
     {"Sgd with momentum", maker<Sgd>(SgdOptions{.lr = 0.1, .momentum = 0.9, .nesterov = true})},
     {"Adam", maker<Adam>(AdamOptions{.lr = 0.1, .weight_decay = 0.01})},
-    {"AdamW", maker<AdamW>(AdamOptions{.lr = 0.1, .weight_decay = 0.01})},
+    {"AdamW", maker<AdamW>(AdamWOptions{.lr = 0.1})},
     {"Rmsprop", maker<Rmsprop>(RmspropOptions{.lr = 0.1})},
     {"Rmsprop, all", maker<Rmsprop>(RmspropOptions{.lr = 0.1, .momentum = 0.9, .centered = true})}};
 

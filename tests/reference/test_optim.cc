@@ -53,7 +53,7 @@ auto make_groups(Options options) {
 std::vector<Row> rows() {
   const auto sgd = [](SgdOptions options) { return make<Sgd>(options); };
   const auto adam = [](AdamOptions options) { return make<Adam>(options); };
-  const auto adamw = [](AdamOptions options) { return make<AdamW>(options); };
+  const auto adamw = [](AdamWOptions options) { return make<AdamW>(options); };
   const auto rmsprop = [](RmspropOptions options) { return make<Rmsprop>(options); };
   const Schedule warmup_cosine = warmup_schedule(5, cosine_schedule(7));
   return {
@@ -76,7 +76,7 @@ std::vector<Row> rows() {
        rmsprop(
            {.lr = 0.05, .alpha = 0.9, .weight_decay = 0.05, .momentum = 0.7, .centered = true})},
       {"sgd.groups", make_groups<Sgd>(SgdOptions{.momentum = 0.9})},
-      {"adamw.groups", make_groups<AdamW>(AdamOptions{})},
+      {"adamw.groups", make_groups<AdamW>(AdamWOptions{})},
       {"sgd.absent",
        sgd({.lr = 0.1, .momentum = 0.9, .dampening = 0.3}),
        constant_schedule(),

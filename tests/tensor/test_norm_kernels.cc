@@ -3,6 +3,7 @@
 #include <gradus/tensor/kernels/norm.h>
 #include <gradus/tensor/kernels/norm_table.h>
 #include <gradus/tensor/kernels/threads.h>
+#include <gradus/tensor/memory.h>
 
 #include <algorithm>
 #include <boost/math/differentiation/autodiff.hpp>
@@ -304,6 +305,14 @@ LayerResult<Exact> define(const LayerProblem& p) {
   return r;
 }
 
+template <class T>
+void compare(const LayerResult<T>& r, const LayerResult<Exact>& exact) {
+  check_close(r.y, exact.y, 16);
+  check_close(r.dx, exact.dx, 16);
+  check_close(r.dw, exact.dw, 64);
+  check_close(r.db, exact.db, 64);
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(layer_norm_is_its_definition, T, Scalars) {
@@ -315,16 +324,65 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(layer_norm_is_its_definition, T, Scalars) {
       BOOST_TEST_CONTEXT(rows << "x" << d << " kind " << kind) {
         const LayerProblem p(rows, d, kind & 1, kind & 2, kind & 4);
         const LayerResult<T> r = run<T>(p);
-        const LayerResult<Exact> exact = define(p);
-        check_close(r.y, exact.y, 16);
-        check_close(r.dx, exact.dx, 16);
-        check_close(r.dw, exact.dw, 64);
-        check_close(r.db, exact.db, 64);
+        compare(r, define(p));
         for (int64_t i = 0; i < rows && p.valid; ++i) {
           const auto at = static_cast<size_t>(i);
           if (!p.valid[i]) BOOST_TEST((r.mean[at] == 0 && r.rstd[at] == 0));
         }
       }
+    }
+  }
+}
+
+namespace {
+
+/// Large enough to be streamed, and aligned for it at its first element but not at the second.
+template <class T>
+struct StreamedTo {
+  explicit StreamedTo(const Values<T>& expected)
+      : same(expected), block(expected.size() + 1, T(7)) {
+    BOOST_TEST_REQUIRE(expected.size() * sizeof(T) >= kStreamBytes);
+  }
+  void check_at(int64_t offset) const {
+    const Values<T> written(block.begin() + offset, block.begin() + offset + std::ssize(same));
+    BOOST_TEST(same_bits(written, same), "first element " << offset);
+  }
+  const Values<T>& same;
+  std::vector<T, FreeListAllocator<T>> block;
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(streamed_results_are_the_same, T, Scalars) {
+  set_threads(2);
+  for (const Channels& s : {Channels{64, 17, 1024}, Channels{4, 3, 100003}}) {
+    const BatchProblem p(s, false, true, 0.7);
+    const Values<T> x = as<T>(p.x), dy = as<T>(p.dy), w = as<T>(p.w), b = as<T>(p.b);
+    BatchResult<T> r = run<T>(p);
+    compare(r, define(p));
+    StreamedTo<T> y(r.y), dx(r.dx);
+    for (int64_t offset : {0, 1}) {
+      batch_norm(s, kEps, x.data(), nullptr, w.data(), b.data(), y.block.data() + offset,
+                 r.mean.data(), r.var.data(), r.rstd.data());
+      batch_norm_backward(s, x.data(), nullptr, r.mean.data(), r.rstd.data(), w.data(), dy.data(),
+                          dx.block.data() + offset, r.dw.data(), r.db.data());
+      y.check_at(offset);
+      dx.check_at(offset);
+    }
+  }
+  for (const auto& [rows, d] : {std::pair{2100, 512}, {1200, 1001}}) {
+    const LayerProblem p(rows, d, false, true, true);
+    const Values<T> x = as<T>(p.x), dy = as<T>(p.dy), w = as<T>(p.w), b = as<T>(p.b);
+    LayerResult<T> r = run<T>(p);
+    compare(r, define(p));
+    StreamedTo<T> y(r.y), dx(r.dx);
+    for (int64_t offset : {0, 1}) {
+      layer_norm(rows, d, kEps, x.data(), nullptr, w.data(), b.data(), y.block.data() + offset,
+                 r.mean.data(), r.rstd.data());
+      layer_norm_backward(rows, d, x.data(), nullptr, r.mean.data(), r.rstd.data(), w.data(),
+                          dy.data(), dx.block.data() + offset, r.dw.data(), r.db.data());
+      y.check_at(offset);
+      dx.check_at(offset);
     }
   }
 }
@@ -469,9 +527,10 @@ void check_level(Isa isa, const Channels& s, bool masked) {
     mean_dy.push_back(static_cast<T>(sum[c] / n));
     slope.push_back(static_cast<T>(product[c] / n * rstd * rstd));
     if (s.inner == 1) continue;
-    table.normalize(runs, {r.mean[c], scale[c], b[c]}, x.data() + at, p.valid, r.y.data() + at);
+    table.normalize(runs, {r.mean[c], scale[c], b[c]}, x.data() + at, p.valid, r.y.data() + at,
+                    true);
     table.gradient(runs, {r.mean[c], scale[c], mean_dy[c], slope[c]}, x.data() + at, p.valid,
-                   dy.data() + at, r.dx.data() + at);
+                   dy.data() + at, r.dx.data() + at, true);
   }
   if (s.inner == 1) {
     columns.normalize(s.outer, s.channels, r.mean.data(), scale.data(), b.data(), x.data(), p.valid,
@@ -504,10 +563,10 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(norms_at_every_level, T, Scalars) {
       Values<T> sums(2 * w.size());
       Values<double> dw(w.size()), db(w.size());
       table.layer_norm(p.rows, d, kEps, x.data(), p.valid, w.data(), b.data(), r.y.data(),
-                       r.mean.data(), r.rstd.data());
+                       r.mean.data(), r.rstd.data(), true);
       table.layer_norm_backward(p.rows, d, x.data(), p.valid, r.mean.data(), r.rstd.data(),
-                                w.data(), dy.data(), r.dx.data(), sums.data(), dw.data(),
-                                db.data());
+                                w.data(), dy.data(), r.dx.data(), sums.data(), dw.data(), db.data(),
+                                true);
       BOOST_TEST_CONTEXT(name(isa) << " rows of " << d) {
         check_close(r.y, exact.y, 16);
         check_close(r.dx, exact.dx, d == 1 ? 64 : 16);

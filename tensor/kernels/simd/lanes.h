@@ -38,6 +38,7 @@ template <class T>
 struct AllLanes {
   Vector<T> load(const T* p) const { return kernels::load(p); }
   void store(T* p, Vector<T> v) const { kernels::store(p, v); }
+  void stream(T* p, Vector<T> v) const { kernels::stream(p, v); }
   /// v where a lane counts, else 0.
   Vector<T> keep(Vector<T> v) const { return v; }
   /// v where a lane counts, else `other`.
@@ -60,6 +61,7 @@ struct SomeLanes {
     else
       kernels::store(p, v);
   }
+  void stream(T* p, Vector<T> v) const { store(p, v); }
   Vector<T> keep(Vector<T> v) const { return mask ? v : Vector<T>{}; }
   Vector<T> keep_or(Vector<T> v, Vector<T> other) const { return mask ? v : other; }
 };

@@ -79,16 +79,25 @@ Moments run_moments(const Runs& r, const T* x, const bool* valid) {
   return total;
 }
 
-template <class T, bool masked>
+template <class T, bool streamed, class Lanes>
+inline void put(const Lanes& lanes, T* p, Vector<T> v) {
+  if constexpr (streamed)
+    lanes.stream(p, v);
+  else
+    lanes.store(p, v);
+}
+
+template <class T, bool masked, bool streamed = false>
 void normalize_runs(const Runs& r, const Affine<T>& f, const T* x, const bool* valid, T* y) {
   for (int64_t i = 0; i < r.rows; ++i) {
     const T* p = x + i * r.stride;
     T* to = y + i * r.stride;
-    for_each_vector<T, masked>(
-        r.columns, mask_at<masked>(valid, i * r.valid_stride),
-        [&](int64_t j, int, auto lanes) GRADUS_INLINE {
-          lanes.store(to + j, lanes.keep((lanes.load(p + j) - f.mean) * f.scale + f.shift));
-        });
+    for_each_vector<T, masked>(r.columns, mask_at<masked>(valid, i * r.valid_stride),
+                               [&](int64_t j, int, auto lanes) GRADUS_INLINE {
+                                 put<T, streamed>(
+                                     lanes, to + j,
+                                     lanes.keep((lanes.load(p + j) - f.mean) * f.scale + f.shift));
+                               });
   }
 }
 
@@ -113,7 +122,7 @@ GradientSums run_gradient_sums(const Runs& r, T mean, const T* x, const bool* va
   return total;
 }
 
-template <class T, bool masked>
+template <class T, bool masked, bool streamed = false>
 void run_gradient(const Runs& r, const GradientAffine<T>& f, const T* x, const bool* valid,
                   const T* dy, T* dx) {
   for (int64_t i = 0; i < r.rows; ++i) {
@@ -123,7 +132,7 @@ void run_gradient(const Runs& r, const GradientAffine<T>& f, const T* x, const b
                                [&](int64_t j, int, auto lanes) GRADUS_INLINE {
                                  const Vector<T> rest = lanes.load(q + j) - f.mean_dy -
                                                         (lanes.load(p + j) - f.mean) * f.slope;
-                                 lanes.store(to + j, lanes.keep(rest * f.scale));
+                                 put<T, streamed>(lanes, to + j, lanes.keep(rest * f.scale));
                                });
   }
 }
@@ -133,8 +142,12 @@ Moments moments(const Runs& r, const T* x, const bool* valid) {
   return valid ? run_moments<T, true>(r, x, valid) : run_moments<T, false>(r, x, valid);
 }
 template <class T>
-void normalize(const Runs& r, const Affine<T>& f, const T* x, const bool* valid, T* y) {
-  valid ? normalize_runs<T, true>(r, f, x, valid, y) : normalize_runs<T, false>(r, f, x, valid, y);
+void normalize(const Runs& r, const Affine<T>& f, const T* x, const bool* valid, T* y,
+               bool streamed) {
+  if (valid) return normalize_runs<T, true>(r, f, x, valid, y);
+  if (!streamed || !streamable(y, r.stride)) return normalize_runs<T, false>(r, f, x, valid, y);
+  normalize_runs<T, false, true>(r, f, x, valid, y);
+  order_streams();
 }
 template <class T>
 GradientSums gradient_sums(const Runs& r, T mean, const T* x, const bool* valid, const T* dy) {
@@ -143,9 +156,11 @@ GradientSums gradient_sums(const Runs& r, T mean, const T* x, const bool* valid,
 }
 template <class T>
 void gradient(const Runs& r, const GradientAffine<T>& f, const T* x, const bool* valid, const T* dy,
-              T* dx) {
-  valid ? run_gradient<T, true>(r, f, x, valid, dy, dx)
-        : run_gradient<T, false>(r, f, x, valid, dy, dx);
+              T* dx, bool streamed) {
+  if (valid) return run_gradient<T, true>(r, f, x, valid, dy, dx);
+  if (!streamed || !streamable(dx, r.stride)) return run_gradient<T, false>(r, f, x, valid, dy, dx);
+  run_gradient<T, false, true>(r, f, x, valid, dy, dx);
+  order_streams();
 }
 
 template <class T>
@@ -154,21 +169,29 @@ void reciprocal_std(int64_t n, double eps, const T* __restrict var, T* __restric
     rstd[i] = static_cast<T>(1 / math::sqrt(static_cast<double>(var[i]) + eps));
 }
 
-template <class T, bool with_w, bool with_b>
+template <class T, bool streamed, bool with_w, bool with_b>
 void normalize_row(int64_t d, T mean, T rstd, const T* x, const T* w, const T* b, T* y) {
   for_each_vector<T, false>(d, nullptr, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
     Vector<T> v = (lanes.load(x + j) - mean) * rstd;
     if constexpr (with_w) v *= lanes.load(w + j);
     if constexpr (with_b) v += lanes.load(b + j);
-    lanes.store(y + j, v);
+    put<T, streamed>(lanes, y + j, v);
   });
+}
+
+template <class T, bool streamed>
+auto row_normalizer(bool with_w, bool with_b) {
+  return with_w ? (with_b ? normalize_row<T, streamed, true, true>
+                          : normalize_row<T, streamed, true, false>)
+                : (with_b ? normalize_row<T, streamed, false, true>
+                          : normalize_row<T, streamed, false, false>);
 }
 
 template <class T>
 void layer_norm(int64_t rows, int64_t d, double eps, const T* x, const bool* valid, const T* w,
-                const T* b, T* y, T* mean, T* rstd) {
-  const auto normalize = w ? (b ? normalize_row<T, true, true> : normalize_row<T, true, false>)
-                           : (b ? normalize_row<T, false, true> : normalize_row<T, false, false>);
+                const T* b, T* y, T* mean, T* rstd, bool streamed) {
+  streamed = streamed && streamable(y, d);
+  const auto normalize = streamed ? row_normalizer<T, true>(w, b) : row_normalizer<T, false>(w, b);
   const Runs row{1, d, d, d};
   for (int64_t i = 0; i < rows; ++i, x += d, y += d) {
     T m = 0, r = 0;
@@ -183,6 +206,7 @@ void layer_norm(int64_t rows, int64_t d, double eps, const T* x, const bool* val
     if (mean) mean[i] = m;
     if (rstd) rstd[i] = r;
   }
+  if (streamed) order_streams();
 }
 
 /// sum g and sum g (x - mean), g = w dy.
@@ -213,28 +237,47 @@ struct RowGradient {
   GradientAffine<T> f;
 };
 
-/// dx of `count` rows, and their part of the sums over rows.
-template <class T, int count, bool with_w, bool with_dx, bool with_sums>
+/// dx of `count` rows, and their part of the sums over rows. Streamed, a row's cache line is
+/// written whole before the next row's.
+template <class T, bool streamed, int count, bool with_w, bool with_dx, bool with_sums>
 void row_gradients(int64_t d, const RowGradient<T>* rows, const T* x, const T* w, const T* dy,
                    T* dx, T* dw, T* db) {
-  for_each_vector<T, false>(d, nullptr, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
-    Vector<T> scale = {}, weight_sum = {}, sum = {};
-    if constexpr (with_w) scale = lanes.load(w + j);
-    if constexpr (with_sums) weight_sum = lanes.load(dw + j), sum = lanes.load(db + j);
-    unroll<count>([&](int k) GRADUS_INLINE {
-      const RowGradient<T>& row = rows[k];
-      const Vector<T> g = lanes.load(dy + row.at + j), v = lanes.load(x + row.at + j) - row.f.mean;
-      if constexpr (with_sums) weight_sum += g * (v * row.rstd), sum += g;
+  const auto columns = [&](int64_t first, auto vectors, auto lanes) GRADUS_INLINE {
+    constexpr int n = decltype(vectors)::value;
+    Vector<T> scale[n] = {}, weight_sum[n] = {}, sum[n] = {};
+    unroll<n>([&](int i) GRADUS_INLINE {
+      const int64_t j = first + i * kWidth<T>;
+      if constexpr (with_w) scale[i] = lanes.load(w + j);
+      if constexpr (with_sums) weight_sum[i] = lanes.load(dw + j), sum[i] = lanes.load(db + j);
+    });
+    unroll<count * n>([&](int index) GRADUS_INLINE {
+      const int i = index % n;
+      const RowGradient<T>& row = rows[index / n];
+      const int64_t at = row.at + first + i * kWidth<T>;
+      const Vector<T> g = lanes.load(dy + at), v = lanes.load(x + at) - row.f.mean;
+      if constexpr (with_sums) weight_sum[i] += g * (v * row.rstd), sum[i] += g;
       if constexpr (with_dx) {
-        const Vector<T> wg = with_w ? g * scale : g;
-        lanes.store(dx + row.at + j, (wg - row.f.mean_dy - v * row.f.slope) * row.f.scale);
+        const Vector<T> wg = with_w ? g * scale[i] : g;
+        put<T, streamed>(lanes, dx + at, (wg - row.f.mean_dy - v * row.f.slope) * row.f.scale);
       }
     });
-    if constexpr (with_sums) lanes.store(dw + j, weight_sum), lanes.store(db + j, sum);
+    unroll<n>([&](int i) GRADUS_INLINE {
+      const int64_t j = first + i * kWidth<T>;
+      if constexpr (with_sums) lanes.store(dw + j, weight_sum[i]), lanes.store(db + j, sum[i]);
+    });
+  };
+  using One = std::integral_constant<int, 1>;
+  using Line = std::integral_constant<int, 64 / kVectorBytes>;
+  int64_t j = 0;
+  if constexpr (streamed)
+    for (; j + Line::value * kWidth<T> <= d; j += Line::value * kWidth<T>)
+      columns(j, Line{}, AllLanes<T>{});
+  for_each_vector<T, false>(d - j, nullptr, [&](int64_t k, int, auto lanes) GRADUS_INLINE {
+    columns(j + k, One{}, lanes);
   });
 }
 
-template <class T, bool with_w, bool with_dx, bool with_sums>
+template <class T, bool streamed, bool with_w, bool with_dx, bool with_sums>
 void rows_gradient(int64_t rows, int64_t d, const T* x, const bool* valid, const T* mean,
                    const T* rstd, const T* w, const T* dy, T* dx, T* dw, T* db) {
   constexpr int group = 4;  // rows that share what is loaded of w, dw and db
@@ -255,25 +298,26 @@ void rows_gradient(int64_t rows, int64_t d, const T* x, const bool* valid, const
       row.f.slope = static_cast<T>(sums.dy_x * each * r * r);
     }
     if (count < group) continue;
-    row_gradients<T, group, with_w, with_dx, with_sums>(d, pending, x, w, dy, dx, dw, db);
+    row_gradients<T, streamed, group, with_w, with_dx, with_sums>(d, pending, x, w, dy, dx, dw, db);
     count = 0;
   }
   for (int k = 0; k < count; ++k)
-    row_gradients<T, 1, with_w, with_dx, with_sums>(d, pending + k, x, w, dy, dx, dw, db);
+    row_gradients<T, streamed, 1, with_w, with_dx, with_sums>(d, pending + k, x, w, dy, dx, dw, db);
 }
 
-template <class T>
-void layer_norm_backward(int64_t rows, int64_t d, const T* x, const bool* valid, const T* mean,
-                         const T* rstd, const T* w, const T* dy, T* dx, T* sums, double* dw,
-                         double* db) {
+template <class T, bool streamed>
+void add_layer_norm_backward(int64_t rows, int64_t d, const T* x, const bool* valid, const T* mean,
+                             const T* rstd, const T* w, const T* dy, T* dx, T* sums, double* dw,
+                             double* db) {
   if (!dw) {
-    const auto run = w ? rows_gradient<T, true, true, false> : rows_gradient<T, false, true, false>;
+    const auto run = w ? rows_gradient<T, streamed, true, true, false>
+                       : rows_gradient<T, streamed, false, true, false>;
     if (dx) run(rows, d, x, valid, mean, rstd, w, dy, dx, nullptr, nullptr);
     return;
   }
-  const auto run =
-      !dx ? rows_gradient<T, false, false, true>
-          : (w ? rows_gradient<T, true, true, true> : rows_gradient<T, false, true, true>);
+  const auto run = !dx ? rows_gradient<T, false, false, false, true>
+                       : (w ? rows_gradient<T, streamed, true, true, true>
+                            : rows_gradient<T, streamed, false, true, true>);
   for (int64_t i = 0; i < rows; i += kBlockRows) {
     for (int64_t j = 0; j < 2 * d; ++j) sums[j] = 0;
     run(smaller(kBlockRows, rows - i), d, x + i * d, valid ? valid + i : nullptr, mean + i,
@@ -281,6 +325,17 @@ void layer_norm_backward(int64_t rows, int64_t d, const T* x, const bool* valid,
     add_to(d, sums, dw);
     add_to(d, sums + d, db);
   }
+}
+
+template <class T>
+void layer_norm_backward(int64_t rows, int64_t d, const T* x, const bool* valid, const T* mean,
+                         const T* rstd, const T* w, const T* dy, T* dx, T* sums, double* dw,
+                         double* db, bool streamed) {
+  if (!dx || !streamed || !streamable(dx, d))
+    return add_layer_norm_backward<T, false>(rows, d, x, valid, mean, rstd, w, dy, dx, sums, dw,
+                                             db);
+  add_layer_norm_backward<T, true>(rows, d, x, valid, mean, rstd, w, dy, dx, sums, dw, db);
+  order_streams();
 }
 
 template <class T>

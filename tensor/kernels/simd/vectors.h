@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#if defined(__AVX__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 
@@ -38,6 +38,35 @@ inline Vector<T> load(const T* p) {
 template <class T>
 inline void store(T* p, Vector<T> v) {
   *reinterpret_cast<typename VectorOf<T>::unaligned*>(p) = v;
+}
+
+/// A store past the caches to p, which is aligned to a vector. Before another thread may read
+/// there, order_streams().
+#if defined(__AVX512F__)
+inline void stream(float* p, Vector<float> v) { _mm512_stream_ps(p, __m512(v)); }
+inline void stream(double* p, Vector<double> v) { _mm512_stream_pd(p, __m512d(v)); }
+#elif defined(__AVX__)
+inline void stream(float* p, Vector<float> v) { _mm256_stream_ps(p, __m256(v)); }
+inline void stream(double* p, Vector<double> v) { _mm256_stream_pd(p, __m256d(v)); }
+#elif defined(__SSE2__)
+inline void stream(float* p, Vector<float> v) { _mm_stream_ps(p, __m128(v)); }
+inline void stream(double* p, Vector<double> v) { _mm_stream_pd(p, __m128d(v)); }
+#else
+template <class T>
+inline void stream(T* p, Vector<T> v) {
+  store(p, v);
+}
+#endif
+inline void order_streams() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
+
+/// Whether rows that begin at p, `stride` elements apart, may be streamed to.
+template <class T>
+inline bool streamable(const T* p, int64_t stride) {
+  return reinterpret_cast<uintptr_t>(p) % kVectorBytes == 0 && stride % kWidth<T> == 0;
 }
 
 /// The first `count` (1 to width) elements; the others are 0, or left alone in memory.
