@@ -81,9 +81,7 @@ void add_samples(std::vector<ModuleSample>& samples) {
   };
   using Inputs = std::span<const Tensor>;
   add("with a first state", Recurrent<Cell>(3, 4), {sample({2, 3, 3}, 1), sample({2, 4}, 2)},
-      [](Recurrent<Cell>& m, Inputs x) {
-        return everything(m(x[0], {}, x[1]));
-      });
+      [](Recurrent<Cell>& m, Inputs x) { return everything(m(x[0], {}, x[1])); });
   add("batch norm, padded", Recurrent<Cell>(3, 2, {.batch_norm = true}), {sample({4, 4, 3}, 1)},
       [lengths](Recurrent<Cell>& m, Inputs x) { return everything(m(x[0], lengths)); });
   add("batch norm per step", Recurrent<Cell>(2, 2, {.batch_norm = true, .batch_norm_steps = 2}),

@@ -75,7 +75,9 @@ class LstmCell : public RecurrentCell {
   using Options = GatedCellOptions;
   static constexpr const char* kSequenceName = "Lstm";
   LstmCell(int64_t input_size, int64_t hidden_size, GatedCellOptions options = {});
-  CellState forward(const Tensor& x, const CellState& state = {}) { return step("LstmCell", x, state); }
+  CellState forward(const Tensor& x, const CellState& state = {}) {
+    return step("LstmCell", x, state);
+  }
   CellState operator()(const Tensor& x, const CellState& state = {}) { return forward(x, state); }
   std::string describe() const override;
 };

@@ -391,7 +391,7 @@ BOOST_AUTO_TEST_CASE(layers_and_what_they_are_given) {
        [&] {
          cell(a, ones({3, 4}));
        },
-       {"linear: x (3, 4) with weight (5, 5)"}},
+       {"RnnCell: the first state is (3, 4), must be (3, 5) for x (3, 4)"}},
       {"Rnn", [&] { rnn(a); }, {"Rnn: x must be (N, T, D), is (3, 4)"}},
       {"Rnn without steps",
        [&] {

@@ -114,6 +114,29 @@ BOOST_AUTO_TEST_CASE(rnn) {
   }
 }
 
+template <class Cell>
+void check_gated() {
+  for (bool norm : {false, true}) {
+    Recurrent<Cell> model(kFeatures, 4, {.batch_norm = norm});
+    if (norm) {  // in training its statistics are over the whole batch
+      model.to(DType::f64);
+      model(padded(), lengths());
+      model.eval();
+    }
+    check_padding(model, [&](const Tensor& x, const Tensor& n) { return model(x, n).y; });
+    const RnnOutput out = model(padded(), lengths());
+    for (size_t n = 0; n < kLengths.size(); ++n) {
+      const auto i = static_cast<int64_t>(n);
+      const RnnOutput alone = model(sequence(n));
+      check_equal(slice(out.h, 0, i, i + 1), alone.h, "last state");
+      if (out.c) check_equal(slice(out.c, 0, i, i + 1), alone.c, "last cell");
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(lstm) { check_gated<LstmCell>(); }
+BOOST_AUTO_TEST_CASE(gru) { check_gated<GruCell>(); }
+
 BOOST_AUTO_TEST_CASE(attention) {
   MultiHeadAttention model(6, 2);
   Linear in(kFeatures, 6);

@@ -99,9 +99,14 @@ const auto train_then_evaluate = [](auto& module, X x) {
   return ys;
 };
 
-const auto run_rnn = [](Rnn& rnn, X x) {
-  const RnnOutput out = rnn(x[0], optional(x, 1), optional(x, 2));
-  return Results{out.y, out.h};
+const auto run_rnn = [](auto& rnn, X x) {
+  const RnnOutput out = rnn(x[0], optional(x, 1), {optional(x, 2), optional(x, 3)});
+  return out.c ? Results{out.y, out.h, out.c} : Results{out.y, out.h};
+};
+
+const auto run_lstm_cell = [](LstmCell& cell, X x) {
+  const CellState state = cell(x[0], {optional(x, 1), optional(x, 2)});
+  return Results{state.h, state.c};
 };
 
 const auto run_block = [](EncoderBlock& block, X x) {
@@ -167,6 +172,12 @@ std::vector<Row> layer_rows() {
       row("RnnCell.layer norm", RnnCell(5, 4, {.layer_norm = true}), call_with_second),
       row("Rnn.tanh", Rnn(3, 4), run_rnn),
       row("Rnn.relu", Rnn(3, 4, {.cell = {.nonlinearity = Nonlinearity::relu}}), run_rnn),
+      row("LstmCell", LstmCell(5, 4), run_lstm_cell),
+      row("LstmCell.no bias", LstmCell(5, 4, {.bias = false}), run_lstm_cell),
+      row("GruCell", GruCell(5, 4), call_with_second),
+      row("GruCell.no bias", GruCell(5, 4, {.bias = false}), call_with_second),
+      row("Lstm", Lstm(3, 4), run_rnn),
+      row("Gru", Gru(3, 4), run_rnn),
       row("Rnn.batch norm", Rnn(3, 4, {.batch_norm = true}), run_rnn),
       row("Rnn.batch norm per step", Rnn(3, 4, {.batch_norm = true, .batch_norm_steps = 2}),
           run_rnn),
