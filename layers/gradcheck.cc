@@ -102,6 +102,10 @@ GradcheckReport check_module(Check run, Module& module, const Function& forward,
     return forward(arguments);
   };
   GradcheckReport report = run(f, checked, options);
+  const std::string plain = "(f, inputs";
+  const size_t at = report.reproduce.find(plain);
+  if (options.reproduce.empty() && at != std::string::npos)
+    report.reproduce.replace(at, plain.size(), "(module, forward, inputs");
   if (report.disagreeing > 0) report.suspects = failing_ops(f, checked, options.buffers);
   return report;
 }

@@ -76,7 +76,7 @@ class Checker {
   void sweep(const JacobianRowSet& rows, std::span<const JacobianBlock> blocks,
              const Directions* directions, Show show);
   template <class Visit>
-  bool near_the_point(double spacing, Visit visit);
+  bool near_the_point(double spacing, double power, Visit visit);
   void start_rows(const JacobianRowSet& rows);
   void fill_column(const JacobianRowSet& rows, JacobianBlock& block, size_t column, double step,
                    const std::string& where, const std::function<void(double)>& move);

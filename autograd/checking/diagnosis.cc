@@ -6,6 +6,8 @@
 
 namespace gradus {
 
+using checking::Residual;
+
 const char* name(Pattern pattern) {
   switch (pattern) {
     case Pattern::none:
@@ -263,8 +265,15 @@ bool only_extreme_arrives(const Residual& e, int axis, bool last) {
   };
   for (size_t k = 0; k < e.entries(); ++k) {
     std::optional<int64_t> extreme;
-    for (size_t r = 0; r < e.rows(); ++r)
-      if (enters(r, k) && (!extreme || (place(r) > *extreme) == last)) extreme = place(r);
+    std::set<int64_t> places;
+    for (size_t r = 0; r < e.rows(); ++r) {
+      if (!enters(r, k)) continue;
+      places.insert(place(r));
+      if (!extreme || (place(r) > *extreme) == last) extreme = place(r);
+    }
+    // What is broadcast along an axis enters all of it; the first of some are no such row.
+    if (axis >= 0 && !last && extreme && static_cast<int64_t>(places.size()) < output[axis])
+      return false;
     for (size_t r = 0; r < e.rows(); ++r)
       if (enters(r, k) && e.analytic_zero(r, k) == (place(r) == *extreme)) return false;
   }

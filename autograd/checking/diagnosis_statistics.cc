@@ -5,6 +5,8 @@
 
 namespace gradus {
 
+using checking::Residual;
+
 namespace {
 
 /// A vector over a group of entries: its parts along 1 and along x^, and what is left.
@@ -57,6 +59,7 @@ std::vector<Group> groups_of(const Residual& residual, unsigned axes) {
 /// Which explanations of the residual hold in every group and row.
 struct Fit {
   bool sums_to_zero = true;  // the numeric gradient does, as behind any mean that is taken off
+  bool can_tell = true;      // rows are known, to tolerances within which not everything fits
   bool constant = true, proportional = true, both = true;
   bool scaled = true;  // a - c n is made of 1 and x^, one c a group
 };
@@ -67,6 +70,7 @@ void fit_group(const Residual& residual, const Group& group, Fit& fit) {
     if (std::all_of(group.entries.begin(), group.entries.end(),
                     [&](size_t k) { return residual.known(r, k); }))
       rows.push_back(r);
+  if (rows.empty()) fit.can_tell = false;
   std::vector<Split> analytic, numeric;
   double an = 0, nn = 0;
   for (size_t r : rows) {
@@ -86,6 +90,7 @@ void fit_group(const Residual& residual, const Group& group, Fit& fit) {
       tolerance += residual.tolerance(rows[row], k);
     }
     if (std::abs(sum) > 1e-6 * size + tolerance) fit.sums_to_zero = false;
+    if (tolerance > 0.1 * residual.largest_difference()) fit.can_tell = false;
     const Split &a = analytic[row], &n = numeric[row];
     const double constant = a.constant - n.constant, slope = a.slope - n.slope;
     for (size_t i = 0; i < group.entries.size(); ++i) {
@@ -106,7 +111,7 @@ std::optional<Diagnosis> diagnose_along(const Residual& residual, unsigned axes)
     smallest = std::min(smallest, group.entries.size());
     fit_group(residual, group, fit);
   }
-  if (smallest < 3 || !fit.sums_to_zero) return {};
+  if (smallest < 3 || !fit.sums_to_zero || !fit.can_tell) return {};
   const Axes a = axes_of(axes);
   if (fit.constant)
     return Diagnosis{Pattern::mean_term, 1, a,
@@ -130,7 +135,8 @@ std::optional<Diagnosis> diagnose_along(const Residual& residual, unsigned axes)
   return {};
 }
 
-/// A residual that is the sum of a part constant along one axis and a part constant along another.
+/// A residual that is the sum of a part constant along one axis and a part constant along another,
+/// or one of the two: a mean where there is none.
 std::optional<Diagnosis> diagnose_wrong_axis(const Residual& residual) {
   const Shape& shape = residual.jacobian().input;
   for (int p = 0; p < shape.ndim(); ++p)
@@ -140,7 +146,7 @@ std::optional<Diagnosis> diagnose_wrong_axis(const Residual& residual) {
                                    group_along(shape, 1u << p | 1u << q)};
       const double sizes[] = {static_cast<double>(shape[p]), static_cast<double>(shape[q]),
                               static_cast<double>(shape[p] * shape[q])};
-      bool fits = true;
+      bool fits = true, constant[] = {true, true};
       for (size_t r = 0; r < residual.rows() && fits; ++r) {
         std::vector<double> means[3];
         double tolerance = 1e-6 * residual.largest_difference();
@@ -151,9 +157,20 @@ std::optional<Diagnosis> diagnose_wrong_axis(const Residual& residual) {
         }
         for (size_t k = 0; k < residual.entries(); ++k)
           if (residual.known(r, k)) tolerance = std::max(tolerance, 4 * residual.tolerance(r, k));
-        for (size_t k = 0; k < residual.entries() && fits; ++k)
-          fits = std::abs(residual.a(r, k) - residual.n(r, k) - means[0][lines[0].of[k]] -
-                          means[1][lines[1].of[k]] + means[2][lines[2].of[k]]) <= tolerance;
+        for (size_t k = 0; k < residual.entries() && fits; ++k) {
+          const double e = residual.a(r, k) - residual.n(r, k);
+          const double parts[] = {e - means[0][lines[0].of[k]], e - means[1][lines[1].of[k]]};
+          fits = std::abs(parts[0] + parts[1] - e + means[2][lines[2].of[k]]) <= tolerance;
+          for (int l = 0; l < 2; ++l) constant[l] = constant[l] && std::abs(parts[l]) <= tolerance;
+        }
+      }
+      for (int l = 0; l < 2 && fits; ++l) {
+        const int axis = l == 0 ? p : q;
+        if (constant[l])
+          return Diagnosis{Pattern::mean_term, 1, axes_of(1u << axis),
+                           fmt::format("a mean term that should not be there: the residual is "
+                                       "constant along axis {}",
+                                       axis)};
       }
       if (fits)
         return Diagnosis{Pattern::wrong_axis, 1, axes_of(1u << p | 1u << q),
@@ -173,6 +190,17 @@ std::optional<Diagnosis> diagnose_statistics(const Residual& residual) {
   return diagnose_wrong_axis(residual);
 }
 
+/// How many values the numeric derivatives by entry k have: through two goes every line.
+static size_t distinct_values(const Residual& residual, const std::vector<size_t>& rows, size_t k) {
+  std::vector<double> values;
+  for (size_t r : rows) values.push_back(residual.n(r, k));
+  std::sort(values.begin(), values.end());
+  const double apart = 1e-6 * std::max(std::abs(values.front()), std::abs(values.back()));
+  size_t count = 1;
+  for (size_t i = 1; i < values.size(); ++i) count += values[i] - values[i - 1] > apart;
+  return count;
+}
+
 /// A weight's gradient sum dy x^ with an x^ that is another linear function of x: for each entry
 /// a = alpha n + beta over the outputs that it enters.
 std::optional<Diagnosis> diagnose_weight_statistics(const Residual& residual) {
@@ -183,7 +211,7 @@ std::optional<Diagnosis> diagnose_weight_statistics(const Residual& residual) {
     for (size_t r = 0; r < residual.rows(); ++r)
       if (residual.single(r) && residual.known(r, k) && !residual.inactive(r, k)) rows.push_back(r);
     if (rows.empty()) continue;
-    if (rows.size() < 4) return {};
+    if (distinct_values(residual, rows, k) < 4) return {};
     double mean_a = 0, mean_n = 0, nn = 0, an = 0, size = 0;
     for (size_t r : rows) {
       mean_a += residual.a(r, k) / static_cast<double>(rows.size());

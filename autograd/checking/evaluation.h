@@ -39,7 +39,7 @@ class Evaluation {
 
  private:
   Tensor call();
-  [[noreturn]] void fail_not_finite(const Tensor& y);
+  void fail_not_finite(const Tensor& y);
 
   const Function& f_;
   std::span<const Tensor> inputs_;

@@ -27,6 +27,7 @@ struct JacobianBlock {
   std::vector<uint8_t> kink;
   /// Of a column's analytic side, what rounding makes of it for a weighted sum of unit norm.
   std::vector<double> noise;
+  int64_t confirmed = 0;  ///< columns whose disagreement further estimates found, too
 
   void resize(size_t rows, size_t count);
   /// The same bound for each derivative, and no noise besides.

@@ -56,11 +56,11 @@ std::string place(const GradcheckEntry& e) {
 std::string reproduction(const GradcheckOptions& options, const GradcheckReport& report) {
   if (!options.reproduce.empty()) return options.reproduce;
   const GradcheckOptions usual;
-  std::string set =
-      fmt::format(".seed = {}, .mode = GradcheckMode::{}", options.seed, name(report.mode));
+  std::string set;
   if (options.resolution != usual.resolution)
-    set = fmt::format(".resolution = {}, {}", options.resolution, set);
-  if (options.safety != usual.safety) set = fmt::format(".safety = {}, {}", options.safety, set);
+    set += fmt::format(".resolution = {}, ", options.resolution);
+  if (options.safety != usual.safety) set += fmt::format(".safety = {}, ", options.safety);
+  set += fmt::format(".seed = {}, .mode = GradcheckMode::{}", options.seed, name(report.mode));
   if (options.probes != usual.probes) set += fmt::format(", .probes = {}", options.probes);
   return fmt::format("{}(f, inputs, {{{}}})", report.order == 2 ? "gradgradcheck" : "gradcheck",
                      set);

@@ -24,6 +24,8 @@ EntryGroups group_along(const Shape& shape, unsigned axes);
 /// Sets of axes (bits) along which groups have at least `least` entries, largest groups first.
 std::vector<unsigned> axis_sets(const Shape& shape, int64_t least);
 
+namespace checking {
+
 /// Analytic a(r, k) and numeric n(r, k) of one input's Jacobian, for the search for patterns.
 class Residual {
  public:
@@ -88,8 +90,10 @@ class Residual {
   double largest_ = 0;
 };
 
+}  // namespace checking
+
 /// Patterns of normalizations: mean and variance terms, other statistics.
-std::optional<Diagnosis> diagnose_statistics(const Residual& residual);
-std::optional<Diagnosis> diagnose_weight_statistics(const Residual& residual);
+std::optional<Diagnosis> diagnose_statistics(const checking::Residual& residual);
+std::optional<Diagnosis> diagnose_weight_statistics(const checking::Residual& residual);
 
 }  // namespace gradus

@@ -274,6 +274,11 @@ BOOST_AUTO_TEST_CASE(the_report_can_be_read_by_people_and_programs) {
   BOOST_TEST(contains(right.text(), "tanh: 20 entries agree, largest error"), right.text());
   BOOST_TEST(contains(right.table(), "\nagain: gradcheck(f, inputs, {.seed = 1"), right);
 
+  BOOST_TEST(gradcheck(gradus::tanh, {x}, {.resolution = 1e-5, .safety = 8, .seed = 7, .probes = 2})
+                 .reproduce ==
+             "gradcheck(f, inputs, {.resolution = 1e-05, .safety = 8, .seed = 7, .mode = "
+             "GradcheckMode::full, .probes = 2})");
+
   const nlohmann::json json = nlohmann::json::parse(to_json(report));
   BOOST_TEST(json["ok"] == false);
   BOOST_TEST(json["disagree"] == 1);

@@ -58,6 +58,8 @@ BOOST_AUTO_TEST_CASE(parameters_are_checked_by_name) {
   BOOST_TEST((names == std::vector<std::string>{"input 0", "0.weight", "0.bias", "1.weight",
                                                 "1.bias", "2.weight", "2.bias"}));
   BOOST_TEST(report.subject == "Sequential");
+  BOOST_TEST(report.reproduce ==
+             "gradcheck(module, forward, inputs, {.seed = 1, .mode = GradcheckMode::full})");
 }
 
 BOOST_AUTO_TEST_CASE(the_module_is_as_before) {
