@@ -38,6 +38,7 @@
 #include <gradus/layers/conv2d.h>
 #include <gradus/layers/dropout.h>
 #include <gradus/layers/embedding.h>
+#include <gradus/layers/flatten.h>
 #include <gradus/layers/gradcheck.h>
 #include <gradus/layers/init.h>
 #include <gradus/layers/layer_norm.h>

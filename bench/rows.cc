@@ -81,38 +81,11 @@ Work mlp(std::vector<int64_t> sizes, int64_t batch, Norm norm, bool adam) {
   return training(model, optimizer, input(100, {batch, inputs}), labels(101, {batch}, classes));
 }
 
-/// Twice convolution, norm, relu and pooling, then Linear.
-class SmallCnn : public UnaryModule {
- public:
-  explicit SmallCnn(Norm norm)
-      : conv1_(1, 16, 3, {.padding = 1}),
-        conv2_(16, 32, 3, {.padding = 1}),
-        norm1_(image_norm(norm, 16, 28, 28)),
-        norm2_(image_norm(norm, 32, 14, 14)),
-        head_(32 * 7 * 7, 10) {
-    finish_construction();
-  }
-  Tensor forward(const Tensor& x) override {
-    const Tensor half = max_pool2d(relu(norm1_(conv1_(x))), {2, 2});
-    return head_(flatten(max_pool2d(relu(norm2_(conv2_(half))), {2, 2}), 1));
-  }
-  void visit(Visitor& visitor) override {
-    visitor.module("conv1", conv1_);
-    visitor.module("norm1", *norm1_);
-    visitor.module("conv2", conv2_);
-    visitor.module("norm2", *norm2_);
-    visitor.module("head", head_);
-  }
-  std::string describe() const override { return "SmallCnn"; }
-
- private:
-  Conv2d conv1_, conv2_;
-  AnyModule norm1_, norm2_;
-  Linear head_;
-};
-
 Work cnn(Norm norm) {
-  const auto model = filled(SmallCnn(norm));
+  const auto model = filled(
+      Sequential(Conv2d(1, 16, 3, {.padding = 1}), image_norm(norm, 16, 28, 28), Relu(),
+                 MaxPool2d(2), Conv2d(16, 32, 3, {.padding = 1}), image_norm(norm, 32, 14, 14),
+                 Relu(), MaxPool2d(2), Flatten(), Linear(32 * 7 * 7, 10)));
   return training(model, std::make_shared<Sgd>(model->parameters(), SgdOptions{.momentum = 0.9}),
                   input(100, {64, 1, 28, 28}), labels(101, {64}, 10));
 }

@@ -213,6 +213,7 @@ BOOST_AUTO_TEST_CASE(axes_that_are_not_there) {
        },
        named("permute: ")},
       {"flatten", [] { flatten(a, 0, 2); }, named("flatten: ")},
+      {"flatten of a scalar", [] { flatten(ones({}), 1); }, {"flatten: "}},
       {"squeeze", [] { squeeze(a, 2); }, named("squeeze: ")},
       {"slice", [] { slice(a, 2, 0, 1); }, named("slice: ")},
       {"select", [] { select(a, 2, 0); }, named("select: ")},

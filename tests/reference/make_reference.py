@@ -565,6 +565,8 @@ for name, module in [
     layer(name, module, call, off_zero(3, 5))
 layer("MaxPool2d", nn.MaxPool2d(3, stride=2, padding=1), call, leaf(3, 2, 5, 4))
 layer("AvgPool2d", nn.AvgPool2d(2), call, leaf(3, 2, 5, 4))
+layer("Flatten", nn.Flatten(), call, leaf(3, 2, 5, 4))
+layer("Flatten.some", nn.Flatten(-3, 2), call, leaf(3, 2, 5, 4))
 layer("AdaptiveAvgPool2d", nn.AdaptiveAvgPool2d(3), call, leaf(3, 2, 5, 4))
 
 

@@ -7,6 +7,7 @@
 #include <gradus/layers/conv2d.h>
 #include <gradus/layers/dropout.h>
 #include <gradus/layers/embedding.h>
+#include <gradus/layers/flatten.h>
 #include <gradus/layers/layer_norm.h>
 #include <gradus/layers/lengths.h>
 #include <gradus/layers/linear.h>
@@ -150,6 +151,8 @@ std::vector<Row> layer_rows() {
       row("Dropout.evaluation", evaluating(Dropout(0.6)), call),
       row("MaxPool2d", MaxPool2d(3, {.stride = Pair{2, 2}, .padding = {1, 1}}), call),
       row("AvgPool2d", AvgPool2d(2), call),
+      row("Flatten", Flatten(), call),
+      row("Flatten.some", Flatten(-3, 2), call),
       row("AdaptiveAvgPool2d", AdaptiveAvgPool2d(3), call),
 
       row("BatchNorm", BatchNorm(3), train_then_evaluate),
