@@ -759,6 +759,7 @@ class Residual(nn.Module):
         return x + self.module(x)
 
 
+layer("Residual", Residual(nn.Sequential(nn.Linear(5, 5), nn.Tanh())), call, leaf(3, 5))
 layer(
     "Sequential",
     nn.Sequential(
@@ -871,6 +872,8 @@ for name, vector_norm, image_norm, sequence_norm in [
     ("layer", nn.LayerNorm, lambda *shape: nn.LayerNorm(shape), nn.LayerNorm),
 ]:
     layer(f"Mlp.{name}", Mlp(5, 4, [6, 3], vector_norm), train_then_evaluate, leaf(7, 5), leaf(3, 5))
+    block = ResidualBlock(2, 3, 2, (3, 2), image_norm)
+    layer(f"ResidualBlock.{name}", block, train_then_evaluate, leaf(3, 2, 5, 4), leaf(2, 2, 5, 4))
     layer(f"Cnn.{name}", Cnn(image_norm), train_then_evaluate, leaf(3, 1, 5, 4), leaf(2, 1, 5, 4))
     attn = dict(renamed=("self_attn", "attn"))
     for place in ("before", "after") if name != "none" else ("before",):

@@ -8,6 +8,7 @@
 #include <gradus/layers/dropout.h>
 #include <gradus/layers/embedding.h>
 #include <gradus/layers/flatten.h>
+#include <gradus/layers/gradcheck.h>
 #include <gradus/layers/layer_norm.h>
 #include <gradus/layers/lengths.h>
 #include <gradus/layers/linear.h>
@@ -20,6 +21,8 @@
 #include <gradus/models/transformer.h>
 
 #include <functional>
+#include <set>
+#include <typeindex>
 
 #include "tests/reference/reference.h"
 
@@ -70,13 +73,14 @@ void check_case(const Case& c, DType dtype, Module& module,
 
 struct Row {
   std::string name;
+  std::type_index type;  // of the module
   std::function<void(const Case&, DType)> check;
 };
 
 /// run(module, inputs): a result or several.
 template <class M, class F>
 Row row(std::string name, M module, F run) {
-  return {std::move(name), [module, run](const Case& c, DType dtype) {
+  return {std::move(name), typeid(M), [module, run](const Case& c, DType dtype) {
             M copy = module;
             check_case(c, dtype, copy, [&](X x) -> Results {
               if constexpr (std::is_same_v<std::invoke_result_t<F, M&, X>, Tensor>)
@@ -197,6 +201,7 @@ std::vector<Row> layer_rows() {
       row("MultiHeadAttention.others", heads, attend_others),
       row("MultiHeadAttention.others padded", heads, attend_others),
 
+      row("Residual", Residual(Sequential(Linear(5, 5), Tanh())), call),
       row("Sequential",
           Sequential(Conv2d(2, 3, 3, {.padding = 1}), BatchNorm(3), Relu(),
                      Residual(Sequential(Conv2d(3, 3, 3, {.padding = 1}), Tanh())), MaxPool2d(2),
@@ -210,6 +215,8 @@ void add_model_rows(std::vector<Row>& rows) {
     const std::string kind = name(norm);
     rows.push_back(
         row("Mlp." + kind, Mlp(5, 4, {.hidden = {6, 3}, .norm = norm}), train_then_evaluate));
+    rows.push_back(
+        row("ResidualBlock." + kind, ResidualBlock(2, 3, 2, 5, 4, norm), train_then_evaluate));
     rows.push_back(row("Cnn." + kind, Cnn(1, 5, 4, 4, {.channels = {2, 3}, .norm = norm}),
                        train_then_evaluate));
     rows.push_back(row("RnnClassifier." + kind, RnnClassifier(3, 3, {.hidden = 4, .norm = norm}),
@@ -232,7 +239,15 @@ void add_model_rows(std::vector<Row>& rows) {
 BOOST_AUTO_TEST_CASE(layers_are_pytorchs) {
   std::vector<Row> rows = layer_rows();
   add_model_rows(rows);
-  for_each_case(load_cases("layers.safetensors"), rows, [](const Case& c, const Row& row) {
+  std::set<std::type_index> seen;
+  for_each_case(load_cases("layers.safetensors"), rows, [&](const Case& c, const Row& row) {
     for (DType dtype : {DType::f64, DType::f32}) row.check(c, dtype);
+    seen.insert(row.type);
   });
+  for (const ModuleRow* row : all_module_rows())
+    for (const ModuleSample& sample : row->samples()) {
+      const Module& module = *sample.module;
+      BOOST_TEST(seen.contains(typeid(module)),
+                 row->name << ", " << module.describe() << " is in no case");
+    }
 }
