@@ -17,7 +17,7 @@ namespace {
 constexpr int64_t kSmall = int64_t{1} << 27;
 // Few rows do not pay for transposing B, and OpenBLAS has AVX-512 kernels that need not.
 constexpr int64_t kThinRows = 16, kThin = int64_t{1} << 22;
-constexpr int64_t kTile = int64_t{1} << 19;
+constexpr int64_t kTile = int64_t{1} << 18;
 constexpr int64_t kMaxTiles = 16;
 // From here on a transposed A pays for copying it; tiles are then not cut below kCopiedTile.
 constexpr int64_t kCopied = int64_t{1} << 20, kCopiedColumns = 64, kCopiedTile = 96;
