@@ -55,7 +55,7 @@ Tensor sequences(const Tensor& steps, int64_t first) {
 
 template <class T>
 kernels::Recurrence<T> problem(CellKind kind, const Tensor& x, const CellWeights& w,
-                               const Tensor& valid) {
+                               const Tensor& h, const Tensor& valid) {
   const bool sequence = x.ndim() == 3;
   return {.kind = kind,
           .steps = sequence ? x.shape()[1] : 1,
@@ -69,7 +69,8 @@ kernels::Recurrence<T> problem(CellKind kind, const Tensor& x, const CellWeights
           .w_hh = w.w_hh.data<T>(),
           .b_ih = pointer<T>(w.b_ih),
           .b_hh = pointer<T>(w.b_hh),
-          .valid = pointer<bool>(valid)};
+          .valid = pointer<bool>(valid),
+          .from_zero = !h};
 }
 
 /// The next state from a = W_ih x + b_ih and u = W_hh h + b_hh, in plain operations.
@@ -187,7 +188,7 @@ void fused_backward(Backward& ctx) {
   Tensor dx = ctx.needs(kX) && w_ih ? empty({steps, n, x.shape().back()}, x.dtype()) : Tensor();
   ParameterGradient dw_ih(ctx, kWih), dw_hh(ctx, kWhh), db_ih(ctx, kBih), db_hh(ctx, kBhh);
   dispatch_floating(x.dtype(), "recurrence", [&]<class T>() {
-    const auto r = problem<T>(kind, x, {w_ih, w_hh, none, none}, valid);
+    const auto r = problem<T>(kind, x, {w_ih, w_hh, none, none}, ctx.kept(kH0), valid);
     T* const d = dgates.mutable_data<T>();
     kernels::recurrence_backward<T>(
         r, {states.data<T>(), pointer<T>(cells), pointer<T>(gates), n * kept},
@@ -316,7 +317,7 @@ RecurrenceResult recurrence(CellKind kind, const Tensor& x, const CellState& sta
   if (mask) outputs = empty({steps, n, hidden}, x.dtype());
   dispatch_floating(x.dtype(), op_of(kind).name, [&]<class T>() {
     kernels::recurrence<T>(
-        problem<T>(kind, values, {w_ih, w_hh, b_ih, b_hh}, mask),
+        problem<T>(kind, values, {w_ih, w_hh, b_ih, b_hh}, state.h, mask),
         {states.mutable_data<T>(), pointer<T>(cells), pointer<T>(gates), recorded ? n * kept : 0},
         pointer<T>(outputs));
   });

@@ -94,9 +94,10 @@ struct Rows {
   S *h, *next_h, *c, *next_c, *gates;
 };
 
+/// Fills the gates with the sums of products; `from_zero`: h is 0.
 template <class T>
-void add_products(const Recurrence<T>& r, const PackedWeights<T>& weights, const Rows<T, T>& at,
-                  const T* x) {
+void multiply(const Recurrence<T>& r, const PackedWeights<T>& weights, const Rows<T, T>& at,
+              const T* x, bool from_zero) {
   const int64_t rows = gates_of(r.kind) * r.hidden;
   if (r.w_ih)
     gemm_packed(at.count, rows, r.inputs, x, r.x_row, weights.input, T(0), at.gates, at.kept);
@@ -105,9 +106,10 @@ void add_products(const Recurrence<T>& r, const PackedWeights<T>& weights, const
       std::copy_n(x + k * r.x_row, rows, at.gates + k * at.kept);
   const auto parts = recurrent_parts(r.kind);
   for (size_t i = 0; i < parts.size(); ++i) {
-    const T beta = parts[i].column * r.hidden < rows ? 1 : 0;
-    gemm_packed(at.count, parts[i].count * r.hidden, r.hidden, at.h, r.hidden, weights.part[i],
-                beta, at.gates + parts[i].column * r.hidden, at.kept);
+    const bool added = parts[i].column * r.hidden < rows;
+    if (from_zero && added) continue;
+    gemm_packed(at.count, parts[i].count * r.hidden, from_zero ? 0 : r.hidden, at.h, r.hidden,
+                weights.part[i], T(added), at.gates + parts[i].column * r.hidden, at.kept);
   }
 }
 
@@ -147,7 +149,7 @@ void recurrence(const Recurrence<T>& r, const RecurrentStates<T>& states, T* y) 
   parallel_for(r.batch, grain(r), [&](int64_t begin, int64_t end) {
     for (int64_t t = 0; t < r.steps; ++t) {
       const Rows<T, T> at(r, states, t, begin, end);
-      add_products(r, weights, at, r.x + t * r.x_step + begin * r.x_row);
+      multiply(r, weights, at, r.x + t * r.x_step + begin * r.x_row, r.from_zero && t == 0);
       step(at.count, r.hidden, bias, at.h, at.c, at.gates, at.next_h, at.next_c);
       if (r.valid) keep_states(r, at, begin, t);
       if (y) write_outputs(r, at, begin, t, y);
@@ -223,18 +225,18 @@ void recurrence_weight_gradients(const Recurrence<T>& r, const T* h, const T* dg
   const int64_t hidden = r.hidden, positions = r.steps * r.batch;
   const int64_t rows = gates_of(r.kind) * hidden, kept = kept_gates_of(r.kind) * hidden;
   const auto product = [&](int64_t m, int64_t column, int64_t n, const T* z, int64_t ldz, bool add,
-                           T* dw) {
-    gemm(Transpose::yes, Transpose::no, m, n, positions, T(1), dgates + column, kept, z, ldz,
-         T(add), dw, n);
+                           T* dw, int64_t first) {
+    gemm(Transpose::yes, Transpose::no, m, n, positions - first, T(1),
+         dgates + first * kept + column, kept, z + first * ldz, ldz, T(add), dw, n);
   };
   if (d.w_ih.sum) {
     const StepMajor<T> x(r);
-    product(rows, 0, r.inputs, x.x, x.row, d.w_ih.add, d.w_ih.sum);
+    product(rows, 0, r.inputs, x.x, x.row, d.w_ih.add, d.w_ih.sum, 0);
   }
   if (d.w_hh.sum)
     for (const GatePart& part : recurrent_parts(r.kind))
       product(part.count * hidden, part.column * hidden, hidden, h, hidden, d.w_hh.add,
-              d.w_hh.sum + part.row * hidden * hidden);
+              d.w_hh.sum + part.row * hidden * hidden, r.from_zero ? r.batch : 0);
   if (!d.b_ih.sum && !d.b_hh.sum) return;
   static constinit thread_local Workspace<T, struct BiasSums> workspace;
   T* sums = workspace.of_size(kept);

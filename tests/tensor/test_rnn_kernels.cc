@@ -68,6 +68,7 @@ struct Problem {
   Sizes s;
   Values<double> x, w_ih, w_hh, b_ih, b_hh, h, c, dy, dh, dc;
   std::vector<char> valid;
+  bool from_zero = false;
 };
 
 /// States, outputs and gradients, in the order of Problem::variables().
@@ -98,7 +99,8 @@ struct Inputs {
             w_hh.data(),
             b_ih.data(),
             b_hh.data(),
-            p.s.padded ? reinterpret_cast<const bool*>(p.valid.data()) : nullptr};
+            p.s.padded ? reinterpret_cast<const bool*>(p.valid.data()) : nullptr,
+            p.from_zero};
   }
   Values<X> x, w_ih, w_hh, b_ih, b_hh;
 };
@@ -275,6 +277,25 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(bitwise_the_same_on_any_number_of_threads, T, Scal
           for (size_t k = 0; k < 7; ++k)
             BOOST_TEST(same_bits(one.gradients[k], more.gradients[k]), "variable " << k);
         }
+      }
+}
+
+// A first state that is known to be 0 takes no product.
+BOOST_AUTO_TEST_CASE_TEMPLATE(from_zero_is_from_a_state_of_zeros, T, Scalars) {
+  set_threads(2);
+  for (CellKind kind : kKinds)
+    for (const Sizes& sizes : kSizes) BOOST_TEST_CONTEXT(describe(kind, sizes)) {
+        Problem p(kind, sizes);
+        std::fill(p.h.begin(), p.h.end(), 0);
+        const Result<T> product = run<T>(p);
+        p.from_zero = true;
+        const Result<T> without = run<T>(p);
+        BOOST_TEST(same_bits(product.h, without.h));
+        BOOST_TEST(same_bits(product.c, without.c));
+        BOOST_TEST(same_bits(product.y, without.y));
+        for (size_t k = 0; k < 7; ++k) BOOST_TEST_CONTEXT("variable " << k) {
+            check_close(without.gradients[k], as<Exact>(as<double>(product.gradients[k])), 100);
+          }
       }
 }
 
