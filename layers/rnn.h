@@ -23,8 +23,9 @@ struct RnnOutput {
   Tensor c;  ///< (N, H), of an Lstm
 };
 
-/// Runs a cell over sequences, all steps as one operation. What stands in padded positions, NaN
-/// included, has no influence.
+/// Runs a cell over sequences, all steps as one operation: PyTorch's RNN, LSTM and GRU of one
+/// layer, batch first, whose weight_ih_l0 is cell.weight_ih here. What stands in padded positions,
+/// NaN included, has no influence.
 /// x: (N, T, D)   lengths: (N) i64, or none: all have T steps   state: (N, H) each, or zeros
 template <class Cell>
 class Recurrent : public Module {

@@ -37,7 +37,7 @@ void sgd(int64_t n, const T* g, T* p, T* buffer, const SgdStep& s) {
 template <bool decoupled, class T>
 void adam_step(int64_t n, const T* __restrict g, T* __restrict p, T* __restrict m, T* __restrict v,
                const AdamStep& s) {
-  // lr m1 / (sqrt(v) / root2 + eps) with one division less
+  // m / (sqrt(v) / root2 + eps) is root2 m / (sqrt(v) + root2 eps): a division less.
   const double root2 = math::sqrt(s.correction2);
   const T fresh1 = static_cast<T>(1 - s.beta1), beta2 = static_cast<T>(s.beta2),
           fresh2 = static_cast<T>(1 - s.beta2), eps = static_cast<T>(s.eps * root2),
