@@ -1,5 +1,5 @@
-// One step of recurrent cells, each row of the state in one loop over all gates; the compiler
-// vectorizes them for this level.
+// One step of recurrent cells, a row of the state at a time; the compiler vectorizes the loops for
+// this level.
 
 #include <gradus/tensor/kernels/isa.h>
 #include <gradus/tensor/kernels/math.h>
@@ -13,13 +13,20 @@ using math::tanh;
 
 // Names as in rnn.h. A state that a cell does not have is a null.
 
+// One function a loop: all gates of a unit in one would fill the processor's window with a few
+// units, and their chains of operations would wait for each other.
+template <class T>
+void sigmoid_row(int64_t n, const T* __restrict b, T* __restrict x) {
+  for (int64_t j = 0; j < n; ++j) x[j] = sigmoid(x[j] + b[j]);
+}
+template <class T>
+void tanh_row(int64_t n, const T* __restrict b, T* __restrict x) {
+  for (int64_t j = 0; j < n; ++j) x[j] = tanh(x[j] + b[j]);
+}
+
 template <class T>
 void tanh_step(int64_t rows, int64_t hidden, const T* bias, const T*, const T*, T*, T* next_h, T*) {
-  for (int64_t k = 0; k < rows; ++k, next_h += hidden) {
-    const T* __restrict b = bias;
-    T* __restrict h = next_h;
-    for (int64_t j = 0; j < hidden; ++j) h[j] = tanh(h[j] + b[j]);
-  }
+  for (int64_t k = 0; k < rows; ++k) tanh_row(hidden, bias, next_h + k * hidden);
 }
 
 // h' = tanh(a):  da = dh' (1 - h'^2)
@@ -56,15 +63,10 @@ void relu_step_backward(int64_t rows, int64_t hidden, const T*, const T*, const 
 }
 
 template <class T>
-void lstm_row(int64_t hidden, const T* __restrict bi, const T* __restrict bf,
-              const T* __restrict bg, const T* __restrict bo, const T* __restrict c,
-              T* __restrict i, T* __restrict f, T* __restrict g, T* __restrict o,
-              T* __restrict next_h, T* __restrict next_c) {
+void lstm_row(int64_t hidden, const T* __restrict c, const T* __restrict i, const T* __restrict f,
+              const T* __restrict g, const T* __restrict o, T* __restrict next_h,
+              T* __restrict next_c) {
   for (int64_t j = 0; j < hidden; ++j) {
-    i[j] = sigmoid(i[j] + bi[j]);
-    f[j] = sigmoid(f[j] + bf[j]);
-    g[j] = tanh(g[j] + bg[j]);
-    o[j] = sigmoid(o[j] + bo[j]);
     next_c[j] = f[j] * c[j] + i[j] * g[j];
     next_h[j] = o[j] * tanh(next_c[j]);
   }
@@ -74,8 +76,11 @@ template <class T>
 void lstm_step(int64_t rows, int64_t hidden, const T* bias, const T*, const T* c, T* gates,
                T* next_h, T* next_c) {
   for (int64_t k = 0; k < rows; ++k) {
-    lstm_row<T>(hidden, bias, bias + hidden, bias + 2 * hidden, bias + 3 * hidden, c, gates,
-                gates + hidden, gates + 2 * hidden, gates + 3 * hidden, next_h, next_c);
+    T *i = gates, *f = i + hidden, *g = f + hidden, *o = g + hidden;
+    sigmoid_row(2 * hidden, bias, i);  // and f
+    tanh_row(hidden, bias + 2 * hidden, g);
+    sigmoid_row(hidden, bias + 3 * hidden, o);
+    lstm_row<T>(hidden, c, i, f, g, o, next_h, next_c);
     c += hidden, gates += 4 * hidden, next_h += hidden, next_c += hidden;
   }
 }
@@ -111,12 +116,10 @@ void lstm_step_backward(int64_t rows, int64_t hidden, const T*, const T* c, cons
 }
 
 template <class T>
-void gru_row(int64_t hidden, const T* __restrict br, const T* __restrict bz, const T* __restrict bn,
-             const T* __restrict bu, const T* __restrict h, T* __restrict r, T* __restrict z,
-             T* __restrict n, T* __restrict u, T* __restrict next_h) {
+void gru_row(int64_t hidden, const T* __restrict bn, const T* __restrict bu, const T* __restrict h,
+             const T* __restrict r, const T* __restrict z, T* __restrict n, T* __restrict u,
+             T* __restrict next_h) {
   for (int64_t j = 0; j < hidden; ++j) {
-    r[j] = sigmoid(r[j] + br[j]);
-    z[j] = sigmoid(z[j] + bz[j]);
     u[j] = u[j] + bu[j];
     n[j] = tanh(n[j] + bn[j] + r[j] * u[j]);
     next_h[j] = n[j] + z[j] * (h[j] - n[j]);
@@ -127,8 +130,9 @@ template <class T>
 void gru_step(int64_t rows, int64_t hidden, const T* bias, const T* h, const T*, T* gates,
               T* next_h, T*) {
   for (int64_t k = 0; k < rows; ++k) {
-    gru_row<T>(hidden, bias, bias + hidden, bias + 2 * hidden, bias + 3 * hidden, h, gates,
-               gates + hidden, gates + 2 * hidden, gates + 3 * hidden, next_h);
+    T *r = gates, *z = r + hidden, *n = z + hidden, *u = n + hidden;
+    sigmoid_row(2 * hidden, bias, r);  // and z
+    gru_row<T>(hidden, bias + 2 * hidden, bias + 3 * hidden, h, r, z, n, u, next_h);
     h += hidden, gates += 4 * hidden, next_h += hidden;
   }
 }
