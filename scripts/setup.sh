@@ -14,7 +14,7 @@ present() {
     g++ | cmake) command -v "$1" ;;
     ninja-build) command -v ninja ;;
     gnuplot-nox) command -v gnuplot ;;
-    libopenblas0-pthread) ldconfig -p | grep -F libopenblas.so.0 ;;
+    libopenblas0-pthread) PATH=$PATH:/sbin:/usr/sbin ldconfig -p | grep -F libopenblas.so.0 ;; # no sbin in a user's PATH
     *) dpkg-query -W -f '${Status}\n' "$1" 2>/dev/null | grep 'ok installed' ;;
   esac >/dev/null
 }

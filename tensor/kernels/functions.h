@@ -18,8 +18,10 @@ using math::abs;
 using math::cos;
 using math::erf;
 using math::exp;
+using math::gauss;
 using math::log;
 using math::log1p;
+using math::normal_cdf;
 using math::pow;
 using math::sigmoid;
 using math::sin;
@@ -45,7 +47,7 @@ template <class X>
 GRADUS_INLINE inline X inside(const X& x, Number<X> low, Number<X> high) {
   return (x >= low ? X(1) : X(0)) * (x <= high ? X(1) : X(0));
 }
-// For dual numbers, which have neither.
+// For what has none of its own: dual numbers, and others.
 template <class X>
 GRADUS_INLINE inline X sigmoid(const X& x) {
   return 1 / (1 + exp(-x));
@@ -53,6 +55,17 @@ GRADUS_INLINE inline X sigmoid(const X& x) {
 template <class X>
 GRADUS_INLINE inline X log1p(const X& x) {
   return log(1 + x);
+}
+
+/// e^(-x^2 / 2)
+template <class X>
+GRADUS_INLINE inline X gauss(const X& x) {
+  return exp(Number<X>(-0.5) * (x * x));
+}
+/// The normal distribution function
+template <class X>
+GRADUS_INLINE inline X normal_cdf(const X& x) {
+  return Number<X>(0.5) * (1 + erf(Number<X>(0.70710678118654752440) * x));
 }
 
 /// What a row is unless it says otherwise. The derivative is a function of the argument or the
@@ -220,18 +233,12 @@ struct GeluErf : Function<Needs::argument> {
   static constexpr const char* name = "gelu";
   template <class X>
   GRADUS_INLINE X value(const X& x) const {
-    return x * phi(x);
+    return x * normal_cdf(x);
   }
   template <class X>
   GRADUS_INLINE X derivative(const X& x) const {
     const Number<X> density = Number<X>(0.39894228040143267794);  // 1 / sqrt(2 pi)
-    return phi(x) + density * (x * exp(Number<X>(-0.5) * (x * x)));
-  }
-
- private:
-  template <class X>
-  GRADUS_INLINE static X phi(const X& x) {
-    return Number<X>(0.5) * (1 + erf(Number<X>(0.70710678118654752440) * x));
+    return normal_cdf(x) + density * (x * gauss(x));
   }
 };
 

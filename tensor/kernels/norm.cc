@@ -267,23 +267,6 @@ void for_each_piece(const Channels& s, Then then) {
 }  // namespace
 
 template <class T>
-int64_t batch_norm_stats(const Channels& shape, const T* x, const bool* valid, T* mean, T* var) {
-  const Channels s = simplified(shape);
-  if (in_columns(s)) {
-    column_stats(s, x, valid, mean, var);
-  } else {
-    channel_stats(
-        s, x, valid,
-        [&](int64_t c, const Moments& m) {
-          mean[c] = static_cast<T>(m.mean);
-          var[c] = static_cast<T>(variance(m));
-        },
-        [](int64_t, const Piece&) {});
-  }
-  return count_valid(s, valid);
-}
-
-template <class T>
 void batch_norm_rstd(int64_t channels, double eps, const T* var, T* rstd) {
   kernels<NormKernels<T>>().rstd(channels, eps, var, rstd);
 }
@@ -326,27 +309,6 @@ int64_t batch_norm(const Channels& shape, double eps, const T* x, const bool* va
 }
 
 template <class T>
-void batch_norm_sums(const Channels& shape, const T* x, const bool* valid, const T* mean,
-                     const T* rstd, const T* dy, T* dw, T* db) {
-  const Channels s = simplified(shape);
-  if (in_columns(s)) return column_sums(s, x, valid, mean, rstd, dy, dw, db);
-  run_backward<T>(s, x, valid, mean, rstd, nullptr, dy, nullptr, dw, db);
-}
-
-template <class T>
-void batch_norm_dx(const Channels& shape, const T* x, const bool* valid, const T* mean,
-                   const T* rstd, const T* w, const T* dy, const T* dw, const T* db, int64_t count,
-                   T* dx) {
-  const Channels s = simplified(shape);
-  if (in_columns(s)) return column_gradient(s, x, valid, mean, rstd, w, dy, dw, db, count, dx);
-  const auto gradient = kernels<NormKernels<T>>().gradient;
-  for_each_piece(s, [&](int64_t c, const Piece& p) {
-    const auto f = gradient_affine(mean[c], rstd[c], w, c, dw[c], db[c], count);
-    gradient(p.runs, f, x + p.at, from(valid, p.valid_at), dy + p.at, dx + p.at, streamed<T>(s));
-  });
-}
-
-template <class T>
 void batch_norm_backward(const Channels& shape, const T* x, const bool* valid, const T* mean,
                          const T* rstd, const T* w, const T* dy, T* dx, T* dw, T* db) {
   const Channels s = simplified(shape);
@@ -361,7 +323,11 @@ void batch_norm_backward(const Channels& shape, const T* x, const bool* valid, c
 template <class T>
 void batch_norm_backward_eval(const Channels& shape, const T* x, const bool* valid, const T* mean,
                               const T* rstd, const T* w, const T* dy, T* dx, T* dw, T* db) {
-  if (dw || db) batch_norm_sums(shape, x, valid, mean, rstd, dy, dw, db);
+  if (dw || db) {
+    const Channels s = simplified(shape);
+    in_columns(s) ? column_sums(s, x, valid, mean, rstd, dy, dw, db)
+                  : run_backward<T>(s, x, valid, mean, rstd, nullptr, dy, nullptr, dw, db);
+  }
   if (!dx) return;
   T* zero = scratch<T, struct ChannelSums>(shape.channels);
   std::fill_n(zero, shape.channels, T(0));
@@ -408,16 +374,11 @@ void layer_norm_backward(int64_t rows, int64_t d, const T* x, const bool* valid,
 }
 
 #define GRADUS_INSTANTIATE(T)                                                                     \
-  template int64_t batch_norm_stats(const Channels&, const T*, const bool*, T*, T*);              \
   template void batch_norm_rstd(int64_t, double, const T*, T*);                                   \
   template void batch_norm_normalize(const Channels&, const T*, const bool*, const T*, const T*,  \
                                      const T*, const T*, T*);                                     \
   template int64_t batch_norm(const Channels&, double, const T*, const bool*, const T*, const T*, \
                               T*, T*, T*, T*);                                                    \
-  template void batch_norm_sums(const Channels&, const T*, const bool*, const T*, const T*,       \
-                                const T*, T*, T*);                                                \
-  template void batch_norm_dx(const Channels&, const T*, const bool*, const T*, const T*,         \
-                              const T*, const T*, const T*, const T*, int64_t, T*);               \
   template void batch_norm_backward(const Channels&, const T*, const bool*, const T*, const T*,   \
                                     const T*, const T*, T*, T*, T*);                              \
   template void batch_norm_backward_eval(const Channels&, const T*, const bool*, const T*,        \

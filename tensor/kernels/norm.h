@@ -25,11 +25,6 @@ struct Channels {
   int64_t outer, channels, inner;
 };
 
-/// Each channel's mean and biased variance; returns how many valid values a channel has. Without
-/// any, both are 0.
-template <class T>
-int64_t batch_norm_stats(const Channels& shape, const T* x, const bool* valid, T* mean, T* var);
-
 /// rstd = 1 / sqrt(var + eps).
 template <class T>
 void batch_norm_rstd(int64_t channels, double eps, const T* var, T* rstd);
@@ -39,25 +34,15 @@ template <class T>
 void batch_norm_normalize(const Channels& shape, const T* x, const bool* valid, const T* mean,
                           const T* rstd, const T* w, const T* b, T* y);
 
-/// The three in one (Ioffe & Szegedy 2015, algorithm 1), which reads x once where a channel fits in
-/// the cache. mean, var and rstd may not be null.
+/// The same from x's own statistics (Ioffe & Szegedy 2015, algorithm 1): each channel's mean,
+/// biased variance and rstd, 0 without values. x is read once where a channel fits in the cache.
+/// mean, var and rstd may not be null. Returns how many valid values a channel has.
 template <class T>
 int64_t batch_norm(const Channels& shape, double eps, const T* x, const bool* valid, const T* w,
                    const T* b, T* y, T* mean, T* var, T* rstd);
 
-/// dw = sum dy xhat, db = sum dy, xhat = (x - mean) rstd.
-template <class T>
-void batch_norm_sums(const Channels& shape, const T* x, const bool* valid, const T* mean,
-                     const T* rstd, const T* dy, T* dw, T* db);
-
-/// dx = w rstd (dy - db / count - xhat dw / count), with dw and db summed over all `count` values
-/// that mean and rstd were taken of.
-template <class T>
-void batch_norm_dx(const Channels& shape, const T* x, const bool* valid, const T* mean,
-                   const T* rstd, const T* w, const T* dy, const T* dw, const T* db, int64_t count,
-                   T* dx);
-
-/// Training: the two in one. mean and rstd are of x itself.
+/// Training, mean and rstd being of x itself: dw = sum dy xhat, db = sum dy, xhat = (x - mean)
+/// rstd; dx = w rstd (dy - db / count - xhat dw / count).
 template <class T>
 void batch_norm_backward(const Channels& shape, const T* x, const bool* valid, const T* mean,
                          const T* rstd, const T* w, const T* dy, T* dx, T* dw, T* db);

@@ -65,6 +65,31 @@ BOOST_AUTO_TEST_CASE(every_parameter_of_every_model_gets_a_gradient) {
 }
 
 // LayerNorm treats each image alone; BatchNorm in training does not.
+BOOST_AUTO_TEST_CASE(a_model_may_be_scored_in_the_middle_of_a_step) {
+  for (const char* model_name : kModels)
+    for (Norm norm : kNorms) {
+      std::vector<std::vector<float>> gradients[2];
+      for (bool scored : {false, true}) {
+        AnyModule model = make(model_name, norm);
+        model->initialize(3);
+        Tape tape;
+        const Tensor y = model(inputs(model_name, 6, 1));
+        if (scored) {
+          model->eval();
+          const Tensor recorded = model(inputs(model_name, 5, 2));
+          const NoRecord paused;
+          const Tensor score = model(inputs(model_name, 5, 2));
+          model->train();
+          BOOST_TEST(score.to_vector<float>() == recorded.to_vector<float>());
+        }
+        tape.backward(cross_entropy(y, raw::cast(Tensor::of({1, 2, 3, 4, 5, 6}), DType::i64)));
+        for (const Tensor& parameter : model->parameters())
+          gradients[scored].push_back(parameter.grad().to_vector<float>());
+      }
+      BOOST_TEST((gradients[false] == gradients[true]), model_name << " " << name(norm));
+    }
+}
+
 BOOST_AUTO_TEST_CASE(layer_norm_ignores_the_batch_and_batch_norm_does_not) {
   for (const char* model_name : kModels) {
     for (Norm norm : {Norm::batch, Norm::layer}) {

@@ -98,6 +98,19 @@ BOOST_AUTO_TEST_CASE(tanh_) {
 BOOST_AUTO_TEST_CASE(erf_) {
   expect_within(1.5, functions::Erf{}, [](double x) { return std::erf(x); });
 }
+// Relative to x Phi(x) where 1 + erf would have cancelled, down to the denormals.
+BOOST_AUTO_TEST_CASE(gelu_) {
+  expect_within(12, functions::GeluErf{},
+                [](double x) { return x * 0.5 * std::erfc(-x / std::sqrt(2.0)); });
+}
+BOOST_AUTO_TEST_CASE(gauss_) {
+  double error = 0;
+  for (uint64_t bits = 0; bits < uint64_t{1} << 32; bits += 1009) {
+    const float x = std::bit_cast<float>(static_cast<uint32_t>(bits));
+    error = std::max(error, ulps(math::gauss(x), std::exp(-0.5 * (double{x} * x))));
+  }
+  BOOST_TEST(error <= 1);
+}
 BOOST_AUTO_TEST_CASE(sin_) {
   expect_within(1, functions::Sin{}, [](double x) { return std::sin(x); });
 }
