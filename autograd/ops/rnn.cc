@@ -217,7 +217,7 @@ template <CellKind kind>
 std::vector<OpSample> samples() {
   constexpr int64_t n = 3, t = 4, d = 2, h = 3, rows = gates_of(kind) * h;
   // x, w_hh, biases, states, and last w_ih where x is not projected.
-  const auto inputs = [](const Shape& x, bool projected) {
+  const auto inputs = [=](const Shape& x, bool projected) {
     std::vector<Tensor> all{sample(x, 1), sample({rows, h}, 3), sample({rows}, 4),
                             sample({rows}, 5), sample({n, h}, 6)};
     if (kind == CellKind::lstm) all.push_back(sample({n, h}, 7));
