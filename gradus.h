@@ -22,6 +22,7 @@
 #include <gradus/autograd/ops/norm_study.h>
 #include <gradus/autograd/ops/pool.h>
 #include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/rnn.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/softmax.h>
 #include <gradus/autograd/ops/where.h>
@@ -37,6 +38,7 @@
 #include <gradus/layers/conv2d.h>
 #include <gradus/layers/dropout.h>
 #include <gradus/layers/embedding.h>
+#include <gradus/layers/flatten.h>
 #include <gradus/layers/gradcheck.h>
 #include <gradus/layers/init.h>
 #include <gradus/layers/layer_norm.h>
@@ -46,6 +48,7 @@
 #include <gradus/layers/parameter.h>
 #include <gradus/layers/pool.h>
 #include <gradus/layers/rnn.h>
+#include <gradus/layers/rnn_cell.h>
 #include <gradus/layers/sequential.h>
 #include <gradus/models/cnn.h>
 #include <gradus/models/mlp.h>

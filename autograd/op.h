@@ -61,6 +61,11 @@ class Backward {
   }
   /// Adds to the gradient with respect to input i, of the input's shape; ignored if not needed.
   void set(int input, Tensor gradient);
+  /// The gradient with respect to input i so far, for a kernel that adds to it in place and gives
+  /// the sum to set(); an empty Tensor where there is none, or one that others see.
+  Tensor take_sum(int input);
+  /// The tape that is being swept, on which a backward may sweep a part of its own.
+  class Tape& tape() { return tape_; }
 
  private:
   friend class Tape;

@@ -9,22 +9,25 @@ namespace gradus {
 
 namespace detail {
 
-constinit thread_local Tape* recorder = nullptr;
+[[gnu::tls_model("initial-exec")]] constinit thread_local Tape* recorder = nullptr;
 constinit thread_local RecordObserver* observer = nullptr;
 
 namespace {
 
 constexpr uint32_t kNone = UINT32_MAX;
+constexpr uint8_t kAsked = 1, kOnPath = 2;  // what `useful` holds
 
 /// One output of one recorded operation, or a leaf. An op of several outputs has consecutive nodes;
 /// the first carries the op, its edges and what it kept.
 struct Node {
+  Node(const Op* recorded, const Tensor& y) : op(recorded), dtype(y.dtype()), shape(y.shape()) {}
+
   const Op* op;  // null: a leaf, or a further output
-  const void* attrs;
-  uint32_t first_edge, first_kept;
-  uint32_t edges, kept, outputs;
+  const void* attrs = nullptr;
+  uint32_t first_edge = 0, first_kept = 0;
+  uint32_t edges = 0, kept = 0, outputs = 1;
   DType dtype;
-  bool swept, reached;
+  bool swept = false, reached = false;
   Shape shape;
   Tensor leaf;
 };
@@ -116,7 +119,7 @@ struct TapeBuffers {
   std::vector<Kept> kept;
   std::vector<uint32_t> leaves;
   std::vector<Tensor> grads;      // of a running sweep, by node
-  std::vector<uint8_t> useful;    // of a running gradient(): lies on a path to an x
+  std::vector<uint8_t> useful;    // of a running gradient(): an x, or on a path to one
   std::vector<uint32_t> targets;  // of a running gradient(): the xs' nodes
   Arena arena;
   LeafMap leaf_map;
@@ -160,7 +163,7 @@ std::string describe(const Tensor& x) {
 }  // namespace
 }  // namespace detail
 
-using detail::kNone;
+using detail::kAsked, detail::kNone, detail::kOnPath;
 using detail::Node;
 
 Tape::Tape()
@@ -190,7 +193,7 @@ uint32_t Tape::leaf_node(const Tensor& x) {
   const uint32_t known = b_->leaf_map.find(x.id());
   if (known != kNone) return known;
   const uint32_t index = static_cast<uint32_t>(b_->nodes.size());
-  b_->nodes.push_back({nullptr, nullptr, 0, 0, 0, 0, 1, x.dtype(), false, false, x.shape(), x});
+  b_->nodes.emplace_back(nullptr, x).leaf = x;
   b_->leaves.push_back(index);
   b_->leaf_map.insert(x.id(), index);
   return index;
@@ -226,26 +229,19 @@ void record_outputs(const Op& op, std::span<Tensor* const> outputs, TensorRefs i
   const uint32_t first_kept = static_cast<uint32_t>(b.kept.size());
   for (size_t i = 0; i < keep.size(); ++i)
     b.kept.push_back({keep[i], keep[i] ? keep[i].version() : 0});
-  const void* copy = attrs_size ? b.arena.copy(attrs, attrs_size) : nullptr;
+  const size_t first = b.nodes.size();
   for (size_t i = 0; i < outputs.size(); ++i) {
     Tensor& y = *outputs[i];
     y.set_recorded(tape->serial(), static_cast<uint32_t>(b.nodes.size()));
-    if (i == 0)
-      b.nodes.push_back({&op,
-                         copy,
-                         first_edge,
-                         first_kept,
-                         static_cast<uint32_t>(inputs.size()),
-                         static_cast<uint32_t>(keep.size()),
-                         static_cast<uint32_t>(outputs.size()),
-                         y.dtype(),
-                         false,
-                         false,
-                         y.shape(),
-                         {}});
-    else
-      b.nodes.push_back({nullptr, nullptr, 0, 0, 0, 0, 1, y.dtype(), false, false, y.shape(), {}});
+    b.nodes.emplace_back(i == 0 ? &op : nullptr, y);
   }
+  Node& node = b.nodes[first];
+  node.attrs = attrs_size ? b.arena.copy(attrs, attrs_size) : nullptr;
+  node.first_edge = first_edge;
+  node.first_kept = first_kept;
+  node.edges = static_cast<uint32_t>(inputs.size());
+  node.kept = static_cast<uint32_t>(keep.size());
+  node.outputs = static_cast<uint32_t>(outputs.size());
   if (detail::observer) [[unlikely]]
     detail::observer->recorded(op, outputs);
 }
@@ -257,21 +253,23 @@ uint32_t Tape::root_of(const char* what, const Tensor& y, const SweepOptions& op
         "{}: the starting tensor has shape {}, not one element; reduce it (sum, mean) or give the "
         "gradient to start from as options.dy",
         what, y.shape());
-  check(!options.dy || (options.dy.shape() == y.shape() && options.dy.dtype() == y.dtype()),
-        "{}: options.dy is {} where the starting tensor is {}", what,
-        options.dy ? detail::describe(options.dy) : "", detail::describe(y));
+  if (options.dy && (options.dy.shape() != y.shape() || options.dy.dtype() != y.dtype()))
+    check(false, "{}: options.dy is {} where the starting tensor is {}", what,
+          detail::describe(options.dy), detail::describe(y));
   if (y.tape() != serial_ && y.requires_grad()) return leaf_node(y);
-  check(y.tape() == serial_, "{}: {} is not recorded on this tape: {}", what, detail::describe(y),
-        y.tape() ? "it is a result of another tape"
-                 : "none of its inputs requires a gradient, or no tape was recording");
+  if (y.tape() != serial_)
+    check(false, "{}: {} is not recorded on this tape: {}", what, detail::describe(y),
+          y.tape() ? "it is a result of another tape"
+                   : "none of its inputs requires a gradient, or no tape was recording");
   return y.node();
 }
 
-// The gradients of a running sweep, dropped however it ends.
+// The gradients of a running sweep, dropped however it ends. A backward may start a sweep of its
+// own: it puts the outer one's aside.
 struct Tape::Sweep {
   explicit Sweep(Tape& tape, CreateGraph create_graph)
       : b(*tape.b_), recorder(std::exchange(detail::recorder, nullptr)) {
-    assert(b.grads.empty());
+    if (!b.grads.empty()) exchange();
     if (create_graph == CreateGraph::yes) detail::recorder = &tape;
   }
   ~Sweep() {
@@ -279,9 +277,18 @@ struct Tape::Sweep {
     b.grads.clear();
     b.useful.clear();
     b.targets.clear();
+    if (!grads.empty()) exchange();
+  }
+  void exchange() {
+    grads.swap(b.grads);
+    useful.swap(b.useful);
+    targets.swap(b.targets);
   }
   detail::TapeBuffers& b;
   Tape* recorder;
+  std::vector<Tensor> grads;  // of the outer sweep
+  std::vector<uint8_t> useful;
+  std::vector<uint32_t> targets;
 };
 
 void Tape::accumulate(uint32_t node, Tensor gradient) {
@@ -305,7 +312,7 @@ void Tape::sweep(uint32_t root, const Tensor& y, const SweepOptions& options, bo
     for (uint32_t i = 1; i < node.outputs && !any; ++i) any = static_cast<bool>(b_->grads[n + i]);
     if (!any) continue;
     node.reached = true;
-    if (!node.op) continue;
+    if (!node.op || (along_paths && b_->useful[n] == kAsked)) continue;
     check(!node.swept,
           "{}: a second sweep over its node {}: what it kept is gone; the first sweep must be told "
           "keep_graph or CreateGraph::yes",
@@ -330,16 +337,15 @@ void Tape::backward(const Tensor& loss, const SweepOptions& options) {
   for (uint32_t n : b_->leaves) {  // at the end, so that an error leaves every .grad as it was
     if (n >= b_->grads.size() || !b_->grads[n]) continue;
     Tensor gradient = std::move(b_->grads[n]);
-    Tensor leaf = b_->nodes[n].leaf;
-    Tensor sum = leaf.grad();
-    if (!sum) {
-      const bool ours = detail::recorder || (gradient.is_unshared() && gradient.is_contiguous());
-      leaf.set_grad(ours ? std::move(gradient) : raw::clone(gradient));
-    } else if (detail::recorder || !sum.is_contiguous() || needs_grad(sum)) {
-      leaf.set_grad(add(sum, gradient));
-    } else {
-      raw::accumulate(gradient, sum);
+    const Tensor& sum = b_->nodes[n].leaf.grad();
+    if (sum && !detail::recorder && sum.is_contiguous() && !needs_grad(sum)) {
+      Tensor into = sum;
+      raw::accumulate(gradient, into);
+      continue;
     }
+    const bool ours = detail::recorder || (gradient.is_unshared() && gradient.is_contiguous());
+    Tensor total = sum ? add(sum, gradient) : ours ? std::move(gradient) : raw::clone(gradient);
+    b_->nodes[n].leaf.set_grad(std::move(total));
   }
 }
 
@@ -351,7 +357,7 @@ std::vector<Tensor> Tape::gradient(const Tensor& y, std::span<const Tensor> xs,
   for (const Tensor& x : xs) {
     const int64_t node = x ? find(x) : -1;
     b_->targets.push_back(node < 0 ? kNone : static_cast<uint32_t>(node));
-    if (node >= 0) b_->useful[static_cast<size_t>(node)] = 1;
+    if (node >= 0) b_->useful[static_cast<size_t>(node)] = kAsked;
   }
   for (uint32_t n = 0; n <= root; ++n) {
     const Node& node = b_->nodes[n];
@@ -362,7 +368,7 @@ std::vector<Tensor> Tape::gradient(const Tensor& y, std::span<const Tensor> xs,
       useful = from != kNone && b_->useful[from];
     }
     if (!useful) continue;
-    for (uint32_t i = 0; i < node.outputs; ++i) b_->useful[n + i] = 1;
+    for (uint32_t i = 0; i < node.outputs; ++i) b_->useful[n + i] = kOnPath;
   }
   sweep(root, y, options, true);
   std::vector<Tensor> result;
@@ -470,6 +476,13 @@ void Backward::set(int input, Tensor gradient) {
           node.op->name, gradient ? detail::describe(gradient) : "an empty Tensor", input,
           from.shape, name(from.dtype));
   tape_.accumulate(to, std::move(gradient));
+}
+
+Tensor Backward::take_sum(int input) {
+  if (!needs(input) || detail::recorder) return {};
+  const Node& node = tape_.b_->nodes[node_];
+  Tensor& sum = tape_.b_->grads[tape_.b_->edges[node.first_edge + static_cast<uint32_t>(input)]];
+  return sum && sum.is_unshared() && sum.is_contiguous() ? std::move(sum) : Tensor();
 }
 
 }  // namespace gradus

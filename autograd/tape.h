@@ -11,8 +11,9 @@ class RecordObserver;
 
 namespace detail {
 struct TapeBuffers;
-/// The tape that records on this thread now; nullptr if none does.
-extern constinit thread_local Tape* recorder;
+/// The tape that records on this thread now; nullptr if none does. Every op looks at it: one load
+/// with this model, a call without.
+[[gnu::tls_model("initial-exec")]] extern constinit thread_local Tape* recorder;
 extern constinit thread_local RecordObserver* observer;
 }  // namespace detail
 

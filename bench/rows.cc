@@ -81,68 +81,39 @@ Work mlp(std::vector<int64_t> sizes, int64_t batch, Norm norm, bool adam) {
   return training(model, optimizer, input(100, {batch, inputs}), labels(101, {batch}, classes));
 }
 
-/// Twice convolution, norm, relu and pooling, then Linear.
-class SmallCnn : public UnaryModule {
- public:
-  explicit SmallCnn(Norm norm)
-      : conv1_(1, 16, 3, {.padding = 1}),
-        conv2_(16, 32, 3, {.padding = 1}),
-        norm1_(image_norm(norm, 16, 28, 28)),
-        norm2_(image_norm(norm, 32, 14, 14)),
-        head_(32 * 7 * 7, 10) {
-    finish_construction();
-  }
-  Tensor forward(const Tensor& x) override {
-    const Tensor half = max_pool2d(relu(norm1_(conv1_(x))), {2, 2});
-    return head_(flatten(max_pool2d(relu(norm2_(conv2_(half))), {2, 2}), 1));
-  }
-  void visit(Visitor& visitor) override {
-    visitor.module("conv1", conv1_);
-    visitor.module("norm1", *norm1_);
-    visitor.module("conv2", conv2_);
-    visitor.module("norm2", *norm2_);
-    visitor.module("head", head_);
-  }
-  std::string describe() const override { return "SmallCnn"; }
-
- private:
-  Conv2d conv1_, conv2_;
-  AnyModule norm1_, norm2_;
-  Linear head_;
-};
-
 Work cnn(Norm norm) {
-  const auto model = filled(SmallCnn(norm));
+  const auto model = filled(
+      Sequential(Conv2d(1, 16, 3, {.padding = 1}), image_norm(norm, 16, 28, 28), Relu(),
+                 MaxPool2d(2), Conv2d(16, 32, 3, {.padding = 1}), image_norm(norm, 32, 14, 14),
+                 Relu(), MaxPool2d(2), Flatten(), Linear(32 * 7 * 7, 10)));
   return training(model, std::make_shared<Sgd>(model->parameters(), SgdOptions{.momentum = 0.9}),
                   input(100, {64, 1, 28, 28}), labels(101, {64}, 10));
 }
 
-/// An Elman network's last state, and Linear.  x: (T, N, D)
+/// A recurrent cell's last state, and Linear.  x: (T, N, D)
+template <class Cell>
 class LastState : public UnaryModule {
  public:
-  LastState(int64_t inputs, int64_t hidden) : cell_(inputs, hidden), head_(hidden, 10) {
+  LastState(int64_t inputs, int64_t hidden) : cells_(inputs, hidden), head_(hidden, 10) {
     finish_construction();
   }
-  Tensor forward(const Tensor& x) override {
-    Tensor h = zeros({x.size(1), cell_.hidden_size()});
-    for (const Tensor& projected : unbind(cell_.project(x), 0)) h = cell_.advance(projected, h);
-    return head_(h);
-  }
+  Tensor forward(const Tensor& x) override { return head_(cells_(transpose(x, 0, 1)).h); }
   void visit(Visitor& visitor) override {
-    visitor.module("cell", cell_);
+    visitor.module("cells", cells_);
     visitor.module("head", head_);
   }
   std::string describe() const override { return "LastState"; }
 
  private:
-  RnnCell cell_;
+  Recurrent<Cell> cells_;
   Linear head_;
 };
 
-Work rnn_cell() {
-  const auto model = filled(LastState(8, 64));
-  return training(model, std::make_shared<Adam>(model->parameters()), input(100, {8, 32, 8}),
-                  labels(101, {32}, 10));
+template <class Cell>
+Work last_state(int64_t steps, int64_t batch, int64_t inputs, int64_t hidden) {
+  const auto model = filled(LastState<Cell>(inputs, hidden));
+  return training(model, std::make_shared<Adam>(model->parameters()),
+                  input(100, {steps, batch, inputs}), labels(101, {batch}, 10));
 }
 
 /// A decoder's block with the norms before its parts.  x: (N, T, dim)
@@ -244,7 +215,9 @@ Rows rows() {
     rows.emplace_back(fmt::format("cnn 28x28 16-32 b64 sgdm {}", name),
                       [n = norm] { return cnn(n); });
   }
-  rows.emplace_back("rnncell 8-64 T8 b32 adam", rnn_cell);
+  rows.emplace_back("rnncell 8-64 T8 b32 adam", [] { return last_state<RnnCell>(8, 32, 8, 64); });
+  rows.emplace_back("lstmcell 28-128 T28 b64 adam",
+                    [] { return last_state<LstmCell>(28, 64, 28, 128); });
   rows.emplace_back("gpt d128 L4 h4 T128 b16 adamw", gpt);
   rows.emplace_back("kernel bn2d 64x64x32x32 f+b", [] {
     return kernel(BatchNorm(64), {64, 64, 32, 32});

@@ -9,7 +9,7 @@ struct RnnClassifierOptions {
   int64_t hidden = 64;
   Norm norm = Norm::none;
   Nonlinearity nonlinearity = Nonlinearity::tanh;
-  int64_t batch_norm_steps = 0;  ///< see RnnOptions
+  int64_t batch_norm_steps = 0;  ///< see RecurrentOptions
 };
 
 /// An Elman network over a sequence and a Linear on its last state. Batch Normalization stands on

@@ -16,16 +16,16 @@ struct FreeBlock {
   FreeBlock* next;
 };
 
-enum class State : uint8_t { fresh, alive, dead };
-
-// Trivially destructible, so that blocks released after the thread's destructors ran still find it.
 struct Cache {
-  FreeBlock* lists[kClasses];
-  size_t bytes;
-  int64_t system_requests;
-  State state;
+  FreeBlock* lists[kClasses] = {};
+  size_t bytes = 0;
+  int64_t system_requests = 0;
 };
-constinit thread_local Cache cache{};
+// This thread's; null before its first request and after its end. "initial-exec" makes it one load,
+// where code of a shared library otherwise calls a function; of that there is little room for
+// libraries that are loaded late, hence a pointer.
+[[gnu::tls_model("initial-exec")]] constinit thread_local Cache* cache = nullptr;
+constinit thread_local bool ended = false;
 std::atomic<size_t> cache_limit{size_t{1} << 30};
 
 struct SizeClass {
@@ -44,22 +44,27 @@ SizeClass size_class(size_t bytes) {
   return {4 * (log - 7) + static_cast<int>(quarter) - 1, (size_t{1} << log) + quarter * step};
 }
 
-struct AtThreadEnd {
-  ~AtThreadEnd() {
+struct CacheOwner {
+  CacheOwner() { cache = &owned; }
+  ~CacheOwner() {
     trim();
-    cache.state = State::dead;
+    cache = nullptr;
+    ended = true;
   }
+  Cache owned;
 };
 
-void register_thread() {
-  static thread_local AtThreadEnd at_thread_end;
-  (void)at_thread_end;
-  cache.state = State::alive;
+/// Null at the thread's end, while its last objects release theirs.
+Cache* begin_thread() {
+  if (!ended) {
+    static thread_local CacheOwner owner;
+    (void)owner;
+  }
+  return cache;
 }
 
 void* from_system(size_t bytes) {
-  if (cache.state == State::fresh) register_thread();
-  ++cache.system_requests;
+  if (Cache* c = cache ? cache : begin_thread()) ++c->system_requests;
   void* block = std::aligned_alloc(64, bytes);
   if (!block) throw std::bad_alloc();
   return block;
@@ -74,43 +79,47 @@ constexpr bool kCaching = true;
 }  // namespace
 
 void* allocate(size_t bytes) {
-  const SizeClass c = size_class(bytes);
+  const SizeClass size = size_class(bytes);
   if (!kCaching) return from_system((bytes + 63) / 64 * 64 + (bytes == 0 ? 64 : 0));
-  if (c.index >= kClasses) throw std::bad_alloc();
-  FreeBlock* block = cache.lists[c.index];
-  if (!block) return from_system(c.bytes);
-  cache.lists[c.index] = block->next;
-  cache.bytes -= c.bytes;
+  if (size.index >= kClasses) throw std::bad_alloc();
+  Cache* const c = cache;
+  FreeBlock* const block = c ? c->lists[size.index] : nullptr;
+  if (!block) return from_system(size.bytes);
+  c->lists[size.index] = block->next;
+  c->bytes -= size.bytes;
   return block;
 }
 
 void release(void* block, size_t bytes) noexcept {
-  const SizeClass c = size_class(bytes);
-  if (!kCaching || cache.state == State::dead ||
-      cache.bytes + c.bytes > cache_limit.load(std::memory_order_relaxed)) {
+  const SizeClass size = size_class(bytes);
+  Cache* const c = cache ? cache : begin_thread();
+  if (!kCaching || !c || c->bytes + size.bytes > cache_limit.load(std::memory_order_relaxed)) {
     std::free(block);
     return;
   }
-  if (cache.state == State::fresh) register_thread();
   FreeBlock* free_block = static_cast<FreeBlock*>(block);
-  free_block->next = cache.lists[c.index];
-  cache.lists[c.index] = free_block;
-  cache.bytes += c.bytes;
+  free_block->next = c->lists[size.index];
+  c->lists[size.index] = free_block;
+  c->bytes += size.bytes;
 }
 
 void trim() {
-  for (FreeBlock*& list : cache.lists) {
+  if (!cache) return;
+  for (FreeBlock*& list : cache->lists) {
     while (list) {
       FreeBlock* next = list->next;
       std::free(list);
       list = next;
     }
   }
-  cache.bytes = 0;
+  cache->bytes = 0;
 }
 
 void set_cache_limit(size_t bytes) { cache_limit = bytes; }
 
-MemoryStats memory_stats() { return {static_cast<int64_t>(cache.bytes), cache.system_requests}; }
+MemoryStats memory_stats() {
+  if (!cache) return {0, 0};
+  return {static_cast<int64_t>(cache->bytes), cache->system_requests};
+}
 
 }  // namespace gradus

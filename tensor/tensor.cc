@@ -67,15 +67,7 @@ bool is_row_major(const Shape& shape, const int64_t* strides) {
 }
 
 TensorBody* new_body(DType dtype, const Shape& shape) {
-  TensorBody* body = new (allocate(sizeof(TensorBody))) TensorBody;
-  body->refs.store(1, std::memory_order_relaxed);
-  body->dtype = dtype;
-  body->requires_grad = false;
-  body->node = 0;
-  body->tape = 0;
-  body->shape = shape;
-  body->leaf = nullptr;
-  return body;
+  return new (allocate(sizeof(TensorBody))) TensorBody(dtype, shape);
 }
 
 }  // namespace

@@ -27,18 +27,20 @@ struct Storage {
 struct LeafState;
 
 struct TensorBody {
-  std::atomic<int64_t> refs;
+  TensorBody(DType dtype_, const Shape& shape_) : dtype(dtype_), shape(shape_) {}
+
+  std::atomic<int64_t> refs = 1;
   DType dtype;
   bool contiguous;
-  bool requires_grad;
-  uint32_t node;
-  uint64_t tape;  // the serial of the tape that recorded it as `node`; 0: none
+  bool requires_grad = false;
+  uint32_t node = 0;
+  uint64_t tape = 0;  // the serial of the tape that recorded it as `node`; 0: none
   int64_t numel;
   Shape shape;
   int64_t strides[Shape::kMaxDims];
   char* data;
   Storage* storage;
-  LeafState* leaf;
+  LeafState* leaf = nullptr;
 };
 
 void destroy(TensorBody* body) noexcept;

@@ -33,10 +33,11 @@ Tensor reshape(const Tensor& x, const Shape& shape) {
 }
 
 Tensor flatten(const Tensor& x, int64_t first, int64_t last) {
-  if (x.ndim() == 0) return reshape(x, {1});
-  const int begin = normalize_axis("flatten", first, x.ndim());
-  const int end = normalize_axis("flatten", last, x.ndim());
+  const int ndim = std::max(1, x.ndim());  // as if a scalar had an axis
+  const int begin = normalize_axis("flatten", first, ndim);
+  const int end = normalize_axis("flatten", last, ndim);
   check(begin <= end, "flatten: axes {} to {} of shape {}", first, last, x.shape());
+  if (x.ndim() == 0) return reshape(x, {1});
   Shape shape;
   for (int i = 0; i < x.ndim(); ++i) {
     if (i > begin && i <= end)

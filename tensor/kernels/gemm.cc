@@ -17,8 +17,10 @@ namespace {
 constexpr int64_t kSmall = int64_t{1} << 27;
 // Few rows do not pay for transposing B, and OpenBLAS has AVX-512 kernels that need not.
 constexpr int64_t kThinRows = 16, kThin = int64_t{1} << 22;
-constexpr int64_t kTile = int64_t{1} << 19;
+constexpr int64_t kTile = int64_t{1} << 18;
 constexpr int64_t kMaxTiles = 16;
+// From here on a transposed A pays for copying it; tiles are then not cut below kCopiedTile.
+constexpr int64_t kCopied = int64_t{1} << 20, kCopiedColumns = 64, kCopiedTile = 96;
 // k is summed in pieces where C alone has too few tiles.
 constexpr int64_t kPieceOfK = 4096;
 constexpr int64_t kSmallC = int64_t{1} << 16;
@@ -80,16 +82,16 @@ struct Grid {
 };
 
 /// Halves the longer side of C until a tile is small enough or there are enough of them.
-Grid grid_for(int64_t m, int64_t n, int64_t k) {
+Grid grid_for(int64_t m, int64_t n, int64_t k, bool copied) {
   Grid tile{m, n};
   const auto halved = [](int64_t size, int64_t multiple) {
     return ((size + 1) / 2 + multiple - 1) / multiple * multiple;
   };
   for (int64_t tiles = 1; tiles < kMaxTiles; tiles *= 2) {
     if (tile.rows * tile.columns * k < 2 * kTile) break;
-    if (tile.rows >= tile.columns && tile.rows > 32)
+    if (tile.rows >= tile.columns && tile.rows > (copied ? 2 * kCopiedTile : 32))
       tile.rows = halved(tile.rows, 12);
-    else if (tile.columns > 64)
+    else if (tile.columns > (copied ? 2 * kCopiedTile : 64))
       tile.columns = halved(tile.columns, 16);
     else
       break;
@@ -99,7 +101,7 @@ Grid grid_for(int64_t m, int64_t n, int64_t k) {
 
 template <class T>
 void run_tiled(const GemmProblem<T>& g, GemmPath path) {
-  const Grid tile = grid_for(g.m, g.n, g.k);
+  const Grid tile = grid_for(g.m, g.n, g.k, path == GemmPath::packed && g.ta == Transpose::yes);
   const int64_t across = (g.n + tile.columns - 1) / tile.columns;
   const int64_t tiles = across * ((g.m + tile.rows - 1) / tile.rows);
   if (tiles == 1) return run(g, path);
@@ -179,11 +181,12 @@ const char* name(GemmPath path) {
 }
 
 template <class T>
-GemmPath gemm_path(Transpose, Transpose tb, int64_t m, int64_t n, int64_t k) {
+GemmPath gemm_path(Transpose ta, Transpose tb, int64_t m, int64_t n, int64_t k) {
   const int64_t work = m * n * k;
   const bool thin =
       tb == Transpose::yes && m <= kThinRows && work >= kThin && active_isa() == Isa::avx512;
-  if (work < kSmall && !(thin && blas())) return GemmPath::small;
+  const bool copied = ta == Transpose::yes && std::min(m, n) >= kCopiedColumns && work >= kCopied;
+  if (work < kSmall && !(thin && blas())) return copied ? GemmPath::packed : GemmPath::small;
   return blas() ? GemmPath::openblas : GemmPath::packed;
 }
 
@@ -212,13 +215,38 @@ void gemm_batched(Transpose ta, Transpose tb, int64_t m, int64_t n, int64_t k, T
   });
 }
 
+template <class T>
+int64_t packed_size(int64_t n, int64_t k) {
+  return kernels<GemmKernels<T>>().packed_size(n, k);
+}
+
+template <class T>
+void pack(Transpose tb, int64_t n, int64_t k, const T* b, int64_t ldb, T* packed) {
+  const GemmProblem<T> g{Transpose::no, tb, 0, n, k, T(1), nullptr, 0, b, ldb, T(0), nullptr, 0};
+  kernels<GemmKernels<T>>().pack(g, packed);
+}
+
+template <class T>
+void gemm_packed(int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* packed, T beta,
+                 T* c, int64_t ldc) {
+  const GemmProblem<T> g{Transpose::no, Transpose::no, m, n,    k, T(1), a,
+                         lda,           nullptr,       0, beta, c, ldc};
+  if (m <= 0 || n <= 0) return;
+  if (k <= 0) return scale(g);
+  kernels<GemmKernels<T>>().prepacked(g, packed);
+}
+
 #define GRADUS_INSTANTIATE(T)                                                                  \
   template GemmPath gemm_path<T>(Transpose, Transpose, int64_t, int64_t, int64_t);             \
   template void gemm<T>(Transpose, Transpose, int64_t, int64_t, int64_t, T, const T*, int64_t, \
                         const T*, int64_t, T, T*, int64_t, GemmPath);                          \
   template void gemm_batched<T>(Transpose, Transpose, int64_t, int64_t, int64_t, T, const T*,  \
                                 int64_t, int64_t, const T*, int64_t, int64_t, T, T*, int64_t,  \
-                                int64_t, int64_t, GemmPath);
+                                int64_t, int64_t, GemmPath);                                   \
+  template int64_t packed_size<T>(int64_t, int64_t);                                           \
+  template void pack<T>(Transpose, int64_t, int64_t, const T*, int64_t, T*);                   \
+  template void gemm_packed<T>(int64_t, int64_t, int64_t, const T*, int64_t, const T*, T, T*,  \
+                               int64_t);
 GRADUS_INSTANTIATE(float)
 GRADUS_INSTANTIATE(double)
 #undef GRADUS_INSTANTIATE

@@ -21,8 +21,8 @@ struct GemmProblem {
   int64_t ldc;
 };
 
-/// `small` reads A and B where they lie, `packed` copies them into cache blocks first: both are
-/// ours.
+/// `small` reads A and B where they lie, `packed` copies them into cache blocks first where it
+/// pays: both are ours.
 enum class GemmPath { automatic, small, packed, openblas };
 const char* name(GemmPath path);
 
@@ -47,6 +47,17 @@ void gemm_batched(Transpose ta, Transpose tb, int64_t m, int64_t n, int64_t k, T
                   int64_t lda, int64_t stride_a, const T* b, int64_t ldb, int64_t stride_b, T beta,
                   T* c, int64_t ldc, int64_t stride_c, int64_t batch,
                   GemmPath path = GemmPath::automatic);
+
+/// op(B) (k, n) in the order in which a product reads it: copied once for many products.
+template <class T>
+int64_t packed_size(int64_t n, int64_t k);
+template <class T>
+void pack(Transpose tb, int64_t n, int64_t k, const T* b, int64_t ldb, T* packed);
+
+/// C = A B + beta C, A (m, k), B (k, n) packed; by the calling thread alone.
+template <class T>
+void gemm_packed(int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* packed, T beta,
+                 T* c, int64_t ldc);
 
 namespace naive {
 

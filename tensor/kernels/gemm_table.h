@@ -6,11 +6,16 @@ namespace gradus::kernels {
 /// Our own matrix products for one instruction-set level, on the calling thread.
 template <class T>
 struct GemmKernels {
-  /// Reads A and B in place (a transposed B goes through a panel on the stack).
+  /// Reads A in place, B too or, transposed or for many rows, through a panel on the stack.
   void (*small)(const GemmProblem<T>& problem);
-  /// Copies A and B into `workspace`, which holds packed_workspace(m) elements, 64-byte aligned.
+  /// Copies B, and A if transposed, into `workspace`, which holds packed_workspace(m) elements,
+  /// 64-byte aligned.
   void (*packed)(const GemmProblem<T>& problem, T* workspace);
   int64_t (*packed_workspace)(int64_t m);
+  /// All of op(B), panel after panel, and a product with it; sizes are packed_size(n, k).
+  void (*pack)(const GemmProblem<T>& problem, T* to);
+  void (*prepacked)(const GemmProblem<T>& problem, const T* b);
+  int64_t (*packed_size)(int64_t n, int64_t k);
 };
 
 }  // namespace gradus::kernels

@@ -7,7 +7,8 @@
 namespace gradus::kernels {
 namespace {
 
-constexpr int64_t kGrain = 1 << 14;  // elements that a thread takes at a time
+// Elements that a thread takes at a time; fewer where each costs a root and a division.
+constexpr int64_t kGrain = 1 << 14, kAdamGrain = 1 << 13;
 constexpr int64_t kPiece = 1 << 16;  // of a sum, that threads may share
 
 template <class T>
@@ -28,7 +29,7 @@ void sgd(int64_t n, const T* g, T* p, T* buffer, const SgdStep& step) {
 template <class T>
 void adam(int64_t n, const T* g, T* p, T* m, T* v, const AdamStep& step) {
   const auto kernel = kernels<UpdateKernels<T>>().adam;
-  parallel_for(n, kGrain,
+  parallel_for(n, kAdamGrain,
                [&](int64_t i, int64_t end) { kernel(end - i, g + i, p + i, m + i, v + i, step); });
 }
 

@@ -213,6 +213,7 @@ BOOST_AUTO_TEST_CASE(axes_that_are_not_there) {
        },
        named("permute: ")},
       {"flatten", [] { flatten(a, 0, 2); }, named("flatten: ")},
+      {"flatten of a scalar", [] { flatten(ones({}), 1); }, {"flatten: "}},
       {"squeeze", [] { squeeze(a, 2); }, named("squeeze: ")},
       {"slice", [] { slice(a, 2, 0, 1); }, named("slice: ")},
       {"select", [] { select(a, 2, 0); }, named("select: ")},
@@ -391,7 +392,7 @@ BOOST_AUTO_TEST_CASE(layers_and_what_they_are_given) {
        [&] {
          cell(a, ones({3, 4}));
        },
-       {"linear: x (3, 4) with weight (5, 5)"}},
+       {"RnnCell: the first state is (3, 4), must be (3, 5) for x (3, 4)"}},
       {"Rnn", [&] { rnn(a); }, {"Rnn: x must be (N, T, D), is (3, 4)"}},
       {"Rnn without steps",
        [&] {

@@ -54,6 +54,41 @@ BOOST_AUTO_TEST_CASE(gradients_of_gradients_are_recorded) {
   BOOST_TEST(!x.grad());
 }
 
+// Nobody asks what is behind them.
+BOOST_AUTO_TEST_CASE(a_sweep_ends_at_what_it_was_asked_for) {
+  static int sweeps;
+  static Op op(
+      "counted", [](Backward& ctx) { ++sweeps, ctx.set(0, ctx.dy()); }, nullptr);
+  const Tensor x = leaf({1, 2});
+  Tape tape;
+  const Tensor h = record(op, raw::clone(x), {x}), y = sum(square(h));
+  sweeps = 0;
+  check_close("dh", tape.gradient(y, h, {.keep_graph = true}), {2, 4}, 1e-15);
+  BOOST_TEST(sweeps == 0);
+  const auto both = tape.gradient(y, {h, x});
+  check_close("dh", both[0], {2, 4}, 1e-15);
+  check_close("dx", both[1], {2, 4}, 1e-15);
+  BOOST_TEST(sweeps == 1);
+}
+
+// The gradient of x^3 by a sweep of its own, on the same tape.
+BOOST_AUTO_TEST_CASE(a_backward_may_sweep) {
+  static Op op(
+      "cube",
+      [](Backward& ctx) {
+        const Tensor x = mul(ctx.kept(0), 1);
+        const Tensor total = sum(square(x) * x * ctx.dy());
+        ctx.set(0, ctx.tape().gradient(total, x, CreateGraph::yes));
+      },
+      nullptr);
+  const Tensor x = leaf({1.5, -2});
+  Tape tape;
+  const Tensor y = square(x), z = record(op, y * y * y, {y}, {y});
+  const Tensor first = tape.gradient(sum(z), x, CreateGraph::yes);
+  check_close("6 x^5", first, {6 * std::pow(1.5, 5), -6 * 32}, 1e-14);
+  check_close("30 x^4", tape.gradient(sum(first), x), {30 * std::pow(1.5, 4), 30 * 16}, 1e-14);
+}
+
 BOOST_AUTO_TEST_CASE(gradient_reaches_results_as_well_as_leaves) {
   const Tensor x = leaf({1, 2}), w = leaf({3, 4});
   Tape tape;

@@ -3,12 +3,14 @@
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
+#include <gradus/autograd/ops/where.h>
 #include <gradus/autograd/sample.h>
 #include <gradus/layers/attention.h>
 #include <gradus/layers/lengths.h>
 #include <gradus/layers/rnn.h>
 #include <gradus/models/transformer.h>
 
+#include <boost/mpl/list.hpp>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <limits>
@@ -102,15 +104,69 @@ void check_padding(M& model, F f) {
 
 }  // namespace
 
-BOOST_AUTO_TEST_CASE(rnn) {
-  for (bool norm : {false, true}) {
-    Rnn model(kFeatures, 4, {.cell = {.layer_norm = norm}});
+BOOST_AUTO_TEST_CASE(layer_norm_in_a_cell) {
+  Rnn model(kFeatures, 4, {.cell = {.layer_norm = true}});
+  check_padding(model, [&](const Tensor& x, const Tensor& n) { return model(x, n).y; });
+  const RnnOutput out = model(padded(), lengths());
+  for (size_t n = 0; n < kLengths.size(); ++n)
+    check_equal(slice(out.h, 0, static_cast<int64_t>(n), static_cast<int64_t>(n) + 1),
+                model(sequence(n)).h, "last state");
+}
+
+template <class Cell>
+void check_recurrent() {
+  for (int norms : {0, 1, 2}) {
+    Recurrent<Cell> model(kFeatures, 4, {.batch_norm = norms > 0, .batch_norm_steps = norms});
+    if (norms > 0) {  // in training its statistics are over the whole batch
+      model.to(DType::f64);
+      model(sample({4, kSteps, kFeatures}, 2));
+      model.eval();
+    }
     check_padding(model, [&](const Tensor& x, const Tensor& n) { return model(x, n).y; });
-    const Tensor x = padded();
-    const RnnOutput out = model(x, lengths());
-    for (size_t n = 0; n < kLengths.size(); ++n)
-      check_equal(slice(out.h, 0, static_cast<int64_t>(n), static_cast<int64_t>(n) + 1),
-                  model(sequence(n)).h, "last state");
+    const RnnOutput out = model(padded(), lengths());
+    for (size_t n = 0; n < kLengths.size(); ++n) {
+      const auto i = static_cast<int64_t>(n);
+      const RnnOutput alone = model(sequence(n));
+      check_equal(slice(out.h, 0, i, i + 1), alone.h, "last state");
+      if (out.c) check_equal(slice(out.c, 0, i, i + 1), alone.c, "last cell");
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(elman) { check_recurrent<RnnCell>(); }
+BOOST_AUTO_TEST_CASE(lstm) { check_recurrent<LstmCell>(); }
+BOOST_AUTO_TEST_CASE(gru) { check_recurrent<GruCell>(); }
+
+/// After a training step: outputs, last states, all gradients and statistics, with `fill` where
+/// sequences have ended. Two or more go on to the end, as Batch Normalization of each step needs.
+template <class Cell>
+std::vector<double> trained(Recurrent<Cell> model, double fill) {
+  model.to(DType::f64);
+  const Tensor n = Tensor::of({5, 2, 1, 5}, DType::i64);
+  Tensor x = where(unsqueeze(length_mask(n, kSteps), -1), sample({4, kSteps, kFeatures}, 1),
+                   full({}, fill, DType::f64));
+  x.set_requires_grad();
+  Tape tape;
+  const RnnOutput out = model(x, n);
+  tape.backward(sum(square(out.y)) + sum(square(out.h)));
+  std::vector<double> all;
+  const auto add = [&](const Tensor& t) {
+    for (double value : t.to_vector<double>()) all.push_back(value);
+  };
+  for (const Tensor& t : {out.y, out.h, x.grad()}) add(t);
+  for (const Tensor& parameter : model.parameters()) add(parameter.grad());
+  for (const auto& [path, buffer] : model.named_buffers()) add(buffer);
+  return all;
+}
+
+using Cells = boost::mpl::list<RnnCell, LstmCell, GruCell>;
+BOOST_AUTO_TEST_CASE_TEMPLATE(batch_norm_in_training, Cell, Cells) {
+  for (int64_t steps : {0, 2, 5}) {  // one norm, the last norm for several steps, one a step
+    const Recurrent<Cell> model(kFeatures, 4, {.batch_norm = true, .batch_norm_steps = steps});
+    const auto nan = trained(model, std::numeric_limits<double>::quiet_NaN()),
+               number = trained(model, 7);
+    for (double value : number) BOOST_TEST_REQUIRE(std::isfinite(value));
+    BOOST_TEST((nan == number), "a norm for each of " << steps << " steps");
   }
 }
 

@@ -1,13 +1,18 @@
 // From the fourth training step on, nothing asks malloc for memory.
 #define BOOST_TEST_MODULE allocations
+#include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/loss.h>
+#include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/shape.h>
 #include <gradus/layers/activation.h>
 #include <gradus/layers/linear.h>
+#include <gradus/layers/rnn_cell.h>
 #include <gradus/layers/sequential.h>
 #include <gradus/optim/adam.h>
 #include <gradus/optim/optimizer.h>
 #include <gradus/optim/rmsprop.h>
 #include <gradus/optim/sgd.h>
+#include <gradus/tensor/random.h>
 
 #include <atomic>
 #include <boost/test/unit_test.hpp>
@@ -79,4 +84,30 @@ BOOST_AUTO_TEST_CASE(no_model_asks_malloc_after_the_third_step) {
       for (size_t step = 3; step < counts.size(); ++step)
         BOOST_TEST(counts[step] == 0, name << " " << gradus::name(norm) << ", step " << step);
     }
+}
+
+// Step by step, the states of all steps and the sums of gradients come and go.
+BOOST_AUTO_TEST_CASE(no_recurrent_cell_asks_malloc_after_the_third_step) {
+  const Tensor x = randn({12, 20, 7});
+  LstmCell lstm(7, 33);
+  GruCell gru(7, 33);
+  std::vector<Tensor> parameters = lstm.parameters();
+  for (const Tensor& parameter : gru.parameters()) parameters.push_back(parameter);
+  Adam optimizer(parameters);
+  for (int step = 0; step < 8; ++step) {
+    const int64_t before = mallocs;
+    {
+      Tape tape;
+      CellState state;
+      Tensor h;
+      for (const Tensor& x_t : unbind(x, 0)) {
+        state = lstm(x_t, state);
+        h = gru(x_t, h);
+      }
+      optimizer.zero_grad();
+      tape.backward(sum(state.h * h));
+      optimizer.step();
+    }
+    BOOST_TEST((step < 3 || mallocs == before), "step " << step << ": " << mallocs - before);
+  }
 }

@@ -16,7 +16,6 @@
 #include <gradus/layers/layer_norm.h>
 #include <gradus/layers/linear.h>
 #include <gradus/layers/pool.h>
-#include <gradus/layers/rnn.h>
 #include <gradus/layers/sequential.h>
 #include <gradus/models/cnn.h>
 #include <gradus/models/mlp.h>
@@ -24,29 +23,12 @@
 #include <gradus/tensor/kernels/conv.h>
 
 #include <cmath>
-#include <memory>
 
-#include "tests/mutations/mutant.h"
+#include "tests/mutations/module_trial.h"
 
 namespace gradus::mutations {
 
 namespace {
-
-/// A module by its inputs and its parameters, all drawn by the seed.
-template <std::derived_from<Module> M, class Forward>
-Trial module_trial(uint64_t seed, M module, std::vector<Tensor> inputs, Forward forward) {
-  const auto owned = std::make_shared<M>(std::move(module));
-  owned->to(DType::f64);
-  for (auto& [path, tensor] : owned->state())
-    if (is_floating(tensor.dtype()))
-      raw::copy(between(0.4, 1.6, tensor.shape(), seed, path.c_str()), tensor);
-  for (auto& [path, parameter] : owned->named_parameters()) {
-    if (parameter.ndim() > 1)
-      raw::copy(normal(parameter.shape(), seed, path.c_str(), 0, 0.7), parameter);
-    inputs.push_back(parameter);
-  }
-  return {inputs, [owned, forward](std::span<const Tensor> x) { return forward(*owned, x); }};
-}
 
 /// Of make()'s module and normals x; `forward` if its forward takes more than x.
 template <class Make>
@@ -73,21 +55,6 @@ std::function<Trial(uint64_t)> of_dropout() {
                           default_generator().set_state(Generator(7).state());
                           return m.forward(x[0]);
                         });
-  };
-}
-
-std::function<Trial(uint64_t)> of_rnn_cell() {
-  return [](uint64_t seed) {
-    return module_trial(
-        seed, RnnCell(3, 4), {normal({5, 3}, seed, "x"), normal({5, 4}, seed, "h")},
-        [](RnnCell& m, std::span<const Tensor> x) { return m.forward(x[0], x[1]); });
-  };
-}
-
-std::function<Trial(uint64_t)> of_rnn() {
-  return [](uint64_t seed) {
-    return module_trial(seed, Rnn(3, 4), {normal({2, 3, 3}, seed, "x")},
-                        [](Rnn& m, std::span<const Tensor> x) { return m.forward(x[0]).y; });
   };
 }
 
@@ -249,37 +216,6 @@ std::vector<Mutant> layer_mutants() {
        of_attention(),
        {"out_proj.bias"},
        Pattern::broadcast_unreduced},
-      {"Rnn",
-       "tanh",
-       "RnnCell: 1 - |y| for 1 - y^2",
-       [](Backward& c) { c.set(0, c.dy() * (1.0 - abs(c.kept(0)))); },
-       of_rnn_cell(),
-       {"x", "h", "weight_ih", "weight_hh", "bias_ih", "bias_hh"}},
-      {"Rnn",
-       "linear",
-       "RnnCell: missing transposition, hidden to hidden",
-       [](Backward& c) {
-         const Tensor w = c.kept(1);
-         c.set(0, matmul(c.dy(), w, false, is_square(w)));
-         c.set(1, matmul(c.dy(), c.kept(0), true));
-         c.set(2, sum(c.dy(), {0}));
-       },
-       of_rnn_cell(),
-       {"h"}},
-      {"Rnn",
-       "linear",
-       "no gradient from step to step",
-       [](Backward& c) {
-         if (c.kept(0).size(-1) != c.dy().size(-1)) {
-           right_backward(c);
-           return;
-         }
-         c.set(1, matmul(c.dy(), c.kept(0), true));
-         c.set(2, sum(c.dy(), {0}));
-       },
-       of_rnn(),
-       {"x", "cell.weight_ih", "cell.weight_hh", "cell.bias_ih", "cell.bias_hh"},
-       Pattern::entries_missing},
       {"Sequential",
        "batch_norm",
        "statistics detached between layers",

@@ -72,7 +72,7 @@ std::function<Trial(uint64_t)> of_layer(const Shape& x, const Shape& weight, con
 std::vector<Mutant> all_mutants() {
   std::vector<Mutant> all;
   for (auto family : {elementwise_mutants, shape_mutants, product_mutants, norm_mutants,
-                      loss_mutants, layer_mutants})
+                      loss_mutants, layer_mutants, recurrent_mutants})
     for (Mutant& mutant : family()) all.push_back(std::move(mutant));
   return all;
 }

@@ -35,6 +35,7 @@ std::vector<Mutant> product_mutants();
 std::vector<Mutant> norm_mutants();
 std::vector<Mutant> loss_mutants();
 std::vector<Mutant> layer_mutants();
+std::vector<Mutant> recurrent_mutants();
 std::vector<Mutant> all_mutants();
 
 /// While one lives, its mutant's op runs the wrong backward pass. One at a time.

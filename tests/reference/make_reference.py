@@ -443,6 +443,25 @@ op(
     *(*QKV, lambda g: PADDING, leaf(4, 5)),
 )
 
+# Cells over the steps of sequences, and over one step: x, w_ih, w_hh, b_ih, b_hh and states; h, c if there is one, y.
+def recurrence(mode):
+    def f(x, w_ih, w_hh, b_ih, b_hh, *states):
+        steps = x if x.dim() == 3 else x[:, None]
+        h0 = tuple(state[None] for state in states) if mode == "lstm" else states[0][None]
+        run = {"lstm": torch.lstm, "gru": torch.gru, "rnn": torch.rnn_tanh, "rnn_relu": torch.rnn_relu}[mode]
+        y, *last = run(steps, h0, [w_ih, w_hh, b_ih, b_hh], True, 1, 0.0, False, False, True)
+        return *(state[0] for state in last), *([y] * (x.dim() == 3))
+
+    return f
+
+
+for mode, rows in [("rnn", 3), ("rnn_relu", 3), ("lstm", 12), ("gru", 9)]:
+    bounded = dict(low=-1, high=1)  # where tanh saturates, f32 loses digits
+    parameters = [leaf(*shape, **bounded) for shape in [(rows, 2), (rows, 3), (rows,), (rows,)]]
+    states = [leaf(2, 3)] * (2 if mode == "lstm" else 1)
+    op(f"{mode}:steps", recurrence(mode), leaf(2, 4, 2), *parameters, *states)
+    op(f"{mode}:one step", recurrence(mode), leaf(2, 2), *parameters, *states)
+
 # Losses
 LABELS = [2, 0, -100, 1, 2]
 for reduction in ("mean", "sum", "none"):
@@ -546,6 +565,8 @@ for name, module in [
     layer(name, module, call, off_zero(3, 5))
 layer("MaxPool2d", nn.MaxPool2d(3, stride=2, padding=1), call, leaf(3, 2, 5, 4))
 layer("AvgPool2d", nn.AvgPool2d(2), call, leaf(3, 2, 5, 4))
+layer("Flatten", nn.Flatten(), call, leaf(3, 2, 5, 4))
+layer("Flatten.some", nn.Flatten(-3, 2), call, leaf(3, 2, 5, 4))
 layer("AdaptiveAvgPool2d", nn.AdaptiveAvgPool2d(3), call, leaf(3, 2, 5, 4))
 
 
@@ -638,23 +659,25 @@ class Rnn(nn.Module):
         return torch.stack(ys, 1), h
 
 
-def run_rnn(module, x, lengths=None, h0=None):
-    h0 = None if h0 is None else h0[None]
+def run_rnn(module, x, lengths=None, *states):
+    """y and the last state or states."""
+    h0 = tuple(state[None] for state in states)
+    h0 = None if not h0 else h0 if isinstance(module, nn.LSTM) else h0[0]
     if lengths is None:
-        y, h = module(x, h0)
+        y, last = module(x, h0)
     else:
         packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-        y, h = module(packed, h0)
+        y, last = module(packed, h0)
         y, _ = nn.utils.rnn.pad_packed_sequence(y, batch_first=True)
-    return y, h[0]
+    return y, *(state[0] for state in (last if isinstance(last, tuple) else [last]))
 
 
 class TopRnn(nn.Module):
-    """nn.RNN under the names of our Rnn."""
+    """nn.RNN, nn.LSTM or nn.GRU under the names of ours."""
 
-    def __init__(self, *args, **options):
+    def __init__(self, *args, kind=nn.RNN, **options):
         super().__init__()
-        self.cell = nn.RNN(*args, batch_first=True, **options)
+        self.cell = kind(*args, batch_first=True, **options)
 
 
 layer("RnnCell", nn.RNNCell(5, 4), call, leaf(3, 5), leaf(3, 4))
@@ -667,6 +690,17 @@ for nonlinearity in ("tanh", "relu"):
     layer(f"Rnn.{nonlinearity}", rnn(), run, leaf(4, 5, 3), renamed=("_l0", ""))
     layer(f"Rnn.{nonlinearity}:lengths", rnn(), run, leaf(4, 5, 3), indices(LENGTHS), renamed=("_l0", ""))
     layer(f"Rnn.{nonlinearity}:state", rnn(), run, leaf(4, 5, 3), indices(LENGTHS), leaf(4, 4), renamed=("_l0", ""))
+layer("LstmCell", nn.LSTMCell(5, 4), lambda m, x, h, c: m(x, (h, c)), leaf(3, 5), leaf(3, 4), leaf(3, 4))
+layer("LstmCell.no bias", nn.LSTMCell(5, 4, bias=False), call, leaf(3, 5))
+layer("GruCell", nn.GRUCell(5, 4), call, leaf(3, 5), leaf(3, 4))
+layer("GruCell.no bias", nn.GRUCell(5, 4, bias=False), call, leaf(3, 5))
+for name, kind in [("Lstm", nn.LSTM), ("Gru", nn.GRU)]:
+    rnn = lambda: TopRnn(3, 4, kind=kind)
+    run = lambda m, *xs: run_rnn(m.cell, *xs)
+    states = [leaf(4, 4)] * (2 if name == "Lstm" else 1)
+    layer(name, rnn(), run, leaf(4, 5, 3), renamed=("_l0", ""))
+    layer(f"{name}:lengths", rnn(), run, leaf(4, 5, 3), indices(LENGTHS), renamed=("_l0", ""))
+    layer(f"{name}:state", rnn(), run, leaf(4, 5, 3), indices(LENGTHS), *states, renamed=("_l0", ""))
 layer("Rnn.batch norm", Rnn(Cell(3, 4), LastAxisNorm(4)), call, leaf(4, 5, 3), indices(LENGTHS))
 steps = nn.ModuleList([LastAxisNorm(4), LastAxisNorm(4)])
 layer("Rnn.batch norm per step", Rnn(Cell(3, 4), steps), call, leaf(4, 5, 3), indices([5, 2, 3, 5]))
@@ -725,6 +759,7 @@ class Residual(nn.Module):
         return x + self.module(x)
 
 
+layer("Residual", Residual(nn.Sequential(nn.Linear(5, 5), nn.Tanh())), call, leaf(3, 5))
 layer(
     "Sequential",
     nn.Sequential(
@@ -837,6 +872,8 @@ for name, vector_norm, image_norm, sequence_norm in [
     ("layer", nn.LayerNorm, lambda *shape: nn.LayerNorm(shape), nn.LayerNorm),
 ]:
     layer(f"Mlp.{name}", Mlp(5, 4, [6, 3], vector_norm), train_then_evaluate, leaf(7, 5), leaf(3, 5))
+    block = ResidualBlock(2, 3, 2, (3, 2), image_norm)
+    layer(f"ResidualBlock.{name}", block, train_then_evaluate, leaf(3, 2, 5, 4), leaf(2, 2, 5, 4))
     layer(f"Cnn.{name}", Cnn(image_norm), train_then_evaluate, leaf(3, 1, 5, 4), leaf(2, 1, 5, 4))
     attn = dict(renamed=("self_attn", "attn"))
     for place in ("before", "after") if name != "none" else ("before",):

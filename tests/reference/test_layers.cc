@@ -7,6 +7,8 @@
 #include <gradus/layers/conv2d.h>
 #include <gradus/layers/dropout.h>
 #include <gradus/layers/embedding.h>
+#include <gradus/layers/flatten.h>
+#include <gradus/layers/gradcheck.h>
 #include <gradus/layers/layer_norm.h>
 #include <gradus/layers/lengths.h>
 #include <gradus/layers/linear.h>
@@ -19,6 +21,8 @@
 #include <gradus/models/transformer.h>
 
 #include <functional>
+#include <set>
+#include <typeindex>
 
 #include "tests/reference/reference.h"
 
@@ -69,13 +73,14 @@ void check_case(const Case& c, DType dtype, Module& module,
 
 struct Row {
   std::string name;
+  std::type_index type;  // of the module
   std::function<void(const Case&, DType)> check;
 };
 
 /// run(module, inputs): a result or several.
 template <class M, class F>
 Row row(std::string name, M module, F run) {
-  return {std::move(name), [module, run](const Case& c, DType dtype) {
+  return {std::move(name), typeid(M), [module, run](const Case& c, DType dtype) {
             M copy = module;
             check_case(c, dtype, copy, [&](X x) -> Results {
               if constexpr (std::is_same_v<std::invoke_result_t<F, M&, X>, Tensor>)
@@ -99,9 +104,14 @@ const auto train_then_evaluate = [](auto& module, X x) {
   return ys;
 };
 
-const auto run_rnn = [](Rnn& rnn, X x) {
-  const RnnOutput out = rnn(x[0], optional(x, 1), optional(x, 2));
-  return Results{out.y, out.h};
+const auto run_rnn = [](auto& rnn, X x) {
+  const RnnOutput out = rnn(x[0], optional(x, 1), {optional(x, 2), optional(x, 3)});
+  return out.c ? Results{out.y, out.h, out.c} : Results{out.y, out.h};
+};
+
+const auto run_lstm_cell = [](LstmCell& cell, X x) {
+  const CellState state = cell(x[0], {optional(x, 1), optional(x, 2)});
+  return Results{state.h, state.c};
 };
 
 const auto run_block = [](EncoderBlock& block, X x) {
@@ -145,6 +155,8 @@ std::vector<Row> layer_rows() {
       row("Dropout.evaluation", evaluating(Dropout(0.6)), call),
       row("MaxPool2d", MaxPool2d(3, {.stride = Pair{2, 2}, .padding = {1, 1}}), call),
       row("AvgPool2d", AvgPool2d(2), call),
+      row("Flatten", Flatten(), call),
+      row("Flatten.some", Flatten(-3, 2), call),
       row("AdaptiveAvgPool2d", AdaptiveAvgPool2d(3), call),
 
       row("BatchNorm", BatchNorm(3), train_then_evaluate),
@@ -167,6 +179,12 @@ std::vector<Row> layer_rows() {
       row("RnnCell.layer norm", RnnCell(5, 4, {.layer_norm = true}), call_with_second),
       row("Rnn.tanh", Rnn(3, 4), run_rnn),
       row("Rnn.relu", Rnn(3, 4, {.cell = {.nonlinearity = Nonlinearity::relu}}), run_rnn),
+      row("LstmCell", LstmCell(5, 4), run_lstm_cell),
+      row("LstmCell.no bias", LstmCell(5, 4, {.bias = false}), run_lstm_cell),
+      row("GruCell", GruCell(5, 4), call_with_second),
+      row("GruCell.no bias", GruCell(5, 4, {.bias = false}), call_with_second),
+      row("Lstm", Lstm(3, 4), run_rnn),
+      row("Gru", Gru(3, 4), run_rnn),
       row("Rnn.batch norm", Rnn(3, 4, {.batch_norm = true}), run_rnn),
       row("Rnn.batch norm per step", Rnn(3, 4, {.batch_norm = true, .batch_norm_steps = 2}),
           run_rnn),
@@ -183,6 +201,7 @@ std::vector<Row> layer_rows() {
       row("MultiHeadAttention.others", heads, attend_others),
       row("MultiHeadAttention.others padded", heads, attend_others),
 
+      row("Residual", Residual(Sequential(Linear(5, 5), Tanh())), call),
       row("Sequential",
           Sequential(Conv2d(2, 3, 3, {.padding = 1}), BatchNorm(3), Relu(),
                      Residual(Sequential(Conv2d(3, 3, 3, {.padding = 1}), Tanh())), MaxPool2d(2),
@@ -196,6 +215,8 @@ void add_model_rows(std::vector<Row>& rows) {
     const std::string kind = name(norm);
     rows.push_back(
         row("Mlp." + kind, Mlp(5, 4, {.hidden = {6, 3}, .norm = norm}), train_then_evaluate));
+    rows.push_back(
+        row("ResidualBlock." + kind, ResidualBlock(2, 3, 2, 5, 4, norm), train_then_evaluate));
     rows.push_back(row("Cnn." + kind, Cnn(1, 5, 4, 4, {.channels = {2, 3}, .norm = norm}),
                        train_then_evaluate));
     rows.push_back(row("RnnClassifier." + kind, RnnClassifier(3, 3, {.hidden = 4, .norm = norm}),
@@ -218,7 +239,15 @@ void add_model_rows(std::vector<Row>& rows) {
 BOOST_AUTO_TEST_CASE(layers_are_pytorchs) {
   std::vector<Row> rows = layer_rows();
   add_model_rows(rows);
-  for_each_case(load_cases("layers.safetensors"), rows, [](const Case& c, const Row& row) {
+  std::set<std::type_index> seen;
+  for_each_case(load_cases("layers.safetensors"), rows, [&](const Case& c, const Row& row) {
     for (DType dtype : {DType::f64, DType::f32}) row.check(c, dtype);
+    seen.insert(row.type);
   });
+  for (const ModuleRow* row : all_module_rows())
+    for (const ModuleSample& sample : row->samples()) {
+      const Module& module = *sample.module;
+      BOOST_TEST(seen.contains(typeid(module)),
+                 row->name << ", " << module.describe() << " is in no case");
+    }
 }

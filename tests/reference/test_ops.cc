@@ -12,6 +12,7 @@
 #include <gradus/autograd/ops/norm.h>
 #include <gradus/autograd/ops/pool.h>
 #include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/rnn.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/softmax.h>
 #include <gradus/autograd/ops/where.h>
@@ -325,6 +326,20 @@ std::vector<Row> rows() {
   for (const auto& [name, options] : attentions)
     rows.push_back({fmt::format("attention.{}", name), [options = options](X x) {
                       return scaled_dot_product_attention(x[0], x[1], x[2], options(x));
+                    }});
+
+  const std::pair<const char*, CellKind> cells[] = {{"rnn", CellKind::tanh},
+                                                    {"rnn_relu", CellKind::relu},
+                                                    {"lstm", CellKind::lstm},
+                                                    {"gru", CellKind::gru}};
+  for (const auto& [name, kind] : cells)
+    rows.push_back({name, [kind = kind](X x) {
+                      const auto [y, state] =
+                          recurrence(kind, x[0], {x[5], optional(x, 6)}, {x[1], x[2], x[3], x[4]});
+                      std::vector<Tensor> results;
+                      for (const Tensor& result : {state.h, state.c, y})
+                        if (result) results.push_back(result);
+                      return results;
                     }});
 
   for (const auto& [name, reduction] : kReductions) {

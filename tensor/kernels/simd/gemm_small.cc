@@ -17,8 +17,11 @@ constexpr int kAccumulators = 12, kMaxVectors = 2;
 // Fewer rows than there are registers for when one vector is wide enough: enough to hide the
 // latency.
 constexpr int kMaxRows = 12;
-constexpr int64_t kBlockK =
-    256;  // k is cut into pieces of this size, so that a panel stays in the caches
+// k is cut into pieces of this size, so that a panel stays in the caches; into shorter ones where
+// rows of A^T have to stay there as well.
+constexpr int64_t kBlockK = 256, kShortBlockK = 128;
+// From so many rows on, rows of B close to each other pay for copying them.
+constexpr int64_t kManyRows = 64;
 
 template <class T>
 constexpr int64_t kPanel = kMaxVectors* kWidth<T>* kBlockK;
@@ -105,100 +108,143 @@ struct Parts {
   int64_t number, size, longer;
 };
 
+/// Copies rows of n elements in whole vectors: up to a vector more is written.
+template <class T>
+void copy_rows(const T* from, int64_t from_row, int64_t rows, int64_t n, T* to, int64_t to_row) {
+  for (int64_t i = 0; i < rows; ++i, from += from_row, to += to_row) {
+    int64_t j = 0;
+    for (; j + kWidth<T> <= n; j += kWidth<T>) store(to + j, load(from + j));
+    if (j < n) store(to + j, load_first(from + j, static_cast<int>(n - j)));
+  }
+}
+
 /// Rows p .. p + k - 1, columns j .. j + columns - 1 of op(B), ld apart.
 template <class T>
 void pack_b(const GemmProblem<T>& g, int64_t p, int64_t k, int64_t j, int64_t columns, T* to,
             int64_t ld) {
-  if (g.tb == Transpose::yes) {
+  if (g.tb == Transpose::yes)
     transpose(g.b + j * g.ldb + p, g.ldb, columns, k, to, ld);
-    return;
-  }
-  for (int64_t q = 0; q < k; ++q) {
-    const T* from = g.b + (p + q) * g.ldb + j;
-    for (int64_t x = 0; x < columns; ++x) to[q * ld + x] = from[x];
-  }
+  else
+    copy_rows(g.b + p * g.ldb + j, g.ldb, k, columns, to, ld);
 }
 
-/// Columns p .. p + k - 1 of op(A): block after block of rows, within a block k after k.
+/// How far apart rows of a copy of A^T lie: an odd number of cache lines, so that rows one below
+/// the other do not meet in the caches' sets.
 template <class T>
-void pack_a(const GemmProblem<T>& g, Parts blocks, int64_t p, int64_t k, T* to) {
-  for (int64_t part = 0, i = 0; part < blocks.number; ++part) {
-    const int64_t rows = blocks.length(part);
-    if (g.ta == Transpose::yes) {
-      for (int64_t q = 0; q < k; ++q)
-        for (int64_t r = 0; r < rows; ++r) to[q * rows + r] = g.a[(p + q) * g.lda + i + r];
-    } else {
-      transpose(g.a + i * g.lda + p, g.lda, rows, k, to, rows);
-    }
-    to += rows * k;
-    i += rows;
-  }
+constexpr int64_t copied_row(int64_t m) {
+  constexpr int64_t line = 64 / static_cast<int64_t>(sizeof(T));
+  return ((m + line - 1) / line | 1) * line;
 }
 
-/// The columns of one panel for one piece of k; A in place, or packed for `rows` rows a block.
+/// A where it lies, or a copy: element (i, p) at a[i * row + p * step].
+template <class T>
+struct Left {
+  const T* a;
+  int64_t row, step;
+};
+
+template <class T>
+Left<T> left_in_place(const GemmProblem<T>& g, int64_t p) {
+  if (g.ta == Transpose::yes) return {g.a + p * g.lda, 1, g.lda};
+  return {g.a + p, g.lda, 1};
+}
+
+/// The columns of one panel for one piece of k.
 template <class T>
 void multiply_panel(const GemmProblem<T>& g, int64_t p, int64_t k, int64_t j, int64_t columns,
-                    const T* b, int64_t ldb, const T* packed_a) {
+                    const Left<T>& left, const T* b, int64_t ldb) {
   const int vectors = static_cast<int>((columns + kWidth<T> - 1) / kWidth<T>);
   const int last = static_cast<int>(columns - (vectors - 1) * kWidth<T>);
-  const Parts blocks(g.m, rows_for(packed_a ? kMaxVectors : vectors));
-  Tile<T> tile{k, nullptr, 0, 0, b, ldb, g.alpha, p == 0 ? g.beta : T(1), g.c + j, g.ldc, last};
-  const bool at = g.ta == Transpose::yes;
-  tile.a = packed_a ? packed_a : at ? g.a + p * g.lda : g.a + p;
-  tile.row_a = packed_a || at ? 1 : g.lda;
-  tile.step_a = at ? g.lda : 1;
+  const Parts blocks(g.m, rows_for(vectors));
+  Tile<T> tile{k,       left.a, left.row, left.step, b, ldb, g.alpha, p == 0 ? g.beta : T(1),
+               g.c + j, g.ldc,  last};
   const auto& functions = kTiles<T>.at[vectors - 1];
   for (int64_t part = 0; part < blocks.number; ++part) {
     const int64_t rows = blocks.length(part);
-    if (packed_a) tile.step_a = rows;
     functions[rows - 1][last != kWidth<T>](tile);
-    tile.a += rows * (packed_a ? k : tile.row_a);
+    tile.a += rows * left.row;
     tile.c += rows * g.ldc;
+  }
+}
+
+/// f(p, k, j, columns, width) for each panel of up to kMaxVectors vectors of columns, within pieces
+/// of at most `block` of k.
+template <class T, class F>
+void for_each_panel(int64_t n, int64_t all_k, int64_t block, F f) {
+  const Parts panels((n + kWidth<T> - 1) / kWidth<T>, kMaxVectors);
+  for (int64_t p = 0; p < all_k; p += block) {
+    const int64_t k = all_k - p < block ? all_k - p : block;
+    for (int64_t part = 0, j = 0; part < panels.number; ++part) {
+      const int64_t width = panels.length(part) * kWidth<T>;
+      f(p, k, j, width < n - j ? width : n - j, width);
+      j += width;
+    }
   }
 }
 
 template <class T>
 void multiply_in_place(const GemmProblem<T>& g) {
-  const int64_t vectors = (g.n + kWidth<T> - 1) / kWidth<T>;
-  const Parts panels(vectors, kMaxVectors);
-  for (int64_t p = 0; p < g.k; p += kBlockK) {
-    const int64_t k = g.k - p < kBlockK ? g.k - p : kBlockK;
-    for (int64_t part = 0, j = 0; part < panels.number; ++part) {
-      const int64_t width = panels.length(part) * kWidth<T>;
-      multiply_panel<T>(g, p, k, j, width < g.n - j ? width : g.n - j, g.b + p * g.ldb + j, g.ldb,
-                        nullptr);
-      j += width;
-    }
-  }
+  for_each_panel<T>(
+      g.n, g.k, kBlockK, [&](int64_t p, int64_t k, int64_t j, int64_t columns, int64_t) {
+        multiply_panel<T>(g, p, k, j, columns, left_in_place(g, p), g.b + p * g.ldb + j, g.ldb);
+      });
+}
+
+/// B goes through a panel.
+template <class T>
+void multiply_by_panels(const GemmProblem<T>& g, T* panel) {
+  for_each_panel<T>(g.n, g.k, kBlockK,
+                    [&](int64_t p, int64_t k, int64_t j, int64_t columns, int64_t width) {
+                      pack_b(g, p, k, j, columns, panel, width);
+                      multiply_panel<T>(g, p, k, j, columns, left_in_place(g, p), panel, width);
+                    });
+}
+
+/// A, which is transposed, goes through a copy, and B through a panel.
+template <class T>
+void multiply_by_copies(const GemmProblem<T>& g, T* panel, T* copy) {
+  const int64_t row = copied_row<T>(g.m);
+  for_each_panel<T>(g.n, g.k, kShortBlockK,
+                    [&](int64_t p, int64_t k, int64_t j, int64_t columns, int64_t width) {
+                      if (j == 0) copy_rows(g.a + p * g.lda, g.lda, k, g.m, copy, row);
+                      pack_b(g, p, k, j, columns, panel, width);
+                      multiply_panel<T>(g, p, k, j, columns, {copy, 1, row}, panel, width);
+                    });
 }
 
 template <class T>
-void multiply_by_panels(const GemmProblem<T>& g, T* panel, T* packed_a) {
-  const int64_t vectors = (g.n + kWidth<T> - 1) / kWidth<T>;
-  const Parts panels(vectors, kMaxVectors);
-  for (int64_t p = 0; p < g.k; p += kBlockK) {
-    const int64_t k = g.k - p < kBlockK ? g.k - p : kBlockK;
-    if (packed_a) pack_a(g, Parts(g.m, rows_for(kMaxVectors)), p, k, packed_a);
-    for (int64_t part = 0, j = 0; part < panels.number; ++part) {
-      const int64_t width = panels.length(part) * kWidth<T>;
-      const int64_t columns = width < g.n - j ? width : g.n - j;
-      pack_b(g, p, k, j, columns, panel, width);
-      multiply_panel<T>(g, p, k, j, columns, panel, width, packed_a);
-      j += width;
-    }
-  }
+void pack(const GemmProblem<T>& g, T* to) {
+  for_each_panel<T>(g.n, g.k, kBlockK,
+                    [&](int64_t p, int64_t k, int64_t j, int64_t columns, int64_t width) {
+                      pack_b(g, p, k, j, columns, to, width);
+                      to += k * width;
+                    });
+}
+
+template <class T>
+void prepacked(const GemmProblem<T>& g, const T* b) {
+  for_each_panel<T>(g.n, g.k, kBlockK,
+                    [&](int64_t p, int64_t k, int64_t j, int64_t columns, int64_t width) {
+                      multiply_panel<T>(g, p, k, j, columns, left_in_place(g, p), b, width);
+                      b += k * width;
+                    });
+}
+
+template <class T>
+int64_t packed_size(int64_t n, int64_t k) {
+  return (n + kWidth<T> - 1) / kWidth<T> * kWidth<T> * k;
 }
 
 /// Apart from small(), so that products which need no panel do not touch its stack.
 template <class T>
 __attribute__((noinline)) void multiply_with_stack_panel(const GemmProblem<T>& g) {
   alignas(64) T panel[kPanel<T>];
-  multiply_by_panels<T>(g, panel, nullptr);
+  multiply_by_panels<T>(g, panel);
 }
 
 template <class T>
 void small(const GemmProblem<T>& g) {
-  if (g.tb == Transpose::yes)
+  if (g.tb == Transpose::yes || (g.m >= kManyRows && g.ta == Transpose::no))
     multiply_with_stack_panel(g);
   else
     multiply_in_place(g);
@@ -206,16 +252,20 @@ void small(const GemmProblem<T>& g) {
 
 template <class T>
 void packed(const GemmProblem<T>& g, T* workspace) {
-  multiply_by_panels(g, workspace, workspace + kPanel<T>);
+  if (g.ta == Transpose::yes)
+    multiply_by_copies(g, workspace, workspace + kPanel<T>);
+  else
+    multiply_by_panels(g, workspace);
 }
 
 template <class T>
 int64_t packed_workspace(int64_t m) {
-  return kPanel<T> + m * kBlockK;
+  return kPanel<T> + copied_row<T>(m) * kShortBlockK;
 }
 
 template <class T>
-constexpr GemmKernels<T> kKernels = {small<T>, packed<T>, packed_workspace<T>};
+constexpr GemmKernels<T> kKernels = {small<T>, packed<T>,    packed_workspace<T>,
+                                     pack<T>,  prepacked<T>, packed_size<T>};
 
 }  // namespace
 

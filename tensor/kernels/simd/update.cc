@@ -37,10 +37,11 @@ void sgd(int64_t n, const T* g, T* p, T* buffer, const SgdStep& s) {
 template <bool decoupled, class T>
 void adam_step(int64_t n, const T* __restrict g, T* __restrict p, T* __restrict m, T* __restrict v,
                const AdamStep& s) {
+  // m / (sqrt(v) / root2 + eps) is root2 m / (sqrt(v) + root2 eps): a division less.
+  const double root2 = math::sqrt(s.correction2);
   const T fresh1 = static_cast<T>(1 - s.beta1), beta2 = static_cast<T>(s.beta2),
-          fresh2 = static_cast<T>(1 - s.beta2), eps = static_cast<T>(s.eps),
-          step_size = static_cast<T>(s.lr / s.correction1),
-          root2 = static_cast<T>(math::sqrt(s.correction2)),
+          fresh2 = static_cast<T>(1 - s.beta2), eps = static_cast<T>(s.eps * root2),
+          step_size = static_cast<T>(s.lr * root2 / s.correction1),
           decay = static_cast<T>(decoupled ? 1 - s.lr * s.weight_decay : s.weight_decay),
           grad_scale = static_cast<T>(s.grad_scale);
   for (int64_t i = 0; i < n; ++i) {
@@ -48,7 +49,7 @@ void adam_step(int64_t n, const T* __restrict g, T* __restrict p, T* __restrict 
     const T d = decoupled ? g[i] * grad_scale : g[i] * grad_scale + decay * p[i];
     m[i] += fresh1 * (d - m[i]);
     v[i] = beta2 * v[i] + fresh2 * d * d;
-    p[i] = w - step_size * (m[i] / (math::sqrt(v[i]) / root2 + eps));
+    p[i] = w - step_size * (m[i] / (math::sqrt(v[i]) + eps));
   }
 }
 

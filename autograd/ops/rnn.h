@@ -1,0 +1,36 @@
+#pragma once
+#include <gradus/autograd/tape.h>
+#include <gradus/tensor/kernels/rnn.h>
+
+namespace gradus {
+
+using kernels::CellKind;
+
+/// The parameters of a recurrent cell, G being gates_of(kind).
+struct CellWeights {
+  const Tensor& w_ih;  ///< (G H, D); empty: x is the projected input, D = G H
+  const Tensor& w_hh;  ///< (G H, H)
+  const Tensor& b_ih;  ///< (G H), or empty
+  const Tensor& b_hh;  ///< (G H), or empty
+};
+
+/// The state of a cell, each (N, H); c of lstm alone. An empty one stands for zeros.
+struct CellState {
+  CellState(Tensor h_ = {}, Tensor c_ = {}) : h(std::move(h_)), c(std::move(c_)) {}
+  Tensor h, c;
+};
+
+/// The state after each step, 0 where not valid, and after the last valid step.
+struct RecurrenceResult {
+  Tensor y;  ///< (N, T, H); empty for a single step
+  CellState state;
+};
+
+/// A cell (kernels::CellKind has the formulas) over the steps of N sequences, as one operation: the
+/// gates of a step in one pass, the gradient of a weight over all steps in one product
+/// (docs/derivations/lstm_gru.md). x: (N, T, D), or (N, D) for a single step   valid: (N, T) bool,
+/// where it is false a state stays as it is; x must be finite there.
+RecurrenceResult recurrence(CellKind kind, const Tensor& x, const CellState& state,
+                            const CellWeights& weights, const Tensor& valid = {});
+
+}  // namespace gradus

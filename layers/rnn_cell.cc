@@ -1,0 +1,139 @@
+#include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/elementwise.h>
+#include <gradus/autograd/ops/linear.h>
+#include <gradus/autograd/ops/shape.h>
+#include <gradus/autograd/ops/where.h>
+#include <gradus/autograd/sample.h>
+#include <gradus/layers/gradcheck.h>
+#include <gradus/layers/rnn_cell.h>
+
+namespace gradus {
+
+RecurrentCell::RecurrentCell(CellKind kind, int64_t input_size, int64_t hidden_size, bool bias)
+    : kind_(kind) {
+  check(input_size > 0 && hidden_size > 0, "a recurrent cell with {} inputs, {} hidden units",
+        input_size, hidden_size);
+  const int64_t rows = kernels::gates_of(kind) * hidden_size;
+  weight_ih = Parameter(empty({rows, input_size}));
+  weight_hh = Parameter(empty({rows, hidden_size}));
+  if (!bias) return;
+  bias_ih = Parameter(empty({rows}));
+  bias_hh = Parameter(empty({rows}));
+}
+
+Tensor RecurrentCell::project(const Tensor& x) { return linear(x, weight_ih, bias_ih); }
+
+RecurrenceResult RecurrentCell::run(const Tensor& x, bool projected, const CellState& state,
+                                    const Tensor& valid) {
+  const Tensor none;
+  return recurrence(kind_, x, state,
+                    {projected ? none : weight_ih, weight_hh, projected ? none : bias_ih, bias_hh},
+                    valid);
+}
+
+void RecurrentCell::check_inputs(const char* what, const Tensor& x, const CellState& state) const {
+  if (x.shape().back() != input_size()) [[unlikely]]
+    check(false, "{}: {} features in x {}, not {}", what, x.shape().back(), x.shape(),
+          input_size());
+  const Shape expected{x.shape()[0], hidden_size()};
+  for (const Tensor* first : {&state.h, &state.c})
+    if (*first && first->shape() != expected) [[unlikely]]
+      check(false, "{}: the first state is {}, must be {} for x {}", what, first->shape(), expected,
+            x.shape());
+  check(!state.c || kind_ == CellKind::lstm, "{}: a first c, which only an LSTM has", what);
+}
+
+CellState RecurrentCell::step(const char* what, const Tensor& x, const CellState& state) {
+  const ErrorContext where(name());
+  check(x.ndim() == 2, "{}: x must be (N, D), is {}", what, x.shape());
+  check_inputs(what, x, state);
+  return run(x, false, state, {}).state;
+}
+
+void RecurrentCell::visit(Visitor& visitor) {
+  const Init init = Init::fan_in_uniform(hidden_size());
+  visitor.parameter("weight_ih", weight_ih, init);
+  visitor.parameter("weight_hh", weight_hh, init);
+  visitor.parameter("bias_ih", bias_ih, init);
+  visitor.parameter("bias_hh", bias_hh, init);
+}
+
+RnnCell::RnnCell(int64_t input_size, int64_t hidden_size, RnnCellOptions options)
+    : RecurrentCell(options.nonlinearity == Nonlinearity::tanh ? CellKind::tanh : CellKind::relu,
+                    input_size, hidden_size, options.bias) {
+  if (options.layer_norm) norm.emplace(hidden_size);
+  finish_construction();
+}
+
+RecurrenceResult RnnCell::run(const Tensor& x, bool projected, const CellState& state,
+                              const Tensor& valid) {
+  if (!norm) return RecurrentCell::run(x, projected, state, valid);
+  const Tensor a = projected ? x : project(x), zero = zeros({}, x.dtype());
+  const TensorList steps = a.ndim() == 3 ? unbind(a, 1) : TensorList{a};
+  const TensorList valid_steps = valid ? unbind(unsqueeze(valid, -1), 1) : TensorList();
+  Tensor h = state.h ? state.h : zeros({x.size(0), hidden_size()}, x.dtype());
+  TensorList outputs;
+  for (size_t t = 0; t < steps.size(); ++t) {
+    const Tensor sum = norm->forward(steps[t] + linear(h, weight_hh, bias_hh));
+    const Tensor next = kind_ == CellKind::tanh ? tanh(sum) : relu(sum);
+    h = valid ? where(valid_steps[t], next, h) : next;
+    outputs.push_back(valid ? where(valid_steps[t], next, zero) : next);
+  }
+  return {a.ndim() == 3 ? stack(outputs, 1) : Tensor(), {h, {}}};
+}
+
+void RnnCell::visit(Visitor& visitor) {
+  RecurrentCell::visit(visitor);
+  if (norm) visitor.module("norm", *norm);
+}
+
+std::string RnnCell::describe() const {
+  return fmt::format("RnnCell({}, {}, {}{})", input_size(), hidden_size(),
+                     kind_ == CellKind::tanh ? "tanh" : "relu", norm ? ", layer norm" : "");
+}
+
+LstmCell::LstmCell(int64_t input_size, int64_t hidden_size, GatedCellOptions options)
+    : RecurrentCell(CellKind::lstm, input_size, hidden_size, options.bias) {
+  finish_construction();
+}
+
+std::string LstmCell::describe() const {
+  return fmt::format("LstmCell({}, {})", input_size(), hidden_size());
+}
+
+GruCell::GruCell(int64_t input_size, int64_t hidden_size, GatedCellOptions options)
+    : RecurrentCell(CellKind::gru, input_size, hidden_size, options.bias) {
+  finish_construction();
+}
+
+std::string GruCell::describe() const {
+  return fmt::format("GruCell({}, {})", input_size(), hidden_size());
+}
+
+static ModuleRow rnn_cell_row("RnnCell", [] {
+  const auto step = [](RnnCell& cell, std::span<const Tensor> x) {
+    return cell.forward(x[0], x[1]);
+  };
+  return std::vector{
+      module_sample("tanh", RnnCell(3, 4), {sample({5, 3}, 1), sample({5, 4}, 2)}, step),
+      module_sample("relu, layer norm",
+                    RnnCell(3, 4, {.nonlinearity = Nonlinearity::relu, .layer_norm = true}),
+                    {sample({5, 3}, 1), sample({5, 4}, 2)}, step)};
+});
+
+static ModuleRow lstm_cell_row("LstmCell", [] {
+  return std::vector{module_sample("(5, 3)", LstmCell(3, 4),
+                                   {sample({5, 3}, 1), sample({5, 4}, 2), sample({5, 4}, 3)},
+                                   [](LstmCell& cell, std::span<const Tensor> x) {
+                                     const CellState state = cell.forward(x[0], {x[1], x[2]});
+                                     return concat({state.h, state.c});
+                                   })};
+});
+
+static ModuleRow gru_cell_row("GruCell", [] {
+  return std::vector{module_sample(
+      "(5, 3)", GruCell(3, 4), {sample({5, 3}, 1), sample({5, 4}, 2)},
+      [](GruCell& cell, std::span<const Tensor> x) { return cell.forward(x[0], x[1]); })};
+});
+
+}  // namespace gradus

@@ -1,0 +1,98 @@
+#pragma once
+#include <gradus/autograd/ops/rnn.h>
+#include <gradus/layers/layer_norm.h>
+
+#include <optional>
+
+namespace gradus {
+
+/// What all recurrent cells are: parameters for the input (ih) and for the state (hh), PyTorch's
+/// names and order of gates, and a recurrence over them. G gates, D inputs, H hidden units.
+class RecurrentCell : public Module {
+ public:
+  /// The part of all steps that does not wait for a state: x weight_ih^T + bias_ih.
+  /// x: (..., D)   y: (..., G H)
+  Tensor project(const Tensor& x);
+  /// All steps of sequences x (N, T, D), or (N, T, G H) if they are projected already; (N, ...) for
+  /// a single step. valid: (N, T), where it is false a state stays as it is.
+  virtual RecurrenceResult run(const Tensor& x, bool projected, const CellState& state,
+                               const Tensor& valid);
+
+  /// Throws an Error that begins with `what` unless x (N, ..., D) and a first state fit.
+  void check_inputs(const char* what, const Tensor& x, const CellState& state) const;
+
+  void visit(Visitor& visitor) override;
+  int64_t input_size() const { return weight_ih.shape()[1]; }
+  int64_t hidden_size() const { return weight_hh.shape()[1]; }
+
+  Parameter weight_ih, weight_hh, bias_ih, bias_hh;  // (G H, D), (G H, H), (G H), (G H)
+
+ protected:
+  RecurrentCell(CellKind kind, int64_t input_size, int64_t hidden_size, bool bias);
+  /// One step, of x (N, D).
+  CellState step(const char* what, const Tensor& x, const CellState& state);
+
+  CellKind kind_;
+};
+
+enum class Nonlinearity { tanh, relu };
+
+struct RnnCellOptions {
+  Nonlinearity nonlinearity = Nonlinearity::tanh;
+  bool bias = true;
+  bool layer_norm = false;  ///< h' = f(LN(a))  (Ba et al. 2016, equation 4)
+};
+
+/// One step of an Elman network (docs/derivations/rnn_cell.md):
+///
+/// a = x weight_ih^T + bias_ih + h weight_hh^T + bias_hh;  h' = f(a)
+///
+/// x: (N, D)   h, h': (N, H); no h stands for zeros
+class RnnCell : public RecurrentCell {
+ public:
+  using Options = RnnCellOptions;
+  static constexpr const char* kSequenceName = "Rnn";
+  RnnCell(int64_t input_size, int64_t hidden_size, RnnCellOptions options = {});
+  Tensor forward(const Tensor& x, const Tensor& h = {}) { return step("RnnCell", x, h).h; }
+  Tensor operator()(const Tensor& x, const Tensor& h = {}) { return forward(x, h); }
+  RecurrenceResult run(const Tensor& x, bool projected, const CellState& state,
+                       const Tensor& valid) override;
+  void visit(Visitor& visitor) override;
+  std::string describe() const override;
+
+  std::optional<LayerNorm> norm;
+};
+
+struct GatedCellOptions {
+  bool bias = true;
+};
+
+/// One step of an LSTM (Hochreiter & Schmidhuber 1997, with Gers' forget gate):  i, f, g, o =
+/// sigmoid, sigmoid, tanh, sigmoid of x weight_ih^T + bias_ih + h weight_hh^T + bias_hh, in this
+/// order;  c' = f c + i g;  h' = o tanh(c').  x: (N, D)   h, c, h', c': (N, H); none: zeros
+class LstmCell : public RecurrentCell {
+ public:
+  using Options = GatedCellOptions;
+  static constexpr const char* kSequenceName = "Lstm";
+  LstmCell(int64_t input_size, int64_t hidden_size, GatedCellOptions options = {});
+  CellState forward(const Tensor& x, const CellState& state = {}) {
+    return step("LstmCell", x, state);
+  }
+  CellState operator()(const Tensor& x, const CellState& state = {}) { return forward(x, state); }
+  std::string describe() const override;
+};
+
+/// One step of a GRU (Cho et al. 2014, in PyTorch's form) from a = x weight_ih^T + bias_ih, u = h
+/// weight_hh^T + bias_hh, in the order r, z, n:  r, z = sigmoid(a + u);  n = tanh(a + r u);
+/// h' = (1 - z) n + z h.  x: (N, D)   h, h': (N, H); no h stands for zeros
+class GruCell : public RecurrentCell {
+ public:
+  using Options = GatedCellOptions;
+  static constexpr const char* kSequenceName = "Gru";
+  GruCell(int64_t input_size, int64_t hidden_size, GatedCellOptions options = {});
+  Tensor forward(const Tensor& x, const Tensor& h = {}) { return step("GruCell", x, h).h; }
+  Tensor operator()(const Tensor& x, const Tensor& h = {}) { return forward(x, h); }
+  std::string describe() const override;
+};
+
+}  // namespace gradus

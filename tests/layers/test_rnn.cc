@@ -1,0 +1,138 @@
+#define BOOST_TEST_MODULE rnn
+#include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/elementwise.h>
+#include <gradus/autograd/ops/loss.h>
+#include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/shape.h>
+#include <gradus/autograd/sample.h>
+#include <gradus/layers/linear.h>
+#include <gradus/layers/rnn.h>
+#include <gradus/optim/adam.h>
+#include <gradus/tensor/kernels/threads.h>
+#include <gradus/tensor/random.h>
+
+#include <boost/mpl/list.hpp>
+
+#include "tests/checks.h"
+
+using namespace gradus;
+using test::check_close;
+using test::says;
+
+namespace {
+
+using Cells = boost::mpl::list<RnnCell, LstmCell, GruCell>;
+
+const Tensor& hidden(const Tensor& h) { return h; }
+const Tensor& hidden(const CellState& state) { return state.h; }
+
+/// The gradients of sum h^2 + sum of all states, h the last.
+template <class Model>
+std::vector<Tensor> gradients(Model& model, const Tensor& x, auto states) {
+  std::vector<Tensor> leaves = model.parameters();
+  leaves.push_back(x);
+  Tape tape;
+  const auto [y, h] = states();
+  return tape.gradient(sum(square(h)) + sum(y), leaves);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(a_sequence_is_its_steps, Cell, Cells) {
+  Recurrent<Cell> model(3, 5);
+  model.to(DType::f64);
+  const Tensor x = sample({4, 6, 3}, 1);
+  const auto whole = gradients(model, x, [&] {
+    const RnnOutput out = model(x);
+    return std::pair(out.y, out.h);
+  });
+  const auto steps = gradients(model, x, [&] {
+    decltype(model.cell(x)) state{};
+    TensorList all;
+    for (const Tensor& x_t : unbind(x, 1)) {
+      state = model.cell(x_t, state);
+      all.push_back(hidden(state));
+    }
+    return std::pair(stack(all, 1), hidden(state));
+  });
+  BOOST_TEST_REQUIRE(whole.size() == steps.size());
+  for (size_t i = 0; i < whole.size(); ++i)
+    check_close("gradient", whole[i], steps[i].template to_vector<double>(), 1e-13);
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(a_sequence_goes_on_from_a_state, Cell, Cells) {
+  Recurrent<Cell> model(3, 5);
+  model.to(DType::f64);
+  const Tensor x = sample({4, 6, 3}, 1);
+  const RnnOutput first = model(slice(x, 1, 0, 2)),
+                  second = model(slice(x, 1, 2, 6), {}, {first.h, first.c});
+  check_close("y", concat({first.y, second.y}, 1), model(x).y.template to_vector<double>(), 1e-14);
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(parameters_have_pytorchs_names_and_shapes, Cell, Cells) {
+  Cell cell(3, 5);
+  const int64_t rows = cell.weight_ih.size(0);
+  const std::pair<const char*, Shape> expected[] = {
+      {"weight_ih", {rows, 3}}, {"weight_hh", {rows, 5}}, {"bias_ih", {rows}}, {"bias_hh", {rows}}};
+  const NamedTensors state = cell.state();
+  BOOST_TEST_REQUIRE(state.size() == 4u);
+  for (size_t i = 0; i < state.size(); ++i) {
+    BOOST_TEST(state[i].first == expected[i].first);
+    BOOST_TEST((state[i].second.shape() == expected[i].second));
+  }
+  BOOST_TEST(Cell(3, 5, {.bias = false}).state().size() == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(without_biases_they_are_zero) {
+  LstmCell with(3, 5), without(3, 5, {.bias = false});
+  without.weight_ih = with.weight_ih;
+  without.weight_hh = with.weight_hh;
+  raw::fill(with.bias_ih, 0);
+  raw::fill(with.bias_hh, 0);
+  const Tensor x = randn({4, 3});
+  check_close("h", without(x).h, with(x).h.to_vector<double>(), 0);
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(training_is_the_same_on_any_number_of_threads, Cell, Cells) {
+  const int before = threads();
+  const auto trained = [](int count) {
+    set_threads(count);
+    manual_seed(1);
+    Recurrent<Cell> model(9, 40);
+    Linear head(40, 10);
+    std::vector<Tensor> parameters = model.parameters();
+    for (const Tensor& parameter : head.parameters()) parameters.push_back(parameter);
+    Adam optimizer(parameters);
+    const Tensor lengths = randint(0, 8, {70}, default_generator());
+    for (int i = 0; i < 10; ++i) {
+      const Tensor x = randn({70, 7, 9}), labels = randint(0, 10, {70}, default_generator());
+      Tape tape;
+      const Tensor loss = cross_entropy(head(model(x, lengths).h), labels);
+      optimizer.zero_grad();
+      tape.backward(loss);
+      optimizer.step();
+    }
+    std::vector<float> all;
+    for (const Tensor& parameter : parameters)
+      for (float value : parameter.template to_vector<float>()) all.push_back(value);
+    return all;
+  };
+  const std::vector<float> one = trained(1);
+  BOOST_TEST((one == trained(2)));
+  BOOST_TEST((one == trained(3)));
+  set_threads(before);
+}
+
+BOOST_AUTO_TEST_CASE(bad_inputs_name_the_layer) {
+  LstmCell cell(3, 5);
+  BOOST_CHECK_EXCEPTION(cell(randn({4, 2})), Error,
+                        says("LstmCell: 2 features in x (4, 2), not 3"));
+  BOOST_CHECK_EXCEPTION(cell(randn({4, 3}), {randn({4, 4}), {}}), Error,
+                        says("LstmCell: the first state is (4, 4), must be (4, 5)"));
+  Gru gru(3, 5);
+  BOOST_CHECK_EXCEPTION(gru(randn({4, 3})), Error, says("Gru: x must be (N, T, D), is (4, 3)"));
+  BOOST_CHECK_EXCEPTION(gru(randn({4, 0, 3})), Error, says("Gru: no steps"));
+  BOOST_CHECK_EXCEPTION(gru(randn({4, 2, 3}), Tensor::of({1, 2}, DType::i64)), Error,
+                        says("2 lengths for 4 sequences"));
+  BOOST_CHECK_EXCEPTION(GruCell(0, 5), Error, says("0 inputs"));
+}
