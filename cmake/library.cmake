@@ -45,6 +45,10 @@ add_library(gradus ${gradus_sources} ${digits_source})
 # Normals are the same on every machine only if no compiler fuses a product and a sum.
 set_source_files_properties(${PROJECT_SOURCE_DIR}/tensor/random.cc PROPERTIES COMPILE_OPTIONS -ffp-contract=off)
 add_library(gradus::gradus ALIAS gradus)
+# What prints and reads is large, and never waited for.
+file(GLOB wordy_sources ${PROJECT_SOURCE_DIR}/autograd/checking/*.cc ${PROJECT_SOURCE_DIR}/autograd/tape_view.cc
+     ${PROJECT_SOURCE_DIR}/tensor/safetensors.cc ${PROJECT_SOURCE_DIR}/tensor/print.cc ${PROJECT_SOURCE_DIR}/data/*.cc)
+set_source_files_properties(${wordy_sources} PROPERTIES COMPILE_OPTIONS $<$<CONFIG:Release>:-Os>)
 foreach(level IN LISTS simd_levels)
   add_library(gradus_simd_${level} OBJECT ${simd_sources})
   target_compile_definitions(gradus_simd_${level} PRIVATE GRADUS_ISA=${level})
