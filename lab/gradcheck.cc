@@ -45,7 +45,7 @@ void add_reports(Checked& checked, const GradcheckSettings& settings, const std:
     GradcheckReport report;
     try {
       report = check_order(order);
-    } catch (const Error& error) {
+    } catch (const std::exception& error) {
       report.subject = subject;
       report.order = order;
       report.mode = settings.mode;
