@@ -8,6 +8,8 @@
 
 namespace gradus {
 
+using namespace checking;
+
 GradcheckReport gradcheck(const Function& f, std::span<const Tensor> inputs,
                           const GradcheckOptions& options) {
   check_inputs(inputs);
@@ -17,8 +19,9 @@ GradcheckReport gradcheck(const Function& f, std::span<const Tensor> inputs,
 GradcheckReport gradgradcheck(const Function& f, std::span<const Tensor> inputs,
                               const GradcheckOptions& options) {
   check_inputs(inputs);
-  Evaluation evaluate(f, inputs, options.buffers);
-  const Tensor y = evaluate();
+  Checker forward(f, inputs, options, 2);
+  if (!forward.look_at_the_function()) return forward.finish();
+  const Tensor y = forward.y();
   Generator generator(options.seed, "dy");
   std::vector<Tensor> all(inputs.begin(), inputs.end());
   all.push_back(uniform(y.shape(), -1, 1, generator, y.dtype()));
@@ -48,7 +51,7 @@ GradcheckReport gradgradcheck(const Function& f, std::span<const Tensor> inputs,
   const auto once = [&](CreateGraph create_graph) {
     const Tape tape;
     std::vector<Tensor> dx = gradients(*detail::recorder, all, create_graph);
-    evaluate.restore();
+    forward.evaluate().restore();
     return dx;
   };
   const std::vector<Tensor> recorded = once(CreateGraph::yes), plain = once(CreateGraph::no);

@@ -2,6 +2,7 @@
 #include <gradus/autograd/checking/residual.h>
 
 #include <algorithm>
+#include <limits>
 #include <set>
 
 namespace gradus {
@@ -108,7 +109,8 @@ Residual::Residual(const JacobianRows& jacobian)
       if (!known(r, k)) continue;
       const double difference = std::abs(a(r, k) - n(r, k));
       if (!(difference <= tolerance(r, k))) wrong_[k] = 1;
-      if (!(difference <= largest_)) largest_ = difference;
+      largest_ = std::isfinite(difference) ? std::max(largest_, difference)
+                                           : std::numeric_limits<double>::infinity();
     }
   }
   wrong_count_ = static_cast<size_t>(std::count(wrong_.begin(), wrong_.end(), 1));

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-namespace gradus {
+namespace gradus::checking {
 
 namespace {
 
@@ -66,4 +66,4 @@ std::vector<std::string> setup_warnings(std::span<const Tensor> inputs, const Ta
   return warnings;
 }
 
-}  // namespace gradus
+}  // namespace gradus::checking

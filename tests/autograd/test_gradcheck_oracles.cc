@@ -160,15 +160,16 @@ BOOST_AUTO_TEST_CASE(taylor_remainders_fall_as_h_squared) {
   const Function f = [](const Tensor& a, const Tensor& b) {
     return gradus::exp(matmul(gradus::tanh(a), b));
   };
-  const GradcheckReport right = taylor_check(f, inputs);
+  const GradcheckReport right = gradcheck_taylor(f, inputs);
   BOOST_TEST(right);
   BOOST_TEST(std::abs(right.inputs[0].worst.analytic - 2) < 0.05, right);
   const Spoiled wrong(f, [](auto, auto, std::vector<Tensor>& dx) { dx[1] = dx[1] * 1.01; });
   const GradcheckReport report =
-      taylor_check([&](std::span<const Tensor> x) { return wrong(x); }, inputs);
+      gradcheck_taylor([&](std::span<const Tensor> x) { return wrong(x); }, inputs);
   BOOST_TEST(report.inputs[0].counts.agree == 1);
   BOOST_TEST(report.inputs[1].counts.disagree == 1);
   BOOST_TEST(std::abs(report.inputs[1].worst.analytic - 1) < 0.1, report);
   // Linear functions leave no remainder.
-  BOOST_TEST(taylor_check([](const Tensor& x) { return sum(x * 3.0); }, std::vector{inputs[0]}));
+  BOOST_TEST(
+      gradcheck_taylor([](const Tensor& x) { return sum(x * 3.0); }, std::vector{inputs[0]}));
 }
