@@ -1,4 +1,5 @@
 #include <gradus/autograd/checking/checker.h>
+#include <gradus/autograd/checking/warnings.h>
 #include <gradus/autograd/gradcheck.h>
 #include <gradus/autograd/ops/shape.h>
 
@@ -48,6 +49,12 @@ GradcheckReport gradgradcheck(const Function& f, std::span<const Tensor> inputs,
     return concat(parts);
   };
   Checker checker(gradient_of_f, all, options, 2);
+  {
+    const Tape tape;
+    forward.evaluate().recorded();
+    forward.evaluate().restore();
+    checker.add_warnings(setup_warnings(inputs, tape));
+  }
   const auto once = [&](CreateGraph create_graph) {
     const Tape tape;
     std::vector<Tensor> dx = gradients(*detail::recorder, all, create_graph);

@@ -160,8 +160,11 @@ std::string gradcheck_table(const std::vector<Checked>& checked) {
     }
   }
   for (const Checked& c : checked)
-    for (const GradcheckReport& report : c.reports)
+    for (const GradcheckReport& report : c.reports) {
       if (!report.ok()) text += fmt::format("\n{}\n", report);
+      for (const std::string& warning : report.warnings)
+        if (report.ok()) text += fmt::format("{}: warning: {}\n", report.subject, warning);
+    }
   return text + fmt::format("\n{} checked, {} failed; {} entries, {} at a kink; {:.1f} s",
                             checked.size(), failed, entries, kinks, seconds);
 }

@@ -25,13 +25,13 @@ double median(double* values, int count) {
 }  // namespace
 
 std::vector<double> rounding_noise(std::span<const std::vector<double>> points, double epsilon) {
-  std::vector<double> noise(points[0].size()), largest(noise.size()), relative;
-  std::vector<size_t> still;
+  std::vector<double> noise(points[0].size());
   for (size_t j = 0; j < noise.size(); ++j) {
     std::array<double, kNoisePoints> differences, sizes;
+    double largest = 0;
     for (size_t k = 0; k < kNoisePoints; ++k) {
       differences[k] = points[k][j];
-      largest[j] = std::max(largest[j], std::abs(differences[k]));
+      largest = std::max(largest, std::abs(differences[k]));
     }
     double deviation = kInfinity, scale = 1;  // scale: (order!)^2 / (2 order)!
     for (int order = 1; order <= 7; ++order) {
@@ -46,16 +46,12 @@ std::vector<double> rounding_noise(std::span<const std::vector<double>> points, 
       deviation =
           std::min(deviation, kMedianToDeviation * std::sqrt(scale) * median(sizes.data(), count));
     }
-    noise[j] = std::max(6 * deviation, epsilon * largest[j]);
-    if (deviation == 0) still.push_back(j);
-    if (largest[j] > 0) relative.push_back(noise[j] / largest[j]);
+    noise[j] = std::max(6 * deviation, epsilon * largest);
   }
-  if (relative.empty()) return noise;
+  if (noise.empty()) return noise;
   std::vector<double> sorted = noise;
-  const double usual = median(sorted.data(), static_cast<int>(sorted.size())),
-               usual_part = median(relative.data(), static_cast<int>(relative.size()));
-  for (size_t j = 0; j < noise.size(); ++j) noise[j] = std::max(noise[j], usual_part * largest[j]);
-  for (size_t j : still) noise[j] = std::max(noise[j], usual);
+  const double least = median(sorted.data(), static_cast<int>(sorted.size()));
+  for (double& value : noise) value = std::max(value, least);
   return noise;
 }
 

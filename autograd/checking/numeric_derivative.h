@@ -12,8 +12,8 @@ using Line = std::function<bool(double h, std::span<double> values)>;
 /// How far rounding alone moves functions, from their values at 16 points in a row: six standard
 /// deviations by differences of fourth to seventh order, in which what is smooth has vanished (Moré
 /// & Wild 2011, "Estimating computational noise"; here by their median, which a kink between two of
-/// the points does not change, and by the order with the least). Relative to the largest value not
-/// less than half of the functions have, nor than `epsilon`.
+/// the points does not change, and by the order with the least). Not less than half of the
+/// functions have, nor than `epsilon` times the largest value.
 constexpr int kNoisePoints = 16;
 std::vector<double> rounding_noise(std::span<const std::vector<double>> points,
                                    double epsilon = 0x1p-52);

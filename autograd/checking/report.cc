@@ -73,7 +73,9 @@ std::string GradcheckReport::text() const {
                       mode == GradcheckMode::projected ? "directions" : "entries");
   if (unresolved > 0) text += fmt::format(", {} unresolved", unresolved);
   if (kinks > 0) text += fmt::format(", {} at a kink", kinks);
-  return text + fmt::format(", largest error {:.1e}", largest_error);
+  text += fmt::format(", largest error {:.1e}", largest_error);
+  for (const std::string& warning : warnings) text += "\nwarning: " + warning;
+  return text;
 }
 
 std::string GradcheckReport::table() const {

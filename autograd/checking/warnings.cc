@@ -10,10 +10,8 @@ namespace {
 using std::string_view_literals::operator""sv;
 
 bool is_square(const Shape& shape) {
-  for (int i = 0; i < shape.ndim(); ++i)
-    for (int j = i + 1; j < shape.ndim(); ++j)
-      if (shape[i] > 1 && shape[i] == shape[j]) return true;
-  return false;
+  return shape.ndim() > 1 && shape[shape.ndim() - 1] > 1 &&
+         shape[shape.ndim() - 1] == shape[shape.ndim() - 2];
 }
 
 /// The op behind views and multiplications by numbers whose result is summed up whole at `node`;

@@ -253,6 +253,10 @@ BOOST_AUTO_TEST_CASE(weak_set_ups_are_warned_of) {
   const GradcheckReport f32 = gradcheck(gradus::tanh, {single}, {.resolution = 1e-2});
   BOOST_TEST(any_contains(f32.warnings, "is f32"));
   BOOST_TEST(f32.ok(), f32);
+  // They are seen where the check passes, and in second order.
+  BOOST_TEST(contains(gradcheck(gradus::tanh, {normal({4, 4}, 1)}).text(), "warning: "));
+  BOOST_TEST(any_contains(gradgradcheck(bn, {normal({2, 3}, 1)}).warnings, "two values a channel"));
+  BOOST_TEST(gradcheck(gradus::tanh, {normal({4, 4, 3}, 1)}).warnings.empty());
 }
 
 BOOST_AUTO_TEST_CASE(the_report_can_be_read_by_people_and_programs) {
