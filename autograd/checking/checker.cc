@@ -491,8 +491,6 @@ GradcheckReport Checker::finish() {
     if (reached_[static_cast<size_t>(found.input)]) continue;
     if (found.counts.disagree > 0)
       found.diagnosis = {Pattern::no_gradient,
-                         0,
-                         {},
                          "an input without any gradient: no path leads to it, but the function "
                          "depends on it"};
     else if (report_.order == 1)

@@ -168,8 +168,6 @@ void find_swapped_inputs(std::span<const JacobianBlock> blocks, size_t rows,
     for (const JacobianBlock& other : blocks)
       if (is_gradient_of(blocks[i], other))
         diagnosis = {Pattern::swapped_inputs,
-                     1,
-                     {},
                      "the gradient of " + input_name(inputs[other.input], other.input)};
   }
 }

@@ -21,7 +21,7 @@ std::vector<double> rounding_noise(std::span<const std::vector<double>> points,
 struct RiddersOptions {
   double step = 0x1p-6;   ///< the first and longest
   int least = 2;          ///< at least so many steps
-  int levels = 36;        ///< at most so many; the last is 2^-37 of the first
+  int levels = 36;        ///< at most so many; the last is some 8e-12 of the first
   double target = 1e-10;  ///< enough: a bound so small beside the value, or 1e-3 of the values' rms
 };
 
