@@ -5,6 +5,7 @@
 #include <gradus/layers/gradcheck.h>
 
 #include <algorithm>
+#include <set>
 
 #include "lab/compare.h"
 
@@ -159,12 +160,16 @@ std::string gradcheck_table(const std::vector<Checked>& checked) {
       seconds += report.seconds;
     }
   }
-  for (const Checked& c : checked)
+  for (const Checked& c : checked) {
+    std::set<std::string> warnings;
     for (const GradcheckReport& report : c.reports) {
       if (!report.ok()) text += fmt::format("\n{}\n", report);
-      for (const std::string& warning : report.warnings)
-        if (report.ok()) text += fmt::format("{}: warning: {}\n", report.subject, warning);
+      warnings.insert(report.warnings.begin(), report.warnings.end());
     }
+    if (!warnings.empty())
+      text += fmt::format("{}: warning: {}{}\n", c.name, *warnings.begin(),
+                          warnings.size() > 1 ? fmt::format("; {} more", warnings.size() - 1) : "");
+  }
   return text + fmt::format("\n{} checked, {} failed; {} entries, {} at a kink; {:.1f} s",
                             checked.size(), failed, entries, kinks, seconds);
 }
