@@ -101,7 +101,7 @@ struct GradcheckReport {
   /// No fault, no entry that disagrees, and some that agree.
   bool ok() const { return faults.empty() && disagreeing == 0 && agreeing > 0; }
   explicit operator bool() const { return ok(); }
-  /// A line if all is well, else table().
+  /// A line, and one for each warning, if all is well; else table().
   std::string text() const;
   /// The inputs, what was found, and, in the last line, how to do it again.
   std::string table() const;
