@@ -4,6 +4,7 @@
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/tensor/random.h>
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 
@@ -173,23 +174,24 @@ std::vector<Tensor> scaled(std::span<const Tensor> a, double scale) {
   return result;
 }
 
-/// Of H - shift.
+/// Of H + shift.
 Eigenvalue power_iteration(const Function& f, std::span<const Tensor> xs,
-                           const EigenvalueOptions& options, double shift) {
+                           const EigenvalueOptions& options, double shift, double& norm) {
   Eigenvalue e;
   Generator generator(options.seed, "eigenvector");
   for (const Tensor& x : xs) e.vector.push_back(randn(x.shape(), generator, x.dtype()));
   e.vector = scaled(e.vector, 1 / std::sqrt(dot(e.vector, e.vector)));
-  while (e.iterations < options.iterations) {
-    const std::vector<Tensor> hv = combine(hvp(f, xs, e.vector), -shift, e.vector);
+  while (e.iterations < options.max_iterations) {
+    const std::vector<Tensor> hv = hvp(f, xs, e.vector);
     ++e.iterations;
-    const double value = dot(e.vector, hv), length = std::sqrt(dot(hv, hv));
-    const std::vector<Tensor> rest = combine(hv, -value, e.vector);
+    e.value = dot(e.vector, hv);
+    norm = std::max(norm, std::sqrt(dot(hv, hv)));
+    const std::vector<Tensor> rest = combine(hv, -e.value, e.vector);
     e.residual = std::sqrt(dot(rest, rest));
-    e.value = value + shift;
-    e.converged = e.residual <= options.tolerance * std::max(std::abs(value), std::abs(e.value));
-    if (e.converged || length == 0) break;
-    e.vector = scaled(hv, 1 / length);
+    e.converged = e.residual <= options.tolerance * std::max(std::abs(e.value), 1e-10 * norm);
+    if (e.converged) break;
+    const std::vector<Tensor> moved = combine(hv, shift, e.vector);
+    e.vector = scaled(moved, 1 / std::sqrt(dot(moved, moved)));
   }
   return e;
 }
@@ -199,10 +201,11 @@ Eigenvalue power_iteration(const Function& f, std::span<const Tensor> xs,
 Eigenvalue largest_hessian_eigenvalue(const Function& f, std::span<const Tensor> xs,
                                       const EigenvalueOptions& options) {
   const NoRecord pause;
-  Eigenvalue e = power_iteration(f, xs, options, 0);
-  if (e.value >= 0) return e;
+  double norm = 0;
+  Eigenvalue e = power_iteration(f, xs, options, 0, norm);
+  if (e.converged && e.value >= 0) return e;
   const int spent = e.iterations;
-  e = power_iteration(f, xs, options, e.value);
+  e = power_iteration(f, xs, options, norm, norm);
   e.iterations += spent;
   return e;
 }

@@ -20,8 +20,9 @@ Tensor jacobian(const Function& f, const Tensor& x);
 Tensor hessian(const Function& f, const Tensor& x);
 
 struct EigenvalueOptions {
-  int iterations = 1000;
-  /// Of |H v - value v| relative to |value|; the value's own error is about its square.
+  int max_iterations = 1000;  ///< of a pass
+  /// Of |H v - value v| relative to |value|, or to 1e-10 of the modulus of the largest eigenvalue.
+  /// The value lies that near to an eigenvalue.
   double tolerance = 1e-4;
   uint64_t seed = 1;  ///< of the first vector
 };
@@ -35,7 +36,9 @@ struct Eigenvalue {
 };
 
 /// The largest eigenvalue of the Hessian by power iteration (von Mises & Pollaczek-Geiringer 1929).
-/// Where one of larger modulus is negative, H - that is iterated again.
+/// Where that finds a negative one, or none in time, as with one of each sign and equal modulus, a
+/// second pass iterates H + s, s the largest |H v| seen. It converges slowly where the largest
+/// eigenvalues lie close together beside s; look at `converged`.
 Eigenvalue largest_hessian_eigenvalue(const Function& f, std::span<const Tensor> xs,
                                       const EigenvalueOptions& options = {});
 

@@ -1,4 +1,5 @@
 #include <gradus/autograd/checking/checker.h>
+#include <gradus/autograd/checking/warnings.h>
 #include <gradus/autograd/gradcheck.h>
 #include <gradus/autograd/ops/shape.h>
 
@@ -7,6 +8,8 @@
 #include <optional>
 
 namespace gradus {
+
+using namespace checking;
 
 GradcheckReport gradcheck(const Function& f, std::span<const Tensor> inputs,
                           const GradcheckOptions& options) {
@@ -17,8 +20,9 @@ GradcheckReport gradcheck(const Function& f, std::span<const Tensor> inputs,
 GradcheckReport gradgradcheck(const Function& f, std::span<const Tensor> inputs,
                               const GradcheckOptions& options) {
   check_inputs(inputs);
-  Evaluation evaluate(f, inputs, options.buffers);
-  const Tensor y = evaluate();
+  Checker forward(f, inputs, options, 2);
+  if (!forward.look_at_the_function()) return forward.finish();
+  const Tensor y = forward.y();
   Generator generator(options.seed, "dy");
   std::vector<Tensor> all(inputs.begin(), inputs.end());
   all.push_back(uniform(y.shape(), -1, 1, generator, y.dtype()));
@@ -45,10 +49,16 @@ GradcheckReport gradgradcheck(const Function& f, std::span<const Tensor> inputs,
     return concat(parts);
   };
   Checker checker(gradient_of_f, all, options, 2);
+  {
+    const Tape tape;
+    forward.evaluate().recorded();
+    forward.evaluate().restore();
+    checker.add_warnings(setup_warnings(inputs, tape));
+  }
   const auto once = [&](CreateGraph create_graph) {
     const Tape tape;
     std::vector<Tensor> dx = gradients(*detail::recorder, all, create_graph);
-    evaluate.restore();
+    forward.evaluate().restore();
     return dx;
   };
   const std::vector<Tensor> recorded = once(CreateGraph::yes), plain = once(CreateGraph::no);

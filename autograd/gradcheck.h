@@ -11,7 +11,7 @@ namespace gradus {
 
 /// What a check found about one entry. With tolerance = safety * (bound of the numeric derivative's
 /// error) + what rounding was seen to make of the analytic one + 1e-12 of the largest derivative of
-/// its output element + 1e-13 of the largest of all:
+/// its output element + 1e-13 of the largest of its tensor:
 enum class Verdict {
   agrees,      ///< |analytic - numeric| <= tolerance
   disagrees,   ///< |analytic - numeric| > tolerance
@@ -28,9 +28,12 @@ enum class GradcheckMode {
 const char* name(GradcheckMode mode);
 
 struct GradcheckOptions {
-  double resolution = 1e-6;  ///< of an entry, relative to it or to its tensor's rms
-  double safety = 4;         ///< how many error bounds may lie between analytic and numeric
-  uint64_t seed = 1;         ///< of all random directions
+  /// Of a derivative, relative to it or to the rms of its entry's derivatives. An analytic one that
+  /// is 0 but for rounding is resolved relative to its tensor's rms, or to 1e-3 rms(y) / max(1,
+  /// rms(x)) if that is larger.
+  double resolution = 1e-6;
+  double safety = 4;  ///< how many error bounds may lie between analytic and numeric
+  uint64_t seed = 1;  ///< of all random directions
   GradcheckMode mode = GradcheckMode::automatic;
   int probes = 4;       ///< projected: so many u, and so many v for each input
   double seconds = 10;  ///< the time budget of a full check
@@ -95,10 +98,10 @@ struct GradcheckReport {
   double largest_error = 0;
   GradcheckEntry worst;
 
-  /// No fault, no entry that disagrees, and not all unresolved.
-  bool ok() const { return faults.empty() && disagreeing == 0 && agreeing + kinks > 0; }
+  /// No fault, no entry that disagrees, and some that agree.
+  bool ok() const { return faults.empty() && disagreeing == 0 && agreeing > 0; }
   explicit operator bool() const { return ok(); }
-  /// A line if all is well, else table().
+  /// A line, and one for each warning, if all is well; else table().
   std::string text() const;
   /// The inputs, what was found, and, in the last line, how to do it again.
   std::string table() const;

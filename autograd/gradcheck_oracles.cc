@@ -9,13 +9,9 @@
 
 namespace gradus {
 
-namespace {
+using namespace checking;
 
-double largest(std::span<const double> values) {
-  double result = 0;
-  for (double value : values) result = std::max(result, std::abs(value));
-  return result;
-}
+namespace {
 
 std::vector<JacobianBlock> whole_blocks(const Checker& checker, size_t inputs, size_t rows) {
   std::vector<JacobianBlock> blocks;
@@ -55,7 +51,7 @@ GradcheckReport gradcheck_against(const JacobianColumn& exact, const Function& f
       rows.apply(column, values);
       for (size_t r = 0; r < rows.size(); ++r) block.numeric[r * block.columns + c] = values[r];
     }
-    block.allow(accuracy * largest(block.numeric) / o.safety);
+    block.allow(accuracy * largest_of(block.numeric) / o.safety);
   }
   return checker.compare(rows, std::move(blocks), "full Jacobian against given derivatives");
 }
@@ -90,7 +86,7 @@ GradcheckReport gradcheck_file(const std::string& path, const std::vector<std::s
     check(y.shape() == checker.y().shape(), "gradcheck_file: y is {}, but the function's result {}",
           y.shape(), checker.y().shape());
     const std::string difference =
-        describe_difference(checker.y(), y, accuracy * largest(y.to_vector<double>()));
+        describe_difference(checker.y(), y, accuracy * largest_of(y.to_vector<double>()));
     if (!difference.empty())
       checker.add_fault("the function's result is not the file's y: " + difference);
   }
@@ -102,7 +98,7 @@ GradcheckReport gradcheck_file(const std::string& path, const std::vector<std::s
     check(dx.shape() == inputs[block.input].shape(), "gradcheck_file: {}.grad is {}, but {} {}",
           names[block.input], dx.shape(), names[block.input], inputs[block.input].shape());
     block.numeric = dx.to_vector<double>();
-    block.allow(accuracy * largest(block.numeric) / o.safety);
+    block.allow(accuracy * largest_of(block.numeric) / o.safety);
   }
   return checker.compare(rows, std::move(blocks), "gradients against those of " + path);
 }
@@ -163,11 +159,11 @@ double remainder_slope(std::span<const double> steps, std::span<const double> re
 
 }  // namespace
 
-GradcheckReport taylor_check(const Function& f, std::span<const Tensor> inputs,
-                             const GradcheckOptions& options) {
+GradcheckReport gradcheck_taylor(const Function& f, std::span<const Tensor> inputs,
+                                 const GradcheckOptions& options) {
   check_inputs(inputs);
-  const GradcheckOptions o =
-      oracle_options(options, fmt::format("taylor_check(f, inputs, {{.seed = {}}})", options.seed));
+  const GradcheckOptions o = oracle_options(
+      options, fmt::format("gradcheck_taylor(f, inputs, {{.seed = {}}})", options.seed));
   Checker checker(f, inputs, o, 1);
   if (!checker.look_at_the_function()) return checker.finish();
   JacobianRowSet rows = checker.random_rows();
@@ -192,10 +188,10 @@ GradcheckReport taylor_check(const Function& f, std::span<const Tensor> inputs,
   for (size_t i = 0; i < inputs.size(); ++i) {
     const double slope = blocks[i].analytic[0];
     std::vector<double> steps, remainders;
-    Mover mover(inputs[i]);
+    Perturbation moved(inputs[i]);
     for (int k = 3; k <= 20; ++k) {
       const double h = std::exp2(-k);
-      mover.along(directions[i][0], h);
+      moved.along(directions[i][0], h);
       if (!checker.evaluate().values(y)) continue;
       double there = 0;
       rows.apply(y, std::span(&there, 1));

@@ -28,7 +28,7 @@ GradcheckReport gradcheck_f32(const Function& f, std::span<const Tensor> inputs,
 
 /// The slope of log |<f(x + h v) - f(x) - h J v, u>| over log h as h goes to 0, v random along one
 /// input at a time: 2, or more, if J is right, and 1 if not. "analytic" in the report is the slope.
-GradcheckReport taylor_check(const Function& f, std::span<const Tensor> inputs,
-                             const GradcheckOptions& options = {});
+GradcheckReport gradcheck_taylor(const Function& f, std::span<const Tensor> inputs,
+                                 const GradcheckOptions& options = {});
 
 }  // namespace gradus

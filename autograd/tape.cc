@@ -301,6 +301,14 @@ void Tape::accumulate(uint32_t node, Tensor gradient) {
     raw::accumulate(gradient, sum);
 }
 
+void Tape::show_swept(const Op& op, uint32_t n) {
+  const Node& node = b_->nodes[n];
+  for (uint32_t i = 0; i < node.edges; ++i) {
+    const uint32_t input = b_->edges[node.first_edge + i];
+    if (input != kNone && b_->grads[input]) detail::observer->swept(op, b_->grads[input]);
+  }
+}
+
 void Tape::sweep(uint32_t root, const Tensor& y, const SweepOptions& options, bool along_paths) {
   const bool keep_graph = options.keep_graph || options.create_graph == CreateGraph::yes;
   b_->grads.resize(b_->nodes.size());
@@ -317,8 +325,17 @@ void Tape::sweep(uint32_t root, const Tensor& y, const SweepOptions& options, bo
           "{}: a second sweep over its node {}: what it kept is gone; the first sweep must be told "
           "keep_graph or CreateGraph::yes",
           node.op->name, n);
+    const Op& op = *node.op;
     Backward ctx(*this, n);
-    node.op->backward(ctx);  // may grow nodes: `node` is not used after it
+    try {
+      op.backward(ctx);  // may grow nodes: `node` is not used after it
+    } catch (const Error&) {
+      throw;
+    } catch (const std::exception& error) {
+      check(false, "{}: its backward threw: {}", op.name, error.what());
+    }
+    if (detail::observer) [[unlikely]]
+      show_swept(op, n);
     for (uint32_t i = b_->nodes[n].outputs; i-- > 0;) {
       if (std::find(b_->targets.begin(), b_->targets.end(), n + i) == b_->targets.end())
         b_->grads[n + i] = {};

@@ -88,6 +88,7 @@ class Tape {
   int64_t find(const Tensor& x) const;
   uint32_t leaf_node(const Tensor& x);
   uint32_t root_of(const char* what, const Tensor& y, const SweepOptions& options);
+  void show_swept(const Op& op, uint32_t node);
   void sweep(uint32_t root, const Tensor& y, const SweepOptions& options, bool along_paths);
   void accumulate(uint32_t node, Tensor gradient);
   void check_thread(const char* what) const;
@@ -120,6 +121,8 @@ class RecordObserver {
   RecordObserver(const RecordObserver&) = delete;
   RecordObserver& operator=(const RecordObserver&) = delete;
   virtual void recorded(const Op& op, std::span<Tensor* const> outputs) = 0;
+  /// In a sweep: the gradient, so far, of an input of an op whose backward has just run.
+  virtual void swept(const Op&, const Tensor&) {}
 
  private:
   RecordObserver* outer_;

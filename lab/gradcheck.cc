@@ -5,6 +5,7 @@
 #include <gradus/layers/gradcheck.h>
 
 #include <algorithm>
+#include <set>
 
 #include "lab/compare.h"
 
@@ -45,7 +46,7 @@ void add_reports(Checked& checked, const GradcheckSettings& settings, const std:
     GradcheckReport report;
     try {
       report = check_order(order);
-    } catch (const Error& error) {
+    } catch (const std::exception& error) {
       report.subject = subject;
       report.order = order;
       report.mode = settings.mode;
@@ -159,9 +160,16 @@ std::string gradcheck_table(const std::vector<Checked>& checked) {
       seconds += report.seconds;
     }
   }
-  for (const Checked& c : checked)
-    for (const GradcheckReport& report : c.reports)
+  for (const Checked& c : checked) {
+    std::set<std::string> warnings;
+    for (const GradcheckReport& report : c.reports) {
       if (!report.ok()) text += fmt::format("\n{}\n", report);
+      warnings.insert(report.warnings.begin(), report.warnings.end());
+    }
+    if (!warnings.empty())
+      text += fmt::format("{}: warning: {}{}\n", c.name, *warnings.begin(),
+                          warnings.size() > 1 ? fmt::format("; {} more", warnings.size() - 1) : "");
+  }
   return text + fmt::format("\n{} checked, {} failed; {} entries, {} at a kink; {:.1f} s",
                             checked.size(), failed, entries, kinks, seconds);
 }

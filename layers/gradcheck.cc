@@ -61,7 +61,7 @@ std::vector<std::string> failing_ops(const Function& f, std::span<const Tensor> 
                                      std::span<const Tensor> buffers) {
   std::set<std::string> names;
   {
-    const StateGuard guard(buffers);
+    const checking::StateGuard guard(buffers);
     const Tape tape;
     f(inputs);
     for (uint32_t i = 0; i < tape.size(); ++i) names.insert(tape.info(i).op);
@@ -110,8 +110,9 @@ GradcheckReport check_module(Check run, Module& module, const Function& forward,
   return report;
 }
 
-Function forward_of(UnaryModule& module) {
-  return [&module](std::span<const Tensor> x) { return module.forward(x[0]); };
+Function forward_of(UnaryModule& module, std::span<const Tensor> x) {
+  check(x.size() == 1, "gradcheck: {} inputs for {}, which takes one", x.size(), module.describe());
+  return [&module](std::span<const Tensor> in) { return module.forward(in[0]); };
 }
 
 }  // namespace
@@ -125,11 +126,19 @@ GradcheckReport gradgradcheck(Module& module, const Function& forward,
   return check_module(gradgradcheck, module, forward, inputs, options);
 }
 GradcheckReport gradcheck(UnaryModule& module, const Tensor& x, const GradcheckOptions& options) {
-  return gradcheck(module, forward_of(module), std::span(&x, 1), options);
+  return gradcheck(module, std::span(&x, 1), options);
 }
 GradcheckReport gradgradcheck(UnaryModule& module, const Tensor& x,
                               const GradcheckOptions& options) {
-  return gradgradcheck(module, forward_of(module), std::span(&x, 1), options);
+  return gradgradcheck(module, std::span(&x, 1), options);
+}
+GradcheckReport gradcheck(UnaryModule& module, std::span<const Tensor> x,
+                          const GradcheckOptions& options) {
+  return gradcheck(module, forward_of(module, x), x, options);
+}
+GradcheckReport gradgradcheck(UnaryModule& module, std::span<const Tensor> x,
+                              const GradcheckOptions& options) {
+  return gradgradcheck(module, forward_of(module, x), x, options);
 }
 
 namespace {

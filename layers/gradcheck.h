@@ -20,12 +20,23 @@ GradcheckReport gradcheck(UnaryModule& module, const Tensor& x,
                           const GradcheckOptions& options = {});
 GradcheckReport gradgradcheck(UnaryModule& module, const Tensor& x,
                               const GradcheckOptions& options = {});
-// So that a module is not taken for a mere function of x, its parameters left out.
+// So that a module is not taken for a mere function of its inputs, its parameters left out.
+GradcheckReport gradcheck(UnaryModule& module, std::span<const Tensor> x,
+                          const GradcheckOptions& options = {});
+GradcheckReport gradgradcheck(UnaryModule& module, std::span<const Tensor> x,
+                              const GradcheckOptions& options = {});
 inline GradcheckReport gradcheck(UnaryModule& module, std::initializer_list<Tensor> x,
                                  const GradcheckOptions& options = {}) {
-  check(x.size() == 1, "gradcheck: {} inputs for {}", x.size(), module.describe());
-  return gradcheck(module, *x.begin(), options);
+  return gradcheck(module, std::span(x.begin(), x.size()), options);
 }
+inline GradcheckReport gradgradcheck(UnaryModule& module, std::initializer_list<Tensor> x,
+                                     const GradcheckOptions& options = {}) {
+  return gradgradcheck(module, std::span(x.begin(), x.size()), options);
+}
+GradcheckReport gradcheck(Module& module, std::span<const Tensor> inputs,
+                          const GradcheckOptions& options = {}) = delete;  // say what forward is
+GradcheckReport gradgradcheck(Module& module, std::span<const Tensor> inputs,
+                              const GradcheckOptions& options = {}) = delete;
 
 /// A small module and inputs for it.
 struct ModuleSample {

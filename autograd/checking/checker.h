@@ -8,15 +8,15 @@
 #include <string>
 #include <vector>
 
-namespace gradus {
+namespace gradus::checking {
 
 /// Moves a tensor's values from where they are; puts them back at the end.
-class Mover {
+class Perturbation {
  public:
-  explicit Mover(const Tensor& x) : x_(x), values_(x.to_vector<double>()) {}
-  ~Mover() { along({}, 0); }
-  Mover(const Mover&) = delete;
-  Mover& operator=(const Mover&) = delete;
+  explicit Perturbation(const Tensor& x) : x_(x), values_(x.to_vector<double>()) {}
+  ~Perturbation() { along({}, 0); }
+  Perturbation(const Perturbation&) = delete;
+  Perturbation& operator=(const Perturbation&) = delete;
   const std::vector<double>& values() const { return values_; }
   /// Entry k becomes its value + h.
   void entry(int64_t k, double h);
@@ -32,12 +32,12 @@ class Mover {
 std::vector<double> random_direction(int64_t n, Generator& generator);
 /// 0 .. n-1
 std::vector<int64_t> all_entries(int64_t n);
-double rms(std::span<const double> values);
 /// Seconds on a clock that only goes forward.
 double now();
 
-/// Errors for what cannot be checked.
+/// Errors for what cannot be checked, and for options without sense.
 void check_inputs(std::span<const Tensor> inputs);
+void check_options(const GradcheckOptions& options);
 
 /// One check of one function: its analytic derivatives, numeric ones, and the report.
 class Checker {
@@ -58,6 +58,7 @@ class Checker {
   GradcheckReport finish();
 
   void add_fault(std::string fault) { report_.faults.push_back(std::move(fault)); }
+  void add_warnings(std::vector<std::string> warnings) { report_.warnings = std::move(warnings); }
   const Tensor& y() const { return y_; }
   Evaluation& evaluate() { return evaluate_; }
 
@@ -77,6 +78,10 @@ class Checker {
              const Directions* directions, Show show);
   template <class Visit>
   bool near_the_point(double spacing, double power, Visit visit);
+  void expect_same_sweep(const JacobianRowSet& rows, std::span<const JacobianBlock> blocks,
+                         std::span<const std::vector<std::vector<double>>> points);
+  void blame_not_finite(const JacobianRowSet& rows);
+  bool any_singular() const;
   void start_rows(const JacobianRowSet& rows);
   void fill_column(const JacobianRowSet& rows, JacobianBlock& block, size_t column, double step,
                    const std::string& where, const std::function<void(double)>& move);
@@ -100,21 +105,24 @@ class Checker {
 
   bool is_f32() const { return inputs_[0].dtype() == DType::f32; }
   double first_step(double x) const;
-  JudgeScale scale() const { return {options_.safety, options_.resolution, natural_}; }
+  JudgeScale scale() const { return {options_.safety, options_.resolution, zero_size_}; }
 
   std::span<const Tensor> inputs_;
   const GradcheckOptions& options_;
+  StateGuard inputs_as_before_;
   Evaluation evaluate_;
   GradcheckReport report_;
   double begin_;
 
   Tensor y_;  // f at the inputs
   std::vector<double> y_values_;
-  double evaluation_seconds_ = 0, natural_ = 0;
+  double evaluation_seconds_ = 0, zero_size_ = 0;
   std::vector<uint8_t> reached_;  // inputs that a path leads to
+  // Entries of inputs whose gradients are not finite: f may have no values beside them.
+  std::vector<std::vector<uint8_t>> singular_;
   // Of the rows that are being differentiated:
   std::vector<double> at_0_, noise_, y_moved_;
   Ridders ridders_;
 };
 
-}  // namespace gradus
+}  // namespace gradus::checking

@@ -2,6 +2,7 @@
 #include <gradus/autograd/checking/residual.h>
 
 #include <algorithm>
+#include <limits>
 #include <set>
 
 namespace gradus {
@@ -108,7 +109,8 @@ Residual::Residual(const JacobianRows& jacobian)
       if (!known(r, k)) continue;
       const double difference = std::abs(a(r, k) - n(r, k));
       if (!(difference <= tolerance(r, k))) wrong_[k] = 1;
-      if (!(difference <= largest_)) largest_ = difference;
+      largest_ = std::isfinite(difference) ? std::max(largest_, difference)
+                                           : std::numeric_limits<double>::infinity();
     }
   }
   wrong_count_ = static_cast<size_t>(std::count(wrong_.begin(), wrong_.end(), 1));
@@ -124,8 +126,6 @@ Found no_gradient(const Residual& e) {
   for (double value : e.jacobian().analytic)
     if (value != 0) return {};
   return Diagnosis{Pattern::no_gradient,
-                   0,
-                   {},
                    "an input without any gradient: it is 0, but the function depends on it"};
 }
 
@@ -186,8 +186,6 @@ Found factor(const Residual& e) {
   if (!known_as && count < 3) return {};
   return Diagnosis{
       Pattern::factor,
-      c,
-      {},
       fmt::format("a factor of {}{}", known_as.value_or(number(c)),
                   e.wrong_count() == e.entries() ? "" : " in the entries that disagree")};
 }
@@ -212,7 +210,7 @@ Found transposed_input(const Residual& e) {
       };
       if (e.explained_by(model))
         return Diagnosis{
-            Pattern::transposition, 1, axes_of(1u << p | 1u << q),
+            Pattern::transposition,
             fmt::format("a transposition: the gradient with axes {} and {} exchanged", p, q)};
     }
   return {};
@@ -241,8 +239,6 @@ Found transposed_output(const Residual& e) {
       };
       if (!e.explained_by(model, [&](size_t r) { return e.single(r); })) continue;
       return Diagnosis{Pattern::transposition,
-                       1,
-                       {},
                        both ? fmt::format("a transposition: axes {} and {} of dy exchanged", p, q)
                             : fmt::format("a factor that was not transposed: axis {} of the output "
                                           "stands in for axis {} of the input",
@@ -292,15 +288,11 @@ Found right_or_zero(const Residual& e) {
     const std::string where = axis < 0 ? "" : fmt::format(" along axis {}", axis);
     if (only_extreme_arrives(e, axis, false))
       return Diagnosis{Pattern::broadcast_unreduced,
-                       1,
-                       {},
                        fmt::format("a broadcast that was not reduced: only the first{} of the "
                                    "outputs that an entry enters arrives",
                                    where)};
     if (only_extreme_arrives(e, axis, true))
       return Diagnosis{Pattern::overwritten,
-                       1,
-                       {},
                        fmt::format("a gradient overwritten where it should be added to: only the "
                                    "last{} of the outputs that an entry enters arrives",
                                    where)};
@@ -312,8 +304,6 @@ Found right_or_zero(const Residual& e) {
     if (!any) never.push_back(static_cast<int64_t>(k));
   }
   return Diagnosis{Pattern::entries_missing,
-                   1,
-                   {},
                    never.empty() ? "a part that is missing: every derivative is right or 0"
                                  : "a part that is missing: nothing arrives at " +
                                        describe_entries(input, never)};
@@ -326,8 +316,6 @@ Found mask_not_applied(const Residual& e) {
   };
   if (!e.explained_by(model, [&](size_t r) { return e.tells_outputs(r); })) return {};
   return Diagnosis{Pattern::mask_not_applied,
-                   1,
-                   {},
                    "a mask that was not applied: right where there is a gradient, and not 0 where "
                    "there is none"};
 }
@@ -345,8 +333,7 @@ Found shift(const Residual& e) {
             r, static_cast<size_t>(static_cast<int64_t>(k) + by * strides[static_cast<size_t>(p)]));
       };
       if (e.explained_by(model))
-        return Diagnosis{Pattern::shift, 1, axes_of(1u << p),
-                         fmt::format("a shift by one place along axis {}", p)};
+        return Diagnosis{Pattern::shift, fmt::format("a shift by one place along axis {}", p)};
     }
   return {};
 }
@@ -379,7 +366,7 @@ Found factor_per_group(const Residual& e) {
     const std::string each =
         axes == 0 ? "entry" : fmt::format("group along axes {}", axes_of(axes));
     const bool near_one = *low > 0.5 && *high < 2;
-    return Diagnosis{Pattern::factor_per_group, 1, axes_of(axes),
+    return Diagnosis{Pattern::factor_per_group,
                      fmt::format("a factor of its own for each {}, {} to {}{}", each, number(*low),
                                  number(*high), near_one ? ": another deviation or eps" : "")};
   }

@@ -30,9 +30,7 @@ const char* name(Pattern pattern);
 
 struct Diagnosis {
   Pattern pattern = Pattern::none;
-  double factor = 1;  ///< for Pattern::factor
-  Axes axes;          ///< those that the pattern speaks of
-  std::string text;   ///< a sentence's end: "looks like ..."; empty for Pattern::none
+  std::string text = {};  ///< a sentence's end: "looks like ..."; empty for Pattern::none
 };
 
 /// Rows of the Jacobian with respect to one input, from both sides.

@@ -114,23 +114,23 @@ std::optional<Diagnosis> diagnose_along(const Residual& residual, unsigned axes)
   if (smallest < 3 || !fit.sums_to_zero || !fit.can_tell) return {};
   const Axes a = axes_of(axes);
   if (fit.constant)
-    return Diagnosis{Pattern::mean_term, 1, a,
+    return Diagnosis{Pattern::mean_term,
                      fmt::format("a mean term that is missing or wrong: the residual is constant "
                                  "along axes {}",
                                  a)};
   if (fit.proportional)
-    return Diagnosis{Pattern::variance_term, 1, a,
+    return Diagnosis{Pattern::variance_term,
                      fmt::format("a variance term that is missing or wrong: the residual is "
                                  "proportional to x^ along axes {}",
                                  a)};
   if (smallest >= 4 && fit.both)
-    return Diagnosis{Pattern::constant_statistics, 1, a,
+    return Diagnosis{Pattern::constant_statistics,
                      fmt::format("statistics held constant: the residual is made of 1 and x^ along "
                                  "axes {}",
                                  a)};
   if (smallest >= 5 && fit.scaled)
     return Diagnosis{
-        Pattern::stale_statistics, 1, a,
+        Pattern::stale_statistics,
         fmt::format("stale statistics: as if normalized along axes {} with other ones", a)};
   return {};
 }
@@ -167,13 +167,13 @@ std::optional<Diagnosis> diagnose_wrong_axis(const Residual& residual) {
       for (int l = 0; l < 2 && fits; ++l) {
         const int axis = l == 0 ? p : q;
         if (constant[l])
-          return Diagnosis{Pattern::mean_term, 1, axes_of(1u << axis),
+          return Diagnosis{Pattern::mean_term,
                            fmt::format("a mean term that should not be there: the residual is "
                                        "constant along axis {}",
                                        axis)};
       }
       if (fits)
-        return Diagnosis{Pattern::wrong_axis, 1, axes_of(1u << p | 1u << q),
+        return Diagnosis{Pattern::wrong_axis,
                          fmt::format("a mean along a wrong axis: the residual is a part constant "
                                      "along axis {} and one constant along axis {}",
                                      p, q)};
@@ -232,8 +232,6 @@ std::optional<Diagnosis> diagnose_weight_statistics(const Residual& residual) {
   }
   if (!any) return {};
   return Diagnosis{Pattern::stale_statistics,
-                   1,
-                   {},
                    "stale statistics: each entry's gradient is a linear function of the right one, "
                    "as with an x^ by other ones"};
 }

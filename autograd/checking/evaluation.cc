@@ -5,23 +5,20 @@
 #include <cmath>
 #include <cstring>
 
-namespace gradus {
+namespace gradus::checking {
 
-namespace {
+void FirstNotFinite::recorded(const Op& op, std::span<Tensor* const> outputs) {
+  if (!found.empty()) return;
+  for (const Tensor* y : outputs)
+    if (*y && !all_finite(*y))
+      found = fmt::format("{} {} made it first,{}", op.name, y->shape(), first_not_finite(*y));
+}
 
-/// Remembers the first recorded op that made a value that is not finite.
-class FirstNotFinite : public RecordObserver {
- public:
-  void recorded(const Op& op, std::span<Tensor* const> outputs) override {
-    if (!found.empty()) return;
-    for (const Tensor* y : outputs)
-      if (*y && !all_finite(*y))
-        found = fmt::format("{} {} made it first,{}", op.name, y->shape(), first_not_finite(*y));
-  }
-  std::string found;
-};
-
-}  // namespace
+void FirstNotFinite::swept(const Op& op, const Tensor& dx) {
+  if (found.empty() && !all_finite(dx))
+    found = fmt::format("the backward of {} made it first, of an input {},{}", op.name, dx.shape(),
+                        first_not_finite(dx));
+}
 
 std::string first_not_finite(const Tensor& x) {
   const std::vector<double> values = x.to_vector<double>();
@@ -112,4 +109,4 @@ void Evaluation::fail_not_finite(const Tensor& y) {
                             : "; " + first.found);
 }
 
-}  // namespace gradus
+}  // namespace gradus::checking

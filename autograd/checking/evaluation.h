@@ -1,10 +1,11 @@
 #pragma once
 #include <gradus/autograd/function.h>
+#include <gradus/autograd/tape.h>
 #include <gradus/tensor/random.h>
 
 #include <vector>
 
-namespace gradus {
+namespace gradus::checking {
 
 /// What a function may change in passing: this thread's random state, and `buffers`. restore() puts
 /// back what was there at construction.
@@ -21,6 +22,14 @@ class StateGuard {
   std::vector<Tensor> buffers_, values_;
 };
 
+/// Remembers the first op that made a value that is not finite, or passed back such a gradient.
+class FirstNotFinite : public RecordObserver {
+ public:
+  void recorded(const Op& op, std::span<Tensor* const> outputs) override;
+  void swept(const Op& op, const Tensor& dx) override;
+  std::string found;
+};
+
 /// f at whatever its inputs hold, many times and each time as if it were the first.
 class Evaluation {
  public:
@@ -34,7 +43,7 @@ class Evaluation {
   Tensor recorded();
   void restore() { guard_.restore(); }
   int64_t count() const { return count_; }
-  /// f's values, for a search: false if one is not finite.
+  /// f's values, for a search: false if one is not finite; they are there all the same.
   bool values(std::vector<double>& y);
 
  private:
@@ -55,4 +64,4 @@ bool same_bytes(const Tensor& a, const Tensor& b);
 /// empty. For equal shapes.
 std::string describe_difference(const Tensor& a, const Tensor& b, double tolerance = 0);
 
-}  // namespace gradus
+}  // namespace gradus::checking

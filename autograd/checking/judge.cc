@@ -2,12 +2,19 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
-namespace gradus {
+namespace gradus::checking {
 
-namespace {
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
+double rms(std::span<const double> values) {
+  double square = 0;
+  for (double value : values) square += value * value;
+  return values.empty() ? 0 : std::sqrt(square / static_cast<double>(values.size()));
+}
+
+double largest_of(std::span<const double> values) {
+  double result = 0;
+  for (double value : values) result = std::max(result, std::abs(value));
+  return result;
 }
 
 std::vector<int64_t> JacobianRowSet::outputs() const {
@@ -66,32 +73,30 @@ GradcheckInput judge(const JacobianBlock& block, const JacobianRowSet& rows, con
   result.input = static_cast<int>(block.input);
   result.name = input_name(input, block.input);
   result.shape = input.shape();
-  double square = 0, largest_of_all = 0;
-  for (double value : block.numeric) {
-    square += value * value;
-    largest_of_all = std::max(largest_of_all, std::abs(value));
-  }
-  const double rms =
-      columns == 0 ? 0 : std::sqrt(square / static_cast<double>(block.numeric.size()));
+  const double largest_of_all = largest_of(block.numeric);
+  const double zero_size = std::max(scale.zero_size, rms(block.numeric));
+  std::vector<double> typical(columns);  // rms of an entry's derivatives
+  for (size_t at = 0; at < block.numeric.size(); ++at)
+    typical[at % columns] += block.numeric[at] * block.numeric[at] / static_cast<double>(count);
+  for (double& value : typical) value = std::sqrt(value);
   std::vector<Verdict> verdicts(columns, Verdict::agrees);
   std::vector<double> tolerances(block.analytic.size());
   double worst_excess = -kInfinity;
   for (size_t r = 0; r < count; ++r) {
-    double largest = 0;
+    const double largest = largest_of(std::span(block.numeric).subspan(r * columns, columns));
     // An element's part of a weighted sum is about 1 / sqrt(elements) of it.
     const double part = r < rows.elements.size() ? std::sqrt(double(rows.output.numel())) : 1;
-    for (size_t c = 0; c < columns; ++c)
-      largest = std::max(largest, std::abs(block.numeric[r * columns + c]));
     for (size_t c = 0; c < columns; ++c) {
       const size_t at = r * columns + c;
       const double a = block.analytic[at], n = block.numeric[at];
       const double error = std::abs(a - n), size = std::max(std::abs(a), std::abs(n));
-      const double resolved = scale.resolution * std::max({size, rms, scale.natural});
+      const double rounding = part * block.noise[c];
+      const double resolved =
+          scale.resolution * std::max({size, typical[c], std::abs(a) <= rounding ? zero_size : 0});
       // An analytic side that rounding moves by more than is to be resolved is not excused by that:
       // a variance in one pass, say.
-      const double tolerance = scale.safety * block.bound[at] +
-                               std::min(part * block.noise[c], resolved) + 1e-12 * largest +
-                               1e-13 * largest_of_all;
+      const double tolerance = scale.tolerance(block.bound[at], largest) +
+                               std::min(rounding, resolved) + 1e-13 * largest_of_all;
       const bool wide = tolerance > resolved;
       const Verdict verdict = !std::isfinite(a)       ? Verdict::disagrees
                               : block.kink[at]        ? Verdict::kink
@@ -106,7 +111,8 @@ GradcheckInput judge(const JacobianBlock& block, const JacobianRowSet& rows, con
       };
       if (weight(verdict) > weight(verdicts[c])) verdicts[c] = verdict;
       if (verdict == Verdict::kink) continue;
-      result.largest_error = std::max(result.largest_error, error / std::max(1.0, size));
+      result.largest_error = std::max(
+          result.largest_error, std::isfinite(error) ? error / std::max(1.0, size) : kInfinity);
       const double excess = std::isfinite(error) ? error - tolerance : kInfinity;
       if (!(excess > worst_excess)) continue;
       worst_excess = excess;
@@ -162,8 +168,6 @@ void find_swapped_inputs(std::span<const JacobianBlock> blocks, size_t rows,
     for (const JacobianBlock& other : blocks)
       if (is_gradient_of(blocks[i], other))
         diagnosis = {Pattern::swapped_inputs,
-                     1,
-                     {},
                      "the gradient of " + input_name(inputs[other.input], other.input)};
   }
 }
@@ -189,4 +193,4 @@ void total_up(GradcheckReport& report) {
   if (worst) report.worst = worst->worst;
 }
 
-}  // namespace gradus
+}  // namespace gradus::checking

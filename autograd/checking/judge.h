@@ -1,7 +1,14 @@
 #pragma once
 #include <gradus/autograd/gradcheck.h>
 
-namespace gradus {
+#include <limits>
+
+namespace gradus::checking {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+double rms(std::span<const double> values);
+/// The largest modulus.
+double largest_of(std::span<const double> values);
 
 /// The functions of f's output that are differentiated: single elements, and weighted sums of all.
 struct JacobianRowSet {
@@ -37,7 +44,12 @@ struct JacobianBlock {
 /// How a block's numbers are judged.
 struct JudgeScale {
   double safety, resolution;
-  double natural;  ///< the size of a derivative that changes the output by its own size
+  /// What a derivative of 0 is resolved against, if its tensor's rms is not larger: 1e-3 of one by
+  /// which the input changes the output as much as both are large.
+  double zero_size;
+
+  /// How far an analytic derivative without rounding may lie from a numeric one.
+  double tolerance(double bound, double size) const { return safety * bound + 1e-12 * size; }
 };
 
 /// An input's verdicts, its wrong entries, and what they look like.
@@ -55,4 +67,4 @@ std::string reproduction(const GradcheckOptions& options, const GradcheckReport&
 void find_swapped_inputs(std::span<const JacobianBlock> blocks, size_t rows,
                          std::span<const Tensor> inputs, std::span<GradcheckInput> found);
 
-}  // namespace gradus
+}  // namespace gradus::checking

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <utility>
 
-namespace gradus {
+namespace gradus::checking {
 
 namespace {
 
@@ -178,4 +178,4 @@ std::vector<int64_t> Checker::bisect(size_t input, const JacobianRowSet& rows, i
   return found;
 }
 
-}  // namespace gradus
+}  // namespace gradus::checking

@@ -53,7 +53,7 @@ std::string place(const GradcheckEntry& e) {
 
 }  // namespace
 
-std::string reproduction(const GradcheckOptions& options, const GradcheckReport& report) {
+std::string checking::reproduction(const GradcheckOptions& options, const GradcheckReport& report) {
   if (!options.reproduce.empty()) return options.reproduce;
   const GradcheckOptions usual;
   std::string set;
@@ -73,13 +73,15 @@ std::string GradcheckReport::text() const {
                       mode == GradcheckMode::projected ? "directions" : "entries");
   if (unresolved > 0) text += fmt::format(", {} unresolved", unresolved);
   if (kinks > 0) text += fmt::format(", {} at a kink", kinks);
-  return text + fmt::format(", largest error {:.1e}", largest_error);
+  text += fmt::format(", largest error {:.1e}", largest_error);
+  for (const std::string& warning : warnings) text += "\nwarning: " + warning;
+  return text;
 }
 
 std::string GradcheckReport::table() const {
   std::string text;
   auto out = std::back_inserter(text);
-  const bool untold = faults.empty() && disagreeing == 0 && agreeing + kinks == 0;
+  const bool untold = faults.empty() && disagreeing == 0 && agreeing == 0;
   fmt::format_to(out, "{}: {}\n", title(*this), ok() ? "ok" : untold ? "NOTHING TOLD" : "FAILED");
   if (!method.empty()) fmt::format_to(out, "{}\n", method);
   if (!inputs.empty()) {

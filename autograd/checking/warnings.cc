@@ -3,17 +3,15 @@
 
 #include <algorithm>
 
-namespace gradus {
+namespace gradus::checking {
 
 namespace {
 
 using std::string_view_literals::operator""sv;
 
 bool is_square(const Shape& shape) {
-  for (int i = 0; i < shape.ndim(); ++i)
-    for (int j = i + 1; j < shape.ndim(); ++j)
-      if (shape[i] > 1 && shape[i] == shape[j]) return true;
-  return false;
+  return shape.ndim() > 1 && shape[shape.ndim() - 1] > 1 &&
+         shape[shape.ndim() - 1] == shape[shape.ndim() - 2];
 }
 
 /// The op behind views and multiplications by numbers whose result is summed up whole at `node`;
@@ -66,4 +64,4 @@ std::vector<std::string> setup_warnings(std::span<const Tensor> inputs, const Ta
   return warnings;
 }
 
-}  // namespace gradus
+}  // namespace gradus::checking

@@ -111,6 +111,36 @@ BOOST_AUTO_TEST_CASE(largest_eigenvalue_also_below_a_larger_negative_one) {
   }
 }
 
+// Signs that balance, and spectra whose largest eigenvalue is far below the largest modulus: right,
+// or said not to have converged.
+BOOST_AUTO_TEST_CASE(largest_eigenvalue_of_awkward_spectra) {
+  const auto largest = [](const Function& f, std::vector<double> at, uint64_t seed) {
+    const int64_t n = static_cast<int64_t>(at.size());
+    const Tensor x = Tensor::from(std::move(at), {n});
+    return largest_hessian_eigenvalue(f, std::span(&x, 1), {.seed = seed});
+  };
+  const Function saddle = [](const Tensor& x) {
+    return sum(slice(x, 0, 0, 1) * slice(x, 0, 1, 2));
+  };
+  for (uint64_t seed = 1; seed <= 6; ++seed) {
+    const Eigenvalue e = largest(saddle, {0.3, 0.7}, seed);
+    BOOST_TEST(e.converged, seed);
+    BOOST_TEST(std::abs(e.value - 1) < 1e-4, seed << ": " << e.value);
+  }
+  for (const std::vector<double>& d : std::vector<std::vector<double>>{
+           {-1000, 0.01, 0.02}, {-1000, -3, 2}, {-1e6, 1, 5}, {0, 0, 0}, {-1, 0, 0}, {-4, 4, 1}})
+    for (uint64_t seed = 1; seed <= 3; ++seed) {
+      const Tensor diagonal = Tensor::from(d, {3});
+      const Eigenvalue e = largest([&](const Tensor& x) { return sum(square(x) * diagonal) * 0.5; },
+                                   {0.3, 0.7, 0.1}, seed);
+      const double right = *std::max_element(d.begin(), d.end());
+      if (e.converged)
+        BOOST_TEST(std::abs(e.value - right) <= 1e-4 * std::abs(right) + 1e-12,
+                   right << ": " << e.value);
+      BOOST_TEST((e.converged || d[0] < -100), right << " seed " << seed);
+    }
+}
+
 BOOST_AUTO_TEST_CASE(mistakes_are_named) {
   const Tensor x = wave({3}, 1, 1);
   const Function constant = [](const Tensor&) { return ones({2}, DType::f64); };

@@ -123,7 +123,8 @@ BOOST_AUTO_TEST_CASE(verdicts) {
 
   const Tensor x = Tensor::of({-1, 0, 1e-9, 1e-3, 2}, DType::f64).set_requires_grad();
   const GradcheckReport kinks = gradcheck(relu, {x});
-  BOOST_TEST(kinks.kinks == 2, kinks);
+  BOOST_TEST(kinks.kinks >= 1, kinks);
+  BOOST_TEST(kinks.kinks + kinks.unresolved == 2, kinks);
   BOOST_TEST(kinks.agreeing == 3);
   BOOST_TEST(kinks.ok());
 }
@@ -152,7 +153,9 @@ BOOST_AUTO_TEST_CASE(kinks_fail_nothing_and_hide_nothing) {
         const GradcheckReport report = gradcheck(kink.f, {x});
         BOOST_TEST(report.disagreeing == 0, kink.what << " at " << side * distance << report);
         if (distance < 1e-5) continue;
-        BOOST_TEST(report.agreeing == 2, kink.what << " at " << side * distance << report);
+        // At 1e-5 the steps that do not straddle it may be too short for the steep one's exp.
+        const int64_t told = report.agreeing + (distance < 1e-4 ? report.unresolved : 0);
+        BOOST_TEST(told == 2, kink.what << " at " << side * distance << report);
         const Spoiled wrong(kink.f, [](auto, auto, std::vector<Tensor>& dx) {
           dx[0].mutable_data<double>()[0] += 1e-5;
         });
@@ -250,6 +253,10 @@ BOOST_AUTO_TEST_CASE(weak_set_ups_are_warned_of) {
   const GradcheckReport f32 = gradcheck(gradus::tanh, {single}, {.resolution = 1e-2});
   BOOST_TEST(any_contains(f32.warnings, "is f32"));
   BOOST_TEST(f32.ok(), f32);
+  // They are seen where the check passes, and in second order.
+  BOOST_TEST(contains(gradcheck(gradus::tanh, {normal({4, 4}, 1)}).text(), "warning: "));
+  BOOST_TEST(any_contains(gradgradcheck(bn, {normal({2, 3}, 1)}).warnings, "two values a channel"));
+  BOOST_TEST(gradcheck(gradus::tanh, {normal({4, 4, 3}, 1)}).warnings.empty());
 }
 
 BOOST_AUTO_TEST_CASE(the_report_can_be_read_by_people_and_programs) {
@@ -412,4 +419,147 @@ BOOST_AUTO_TEST_CASE(a_recorded_gradient_that_is_another_one_is_a_fault) {
   BOOST_TEST(second.disagreeing == 0, second);
   BOOST_TEST(any_contains(second.faults, "the gradient of x is another one when it records itself"),
              second);
+}
+
+namespace {
+
+Spoiled times(Function f, double factor) {
+  return {std::move(f), [=](auto, auto, std::vector<Tensor>& dx) { dx[0] = dx[0] * factor; }};
+}
+
+Tensor leaf(std::vector<double> values) {
+  const int64_t n = static_cast<int64_t>(values.size());
+  return Tensor::from(std::move(values), {n}).set_requires_grad().set_name("x");
+}
+
+GradcheckReport check_spoiled(const Spoiled& f, const Tensor& x,
+                              const GradcheckOptions& options = {}) {
+  return gradcheck([&](std::span<const Tensor> in) { return f(in); }, {x}, options);
+}
+
+}  // namespace
+
+// Steps go on until they are shorter than the feature; what no step resolves is no disagreement.
+BOOST_AUTO_TEST_CASE(features_narrower_than_the_first_steps_are_no_errors) {
+  for (const double eps : {1e-8, 1e-12, 1e-14})
+    for (const double scale : {0.0, 1e-7, 1e-5, 1e-3})
+      for (uint64_t seed = 1; seed <= 10; ++seed) {
+        const Tensor x = raw::clone(normal({3, 4}, seed) * scale).set_requires_grad();
+        const GradcheckReport report =
+            gradcheck([=](const Tensor& in) { return layer_norm(in, {4}, {}, {}, eps); }, {x},
+                      {.seed = seed});
+        BOOST_TEST(report.disagreeing == 0, "eps " << eps << " scale " << scale << report);
+      }
+  for (const double at : {1e-3, 1e-5, 1e-6, 1e-7}) {
+    const GradcheckReport report =
+        gradcheck([](const Tensor& x) { return reciprocal(x); }, {leaf({at})});
+    BOOST_TEST(report.disagreeing == 0, at << report);
+    BOOST_TEST(!check_spoiled(times(gradus::log, 1.001), leaf({at})), at);
+  }
+}
+
+// Central differences whose steps are whole periods are all 0.
+BOOST_AUTO_TEST_CASE(periods_that_divide_the_steps_hide_nothing) {
+  constexpr double kPi = 3.14159265358979323846;
+  for (int k = 0; k <= 12; ++k) {
+    const double w = std::exp2(k) * kPi;
+    const Function f = [=](const Tensor& x) { return sin(x * w); };
+    const Tensor x = leaf({0.1, 0.37, -0.8});
+    const GradcheckReport right = gradcheck(f, {x}), wrong = check_spoiled(times(f, 0), x);
+    BOOST_TEST(right.agreeing == 3, "2^" << k << " pi" << right);
+    BOOST_TEST(wrong.disagreeing == 3, "2^" << k << " pi" << wrong);
+  }
+}
+
+// Beside a large constant, or a large neighbour, a small derivative is told or called untold.
+BOOST_AUTO_TEST_CASE(small_derivatives_do_not_pass_unseen) {
+  const GradcheckReport beside =
+      check_spoiled(times([](const Tensor& x) { return x * 1e-8 + 1e6; }, 2), leaf({0.3, 1.2}));
+  BOOST_TEST(beside.agreeing == 0, beside);
+  const GradcheckReport off = check_spoiled(
+      times([](const Tensor& x) { return tanh(x) * 1e-4 + 1e6; }, 1.0001), leaf({0.3, 1.2}));
+  BOOST_TEST(off.agreeing == 0, off);
+  const Tensor scales = Tensor::of({1e6, 1e6, 1e-8}, DType::f64);
+  const Spoiled last(
+      [=](const Tensor& x) { return x * scales; },
+      [](auto, auto, std::vector<Tensor>& dx) { dx[0].mutable_data<double>()[2] *= 2; });
+  const GradcheckReport small = check_spoiled(last, leaf({0.3, 1.2, 0.7}));
+  BOOST_TEST(small.agreeing == 2, small);
+}
+
+BOOST_AUTO_TEST_CASE(a_check_of_kinks_alone_tells_nothing) {
+  const GradcheckReport report = check_spoiled(times(relu, 7), leaf({0, 0, 0}));
+  BOOST_TEST(report.kinks == 3);
+  BOOST_TEST(!report.ok(), report);
+  BOOST_TEST(contains(report.text(), "NOTHING TOLD"), report);
+}
+
+BOOST_AUTO_TEST_CASE(inputs_that_are_changed_are_restored_in_second_order_too) {
+  const Tensor x = normal({3}, 1).set_name("x");
+  const std::vector<double> values = x.to_vector<double>();
+  const GradcheckReport report = gradgradcheck(
+      [](const Tensor& in) {
+        const Tensor y = square(in);
+        Tensor(in).mutable_data<double>()[1] += 1;
+        return y;
+      },
+      {x});
+  BOOST_TEST(any_contains(report.faults, "changes x"), report);
+  BOOST_TEST(x.to_vector<double>() == values);
+  // Also if it throws.
+  BOOST_CHECK_THROW(gradcheck(
+                        [](const Tensor& in) -> Tensor {
+                          Tensor(in).mutable_data<double>()[1] += 1;
+                          throw Error("no");
+                        },
+                        {x}),
+                    Error);
+  BOOST_TEST(x.to_vector<double>() == values);
+}
+
+BOOST_AUTO_TEST_CASE(gradients_that_are_not_finite_are_named_and_spoil_no_others) {
+  const GradcheckReport root = gradcheck(gradus::sqrt, {leaf({0, 1, 4, 9})});
+  BOOST_TEST((root.inputs[0].wrong == std::vector<int64_t>{0}), root);
+  BOOST_TEST(root.agreeing == 3, root);
+  BOOST_TEST(std::isinf(root.largest_error));
+  BOOST_TEST(any_contains(root.faults, "sqrt"), root);
+  const GradcheckReport norm =
+      gradcheck([](const Tensor& x) { return gradus::sqrt(square(x)); }, {leaf({0, 1, 4})});
+  BOOST_TEST(norm.inputs[0].counts.disagree == 1, norm);
+  BOOST_TEST(norm.inputs[0].diagnosis.text.empty(), norm);
+  BOOST_TEST(any_contains(norm.faults, "made it first"), norm);
+}
+
+BOOST_AUTO_TEST_CASE(a_backward_that_throws_is_named) {
+  static Op op(
+      "thrower", [](Backward&) { throw std::runtime_error("out of tea"); }, nullptr);
+  const auto f = [](const Tensor& x) {
+    Tensor y;
+    {
+      const NoRecord pause;
+      y = square(x);
+    }
+    return record(op, y, {x}, {});
+  };
+  BOOST_CHECK_EXCEPTION(gradcheck(f, {normal({3}, 1)}), Error, says("thrower: "));
+  BOOST_CHECK_EXCEPTION(gradcheck(f, {normal({3}, 1)}), Error, says("out of tea"));
+}
+
+BOOST_AUTO_TEST_CASE(a_backward_that_differs_from_time_to_time_is_a_fault) {
+  static int sweeps = 0;
+  const Spoiled f(gradus::tanh, [](auto, auto, std::vector<Tensor>& dx) {
+    dx[0] = dx[0] * (1 + 1e-15 * ++sweeps);
+  });
+  const GradcheckReport report = check_spoiled(f, normal({4}, 1));
+  BOOST_TEST(any_contains(report.faults, "differ from one sweep to the next"), report);
+}
+
+BOOST_AUTO_TEST_CASE(options_without_sense_are_refused) {
+  const Tensor x = normal({3}, 1);
+  for (const GradcheckOptions& options :
+       {GradcheckOptions{.resolution = 0}, GradcheckOptions{.safety = 0},
+        GradcheckOptions{.probes = 0}, GradcheckOptions{.seconds = -1}}) {
+    BOOST_CHECK_THROW(gradcheck(gradus::tanh, {x}, options), Error);
+    BOOST_CHECK_THROW(gradgradcheck(gradus::tanh, {x}, options), Error);
+  }
 }

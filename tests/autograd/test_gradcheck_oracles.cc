@@ -3,12 +3,17 @@
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/linear.h>
+#include <gradus/autograd/ops/loss.h>
 #include <gradus/autograd/ops/matmul.h>
 #include <gradus/autograd/ops/norm.h>
 #include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/softmax.h>
 #include <gradus/autograd/ops/where.h>
 #include <gradus/autograd/sample.h>
+#include <gradus/tensor/kernels/gemm.h>
 #include <gradus/tensor/kernels/norm.h>
+#include <gradus/tensor/kernels/reduce.h>
+#include <gradus/tensor/kernels/softmax.h>
 #include <gradus/tensor/safetensors.h>
 
 #include <boost/math/differentiation/autodiff.hpp>
@@ -21,6 +26,8 @@ using namespace gradus;
 using test::says;
 using test::Spoiled;
 using test::wave;
+
+namespace naive = kernels::naive;
 
 namespace {
 
@@ -38,21 +45,93 @@ std::vector<Tensor> norm_inputs() {
   return {sample({4, 5}, 1), sample({5}, 2, 0.5, 2), sample({5}, 3)};
 }
 
-/// The definition of Layer Normalization in dual numbers.
-std::vector<double> exact_column(size_t input, int64_t entry) {
-  std::vector<std::vector<Dual>> in;
-  for (const Tensor& x : norm_inputs()) {
-    const std::vector<double> values = x.to_vector<double>();
-    in.emplace_back(values.begin(), values.end());
-  }
-  Dual& at = in[input][static_cast<size_t>(entry)];
-  at = boost::math::differentiation::make_fvar<double, 1>(at.derivative(0));
-  std::vector<Dual> y(20);
-  kernels::naive::layer_norm<Dual>(4, 5, 1e-5, in[0].data(), nullptr, in[1].data(), in[2].data(),
-                                   y.data());
-  std::vector<double> column;
-  for (const Dual& value : y) column.push_back(value.derivative(1));
-  return column;
+using Duals = std::vector<Dual>;
+
+/// An op beside its definition, which fills y from the inputs' elements.
+struct Defined {
+  const char* what;
+  Function f;
+  std::vector<Tensor> inputs;
+  std::function<void(std::vector<Duals>& in, Duals& y)> definition;
+};
+
+/// The definition's derivatives in dual numbers.
+JacobianColumn exact_column(const Defined& d) {
+  return [&d](size_t input, int64_t entry) {
+    std::vector<Duals> in;
+    for (const Tensor& x : d.inputs) {
+      const std::vector<double> values = x.to_vector<double>();
+      in.emplace_back(values.begin(), values.end());
+    }
+    Dual& at = in[input][static_cast<size_t>(entry)];
+    at = boost::math::differentiation::make_fvar<double, 1>(at.derivative(0));
+    const NoRecord pause;
+    Duals y(static_cast<size_t>(d.f(d.inputs).numel()));
+    d.definition(in, y);
+    std::vector<double> column;
+    for (const Dual& value : y) column.push_back(value.derivative(1));
+    return column;
+  };
+}
+
+const Defined kDefinedNorm{"layer_norm", kLayerNorm, norm_inputs(),
+                           [](std::vector<Duals>& in, Duals& y) {
+                             naive::layer_norm<Dual>(4, 5, 1e-5, in[0].data(), nullptr,
+                                                     in[1].data(), in[2].data(), y.data());
+                           }};
+
+std::vector<Defined> defined_ops() {
+  const Tensor labels = Tensor::of({2, 0, 4, 1}, DType::i64);
+  return {
+      kDefinedNorm,
+      {"batch_norm",
+       [](const Tensor& x, const Tensor& w, const Tensor& b) { return batch_norm(x, w, b).y; },
+       norm_inputs(),
+       [](std::vector<Duals>& in, Duals& y) {
+         const kernels::Channels shape{4, 5, 1};
+         Duals mean(5), var(5);
+         naive::batch_norm_stats<Dual>(shape, in[0].data(), nullptr, mean.data(), var.data());
+         naive::batch_norm_normalize<Dual>(shape, 1e-5, in[0].data(), nullptr, mean.data(),
+                                           var.data(), in[1].data(), in[2].data(), y.data());
+       }},
+      {"softmax",
+       [](const Tensor& x) { return softmax(x); },
+       {sample({4, 5}, 1)},
+       [](std::vector<Duals>& in, Duals& y) {
+         naive::softmax<Dual>(4, 5, in[0].data(), y.data());
+       }},
+      {"log_softmax",
+       [](const Tensor& x) { return log_softmax(x); },
+       {sample({4, 5}, 1)},
+       [](std::vector<Duals>& in, Duals& y) {
+         naive::log_softmax<Dual>(4, 5, in[0].data(), y.data());
+       }},
+      {"cross_entropy",
+       [=](const Tensor& x) { return cross_entropy(x, labels, {.reduction = Reduction::none}); },
+       {sample({4, 5}, 1)},
+       [=](std::vector<Duals>& in, Duals& y) {
+         naive::cross_entropy<Dual>(4, 5, in[0].data(), labels.data<int64_t>(), nullptr, {},
+                                    y.data());
+       }},
+      {"gelu",
+       [](const Tensor& x) { return gelu(x); },
+       {sample({4, 5}, 1)},
+       [](std::vector<Duals>& in, Duals& y) {
+         for (size_t k = 0; k < y.size(); ++k)
+           y[k] = in[0][k] * 0.5 * (1.0 + erf(in[0][k] * std::sqrt(0.5)));
+       }},
+      {"matmul",
+       [](const Tensor& a, const Tensor& b) { return matmul(a, b); },
+       {sample({4, 5}, 1), sample({5, 3}, 2)},
+       [](std::vector<Duals>& in, Duals& y) {
+         naive::gemm<Dual>(kernels::Transpose::no, kernels::Transpose::no, 4, 3, 5, Dual(1),
+                           in[0].data(), 5, in[1].data(), 3, Dual(0), y.data(), 3);
+       }},
+      {"sum",
+       [](const Tensor& x) { return sum(x, {0}); },
+       {sample({4, 5}, 1)},
+       [](std::vector<Duals>& in, Duals& y) { naive::sum<Dual>(1, 4, 5, in[0].data(), y.data()); }},
+  };
 }
 
 Spoiled spoiled_norm(double factor) {
@@ -62,15 +141,14 @@ Spoiled spoiled_norm(double factor) {
 
 }  // namespace
 
-BOOST_AUTO_TEST_CASE(dual_numbers_of_the_definition) {
+BOOST_AUTO_TEST_CASE(dual_numbers_of_the_definitions) {
+  for (const Defined& d : defined_ops())
+    BOOST_TEST(gradcheck_against(exact_column(d), d.f, d.inputs), d.what);
   const std::vector<Tensor> inputs = norm_inputs();
-  const GradcheckReport right = gradcheck_against(exact_column, kLayerNorm, inputs);
-  BOOST_TEST(right);
-  BOOST_TEST(right.entries == 30);
   // No differences, so errors far below what those can see.
   const Spoiled f = spoiled_norm(1 + 1e-11);
   const GradcheckReport wrong = gradcheck_against(
-      exact_column, [&](std::span<const Tensor> x) { return f(x); }, inputs);
+      exact_column(kDefinedNorm), [&](std::span<const Tensor> x) { return f(x); }, inputs);
   BOOST_TEST(!wrong);
   BOOST_TEST(wrong.inputs[1].where == "entries [2]; 1 of 5", wrong);
   BOOST_CHECK_EXCEPTION(
@@ -133,6 +211,10 @@ BOOST_AUTO_TEST_CASE(a_file_of_pytorchs) {
 }
 
 BOOST_AUTO_TEST_CASE(f32_kernels_against_f64_ones) {
+  for (const Defined& d : defined_ops()) {
+    const GradcheckReport report = gradcheck_f32(d.f, d.inputs);
+    BOOST_TEST(report, d.what << report);
+  }
   const std::vector<Tensor> inputs = {sample({6, 40}, 1), sample({40}, 2, 0.5, 2), sample({40}, 3)};
   const Function norm = [](const Tensor& x, const Tensor& w, const Tensor& b) {
     return layer_norm(x, {40}, w, b);
@@ -160,15 +242,16 @@ BOOST_AUTO_TEST_CASE(taylor_remainders_fall_as_h_squared) {
   const Function f = [](const Tensor& a, const Tensor& b) {
     return gradus::exp(matmul(gradus::tanh(a), b));
   };
-  const GradcheckReport right = taylor_check(f, inputs);
+  const GradcheckReport right = gradcheck_taylor(f, inputs);
   BOOST_TEST(right);
   BOOST_TEST(std::abs(right.inputs[0].worst.analytic - 2) < 0.05, right);
   const Spoiled wrong(f, [](auto, auto, std::vector<Tensor>& dx) { dx[1] = dx[1] * 1.01; });
   const GradcheckReport report =
-      taylor_check([&](std::span<const Tensor> x) { return wrong(x); }, inputs);
+      gradcheck_taylor([&](std::span<const Tensor> x) { return wrong(x); }, inputs);
   BOOST_TEST(report.inputs[0].counts.agree == 1);
   BOOST_TEST(report.inputs[1].counts.disagree == 1);
   BOOST_TEST(std::abs(report.inputs[1].worst.analytic - 1) < 0.1, report);
   // Linear functions leave no remainder.
-  BOOST_TEST(taylor_check([](const Tensor& x) { return sum(x * 3.0); }, std::vector{inputs[0]}));
+  BOOST_TEST(
+      gradcheck_taylor([](const Tensor& x) { return sum(x * 3.0); }, std::vector{inputs[0]}));
 }

@@ -62,6 +62,18 @@ BOOST_AUTO_TEST_CASE(parameters_are_checked_by_name) {
              "gradcheck(module, forward, inputs, {.seed = 1, .mode = GradcheckMode::full})");
 }
 
+// However the inputs are given, the parameters are not left out.
+BOOST_AUTO_TEST_CASE(a_list_of_inputs_checks_the_parameters_too) {
+  Linear model(3, 2);
+  const std::vector<Tensor> x{rand({4, 3})};
+  for (const GradcheckReport& report : {gradcheck(model, x), gradcheck(model, {x[0]}),
+                                        gradgradcheck(model, x), gradgradcheck(model, {x[0]})}) {
+    BOOST_TEST(report);
+    BOOST_TEST(report.inputs.size() >= 3, report);
+  }
+  BOOST_CHECK_THROW(gradcheck(model, std::vector{x[0], x[0]}), Error);
+}
+
 BOOST_AUTO_TEST_CASE(the_module_is_as_before) {
   Sequential model(Linear(3, 4), BatchNorm(4), Dropout(0.5), Linear(4, 2));
   model[2].eval();

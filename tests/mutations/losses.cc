@@ -103,7 +103,8 @@ std::vector<Mutant> loss_mutants() {
          c.set(0, y * (c.dy() - sum(y * c.dy(), {0}, true)));
        },
        of_x({5, 5}, kSoftmax),
-       {"x"}},
+       {"x"},
+       Pattern::wrong_axis},
       {softmax_family,
        "softmax",
        "dx divided by the row's length",
@@ -181,7 +182,8 @@ std::vector<Mutant> loss_mutants() {
          c.set(0, with_entry(right(kMeanLoss, {c.kept(0)}, c.dy())[0], 4, 1 + 1e-6));
        },
        of_x({4, 3}, kMeanLoss),
-       {"x"}},
+       {"x"},
+       Pattern::factor},
       {loss,
        "mse_loss",
        "the factor 2 dropped",
@@ -273,7 +275,8 @@ std::vector<Mutant> loss_mutants() {
          c.set(2, a.dv);
        },
        of_qkv(4, {}),
-       {"k"}},
+       {"k"},
+       Pattern::transposition},
       {attention,
        "attention",
        "the causal mask left out of dv",
@@ -283,7 +286,8 @@ std::vector<Mutant> loss_mutants() {
          a.set(c, a.s, matmul(all, c.dy(), true));
        },
        of_qkv(4, {.causal = true}),
-       {"v"}},
+       {"v"},
+       Pattern::mask_not_applied},
       {attention,
        "attention",
        "v without gradient",

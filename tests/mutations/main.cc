@@ -2,7 +2,10 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <ctime>
+#include <fstream>
 #include <ostream>
+#include <thread>
 
 #include "tests/mutations/table.h"
 
@@ -20,6 +23,20 @@ struct Settings {
 void show(const std::string& text) {
   static const bool live = ::isatty(STDERR_FILENO);
   if (live) std::fprintf(stderr, "\r\033[K%s", text.c_str());
+}
+
+std::string date() {
+  const std::time_t now = std::time(nullptr);
+  char text[16];
+  std::strftime(text, sizeof text, "%Y-%m-%d", std::localtime(&now));
+  return text;
+}
+
+std::string processor() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with("model name")) return line.substr(line.find(": ") + 2);
+  return "unknown";
 }
 
 int run(const Settings& settings) {
@@ -47,9 +64,13 @@ int run(const Settings& settings) {
                  stderr);
   for (const std::string& alarm : right.alarms)
     std::fputs(("false alarm: " + alarm + "\n").c_str(), stderr);
-  if (!settings.json.empty())
-    write_file(settings.json,
-               [&](std::ostream& out) { out << to_json(rows, right).dump(2) << "\n"; });
+  if (!settings.json.empty()) {
+    nlohmann::ordered_json json{{"date", date()},
+                                {"processor", processor()},
+                                {"cores", std::thread::hardware_concurrency()}};
+    json.update(to_json(rows, right));
+    write_file(settings.json, [&](std::ostream& out) { out << json.dump(2) << "\n"; });
+  }
   return totals(rows).missed == 0 && right.alarms.empty() ? 0 : 1;
 }
 

@@ -24,7 +24,8 @@ struct Mutant {
   std::function<Trial(uint64_t seed)> trial;
   /// The inputs whose gradient it gets wrong.
   std::vector<std::string> wrong;
-  /// What the first of those looks like; none: like nothing known.
+  /// Its cause, by the checker's name for it: one for each kind of mistake, after what was done and
+  /// not after what the checker makes of it. none: its list has no name for this.
   Pattern pattern = Pattern::none;
 };
 

@@ -305,7 +305,8 @@ std::vector<Mutant> product_mutants() {
          c.set(0, right(kAdaptivePool, {x}, dy)[0]);
        },
        of_x({3, 2, 5, 5}, kAdaptivePool),
-       {"x"}},
+       {"x"},
+       Pattern::factor_per_group},
   };
 }
 

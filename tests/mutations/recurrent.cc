@@ -106,7 +106,8 @@ std::vector<Mutant> recurrent_mutants() {
          c.set(kH, matmul(da, w, false, true) - matmul(da, w));
        },
        of_rnn_cell(),
-       {"h"}},
+       {"h"},
+       Pattern::transposition},
       {"Rnn",
        "rnn",
        "no gradient from step to step",

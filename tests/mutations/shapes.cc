@@ -52,7 +52,7 @@ std::vector<Mutant> shape_mutants() {
        },
        of_x({4, 4}, kRowSums),
        {"x"},
-       Pattern::transposition},
+       Pattern::wrong_axis},
       {reduce,
        "sum",
        "the first place of each sum left out",
@@ -87,7 +87,8 @@ std::vector<Mutant> shape_mutants() {
          c.set(0, (c.kept(0) - mean(c.kept(0), {0}, true)) * reshape(c.dy(), {5, 1}) * (2.0 / 6));
        },
        of_x({5, 7}, kVar),
-       {"x"}},
+       {"x"},
+       Pattern::wrong_axis},
       {reduce,
        "max",
        "mask not applied",
@@ -200,7 +201,7 @@ std::vector<Mutant> shape_mutants() {
               return concat({parts[2], parts[0], parts[3], parts[1]}, 1);
             }),
        {"x"},
-       Pattern::entries_missing},
+       Pattern::overwritten},
 
       {index,
        "gather",

@@ -157,10 +157,12 @@ std::string to_markdown(std::span<const Row> rows, const FalseAlarms& right) {
       t.runs - t.with_pattern, percent(t.named_for_nothing, t.runs - t.with_pattern));
   text += fmt::format(
       "| false alarms in checks of right gradients, {} to {} entries | {} | {} |\n"
+      "| of those, nothing could be told in | {} | {} |\n"
       "| entries unresolved in those | {} | {:.3f} % |\n| entries at a kink in those | {} | {:.3f} "
       "% |\n",
-      right.smallest, right.largest, right.checks, right.alarms.size(), right.entries,
-      percent(right.unresolved, right.entries), right.entries, percent(right.kinks, right.entries));
+      right.smallest, right.largest, right.checks, right.alarms.size(), right.checks, right.untold,
+      right.entries, percent(right.unresolved, right.entries), right.entries,
+      percent(right.kinks, right.entries));
   return text;
 }
 
@@ -204,6 +206,7 @@ nlohmann::ordered_json to_json(std::span<const Row> rows, const FalseAlarms& rig
             {"entries", right.entries},
             {"unresolved", right.unresolved},
             {"kinks", right.kinks},
+            {"untold", right.untold},
             {"false_alarms", right.alarms}}}};
 }
 
