@@ -10,6 +10,8 @@
 
 namespace gradus {
 
+class Tape;
+
 class Backward;
 
 /// A small function of f64 tensors that goes through an op, for the gradient checker.
@@ -65,11 +67,11 @@ class Backward {
   /// the sum to set(); an empty Tensor where there is none, or one that others see.
   Tensor take_sum(int input);
   /// The tape that is being swept, on which a backward may sweep a part of its own.
-  class Tape& tape() { return tape_; }
+  Tape& tape() { return tape_; }
 
  private:
   friend class Tape;
-  Backward(class Tape& tape, uint32_t node);
+  Backward(Tape& tape, uint32_t node);
   Tape& tape_;
   uint32_t node_;
   const void* attrs_;
