@@ -23,7 +23,7 @@ set(simd_levels baseline)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   list(APPEND simd_levels avx2 avx512)
 endif()
-set(simd_optimization -O3)
+set(simd_optimization $<IF:$<CONFIG:Debug>,-O1,-O3>)
 if(GRADUS_SANITIZE)
   # At -O3, or with every check inline, these take minutes to compile.
   set(simd_optimization -O1)

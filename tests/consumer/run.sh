@@ -4,7 +4,7 @@ set -euo pipefail
 way=$1 source=$2 build=$3 generator=$4
 work=$build/consumer-$way
 mkdir -p "$work"
-options=(-G "$generator" -DCMAKE_BUILD_TYPE=Debug)
+options=(-G "$generator" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=) # the fastest to compile
 command -v ccache >/dev/null && options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
 if [ "$way" = installed ]; then
   rm -rf "$work/prefix"
