@@ -3,6 +3,7 @@
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/norm.h>
 #include <gradus/autograd/ops/norm_study.h>
+#include <gradus/autograd/ops/optional.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/sample.h>
@@ -28,17 +29,6 @@ struct BatchNormAttrs {
 struct NormGradients {
   Tensor dx, dweight, dbias;
 };
-
-template <class T>
-const T* pointer(const Tensor& x) {
-  return x ? x.data<T>() : nullptr;
-}
-template <class T>
-T* pointer(Tensor& x) {
-  return x ? x.mutable_data<T>() : nullptr;
-}
-
-Tensor contiguous_or_none(const Tensor& x) { return x ? raw::contiguous(x) : Tensor(); }
 
 kernels::Channels channels_of(const Tensor& x, ChannelAxis axis) {
   const int64_t c = x.size(axis == ChannelAxis::last ? -1 : 1);

@@ -2,6 +2,7 @@
 #include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/linear.h>
+#include <gradus/autograd/ops/optional.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/rnn.h>
 #include <gradus/autograd/ops/shape.h>
@@ -24,17 +25,6 @@ struct RecurrenceAttrs {
 
 /// The outputs are h, then c of lstm, then y of a sequence.
 int place_of_y(CellKind kind) { return kind == CellKind::lstm ? 2 : 1; }
-
-template <class T>
-const T* pointer(const Tensor& x) {
-  return x ? x.data<T>() : nullptr;
-}
-template <class T>
-T* pointer(Tensor& x) {
-  return x ? x.mutable_data<T>() : nullptr;
-}
-
-Tensor contiguous_or_none(const Tensor& x) { return x ? raw::contiguous(x) : Tensor(); }
 
 /// x itself if its rows have no gaps inside, else a copy.
 Tensor with_whole_rows(const Tensor& x) {
