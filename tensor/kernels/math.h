@@ -23,7 +23,18 @@ static constexpr float kInfinity = __builtin_inff();
 // log(2) in two parts, the first so short that its products with exponents are exact.
 static constexpr float kLn2High = 0x1.62ep-1f, kLn2Low = 3.1946184945e-05f;
 
-/// 2^k r with e^x = 2^k (1 + r + r^2 q(r)), |r| <= log(2) / 2.
+/// q with e^r = 1 + r + r^2 q(r), |r| <= log(2) / 2.
+GRADUS_MATH float exp_terms(float r) {
+  float q = 1.978925575e-04f;
+  q = q * r + 1.394575229e-03f;
+  q = q * r + 8.333504200e-03f;
+  q = q * r + 4.166628048e-02f;
+  q = q * r + 1.666666567e-01f;
+  q = q * r + 5.000000000e-01f;
+  return q;
+}
+
+/// e^x = 2^k e^r.
 GRADUS_MATH float exp(float x) {
   x = x > 89.0f ? 89.0f : x;  // overflows, as written here with NaN passing through
   x = x < -104.0f ? -104.0f : x;
@@ -32,13 +43,7 @@ GRADUS_MATH float exp(float x) {
   const float n = shifted - round;
   const float high = x - n * kLn2High, low = n * kLn2Low;
   const float r = high - low, lost = (high - r) - low;
-  float q = 1.978925575e-04f;
-  q = q * r + 1.394575229e-03f;
-  q = q * r + 8.333504200e-03f;
-  q = q * r + 4.166628048e-02f;
-  q = q * r + 1.666666567e-01f;
-  q = q * r + 5.000000000e-01f;
-  const float y = 1 + (r + (r * r * q + lost));
+  const float y = 1 + (r + (r * r * exp_terms(r) + lost));
   // Two factors reach the denormals and infinity.
   const uint32_t k = as_bits(shifted) - as_bits(round);
   const uint32_t half = static_cast<uint32_t>(static_cast<int32_t>(k) >> 1);
@@ -99,13 +104,7 @@ GRADUS_MATH PowerOfE power_of_e(float x) {
   const float shifted = x * 1.44269504f + round;
   const float n = shifted - round;
   const float r = (x - n * kLn2High) - n * kLn2Low;
-  float q = 1.978925575e-04f;
-  q = q * r + 1.394575229e-03f;
-  q = q * r + 8.333504200e-03f;
-  q = q * r + 4.166628048e-02f;
-  q = q * r + 1.666666567e-01f;
-  q = q * r + 5.000000000e-01f;
-  return {shifted, r + r * r * q};
+  return {shifted, r + r * r * exp_terms(r)};
 }
 /// 2^(n + more), a normal number.
 GRADUS_MATH float power_of_2(PowerOfE e, uint32_t more) {
@@ -136,14 +135,8 @@ GRADUS_MATH float gauss(float x) {
   const float shifted = (high + low) * 1.44269504f + round;
   const float n = shifted - round;
   const float r = (high - n * kLn2High) + (low - n * kLn2Low);
-  float q = 1.978925575e-04f;
-  q = q * r + 1.394575229e-03f;
-  q = q * r + 8.333504200e-03f;
-  q = q * r + 4.166628048e-02f;
-  q = q * r + 1.666666567e-01f;
-  q = q * r + 5.000000000e-01f;
-  const float y = 1 + (r + r * r * q);
-  return as_float((as_bits(shifted) << 23) + ((127u + 24u) << 23)) * y * 0x1p-24f;  // to denormals
+  const PowerOfE e{shifted, r + r * r * exp_terms(r)};
+  return (1 + e.p) * power_of_2(e, 24) * 0x1p-24f;  // down to the denormals
 }
 
 /// The normal distribution function: gauss(x) times a quotient of polynomials that decays as 1 / x.
