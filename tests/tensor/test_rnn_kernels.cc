@@ -166,19 +166,25 @@ Result<T> run(const Problem& p) {
   return result;
 }
 
-/// The definition: sum dy y + dh h_T + dc c_T, h, c and y.
+/// sum dy y + dh h_T + dc c_T, of all h and c.
 template <class X>
-X define(const Problem& p, Values<X>& h, Values<X>& c, Values<X>& y) {
-  const Inputs<X> in(p);
-  y.assign(p.dy.size(), X(0));
-  naive::recurrence<X>(in.recurrence(p), h.data(), c.empty() ? nullptr : c.data(), y.data());
-  y = batch_first(p, y);
+X total_of(const Problem& p, const Values<X>& h, const Values<X>& c, const Values<X>& y) {
   X total = 0;
   for (size_t i = 0; i < y.size(); ++i) total += p.dy[i] * y[i];
   const size_t last = h.size() - p.dh.size();
   for (size_t i = 0; i < p.dh.size(); ++i) total += p.dh[i] * h[last + i];
   for (size_t i = 0; i < p.dc.size(); ++i) total += p.dc[i] * c[last + i];
   return total;
+}
+
+/// The definition: the total, h, c and y.
+template <class X>
+X define(const Problem& p, Values<X>& h, Values<X>& c, Values<X>& y) {
+  const Inputs<X> in(p);
+  y.assign(p.dy.size(), X(0));
+  naive::recurrence<X>(in.recurrence(p), h.data(), c.empty() ? nullptr : c.data(), y.data());
+  y = batch_first(p, y);
+  return total_of(p, h, c, y);
 }
 
 /// d total / d (variable k)[i] in dual numbers.
@@ -199,12 +205,7 @@ double derivative(Problem& p, size_t k, size_t i) {
   c.resize(c.size() * static_cast<size_t>(p.s.steps + 1));
   naive::recurrence<Dual>(in.recurrence(p), h.data(), c.empty() ? nullptr : c.data(), y.data());
   y = batch_first(p, y);
-  Dual total = 0;
-  for (size_t j = 0; j < y.size(); ++j) total += p.dy[j] * y[j];
-  const size_t last = h.size() - p.dh.size();
-  for (size_t j = 0; j < p.dh.size(); ++j) total += p.dh[j] * h[last + j];
-  for (size_t j = 0; j < p.dc.size(); ++j) total += p.dc[j] * c[last + j];
-  return total.derivative(1);
+  return total_of(p, h, c, y).derivative(1);
 }
 
 const Sizes kSizes[] = {{1, 1, 1, 1, false, false},   {4, 3, 2, 5, false, false},
