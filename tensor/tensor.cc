@@ -22,12 +22,11 @@ static_assert(sizeof(Storage) <= kHeader);
 
 Storage* new_storage(size_t bytes) {
   void* block = allocate(kHeader + bytes);
-  return new (block) Storage{1, 0, bytes};
+  return new (block) Storage{{}, 0, bytes};
 }
 
 void unref(Storage* storage) noexcept {
-  if (storage->refs.fetch_sub(1, std::memory_order_acq_rel) == 1)
-    release(storage, kHeader + storage->bytes);
+  if (storage->refs.drop()) release(storage, kHeader + storage->bytes);
 }
 
 char* elements(Storage* storage) { return reinterpret_cast<char*>(storage) + kHeader; }
@@ -233,7 +232,7 @@ void Tensor::set_data(const Tensor& other) {
   const detail::TensorBody& from = other.body();
   body();
   ++body_->storage->version;
-  from.storage->refs.fetch_add(1, std::memory_order_relaxed);
+  from.storage->refs.add();
   detail::unref(body_->storage);
   body_->storage = from.storage;
   body_->data = from.data;
@@ -249,7 +248,7 @@ Tensor as_strided(const Tensor& x, const Shape& shape, std::span<const int64_t> 
                   int64_t offset) {
   assert(static_cast<int>(strides.size()) == shape.ndim());
   const detail::TensorBody& from = x.body();
-  from.storage->refs.fetch_add(1, std::memory_order_relaxed);
+  from.storage->refs.add();
   Tensor view;
   view.body_ = detail::new_body(from.dtype, shape);
   std::copy(strides.begin(), strides.end(), view.body_->strides);

@@ -1,9 +1,9 @@
 #pragma once
 #include <gradus/tensor/dtype.h>
 #include <gradus/tensor/memory.h>
+#include <gradus/tensor/ref_count.h>
 #include <gradus/tensor/shape.h>
 
-#include <atomic>
 #include <cstring>
 #include <initializer_list>
 #include <span>
@@ -18,7 +18,7 @@ namespace detail {
 
 /// Memory shared by a tensor and its views; the elements begin 64 bytes after it.
 struct Storage {
-  std::atomic<int64_t> refs;
+  RefCount refs;
   uint32_t version;  // counts in-place changes
   size_t bytes;      // as asked of allocate()
 };
@@ -29,7 +29,7 @@ struct LeafState;
 struct TensorBody {
   TensorBody(DType dtype_, const Shape& shape_) : dtype(dtype_), shape(shape_) {}
 
-  std::atomic<int64_t> refs = 1;
+  RefCount refs;
   DType dtype;
   bool contiguous;
   bool requires_grad = false;
@@ -56,7 +56,7 @@ class Tensor {
  public:
   Tensor() = default;
   Tensor(const Tensor& other) : body_(other.body_) {
-    if (body_) body_->refs.fetch_add(1, std::memory_order_relaxed);
+    if (body_) body_->refs.add();
   }
   Tensor(Tensor&& other) noexcept : body_(std::exchange(other.body_, nullptr)) {}
   Tensor& operator=(const Tensor& other) {
@@ -68,7 +68,7 @@ class Tensor {
     return *this;
   }
   ~Tensor() {
-    if (body_ && body_->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) detail::destroy(body_);
+    if (body_ && body_->refs.drop()) detail::destroy(body_);
   }
   void swap(Tensor& other) noexcept { std::swap(body_, other.body_); }
 
@@ -142,10 +142,7 @@ class Tensor {
   /// Whether both are handles to one tensor.
   bool is(const Tensor& other) const { return body_ == other.body_; }
   /// Whether no other handle and no view shares the elements.
-  bool is_unshared() const {
-    return body().refs.load(std::memory_order_acquire) == 1 &&
-           body_->storage->refs.load(std::memory_order_acquire) == 1;
-  }
+  bool is_unshared() const { return body().refs.is_one() && body_->storage->refs.is_one(); }
   /// Whether both read the same memory block.
   bool shares_storage(const Tensor& other) const { return body().storage == other.body().storage; }
   /// Identifies the memory block that views share.
