@@ -45,6 +45,8 @@ add_library(gradus ${gradus_sources} ${digits_source})
 # Normals are the same on every machine only if no compiler fuses a product and a sum.
 set_source_files_properties(${PROJECT_SOURCE_DIR}/tensor/random.cc PROPERTIES COMPILE_OPTIONS -ffp-contract=off)
 add_library(gradus::gradus ALIAS gradus)
+# A tenth of the library were names of inline functions, which every user compiles anyway.
+set_target_properties(gradus PROPERTIES VISIBILITY_INLINES_HIDDEN ON)
 # What prints and reads is large, and never waited for.
 file(GLOB wordy_sources ${PROJECT_SOURCE_DIR}/autograd/checking/*.cc ${PROJECT_SOURCE_DIR}/autograd/tape_view.cc
      ${PROJECT_SOURCE_DIR}/tensor/safetensors.cc ${PROJECT_SOURCE_DIR}/tensor/print.cc ${PROJECT_SOURCE_DIR}/data/*.cc)

@@ -1,4 +1,3 @@
-#include <gradus/autograd/ops/attention.h>
 #include <gradus/autograd/ops/linear.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/sample.h>
@@ -20,19 +19,11 @@ MultiHeadAttention::MultiHeadAttention(int64_t embed_dim, int64_t heads,
   finish_construction();
 }
 
-/// (N, T, E) -> (N, heads, T, E / heads)
-Tensor MultiHeadAttention::heads_of(const Tensor& x) const {
-  return transpose(reshape(x, {x.size(0), x.size(1), heads_, -1}), 1, 2);
-}
-
-Tensor MultiHeadAttention::attend(const Tensor& q, const Tensor& k, const Tensor& v,
-                                  const AttentionMask& mask) {
-  const Tensor y = scaled_dot_product_attention(heads_of(q), heads_of(k), heads_of(v),
-                                                {.mask = mask.mask,
-                                                 .key_padding = mask.valid,
-                                                 .causal = mask.causal,
-                                                 .dropout = training() ? options_.dropout : 0});
-  return out_proj(flatten(transpose(y, 1, 2), 2));
+AttentionOptions MultiHeadAttention::options_of(const AttentionMask& mask) const {
+  return {.mask = mask.mask,
+          .key_padding = mask.valid,
+          .causal = mask.causal,
+          .dropout = training() ? options_.dropout : 0};
 }
 
 Tensor MultiHeadAttention::forward(const Tensor& query, const Tensor& key, const Tensor& value,
@@ -46,18 +37,22 @@ Tensor MultiHeadAttention::forward(const Tensor& query, const Tensor& key, const
     return linear(x, slice(in_proj_weight, 0, part * e, (part + 1) * e), bias);
   };
   const auto clear = [&](const Tensor& x) { return mask.valid ? clear_padding(x, mask.valid) : x; };
-  return attend(project(query, 0), project(clear(key), 1), project(clear(value), 2), mask);
+  const auto heads = [&](const Tensor& x) {  // (N, T, E) -> (N, heads, T, E / heads)
+    return transpose(reshape(x, {x.size(0), x.size(1), heads_, -1}), 1, 2);
+  };
+  const Tensor y =
+      scaled_dot_product_attention(heads(project(query, 0)), heads(project(clear(key), 1)),
+                                   heads(project(clear(value), 2)), options_of(mask));
+  return out_proj(flatten(transpose(y, 1, 2), 2));
 }
 
 Tensor MultiHeadAttention::forward(const Tensor& x, const AttentionMask& mask) {
   const ErrorContext where(name());
   check(x.ndim() == 3 && x.size(2) == in_proj_weight.size(1),
         "MultiHeadAttention: needs (N, T, {}), got {}", in_proj_weight.size(1), x.shape());
-  const int64_t e = x.size(2);
   const Tensor qkv =
       linear(mask.valid ? clear_padding(x, mask.valid) : x, in_proj_weight, in_proj_bias);
-  const Tensor y =
-      attend(slice(qkv, 2, 0, e), slice(qkv, 2, e, 2 * e), slice(qkv, 2, 2 * e, 3 * e), mask);
+  const Tensor y = out_proj(self_attention(qkv, heads_, options_of(mask)));
   return mask.valid ? clear_padding(y, mask.valid) : y;
 }
 

@@ -1,4 +1,5 @@
 #pragma once
+#include <gradus/autograd/ops/attention.h>
 #include <gradus/layers/linear.h>
 
 namespace gradus {
@@ -34,8 +35,7 @@ class MultiHeadAttention : public Module {
   Linear out_proj;
 
  private:
-  Tensor heads_of(const Tensor& x) const;
-  Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionMask& mask);
+  AttentionOptions options_of(const AttentionMask& mask) const;
 
   int64_t heads_;
   MultiHeadAttentionOptions options_;

@@ -3,12 +3,13 @@
 #include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/dropout.h>
 #include <gradus/autograd/ops/matmul.h>
+#include <gradus/autograd/ops/optional.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/softmax.h>
 #include <gradus/autograd/ops/where.h>
 #include <gradus/autograd/sample.h>
-#include <gradus/tensor/kernels/softmax.h>
+#include <gradus/tensor/kernels/attention.h>
 
 #include <cmath>
 #include <limits>
@@ -19,22 +20,152 @@ namespace {
 
 struct AttentionAttrs {
   double scale;
+  bool causal;
+  int64_t heads;  // of self_attention
 };
 
-Tensor product(const Tensor& a, const Tensor& b, bool ta = false, bool tb = false) {
-  return matmul(a, b, ta, tb);
+/// 0 where a mask lets pass, -inf where it does not.
+Tensor barrier(const Tensor& mask, DType dtype) {
+  return where(mask, zeros({}, dtype), full({}, -std::numeric_limits<double>::infinity(), dtype));
 }
 
-/// p = softmax(scale q k^T + bias), in place of the scores, outside of any tape.
-Tensor weights_of(const Tensor& q, const Tensor& k, const Tensor& bias, double scale) {
-  const NoRecord pause;
-  Tensor scores = mul(product(q, k, false, true), scale);
+/// softmax(scale q k^T + bias) in plain ops.
+Tensor plain_weights(const Tensor& q, const Tensor& k, const Tensor& bias,
+                     const AttentionAttrs& attrs) {
+  Tensor scores = mul(matmul(q, k, false, true), attrs.scale);
   if (bias) scores = scores + bias;
+  if (attrs.causal) {
+    const int64_t queries = q.size(-2), keys = k.size(-2);
+    const Tensor past =
+        less_equal(reshape(arange(keys), {1, keys}), reshape(arange(queries), {queries, 1}));
+    scores = scores + barrier(past, q.dtype());
+  }
   return softmax(scores);
 }
 
-Tensor attention_core(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& bias,
-                      double scale);
+struct Gradients {
+  Tensor q, k, v, bias;
+};
+
+/// With p = softmax(scale q k^T + bias) and s = p (dy v^T - sum_keys p dy v^T):
+/// dq = scale s k,  dk = scale s^T q,  dv = p^T dy,  dbias = s, summed where bias was repeated.
+Gradients plain_gradients(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& bias,
+                          const AttentionAttrs& attrs, const Tensor& dy) {
+  const Tensor p = plain_weights(q, k, bias, attrs);
+  const Tensor dscores = softmax_backward(p, matmul(dy, v, false, true));
+  const Tensor s = mul(dscores, attrs.scale);
+  return {matmul(s, k), matmul(s, q, true), matmul(p, dy, true),
+          bias ? sum_to(dscores, bias.shape()) : Tensor()};
+}
+
+/// (N, T, E) as (N, heads, T, E / heads), and back.
+Tensor split_heads(const Tensor& x, int64_t heads) {
+  return transpose(reshape(x, {x.size(0), x.size(1), heads, -1}), 1, 2);
+}
+Tensor join_heads(const Tensor& x) { return flatten(transpose(x, 1, 2), 2); }
+
+struct QueryKeyValue {
+  QueryKeyValue(const Tensor& qkv, int64_t heads) {
+    const int64_t e = qkv.size(2) / 3;
+    q = split_heads(slice(qkv, 2, 0, e), heads);
+    k = split_heads(slice(qkv, 2, e, 2 * e), heads);
+    v = split_heads(slice(qkv, 2, 2 * e, 3 * e), heads);
+  }
+  Tensor q, k, v;
+};
+
+/// (..., rows, columns) as (outer, inner, rows, columns).
+Tensor with_four_axes(const Tensor& x) {
+  const int n = x.ndim();
+  if (n == 4) return x;
+  const int64_t *size = x.shape().begin(), *stride = x.strides();
+  if (n < 4) {
+    const bool many = n == 3;
+    const int64_t strides[] = {0, many ? stride[0] : 0, stride[n - 2], stride[n - 1]};
+    return as_strided(x, {1, many ? size[0] : 1, size[n - 2], size[n - 1]}, strides, 0);
+  }
+  return raw::reshape(x, {-1, size[n - 3], size[n - 2], size[n - 1]});
+}
+
+/// x, or a copy if its rows overlap or have gaps inside.
+Tensor with_whole_rows(const Tensor& x) {
+  const int row = x.ndim() - 2, column = x.ndim() - 1;
+  const bool whole =
+      (x.strides()[column] == 1 || x.shape()[column] == 1) && x.strides()[row] >= x.shape()[column];
+  return with_four_axes(whole ? x : raw::contiguous(x));
+}
+
+/// The heads of one third of qkv (N, T, 3 E), or of all of y (N, T, E): (N, heads, T, E / heads)
+Tensor heads_of(const Tensor& x, int64_t heads, int64_t e, int64_t third = 0) {
+  const int64_t depth = e / heads, strides[] = {x.strides()[0], depth, x.strides()[1], 1};
+  return as_strided(x, {x.shape()[0], heads, x.shape()[1], depth}, strides, third * e);
+}
+
+template <class T>
+kernels::Matrices<const T> matrices(const Tensor& x) {
+  return {x.data<T>(), x.strides()[0], x.strides()[1], x.strides()[2]};
+}
+template <class T>
+kernels::Matrices<T> matrices_to_fill(Tensor& x) {
+  if (!x) return {};
+  return {x.mutable_data<T>(), x.strides()[0], x.strides()[1], x.strides()[2]};
+}
+
+/// What the kernels read, each of four axes; the bias as large as the scores.
+struct Operands {
+  Tensor q, k, v, bias;
+  AttentionAttrs attrs;
+
+  template <class T>
+  kernels::AttentionProblem<T> problem() const {
+    kernels::ScoreBias<T> added{};
+    if (const int64_t* s = bias ? bias.strides() : nullptr)
+      added = {bias.data<T>(), s[0], s[1], s[2], s[3]};
+    return {.outer = q.shape()[0],
+            .inner = q.shape()[1],
+            .queries = q.shape()[2],
+            .keys = k.shape()[2],
+            .depth = q.shape()[3],
+            .value_depth = v.shape()[3],
+            .scale = static_cast<T>(attrs.scale),
+            .causal = attrs.causal,
+            .q = matrices<T>(q),
+            .k = matrices<T>(k),
+            .v = matrices<T>(v),
+            .bias = added};
+  }
+  void forward(Tensor y) const {
+    dispatch_floating(q.dtype(), "attention", [&]<class T>() {
+      kernels::attention<T>(problem<T>(), matrices_to_fill<T>(y));
+    });
+  }
+  /// An empty dv, or an empty dq and dk, is not wanted.
+  void backward(const Tensor& dy, Tensor dq, Tensor dk, Tensor dv) const {
+    dispatch_floating(q.dtype(), "attention", [&]<class T>() {
+      kernels::attention_backward<T>(problem<T>(), matrices<T>(dy), matrices_to_fill<T>(dq),
+                                     matrices_to_fill<T>(dk), matrices_to_fill<T>(dv));
+    });
+  }
+};
+
+Tensor as_large_as_scores(const Tensor& bias, Shape q_shape, int64_t keys) {
+  if (!bias) return bias;
+  q_shape[q_shape.ndim() - 1] = keys;
+  return with_four_axes(raw::expand(bias, q_shape));
+}
+
+Operands operands(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& bias,
+                  const AttentionAttrs& attrs) {
+  return {with_whole_rows(q), with_whole_rows(k), with_whole_rows(v),
+          as_large_as_scores(bias, q.shape(), k.shape()[k.ndim() - 2]), attrs};
+}
+
+Operands self_operands(const Tensor& qkv, const Tensor& bias, const AttentionAttrs& attrs) {
+  const int64_t e = qkv.shape()[2] / 3;
+  const Tensor q = heads_of(qkv, attrs.heads, e);
+  return {q, heads_of(qkv, attrs.heads, e, 1), heads_of(qkv, attrs.heads, e, 2),
+          as_large_as_scores(bias, q.shape(), qkv.shape()[1]), attrs};
+}
 
 std::vector<OpSample> attention_samples() {
   const auto run = [](AttentionOptions options) {
@@ -61,55 +192,107 @@ std::vector<OpSample> attention_samples() {
       {"causal", {sample({4, 3}, 1), sample({4, 3}, 2), sample({4, 3}, 3)}, run({.causal = true})}};
 }
 
+std::vector<OpSample> self_attention_samples() {
+  const auto run = [](AttentionOptions options) {
+    return [=](std::span<const Tensor> x) { return self_attention(x[0], 2, options); };
+  };
+  const Tensor lengths = Tensor::of({4, 2, 1}, DType::i64);
+  const Tensor there = less(reshape(arange(4), {1, 4}), reshape(lengths, {3, 1}));
+  return {
+      {"2 heads over 4 steps", {sample({3, 4, 12}, 1)}, run({})},
+      {"key padding, causal", {sample({3, 4, 12}, 1)}, run({.key_padding = there, .causal = true})},
+      {"additive mask, itself an input",
+       {sample({3, 4, 12}, 1), sample({2, 1, 4}, 2)},
+       [](std::span<const Tensor> x) { return self_attention(x[0], 2, {.mask = x[1]}); }}};
+}
+
 }  // namespace
 
-// dq, dk, dv as a function of (q, k, v, dy), from plain ops: with p = softmax(scale q k^T + bias)
-// and s = p (dy v^T - sum_keys p dy v^T),  dq = scale s k,  dk = scale s^T q,  dv = p^T dy,
-// dbias = s, summed where bias was repeated  (docs/derivations/attention.md)
+// (docs/derivations/attention.md)
 static Op attention_op(
     "attention",
     [](Backward& ctx) {
-      const Tensor q = ctx.kept(0), k = ctx.kept(1), v = ctx.kept(2), kept_p = ctx.kept(3);
-      const Tensor& dy = ctx.dy();
-      const double scale = ctx.attrs<AttentionAttrs>().scale;
-      Tensor p = kept_p;
-      if (detail::recorder) {  // p is a cache: its own dependence on q and k counts
-        const Tensor bias = ctx.kept(4);
-        const Tensor scores = mul(product(q, k, false, true), scale);
-        p = softmax(bias ? scores + bias : scores);
+      const Tensor q = ctx.kept(0), k = ctx.kept(1), v = ctx.kept(2), bias = ctx.kept(3);
+      const auto& attrs = ctx.attrs<AttentionAttrs>();
+      Gradients d;
+      if (detail::recorder || ctx.needs(3)) {
+        d = plain_gradients(q, k, v, bias, attrs, ctx.dy());
+      } else {
+        if (ctx.needs(0) || ctx.needs(1)) d = {empty_like(q), empty_like(k), {}, {}};
+        if (ctx.needs(2)) d.v = empty_like(v);
+        const auto view = [](const Tensor& x) { return x ? with_four_axes(x) : x; };
+        operands(q, k, v, bias, attrs)
+            .backward(with_whole_rows(ctx.dy()), view(d.q), view(d.k), view(d.v));
       }
-      if (ctx.needs(2)) ctx.set(2, product(p, dy, true));
-      if (!ctx.needs(0) && !ctx.needs(1) && !ctx.needs(3)) return;
-      const Tensor dscores = softmax_backward(p, product(dy, v, false, true));
-      if (ctx.needs(3)) ctx.set(3, sum_to(dscores, ctx.input_shape(3)));
-      if (!ctx.needs(0) && !ctx.needs(1)) return;
-      const Tensor s = mul(dscores, scale);
-      if (ctx.needs(0)) ctx.set(0, product(s, k));
-      if (ctx.needs(1)) ctx.set(1, product(s, q, true));
+      int input = 0;
+      for (Tensor* dx : {&d.q, &d.k, &d.v, &d.bias}) {
+        if (ctx.needs(input)) ctx.set(input, std::move(*dx));
+        ++input;
+      }
     },
     attention_samples);
 
+static Op self_attention_op(
+    "self_attention",
+    [](Backward& ctx) {
+      const Tensor qkv = ctx.kept(0), bias = ctx.kept(1);
+      const auto& attrs = ctx.attrs<AttentionAttrs>();
+      const int64_t e = qkv.shape()[2] / 3;
+      if (detail::recorder || ctx.needs(1)) {
+        const auto [q, k, v] = QueryKeyValue(qkv, attrs.heads);
+        const Gradients d =
+            plain_gradients(q, k, v, bias, attrs, split_heads(ctx.dy(), attrs.heads));
+        if (ctx.needs(0))
+          ctx.set(0, concat({join_heads(d.q), join_heads(d.k), join_heads(d.v)}, 2));
+        if (ctx.needs(1)) ctx.set(1, d.bias);
+        return;
+      }
+      Tensor dqkv = empty_like(qkv);
+      self_operands(qkv, bias, attrs)
+          .backward(heads_of(raw::contiguous(ctx.dy()), attrs.heads, e),
+                    heads_of(dqkv, attrs.heads, e), heads_of(dqkv, attrs.heads, e, 1),
+                    heads_of(dqkv, attrs.heads, e, 2));
+      ctx.set(0, std::move(dqkv));
+    },
+    self_attention_samples);
+
 namespace {
 
-Tensor attention_core(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& bias,
-                      double scale) {
-  const Tensor p = weights_of(q, k, bias, scale);
-  Tensor y;
-  {
-    const NoRecord pause;
-    y = product(p, v);
+/// The mask and the padding as what is added to the scores.
+Tensor checked_bias(const char* op, const AttentionOptions& options, const Shape& scores,
+                    DType dtype) {
+  Tensor bias;
+  if (options.mask) {
+    const bool additive = options.mask.dtype() != DType::boolean;
+    check(!additive || options.mask.dtype() == dtype, "{}: the mask is {}, must be bool or {}", op,
+          name(options.mask.dtype()), name(dtype));
+    check(broadcast_shapes(op, options.mask.shape(), scores) == scores,
+          "{}: the mask {} is larger than the scores {}", op, options.mask.shape(), scores);
+    bias = additive ? options.mask : barrier(options.mask, dtype);
   }
-  return record(attention_op, std::move(y), {q, k, v, bias}, {q, k, v, p, bias},
-                AttentionAttrs{scale});
+  if (const Tensor& there = options.key_padding) {
+    const Shape needed{scores[0], scores.back()};
+    check(there.dtype() == DType::boolean && scores.ndim() > 2 && there.shape() == needed,
+          "{}: key_padding is {} {}, must be bool {} for the scores {}", op, name(there.dtype()),
+          there.shape(), needed, scores);
+    Shape row;
+    for (int i = 0; i < scores.ndim(); ++i)
+      row.push_back(i == 0 || i == scores.ndim() - 1 ? scores[i] : 1);
+    const Tensor padding = barrier(reshape(there, row), dtype);
+    bias = bias ? bias + padding : padding;
+  }
+  return bias;
 }
 
-/// 0 where a mask lets pass, -inf where it does not.
-Tensor barrier(const Tensor& mask, DType dtype) {
-  return where(mask, zeros({}, dtype), full({}, -std::numeric_limits<double>::infinity(), dtype));
+/// k and v where there are keys, else 0: what is multiplied by 0 must not be NaN.
+Tensor without_padding(const Tensor& x, const Tensor& there) {
+  Shape shape;
+  for (int i = 0; i < x.ndim(); ++i) shape.push_back(i == 0 || i == x.ndim() - 2 ? x.size(i) : 1);
+  return where(reshape(there, shape), x, zeros({}, x.dtype()));
 }
 
-Tensor causal_mask(int64_t queries, int64_t keys) {
-  return less_equal(reshape(arange(keys), {1, keys}), reshape(arange(queries), {queries, 1}));
+AttentionAttrs attributes(const AttentionOptions& options, int64_t depth, int64_t heads) {
+  return {options.scale.value_or(1 / std::sqrt(static_cast<double>(depth))), options.causal, heads};
 }
 
 }  // namespace
@@ -124,44 +307,40 @@ Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tens
     fits = q.shape()[i] == k.shape()[i] && q.shape()[i] == v.shape()[i];
   check(fits && q.size(-1) == k.size(-1) && k.size(-2) == v.size(-2),
         "{}: q {}, k {} and v {} do not fit: q and k share the last size, k and v the one before, "
-        "all of "
-        "them the others",
+        "all of them the others",
         op, q.shape(), k.shape(), v.shape());
-  const int64_t queries = q.size(-2), keys = k.size(-2);
-  Tensor keys_clean = k, values_clean = v, bias;
-  const auto add_bias = [&](const Tensor& term) { bias = bias ? bias + term : term; };
-  if (options.mask) {
-    const bool additive = options.mask.dtype() != DType::boolean;
-    Shape scores = q.shape();
-    scores[q.ndim() - 1] = keys;
-    check(!additive || options.mask.dtype() == q.dtype(), "{}: the mask is {}, must be bool or {}",
-          op, name(options.mask.dtype()), name(q.dtype()));
-    check(broadcast_shapes(op, options.mask.shape(), scores) == scores,
-          "{}: the mask {} is larger than the scores {}", op, options.mask.shape(), scores);
-    add_bias(additive ? options.mask : barrier(options.mask, q.dtype()));
+  Shape scores = q.shape(), result = q.shape();
+  scores[q.ndim() - 1] = k.size(-2);
+  result[q.ndim() - 1] = v.size(-1);
+  const Tensor bias = checked_bias(op, options, scores, q.dtype());
+  const Tensor& there = options.key_padding;
+  const Tensor keys = there ? without_padding(k, there) : k,
+               values = there ? without_padding(v, there) : v;
+  const AttentionAttrs attrs = attributes(options, q.size(-1), 0);
+  if (options.dropout != 0)
+    return matmul(dropout(plain_weights(q, keys, bias, attrs), options.dropout), values);
+  Tensor y = empty(result, q.dtype());
+  operands(q, keys, values, bias, attrs).forward(with_four_axes(y));
+  return record(attention_op, std::move(y), {q, keys, values, bias}, {q, keys, values, bias},
+                attrs);
+}
+
+Tensor self_attention(const Tensor& qkv, int64_t heads, const AttentionOptions& options) {
+  const char* op = "self_attention";
+  check(qkv.ndim() == 3 && heads > 0 && qkv.size(2) % (3 * heads) == 0,
+        "{}: qkv is {}, must be (N, T, 3 E) with E a multiple of {} heads", op, qkv.shape(), heads);
+  const int64_t n = qkv.size(0), steps = qkv.size(1), e = qkv.size(2) / 3;
+  const Tensor bias = checked_bias(op, options, {n, heads, steps, steps}, qkv.dtype());
+  const Tensor& there = options.key_padding;
+  const Tensor x = contiguous(there ? without_padding(qkv, there) : qkv);
+  const AttentionAttrs attrs = attributes(options, e / heads, heads);
+  if (options.dropout != 0) {
+    const auto [q, k, v] = QueryKeyValue(x, heads);
+    return join_heads(matmul(dropout(plain_weights(q, k, bias, attrs), options.dropout), v));
   }
-  if (options.causal) add_bias(barrier(causal_mask(queries, keys), q.dtype()));
-  if (options.key_padding) {
-    const Tensor& there = options.key_padding;
-    check(
-        there.dtype() == DType::boolean && q.ndim() > 2 && there.shape() == Shape{q.size(0), keys},
-        "{}: key_padding is {} {}, must be bool {} for k {}", op, name(there.dtype()),
-        there.shape(), str({q.size(0), keys}), k.shape());
-    Shape column, row;
-    for (int i = 0; i < q.ndim(); ++i) {
-      column.push_back(i == 0 ? q.size(0) : i == q.ndim() - 2 ? keys : 1);
-      row.push_back(i == 0 ? q.size(0) : i == q.ndim() - 1 ? keys : 1);
-    }
-    const Tensor zero = zeros({}, q.dtype());
-    keys_clean = where(reshape(there, column), k, zero);
-    values_clean = where(reshape(there, column), v, zero);
-    add_bias(barrier(reshape(there, row), q.dtype()));
-  }
-  const double scale = options.scale.value_or(1 / std::sqrt(static_cast<double>(q.size(-1))));
-  if (options.dropout == 0) return attention_core(q, keys_clean, values_clean, bias, scale);
-  Tensor scores = mul(matmul(q, keys_clean, false, true), scale);
-  if (bias) scores = scores + bias;
-  return matmul(dropout(softmax(scores), options.dropout), values_clean);
+  Tensor y = empty({n, steps, e}, qkv.dtype());
+  self_operands(x, bias, attrs).forward(heads_of(y, heads, e));
+  return record(self_attention_op, std::move(y), {x, bias}, {x, bias}, attrs);
 }
 
 }  // namespace gradus

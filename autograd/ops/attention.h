@@ -22,4 +22,8 @@ struct AttentionOptions {
 Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                                     const AttentionOptions& options = {});
 
+/// The same for a sequence over itself, by several heads: each position of qkv (N, T, 3 E) holds q,
+/// k and v, each of `heads` parts. The mask broadcasts to (N, heads, T, T).   y: (N, T, E)
+Tensor self_attention(const Tensor& qkv, int64_t heads, const AttentionOptions& options = {});
+
 }  // namespace gradus

@@ -12,9 +12,9 @@
 namespace gradus::kernels {
 namespace {
 
-// Counted in multiplications; measured, docs/decisions.md. Below kSmall reading in place is as fast
-// as OpenBLAS or faster; a tile of kTile pays for handing it to another thread.
-constexpr int64_t kSmall = int64_t{1} << 27;
+// Counted in multiplications; measured, docs/decisions.md. Below kLarge our kernels are as fast as
+// OpenBLAS or faster; a tile of kTile pays for handing it to another thread.
+constexpr int64_t kLarge = int64_t{1} << 31;
 // Few rows do not pay for transposing B, and OpenBLAS has AVX-512 kernels that need not.
 constexpr int64_t kThinRows = 16, kThin = int64_t{1} << 22;
 constexpr int64_t kTile = int64_t{1} << 18;
@@ -186,7 +186,7 @@ GemmPath gemm_path(Transpose ta, Transpose tb, int64_t m, int64_t n, int64_t k) 
   const bool thin =
       tb == Transpose::yes && m <= kThinRows && work >= kThin && active_isa() == Isa::avx512;
   const bool copied = ta == Transpose::yes && std::min(m, n) >= kCopiedColumns && work >= kCopied;
-  if (work < kSmall && !(thin && blas())) return copied ? GemmPath::packed : GemmPath::small;
+  if (work < kLarge && !(thin && blas())) return copied ? GemmPath::packed : GemmPath::small;
   return blas() ? GemmPath::openblas : GemmPath::packed;
 }
 

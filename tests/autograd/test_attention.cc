@@ -134,6 +134,65 @@ BOOST_AUTO_TEST_CASE(padding_has_no_influence) {
   }
 }
 
+// q, k and v in one tensor: the values and the gradient of three, NaN in padding or not.
+BOOST_AUTO_TEST_CASE(a_sequence_over_itself) {
+  const int64_t heads = 2, steps = 5, e = 6;
+  const Tensor there = keys_before(kLengths), column = reshape(there, {kBatch, steps, 1}),
+               clean = where(column, sample({kBatch, steps, 3 * e}, 1), zeros({}, DType::f64))
+                           .set_requires_grad(),
+               padded = where(column, clean, full({}, kNan, DType::f64)).set_requires_grad(),
+               dy = sample({kBatch, steps, e}, 2), added = sample({heads, 1, steps}, 3);
+  for (DType dtype : {DType::f64, DType::f32})
+    for (bool causal : {false, true}) {
+      const double tolerance = dtype == DType::f64 ? 1e-13 : 2e-6;
+      const AttentionOptions options{
+          .mask = raw::cast(added, dtype), .key_padding = there, .causal = causal};
+      const Tensor x = raw::cast(clean, dtype).set_requires_grad(),
+                   with_nan = raw::cast(padded, dtype).set_requires_grad(),
+                   g = raw::cast(dy, dtype);
+      Tape tape;
+      const auto third = [&](int64_t i) {
+        return transpose(reshape(slice(x, 2, i * e, (i + 1) * e), {kBatch, steps, heads, -1}), 1,
+                         2);
+      };
+      const Tensor three = flatten(
+          transpose(scaled_dot_product_attention(third(0), third(1), third(2), options), 1, 2), 2);
+      const auto expected = tape.gradient(three, x, {.dy = g}).to_vector<double>();
+      for (const Tensor& qkv : {x, with_nan}) {
+        const Tensor y = self_attention(qkv, heads, options);
+        check_close("y", y, three.to_vector<double>(), tolerance);
+        const Tensor d = tape.gradient(y, qkv, {.dy = g});
+        BOOST_TEST(all_finite(d));
+        // A query in padding passes no gradient on to itself where it has been cleared.
+        check_close("dqkv", where(column, d, zeros({}, dtype)),
+                    where(column, Tensor::from(expected, d.shape()), zeros({}, DType::f64))
+                        .to_vector<double>(),
+                    tolerance);
+      }
+    }
+}
+
+// Leading axes beyond two, rows with gaps inside, a mask that is repeated along the keys.
+BOOST_AUTO_TEST_CASE(any_layout) {
+  const Shape shape{2, 3, 2, 4, 3};
+  const Tensor q = sample(shape, 1), k = sample(shape, 2), v = sample(shape, 3),
+               mask = sample({2, 1, 2, 4, 1}, 4);
+  const auto turned = [](const Tensor& x) {  // the same values, of columns that lie apart
+    return transpose(raw::clone(transpose(x)));
+  };
+  const auto fold = [](const Tensor& x) { return raw::reshape(x, {6, 2, 4, -1}); };
+  const Tensor wide = raw::contiguous(raw::expand(mask, {2, 3, 2, 4, 4}));
+  const auto expected =
+      scaled_dot_product_attention(fold(q), fold(k), fold(v), {.mask = fold(wide), .causal = true})
+          .to_vector<double>();
+  check_close("five axes", scaled_dot_product_attention(q, k, v, {.mask = mask, .causal = true}),
+              expected, 1e-14);
+  check_close("turned",
+              scaled_dot_product_attention(turned(fold(q)), turned(fold(k)), turned(fold(v)),
+                                           {.mask = turned(fold(wide)), .causal = true}),
+              expected, 1e-14);
+}
+
 BOOST_AUTO_TEST_CASE(a_query_that_may_look_at_nothing) {
   const Tensor q = sample(kQ, 1), k = sample(kK, 2), v = sample(kV, 3);
   // Query 2 sees nothing, nor does the whole of sequence 1.
@@ -221,7 +280,17 @@ BOOST_AUTO_TEST_CASE(bad_input) {
                         says("the mask (3, 1, 4, 5) is larger than the scores (2, 4, 5)"));
   BOOST_CHECK_EXCEPTION(run({.mask = zeros({4, 5}, DType::i64)}), Error,
                         says("the mask is i64, must be bool or f32"));
-  BOOST_CHECK_EXCEPTION(run({.key_padding = zeros({2, 4}, DType::boolean)}), Error,
-                        says("key_padding is bool (2, 4), must be bool (2, 5) for k (2, 5, 3)"));
+  BOOST_CHECK_EXCEPTION(
+      run({.key_padding = zeros({2, 4}, DType::boolean)}), Error,
+      says("key_padding is bool (2, 4), must be bool (2, 5) for the scores (2, 4, 5)"));
   BOOST_CHECK_EXCEPTION(run({.key_padding = zeros({2, 5})}), Error, says("key_padding is f32"));
+  BOOST_CHECK_EXCEPTION(self_attention(zeros({2, 3, 8}), 2), Error,
+                        says("qkv is (2, 3, 8), must be (N, T, 3 E) with E a multiple of 2 heads"));
+  BOOST_CHECK_EXCEPTION(self_attention(zeros({2, 3, 6}), 0), Error, says("0 heads"));
+  BOOST_CHECK_EXCEPTION(self_attention(zeros({3, 6}), 1), Error, says("qkv is (3, 6)"));
+  BOOST_CHECK_EXCEPTION(self_attention(zeros({2, 3, 6}), 2, {.mask = zeros({2, 1, 3, 4})}), Error,
+                        says("(2, 1, 3, 4)"));
+  BOOST_CHECK_EXCEPTION(
+      self_attention(zeros({2, 3, 6}), 2, {.key_padding = zeros({2, 4}, DType::boolean)}), Error,
+      says("key_padding is bool (2, 4), must be bool (2, 3) for the scores (2, 2, 3, 3)"));
 }

@@ -190,15 +190,12 @@ std::vector<Mutant> layer_mutants() {
        of_module({2, 2, 4, 6}, [] { return MaxPool2d(2); }),
        {"x"}},
       {"MultiHeadAttention",
-       "attention",
+       "self_attention",
        "the scale left out of dq and dk",
        [](Backward& c) {
-         right_backward(c);
-         const Tensor p = c.kept(3);
-         const Tensor extra =
-             softmax_backward(p, matmul(c.dy(), c.kept(2), false, true)) * (1 - 1 / std::sqrt(2.0));
-         c.set(0, matmul(extra, c.kept(1)));
-         c.set(1, matmul(extra, c.kept(0), true));
+         const Tensor d = right([](const Tensor& qkv) { return self_attention(qkv, 2); },
+                                {c.kept(0)}, c.dy())[0];
+         c.set(0, concat({slice(d, 2, 0, 8) * std::sqrt(2.0), slice(d, 2, 8, 12)}, 2));
        },
        of_attention(),
        {"in_proj_weight", "x", "in_proj_bias"},

@@ -64,21 +64,26 @@ std::function<Trial(uint64_t)> of_qkv(int64_t keys, AttentionOptions options) {
   };
 }
 
-/// Attention's backward pass: gradients of q, k and v as combinations of these.
+/// Attention's backward pass: gradients of q, k and v as combinations of these. Bias: what the
+/// trial's mask adds to the scores, or none.
 struct AttentionStages {
-  explicit AttentionStages(Backward& c)
+  explicit AttentionStages(Backward& c, const Tensor& bias = {})
       : q(c.kept(0)),
         k(c.kept(1)),
         v(c.kept(2)),
-        p(c.kept(3)),
+        p(softmax(scores(q, k, bias))),
         dp(matmul(c.dy(), v, false, true)),
         s(softmax_backward(p, dp) / std::sqrt(3.0)),
         dv(matmul(p, c.dy(), true)) {}
   Tensor q, k, v, p, dp, s, dv;
 
-  void set(Backward& c, const Tensor& scores, const Tensor& values) const {
-    c.set(0, matmul(scores, k));
-    c.set(1, matmul(scores, q, true));
+  static Tensor scores(const Tensor& q, const Tensor& k, const Tensor& bias) {
+    const Tensor plain = matmul(q, k, false, true) / std::sqrt(3.0);
+    return bias ? plain + bias : plain;
+  }
+  void set(Backward& c, const Tensor& ds, const Tensor& values) const {
+    c.set(0, matmul(ds, k));
+    c.set(1, matmul(ds, q, true));
     c.set(2, values);
   }
 };
@@ -281,9 +286,9 @@ std::vector<Mutant> loss_mutants() {
        "attention",
        "the causal mask left out of dv",
        [](Backward& c) {
-         const AttentionStages a(c);
-         const Tensor all = softmax(matmul(a.q, a.k, false, true) / std::sqrt(3.0));
-         a.set(c, a.s, matmul(all, c.dy(), true));
+         const Tensor past = less_equal(reshape(arange(4), {1, 4}), reshape(arange(4), {4, 1}));
+         const AttentionStages a(c, log(cast(past, DType::f64))), all(c);
+         a.set(c, a.s, all.dv);
        },
        of_qkv(4, {.causal = true}),
        {"v"},

@@ -443,6 +443,30 @@ op(
     *(*QKV, lambda g: PADDING, leaf(4, 5)),
 )
 
+
+def self_attention(x, **masks):
+    """Of two heads; x: (N, T, 3 E) of queries, keys and values."""
+    q, k, v = (part.unflatten(2, (2, -1)).transpose(1, 2) for part in x.chunk(3, dim=2))
+    return attention(q, k, v, **masks).transpose(1, 2).flatten(2)
+
+
+# What stands in padding are queries, too.
+STEPS_THERE = before([4, 2, 1], 4)
+cleared = lambda x, m: x * m[..., None]
+op("self_attention.plain", self_attention, leaf(3, 4, 12))
+op("self_attention.causal", lambda x: self_attention(x, causal=True), leaf(3, 4, 18))
+op("self_attention.mask:added", lambda x, m: self_attention(x, added=m), leaf(3, 4, 12), leaf(2, 1, 4))
+op(
+    "self_attention.padding",
+    lambda x, m: self_attention(cleared(x, m), allowed=m[:, None, None]),
+    *(leaf(3, 4, 12), lambda g: STEPS_THERE),
+)
+op(
+    "self_attention.all",
+    lambda x, m, added: self_attention(cleared(x, m), added=added, allowed=m[:, None, None] & CAUSAL[:, :4]),
+    *(leaf(3, 4, 12), lambda g: STEPS_THERE, constant(4, 4)),
+)
+
 # Cells over the steps of sequences, and over one step: x, w_ih, w_hh, b_ih, b_hh and states; h, c if there is one, y.
 def recurrence(mode):
     def f(x, w_ih, w_hh, b_ih, b_hh, *states):

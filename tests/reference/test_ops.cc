@@ -315,18 +315,29 @@ std::vector<Row> rows() {
     rows.push_back({fmt::format("adaptive_avg_pool2d.{}x{}", size.h, size.w),
                     [=](X x) { return adaptive_avg_pool2d(x[0], size); }});
 
-  const std::pair<const char*, AttentionOptions (*)(X)> attentions[] = {
-      {"plain", [](X) { return AttentionOptions{}; }},
-      {"scale", [](X) { return AttentionOptions{.scale = -0.7}; }},
-      {"causal", [](X) { return AttentionOptions{.causal = true}; }},
-      {"mask", [](X x) { return AttentionOptions{.mask = x[3]}; }},
-      {"padding", [](X x) { return AttentionOptions{.key_padding = x[3]}; }},
-      {"all",
-       [](X x) { return AttentionOptions{.mask = x[4], .key_padding = x[3], .causal = true}; }}};
-  for (const auto& [name, options] : attentions)
-    rows.push_back({fmt::format("attention.{}", name), [options = options](X x) {
+  const auto attend = [&](const char* name, AttentionOptions (*options)(X)) {
+    rows.push_back({fmt::format("attention.{}", name), [=](X x) {
                       return scaled_dot_product_attention(x[0], x[1], x[2], options(x));
                     }});
+  };
+  attend("plain", [](X) { return AttentionOptions{}; });
+  attend("scale", [](X) { return AttentionOptions{.scale = -0.7}; });
+  attend("causal", [](X) { return AttentionOptions{.causal = true}; });
+  attend("mask", [](X x) { return AttentionOptions{.mask = x[3]}; });
+  attend("padding", [](X x) { return AttentionOptions{.key_padding = x[3]}; });
+  attend("all",
+         [](X x) { return AttentionOptions{.mask = x[4], .key_padding = x[3], .causal = true}; });
+  const auto attend_to_itself = [&](const char* name, AttentionOptions (*options)(X)) {
+    rows.push_back({fmt::format("self_attention.{}", name),
+                    [=](X x) { return self_attention(x[0], 2, options(x)); }});
+  };
+  attend_to_itself("plain", [](X) { return AttentionOptions{}; });
+  attend_to_itself("causal", [](X) { return AttentionOptions{.causal = true}; });
+  attend_to_itself("mask", [](X x) { return AttentionOptions{.mask = x[1]}; });
+  attend_to_itself("padding", [](X x) { return AttentionOptions{.key_padding = x[1]}; });
+  attend_to_itself("all", [](X x) {
+    return AttentionOptions{.mask = x[2], .key_padding = x[1], .causal = true};
+  });
 
   const std::pair<const char*, CellKind> cells[] = {{"rnn", CellKind::tanh},
                                                     {"rnn_relu", CellKind::relu},
