@@ -23,7 +23,8 @@ Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tens
                                     const AttentionOptions& options = {});
 
 /// The same for a sequence over itself, by several heads: each position of qkv (N, T, 3 E) holds q,
-/// k and v, each of `heads` parts. The mask broadcasts to (N, heads, T, T).   y: (N, T, E)
+/// k and v, each of `heads` parts; all are 0 where key_padding says that nothing is there. The mask
+/// broadcasts to (N, heads, T, T).   y: (N, T, E)
 Tensor self_attention(const Tensor& qkv, int64_t heads, const AttentionOptions& options = {});
 
 }  // namespace gradus
