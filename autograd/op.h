@@ -72,8 +72,9 @@ class Backward {
  private:
   friend class Tape;
   Backward(Tape& tape, uint32_t node);
+  uint32_t edge(int input) const;
   Tape& tape_;
-  uint32_t node_;
+  uint32_t node_, first_edge_;
   const void* attrs_;
 };
 

@@ -10,7 +10,7 @@ namespace gradus {
 namespace detail {
 
 [[gnu::tls_model("initial-exec")]] constinit thread_local Tape* recorder = nullptr;
-constinit thread_local RecordObserver* observer = nullptr;
+[[gnu::tls_model("initial-exec")]] constinit thread_local RecordObserver* observer = nullptr;
 
 namespace {
 
@@ -20,16 +20,21 @@ constexpr uint8_t kAsked = 1, kOnPath = 2;  // what `useful` holds
 /// One output of one recorded operation, or a leaf. An op of several outputs has consecutive nodes;
 /// the first carries the op, its edges and what it kept.
 struct Node {
-  Node(const Op* recorded, const Tensor& y) : op(recorded), dtype(y.dtype()), shape(y.shape()) {}
+  Node(const Op* recorded, const Tensor& y, uint32_t count)
+      : op(recorded), outputs(count), dtype(y.dtype()), shape(y.shape()) {}
 
   const Op* op;  // null: a leaf, or a further output
   const void* attrs = nullptr;
-  uint32_t first_edge = 0, first_kept = 0;
-  uint32_t edges = 0, kept = 0, outputs = 1;
+  uint32_t first_edge = 0, first_kept = 0;  // a leaf's first_edge: its place among the leaves
+  uint32_t edges = 0, kept = 0, outputs;    // no outputs: a further one
   DType dtype;
   bool swept = false, reached = false;
   Shape shape;
-  Tensor leaf;
+};
+
+struct Leaf {
+  Tensor tensor;
+  uint32_t node;
 };
 
 struct Kept {
@@ -67,48 +72,53 @@ class Arena {
   size_t current_ = 0, used_ = 0;
 };
 
-/// Leaf tensor -> node, by open addressing.
+/// Leaf tensor -> node, by open addressing. Slots of an earlier round than this one are free.
 class LeafMap {
  public:
   uint32_t find(const void* id) const {
-    if (slots_.empty()) return kNone;
-    for (size_t i = hash(id);; i = (i + 1) & (slots_.size() - 1)) {
-      if (slots_[i].id == id) return slots_[i].node;
-      if (!slots_[i].id) return kNone;
-    }
+    if (size_ == 0) return kNone;
+    const Slot& slot = slots_[place_of(id)];
+    return slot.round == round_ ? slot.node : kNone;
   }
-  void insert(const void* id, uint32_t node) {
+  /// The node of a leaf, or `next`, which it then is.
+  uint32_t find_or_insert(const void* id, uint32_t next) {
     if (2 * (size_ + 1) > slots_.size()) grow();
-    place({id, node});
-    ++size_;
+    Slot& slot = slots_[place_of(id)];
+    if (slot.round != round_) {
+      slot = {id, next, round_};
+      ++size_;
+    }
+    return slot.node;
   }
   void clear() {
-    if (size_) std::fill(slots_.begin(), slots_.end(), Slot{});
     size_ = 0;
+    if (++round_ != 0) return;
+    std::fill(slots_.begin(), slots_.end(), Slot{});
+    round_ = 1;
   }
 
  private:
   struct Slot {
     const void* id = nullptr;
-    uint32_t node = 0;
+    uint32_t node = 0, round = 0;
   };
-  size_t hash(const void* id) const {
-    return (reinterpret_cast<uintptr_t>(id) * 0x9E3779B97F4A7C15u >> 32) & (slots_.size() - 1);
-  }
-  void place(Slot slot) {
-    size_t i = hash(slot.id);
-    while (slots_[i].id) i = (i + 1) & (slots_.size() - 1);
-    slots_[i] = slot;
+  /// Where id is, or may be put.
+  size_t place_of(const void* id) const {
+    const size_t last = slots_.size() - 1;
+    size_t i = (reinterpret_cast<uintptr_t>(id) * 0x9E3779B97F4A7C15u >> 32) & last;
+    while (slots_[i].round == round_ && slots_[i].id != id) i = (i + 1) & last;
+    return i;
   }
   void grow() {
     std::vector<Slot> old(std::max<size_t>(64, 2 * slots_.size()));
     old.swap(slots_);
     for (const Slot& slot : old) {
-      if (slot.id) place(slot);
+      if (slot.round == round_) slots_[place_of(slot.id)] = slot;
     }
   }
   std::vector<Slot> slots_;
   size_t size_ = 0;
+  uint32_t round_ = 1;
 };
 
 }  // namespace
@@ -117,12 +127,13 @@ struct TapeBuffers {
   std::vector<Node> nodes;
   std::vector<uint32_t> edges;  // node of each input; kNone: needs no gradient
   std::vector<Kept> kept;
-  std::vector<uint32_t> leaves;
+  std::vector<Leaf> leaves;
   std::vector<Tensor> grads;      // of a running sweep, by node
   std::vector<uint8_t> useful;    // of a running gradient(): an x, or on a path to one
   std::vector<uint32_t> targets;  // of a running gradient(): the xs' nodes
   Arena arena;
   LeafMap leaf_map;
+  TapeBuffers* next_spare = nullptr;
 
   void clear() {
     nodes.clear();
@@ -136,23 +147,38 @@ struct TapeBuffers {
 
 namespace {
 
-/// Cleared buffers of ended tapes: a training loop's tapes stop asking for memory.
-thread_local std::vector<std::unique_ptr<TapeBuffers>> spare_buffers;
+/// Cleared buffers of ended tapes: a training loop's tapes stop asking for memory. A plain pointer,
+/// as every thread-local variable here, since access to it is then one load.
+[[gnu::tls_model("initial-exec")]] constinit thread_local TapeBuffers* spares = nullptr;
 constexpr size_t kLargestSpare = 1 << 18;  // nodes; beyond, memory goes back
 
+std::unique_ptr<TapeBuffers> take_spare() {
+  TapeBuffers* const spare = spares;
+  if (spare) spares = std::exchange(spare->next_spare, nullptr);
+  return std::unique_ptr<TapeBuffers>(spare);
+}
+
+struct SpareOwner {
+  ~SpareOwner() {
+    while (take_spare()) {
+    }
+  }
+};
+
 std::unique_ptr<TapeBuffers> take_buffers() {
-  if (spare_buffers.empty()) return std::make_unique<TapeBuffers>();
-  std::unique_ptr<TapeBuffers> buffers = std::move(spare_buffers.back());
-  spare_buffers.pop_back();
-  return buffers;
+  if (auto spare = take_spare()) return spare;
+  static thread_local const SpareOwner at_thread_end;
+  return std::make_unique<TapeBuffers>();
 }
 
 void give_back(std::unique_ptr<TapeBuffers> buffers) {
   buffers->clear();
-  if (buffers->nodes.capacity() <= kLargestSpare) spare_buffers.push_back(std::move(buffers));
+  if (buffers->nodes.capacity() > kLargestSpare) return;
+  buffers->next_spare = spares;
+  spares = buffers.release();
 }
 
-thread_local Tape* innermost = nullptr;
+[[gnu::tls_model("initial-exec")]] constinit thread_local Tape* innermost = nullptr;
 std::atomic<uint64_t> last_serial{0};
 
 std::string describe(const Tensor& x) {
@@ -190,13 +216,13 @@ void Tape::check_thread(const char* what) const {
 }
 
 uint32_t Tape::leaf_node(const Tensor& x) {
-  const uint32_t known = b_->leaf_map.find(x.id());
-  if (known != kNone) return known;
-  const uint32_t index = static_cast<uint32_t>(b_->nodes.size());
-  b_->nodes.emplace_back(nullptr, x).leaf = x;
-  b_->leaves.push_back(index);
-  b_->leaf_map.insert(x.id(), index);
-  return index;
+  const uint32_t next = static_cast<uint32_t>(b_->nodes.size());
+  const uint32_t node = b_->leaf_map.find_or_insert(x.id(), next);
+  if (node == next) {
+    b_->nodes.emplace_back(nullptr, x, 1).first_edge = static_cast<uint32_t>(b_->leaves.size());
+    b_->leaves.push_back({x, node});
+  }
+  return node;
 }
 
 int64_t Tape::find(const Tensor& x) const {
@@ -209,14 +235,12 @@ void record_outputs(const Op& op, std::span<Tensor* const> outputs, TensorRefs i
                     TensorRefs keep, const void* attrs, size_t attrs_size) {
   Tape* tape = detail::recorder;
   if (!tape) return;
-  bool any = false;
-  for (size_t i = 0; i < inputs.size() && !any; ++i) any = needs_grad(inputs[i]);
-  if (!any) return;
   detail::TapeBuffers& b = *tape->b_;
   check(b.nodes.size() + outputs.size() + inputs.size() < kNone,
         "{}: a tape holds up to 2^32 - 1 nodes", op.name);
 
   const uint32_t first_edge = static_cast<uint32_t>(b.edges.size());
+  bool any = false;
   for (size_t i = 0; i < inputs.size(); ++i) {
     const Tensor& x = inputs[i];
     uint32_t node = kNone;
@@ -225,6 +249,11 @@ void record_outputs(const Op& op, std::span<Tensor* const> outputs, TensorRefs i
     else if (x && x.requires_grad())
       node = tape->leaf_node(x);
     b.edges.push_back(node);
+    any = any || node != kNone;
+  }
+  if (!any) {
+    b.edges.resize(first_edge);
+    return;
   }
   const uint32_t first_kept = static_cast<uint32_t>(b.kept.size());
   for (size_t i = 0; i < keep.size(); ++i)
@@ -233,7 +262,8 @@ void record_outputs(const Op& op, std::span<Tensor* const> outputs, TensorRefs i
   for (size_t i = 0; i < outputs.size(); ++i) {
     Tensor& y = *outputs[i];
     y.set_recorded(tape->serial(), static_cast<uint32_t>(b.nodes.size()));
-    b.nodes.emplace_back(i == 0 ? &op : nullptr, y);
+    b.nodes.emplace_back(i == 0 ? &op : nullptr, y,
+                         i == 0 ? static_cast<uint32_t>(outputs.size()) : 0);
   }
   Node& node = b.nodes[first];
   node.attrs = attrs_size ? b.arena.copy(attrs, attrs_size) : nullptr;
@@ -241,7 +271,6 @@ void record_outputs(const Op& op, std::span<Tensor* const> outputs, TensorRefs i
   node.first_kept = first_kept;
   node.edges = static_cast<uint32_t>(inputs.size());
   node.kept = static_cast<uint32_t>(keep.size());
-  node.outputs = static_cast<uint32_t>(outputs.size());
   if (detail::observer) [[unlikely]]
     detail::observer->recorded(op, outputs);
 }
@@ -291,7 +320,7 @@ struct Tape::Sweep {
   std::vector<uint32_t> targets;
 };
 
-void Tape::accumulate(uint32_t node, Tensor gradient) {
+void Tape::accumulate(uint32_t node, Tensor&& gradient) {
   Tensor& sum = b_->grads[node];
   if (!sum)
     sum = std::move(gradient);
@@ -351,10 +380,12 @@ void Tape::backward(const Tensor& loss, const SweepOptions& options) {
   const uint32_t root = root_of("backward", loss, options);
   const Sweep scope(*this, options.create_graph);
   sweep(root, loss, options, false);
-  for (uint32_t n : b_->leaves) {  // at the end, so that an error leaves every .grad as it was
+  const size_t count = b_->leaves.size();  // additions that are recorded may add some
+  for (size_t i = 0; i < count; ++i) {     // at the end: an error leaves every .grad as it was
+    const uint32_t n = b_->leaves[i].node;
     if (n >= b_->grads.size() || !b_->grads[n]) continue;
     Tensor gradient = std::move(b_->grads[n]);
-    const Tensor& sum = b_->nodes[n].leaf.grad();
+    const Tensor& sum = b_->leaves[i].tensor.grad();
     if (sum && !detail::recorder && sum.is_contiguous() && !needs_grad(sum)) {
       Tensor into = sum;
       raw::accumulate(gradient, into);
@@ -362,7 +393,7 @@ void Tape::backward(const Tensor& loss, const SweepOptions& options) {
     }
     const bool ours = detail::recorder || (gradient.is_unshared() && gradient.is_contiguous());
     Tensor total = sum ? add(sum, gradient) : ours ? std::move(gradient) : raw::clone(gradient);
-    b_->nodes[n].leaf.set_grad(std::move(total));
+    b_->leaves[i].tensor.set_grad(std::move(total));
   }
 }
 
@@ -405,12 +436,12 @@ std::vector<Tensor> Tape::gradient(const Tensor& y, std::span<const Tensor> xs,
 NodeInfo Tape::info(uint32_t index) const {
   check(index < size(), "info: node {} of {}", index, size());
   uint32_t first = index;
-  while (!b_->nodes[first].op && !b_->nodes[first].leaf) --first;
+  while (b_->nodes[first].outputs == 0) --first;
   const Node& node = b_->nodes[first];
   NodeInfo info{index,
                 node.op ? node.op->name : "leaf",
                 static_cast<int>(index - first),
-                node.leaf ? node.leaf.name() : "",
+                node.op ? "" : b_->leaves[node.first_edge].tensor.name(),
                 b_->nodes[index].shape,
                 b_->nodes[index].dtype,
                 {},
@@ -446,7 +477,14 @@ int64_t Tape::kept_bytes() const {
 }
 
 Backward::Backward(Tape& tape, uint32_t node)
-    : tape_(tape), node_(node), attrs_(tape.b_->nodes[node].attrs) {}
+    : tape_(tape),
+      node_(node),
+      first_edge_(tape.b_->nodes[node].first_edge),
+      attrs_(tape.b_->nodes[node].attrs) {}
+
+uint32_t Backward::edge(int input) const {
+  return tape_.b_->edges[first_edge_ + static_cast<uint32_t>(input)];
+}
 
 bool Backward::has_dy(int output) const {
   return static_cast<bool>(tape_.b_->grads[node_ + static_cast<uint32_t>(output)]);
@@ -460,16 +498,13 @@ const Tensor& Backward::dy(int output) {
 }
 
 bool Backward::needs(int input) const {
-  const uint32_t from =
-      tape_.b_->edges[tape_.b_->nodes[node_].first_edge + static_cast<uint32_t>(input)];
+  const uint32_t from = edge(input);
   return from != kNone && (tape_.b_->useful.empty() || tape_.b_->useful[from]);
 }
 
 Shape Backward::input_shape(int input) const {
   assert(needs(input));
-  return tape_.b_
-      ->nodes[tape_.b_->edges[tape_.b_->nodes[node_].first_edge + static_cast<uint32_t>(input)]]
-      .shape;
+  return tape_.b_->nodes[edge(input)].shape;
 }
 
 Tensor Backward::kept(int i) const {
@@ -485,20 +520,18 @@ Tensor Backward::kept(int i) const {
 
 void Backward::set(int input, Tensor gradient) {
   if (!needs(input)) return;
-  const Node& node = tape_.b_->nodes[node_];
-  const uint32_t to = tape_.b_->edges[node.first_edge + static_cast<uint32_t>(input)];
-  const Node& from = tape_.b_->nodes[to];
+  const Node& from = tape_.b_->nodes[edge(input)];
   if (!gradient || gradient.shape() != from.shape || gradient.dtype() != from.dtype)
     check(false, "{}: its backward gave {} as the gradient of input {}, which is {} {}",
-          node.op->name, gradient ? detail::describe(gradient) : "an empty Tensor", input,
-          from.shape, name(from.dtype));
-  tape_.accumulate(to, std::move(gradient));
+          tape_.b_->nodes[node_].op->name,
+          gradient ? detail::describe(gradient) : "an empty Tensor", input, from.shape,
+          name(from.dtype));
+  tape_.accumulate(edge(input), std::move(gradient));
 }
 
 Tensor Backward::take_sum(int input) {
   if (!needs(input) || detail::recorder) return {};
-  const Node& node = tape_.b_->nodes[node_];
-  Tensor& sum = tape_.b_->grads[tape_.b_->edges[node.first_edge + static_cast<uint32_t>(input)]];
+  Tensor& sum = tape_.b_->grads[edge(input)];
   return sum && sum.is_unshared() && sum.is_contiguous() ? std::move(sum) : Tensor();
 }
 

@@ -14,7 +14,7 @@ struct TapeBuffers;
 /// The tape that records on this thread now; nullptr if none does. Every op looks at it: one load
 /// with this model, a call without.
 [[gnu::tls_model("initial-exec")]] extern constinit thread_local Tape* recorder;
-extern constinit thread_local RecordObserver* observer;
+[[gnu::tls_model("initial-exec")]] extern constinit thread_local RecordObserver* observer;
 }  // namespace detail
 
 /// Whether a sweep records its own operations, so that its results can be differentiated again.
@@ -90,7 +90,7 @@ class Tape {
   uint32_t root_of(const char* what, const Tensor& y, const SweepOptions& options);
   void show_swept(const Op& op, uint32_t node);
   void sweep(uint32_t root, const Tensor& y, const SweepOptions& options, bool along_paths);
-  void accumulate(uint32_t node, Tensor gradient);
+  void accumulate(uint32_t node, Tensor&& gradient);
   void check_thread(const char* what) const;
 
   uint64_t serial_;
@@ -136,8 +136,7 @@ inline bool needs_grad(const Tensor& x) {
 
 /// x, or no tensor: what record() keeps of x for the backward only if `condition` holds.
 inline const Tensor& keep_if(bool condition, const Tensor& x) {
-  static const Tensor none;
-  return condition ? x : none;
+  return condition ? x : detail::none;
 }
 
 /// Enters `outputs`, fresh results of `op` on `inputs`, on the recording tape, if an input needs a

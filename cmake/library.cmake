@@ -47,6 +47,12 @@ set_source_files_properties(${PROJECT_SOURCE_DIR}/tensor/random.cc PROPERTIES CO
 add_library(gradus::gradus ALIAS gradus)
 # A tenth of the library were names of inline functions, which every user compiles anyway.
 set_target_properties(gradus PROPERTIES VISIBILITY_INLINES_HIDDEN ON)
+# Calls inside the library go straight to their target, as -fno-semantic-interposition lets the compiler assume.
+include(CheckLinkerFlag)
+check_linker_flag(CXX -Wl,-Bsymbolic-functions GRADUS_CAN_BIND_SYMBOLS)
+if(GRADUS_CAN_BIND_SYMBOLS)
+  target_link_options(gradus PRIVATE -Wl,-Bsymbolic-functions)
+endif()
 # What prints and reads is large, and never waited for.
 file(GLOB wordy_sources ${PROJECT_SOURCE_DIR}/autograd/checking/*.cc ${PROJECT_SOURCE_DIR}/autograd/tape_view.cc
      ${PROJECT_SOURCE_DIR}/tensor/safetensors.cc ${PROJECT_SOURCE_DIR}/tensor/print.cc ${PROJECT_SOURCE_DIR}/data/*.cc)

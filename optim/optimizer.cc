@@ -63,15 +63,17 @@ void Optimizer::zero_grad() {
 void Optimizer::step() {
   for (Group& group : groups_) {
     for (Slot& slot : group.slots) {
-      if (!slot.parameter.grad()) continue;
+      const Tensor& grad = slot.parameter.grad();
+      if (!grad) continue;
       for (int i = 0; i < kMaxMoments; ++i) {
         if (*moment_names_[i] &&
             (!slot.moments[i] || slot.moments[i].dtype() != slot.parameter.dtype()))
           slot.moments[i] = slot.moments[i] ? raw::cast(slot.moments[i], slot.parameter.dtype())
                                             : zeros_like(slot.parameter);
       }
+      const raw::Contiguous gradient(grad);
       update({group.lr * lr_factor_, group.weight_decay, ++slot.steps, slot.parameter,
-              raw::contiguous(slot.parameter.grad()), slot.moments});
+              gradient.tensor(), slot.moments});
     }
   }
 }

@@ -55,7 +55,7 @@ class Optimizer {
     double lr, weight_decay;
     int64_t step;  ///< 1 for the first
     Tensor& parameter;
-    Tensor gradient;
+    const Tensor& gradient;
     Moments& moments;
   };
   virtual void update(const Update& u) = 0;

@@ -12,10 +12,8 @@ enum class DType : uint8_t { f32, f64, i64, boolean };
 constexpr size_t size_of(DType dtype) {
   return dtype == DType::f32 ? 4 : dtype == DType::boolean ? 1 : 8;
 }
-constexpr const char* name(DType dtype) {
-  constexpr const char* names[] = {"f32", "f64", "i64", "bool"};
-  return names[static_cast<int>(dtype)];
-}
+inline constexpr const char* kDTypeNames[] = {"f32", "f64", "i64", "bool"};
+constexpr const char* name(DType dtype) { return kDTypeNames[static_cast<int>(dtype)]; }
 constexpr bool is_floating(DType dtype) { return dtype == DType::f32 || dtype == DType::f64; }
 
 template <class T>
@@ -46,8 +44,8 @@ decltype(auto) dispatch(DType dtype, F&& f) {
 /// The same for f32 and f64; any other dtype is an error that names `op`.
 template <class F>
 decltype(auto) dispatch_floating(DType dtype, const char* op, F&& f) {
-  check(is_floating(dtype), "{}: needs f32 or f64, got {}; cast(x, DType::f32) first", op,
-        name(dtype));
+  if (!is_floating(dtype)) [[unlikely]]
+    check(false, "{}: needs f32 or f64, got {}; cast(x, DType::f32) first", op, name(dtype));
   return dtype == DType::f32 ? f.template operator()<float>() : f.template operator()<double>();
 }
 

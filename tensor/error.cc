@@ -3,7 +3,7 @@
 namespace gradus {
 
 namespace {
-thread_local ErrorContext* innermost = nullptr;
+[[gnu::tls_model("initial-exec")]] constinit thread_local ErrorContext* innermost = nullptr;
 }
 
 ErrorContext::ErrorContext(std::string_view name) : name_(name), outer_(innermost) {

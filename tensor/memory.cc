@@ -34,14 +34,10 @@ struct SizeClass {
 };
 
 SizeClass size_class(size_t bytes) {
-  if (bytes <= 256) {
-    const size_t units = bytes == 0 ? 1 : (bytes + 63) / 64;
-    return {static_cast<int>(units) - 1, units * 64};
-  }
-  const int log = std::bit_width(bytes - 1) - 1;  // 2^log < bytes <= 2^(log+1)
-  const size_t step = (size_t{1} << log) / 4;
-  const size_t quarter = (bytes - (size_t{1} << log) + step - 1) / step;  // 1 .. 4
-  return {4 * (log - 7) + static_cast<int>(quarter) - 1, (size_t{1} << log) + quarter * step};
+  const size_t last = bytes == 0 ? 0 : bytes - 1;
+  const int shift = std::bit_width(last | 511) - 3;  // of the class's step, at least 64 bytes
+  const size_t steps = (last >> shift) + 1;          // 5 .. 8 of them; below 256 bytes 1 .. 4
+  return {4 * (shift - 6) + static_cast<int>(steps) - 1, steps << shift};
 }
 
 struct CacheOwner {

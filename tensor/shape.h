@@ -16,8 +16,9 @@ class Shape {
 
   Shape() = default;
   Shape(std::initializer_list<int64_t> sizes) : Shape(std::span(sizes.begin(), sizes.size())) {}
-  explicit Shape(std::span<const int64_t> sizes) {
-    for (int64_t size : sizes) push_back(size);
+  explicit Shape(std::span<const int64_t> sizes) : ndim_(static_cast<int>(sizes.size())) {
+    check(sizes.size() <= kMaxDims, "Shape: more than {} dimensions", kMaxDims);
+    for (int i = 0; i < ndim_; ++i) sizes_[i] = sizes[static_cast<size_t>(i)];
   }
   int ndim() const { return ndim_; }
   int64_t operator[](int i) const { return sizes_[i]; }

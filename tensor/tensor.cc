@@ -15,35 +15,40 @@ struct LeafState {
   std::string name;
 };
 
+constinit const Tensor none;
+
 namespace {
 
-constexpr size_t kHeader = 64;
-static_assert(sizeof(Storage) <= kHeader);
-
-Storage* new_storage(size_t bytes) {
-  void* block = allocate(kHeader + bytes);
-  return new (block) Storage{{}, 0, bytes};
-}
+/// What a fresh tensor asks for; its elements begin behind it.
+struct alignas(64) Block {
+  Block(const Shape& shape, DType dtype, size_t bytes)
+      : storage{{}, 0, bytes}, body(dtype, shape, &storage, &storage) {}
+  Storage storage;
+  TensorBody body;
+};
 
 void unref(Storage* storage) noexcept {
-  if (storage->refs.drop()) release(storage, kHeader + storage->bytes);
+  if (storage->refs.drop()) release(storage, sizeof(Block) + storage->bytes);
 }
 
-char* elements(Storage* storage) { return reinterpret_cast<char*>(storage) + kHeader; }
+/// A body holds its elements and its home, and counts once where they are the same.
+void unref_elements(TensorBody& body) noexcept {
+  if (body.storage != body.home) unref(body.storage);
+}
 
 /// As many as a 64-bit processor can address, so that no size computed later overflows.
-constexpr int64_t kMostBytes = int64_t{1} << 47;
+constexpr uint64_t kMostBytes = uint64_t{1} << 47;
 
 size_t checked_bytes(const Shape& shape, DType dtype) {
-  int64_t bytes = static_cast<int64_t>(size_of(dtype));
-  bool fits = true;
-  for (int64_t size : shape)
-    fits = fits && size >= 0 &&
-           !__builtin_mul_overflow(bytes, std::max<int64_t>(1, size), &bytes) &&
-           bytes <= kMostBytes;
-  check(fits, "empty: no tensor can have shape {}: a size is negative, or there are too many",
-        shape);
-  return static_cast<size_t>(shape.numel()) * size_of(dtype);
+  uint64_t bytes = size_of(dtype);  // with 1 for 0; a negative size counts as 2^63 and more
+  bool overflow = false, none = false;
+  for (int64_t size : shape) {
+    none |= size == 0;
+    overflow |= __builtin_mul_overflow(bytes, static_cast<uint64_t>(size + (size == 0)), &bytes);
+  }
+  check(!overflow && bytes <= kMostBytes,
+        "empty: no tensor can have shape {}: a size is negative, or there are too many", shape);
+  return none ? 0 : bytes;
 }
 
 void set_row_major(TensorBody& body) {
@@ -65,16 +70,20 @@ bool is_row_major(const Shape& shape, const int64_t* strides) {
   return true;
 }
 
-TensorBody* new_body(DType dtype, const Shape& shape) {
-  return new (allocate(sizeof(TensorBody))) TensorBody(dtype, shape);
-}
-
 }  // namespace
 
-void destroy(TensorBody* body) noexcept {
+/// Not inline, so that a handle that is not the last pays for no stack frame.
+[[gnu::noinline]] static void destroy(TensorBody* body) noexcept {
   delete body->leaf;
-  unref(body->storage);
-  release(body, sizeof(TensorBody));
+  unref_elements(*body);
+  if (body->home)
+    unref(body->home);
+  else
+    release(body, sizeof(TensorBody));
+}
+
+void drop(TensorBody* body) noexcept {
+  if (body->refs.drop()) destroy(body);
 }
 
 void throw_empty_tensor() {
@@ -92,17 +101,16 @@ void throw_wrong_dtype(DType actual, DType asked) {
 
 Tensor empty(const Shape& shape, DType dtype) {
   const size_t bytes = detail::checked_bytes(shape, dtype);
-  detail::Storage* storage = nullptr;
+  void* memory = nullptr;
   try {
-    storage = detail::new_storage(bytes);
+    memory = allocate(sizeof(detail::Block) + bytes);
   } catch (const std::bad_alloc&) {
     check(false, "empty: there is no memory for shape {} {}, {} bytes", shape, dtype, bytes);
   }
   Tensor x;
-  x.body_ = detail::new_body(dtype, shape);
+  x.body_ = &(new (memory) detail::Block(shape, dtype, bytes))->body;
   detail::set_row_major(*x.body_);
-  x.body_->storage = storage;
-  x.body_->data = detail::elements(storage);
+  x.body_->data = static_cast<char*>(memory) + sizeof(detail::Block);
   return x;
 }
 
@@ -206,10 +214,7 @@ Tensor& Tensor::set_requires_grad(bool requires_grad) {
   return *this;
 }
 
-const Tensor& Tensor::grad() const {
-  static const Tensor none;
-  return body().leaf ? body().leaf->grad : none;
-}
+const Tensor& Tensor::grad() const { return body().leaf ? body().leaf->grad : detail::none; }
 
 void Tensor::set_grad(Tensor grad) {
   if (grad && (grad.shape() != shape() || grad.dtype() != dtype())) [[unlikely]]
@@ -232,9 +237,11 @@ void Tensor::set_data(const Tensor& other) {
   const detail::TensorBody& from = other.body();
   body();
   ++body_->storage->version;
-  from.storage->refs.add();
-  detail::unref(body_->storage);
-  body_->storage = from.storage;
+  if (from.storage != body_->storage) {
+    if (from.storage != body_->home) from.storage->refs.add();
+    detail::unref_elements(*body_);
+    body_->storage = from.storage;
+  }
   body_->data = from.data;
   body_->dtype = from.dtype;
   body_->shape = from.shape;
@@ -248,11 +255,11 @@ Tensor as_strided(const Tensor& x, const Shape& shape, std::span<const int64_t> 
                   int64_t offset) {
   assert(static_cast<int>(strides.size()) == shape.ndim());
   const detail::TensorBody& from = x.body();
+  void* memory = allocate(sizeof(detail::TensorBody));
   from.storage->refs.add();
   Tensor view;
-  view.body_ = detail::new_body(from.dtype, shape);
+  view.body_ = new (memory) detail::TensorBody(from.dtype, shape, from.storage, nullptr);
   std::copy(strides.begin(), strides.end(), view.body_->strides);
-  view.body_->storage = from.storage;
   view.body_->data = from.data + offset * static_cast<int64_t>(size_of(from.dtype));
   view.body_->numel = shape.numel();
   view.body_->contiguous = detail::is_row_major(shape, view.body_->strides);
@@ -351,7 +358,7 @@ void fill(Tensor& y, double value) {
 
 void accumulate(const Tensor& x, Tensor& y) {
   assert(y.is_contiguous() && x.shape() == y.shape());
-  const Tensor source = contiguous(x);
+  const Contiguous source(x);
   dispatch_floating(y.dtype(), "accumulate", [&]<class T>() {
     kernels::accumulate(y.numel(), source.data<T>(), y.mutable_data<T>());
   });

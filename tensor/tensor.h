@@ -16,7 +16,8 @@ class Tensor;
 
 namespace detail {
 
-/// Memory shared by a tensor and its views; the elements begin 64 bytes after it.
+/// Memory shared by a tensor and its views. The first tensor's body lies in the same block: one
+/// request for both.
 struct Storage {
   RefCount refs;
   uint32_t version;  // counts in-place changes
@@ -27,7 +28,8 @@ struct Storage {
 struct LeafState;
 
 struct TensorBody {
-  TensorBody(DType dtype_, const Shape& shape_) : dtype(dtype_), shape(shape_) {}
+  TensorBody(DType dtype_, const Shape& shape_, Storage* storage_, Storage* home_)
+      : dtype(dtype_), shape(shape_), storage(storage_), home(home_) {}
 
   RefCount refs;
   DType dtype;
@@ -40,10 +42,12 @@ struct TensorBody {
   int64_t strides[Shape::kMaxDims];
   char* data;
   Storage* storage;
+  Storage* home;  // whose block this body lies in; null: in one of its own, as a view's does
   LeafState* leaf = nullptr;
 };
 
-void destroy(TensorBody* body) noexcept;
+/// A handle less; with the last one the tensor ends.
+void drop(TensorBody* body) noexcept;
 [[noreturn]] void throw_empty_tensor();
 [[noreturn]] void throw_wrong_dtype(DType actual, DType asked);
 
@@ -68,7 +72,7 @@ class Tensor {
     return *this;
   }
   ~Tensor() {
-    if (body_ && body_->refs.drop()) detail::destroy(body_);
+    if (body_) detail::drop(body_);
   }
   void swap(Tensor& other) noexcept { std::swap(body_, other.body_); }
 
@@ -174,6 +178,10 @@ class Tensor {
   detail::TensorBody* body_ = nullptr;
 };
 
+namespace detail {
+extern constinit const Tensor none;
+}
+
 /// Several tensors, without asking malloc.
 using TensorList = std::vector<Tensor, FreeListAllocator<Tensor>>;
 
@@ -203,6 +211,28 @@ namespace raw {
 Tensor contiguous(const Tensor& x);
 /// A contiguous copy.
 Tensor clone(const Tensor& x);
+
+/// The elements of x, which must outlive this, in row-major order: where they lie, or in a copy.
+class Contiguous {
+ public:
+  explicit Contiguous(const Tensor& x) : source_(&x) {
+    if (x && !x.is_contiguous()) [[unlikely]]
+      source_ = &(copy_ = clone(x));
+  }
+  explicit Contiguous(Tensor&&) = delete;
+  Contiguous(const Contiguous&) = delete;
+  Contiguous& operator=(const Contiguous&) = delete;
+  const Tensor& tensor() const { return *source_; }
+  template <class T>
+  const T* data() const {
+    return source_->data<T>();
+  }
+
+ private:
+  Tensor copy_;
+  const Tensor* source_;
+};
+
 /// x's elements in another shape of as many; a view where x is contiguous. -1 once: what is left.
 Tensor reshape(const Tensor& x, const Shape& shape);
 /// A view that repeats x along axes of size 1 and along new leading ones.

@@ -1,5 +1,6 @@
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/loss.h>
+#include <gradus/autograd/ops/optional.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/softmax.h>
@@ -16,11 +17,6 @@ struct CrossEntropyAttrs {
   double total_weight;
 };
 
-template <class T>
-const T* data_or_null(const Tensor& x) {
-  return x ? x.data<T>() : nullptr;
-}
-
 /// The gradient with respect to x, rows of logits, of the loss (or losses) whose gradient is dy.
 Tensor cross_entropy_backward(const Tensor& x, const Tensor& labels, const Tensor& weight,
                               const Tensor& dy, const CrossEntropyAttrs& attrs);
@@ -31,7 +27,7 @@ Tensor softmax_share(const Tensor& labels, const Tensor& weight, int64_t classes
   const kernels::CrossEntropyOptions& options = attrs.options;
   Tensor share = empty({labels.numel(), 1}, dtype);
   dispatch_floating(dtype, "cross_entropy", [&]<class T>() {
-    const T* w = data_or_null<T>(weight);
+    const T* w = pointer<T>(weight);
     const double sum_w = w ? std::accumulate(w, w + classes, 0.0) : static_cast<double>(classes);
     const double smooth = options.label_smoothing * sum_w / static_cast<double>(classes);
     const double scale = options.reduction == Reduction::mean ? 1 / attrs.total_weight : 1;
@@ -137,13 +133,12 @@ Op cross_entropy_backward_op(
 
 Tensor cross_entropy_backward(const Tensor& x, const Tensor& labels, const Tensor& weight,
                               const Tensor& dy, const CrossEntropyAttrs& attrs) {
-  const Tensor values = raw::contiguous(x), gradient = raw::contiguous(dy);
+  const raw::Contiguous values(x), gradient(dy);
   Tensor dx = empty_like(x);
   dispatch_floating(x.dtype(), "cross_entropy_backward", [&]<class T>() {
-    kernels::cross_entropy_backward<T>(x.shape()[0], x.shape()[1], values.data<T>(),
-                                       labels.data<int64_t>(), data_or_null<T>(weight),
-                                       attrs.options, attrs.total_weight, gradient.data<T>(),
-                                       dx.mutable_data<T>());
+    kernels::cross_entropy_backward<T>(
+        x.shape()[0], x.shape()[1], values.data<T>(), labels.data<int64_t>(), pointer<T>(weight),
+        attrs.options, attrs.total_weight, gradient.data<T>(), dx.mutable_data<T>());
   });
   return record(cross_entropy_backward_op, std::move(dx), {x, dy}, {x, labels, weight, dy}, attrs);
 }
@@ -164,15 +159,14 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels,
                      const CrossEntropyOptions& options) {
   check_cross_entropy(logits, labels, options);
   const Tensor x = class_rows(logits);
-  const Tensor values = raw::contiguous(x), targets = raw::contiguous(labels);
-  const Tensor weight = options.weight ? raw::contiguous(options.weight) : Tensor();
+  const raw::Contiguous values(x), targets(labels), weight(options.weight);
   const Reduction reduction = options.reduction;
   CrossEntropyAttrs attrs{{options.label_smoothing, options.ignore_index, reduction}, 0};
   Tensor y = empty(reduction == Reduction::none ? Shape{x.shape()[0]} : Shape{}, x.dtype());
   dispatch_floating(x.dtype(), "cross_entropy", [&]<class T>() {
-    attrs.total_weight = kernels::cross_entropy<T>(x.shape()[0], x.shape()[1], values.data<T>(),
-                                                   targets.data<int64_t>(), data_or_null<T>(weight),
-                                                   attrs.options, y.mutable_data<T>());
+    attrs.total_weight = kernels::cross_entropy<T>(
+        x.shape()[0], x.shape()[1], values.data<T>(), targets.data<int64_t>(),
+        pointer<T>(weight.tensor()), attrs.options, y.mutable_data<T>());
   });
   check(reduction != Reduction::mean || attrs.total_weight > 0,
         "cross_entropy: the mean over {} labels has a total weight of {}: {}", labels.numel(),
@@ -180,7 +174,7 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels,
         labels.numel() == 0 ? "the batch is empty"
                             : "every label is ignored or has weight 0; leave this batch out, or "
                               "use the sum");
-  y = record(cross_entropy_op, std::move(y), {x}, {x, targets, weight}, attrs);
+  y = record(cross_entropy_op, std::move(y), {x}, {x, targets.tensor(), weight.tensor()}, attrs);
   return reduction == Reduction::none && labels.ndim() > 1 ? reshape(y, labels.shape()) : y;
 }
 

@@ -24,7 +24,7 @@ Op dropout_op(
     });
 
 Tensor scaled_where(const Tensor& x, const Tensor& mask, double scale) {
-  const Tensor values = raw::contiguous(x);
+  const raw::Contiguous values(x);
   const bool* chosen = mask.data<bool>();
   Tensor y = empty_like(x);
   dispatch_floating(x.dtype(), "dropout", [&]<class T>() {

@@ -24,7 +24,7 @@ void unary_backward(Backward& ctx) {
       ctx.set(0, dy * f.derivative(kept));
       return;
     }
-    const Tensor dy_values = raw::contiguous(dy), kept_values = raw::contiguous(kept);
+    const raw::Contiguous dy_values(dy), kept_values(kept);
     Tensor dx = empty_like(kept);
     dispatch_floating(dx.dtype(), F::name, [&]<class T>() {
       kernels::unary_backward(f, dx.numel(), dy_values.data<T>(), kept_values.data<T>(),
@@ -57,7 +57,7 @@ Op unary_op(F::name, unary_backward<F>, unary_samples<F>);
 
 template <class F>
 Tensor apply(const F& f, const Tensor& x) {
-  const Tensor values = raw::contiguous(x);
+  const raw::Contiguous values(x);
   Tensor y = empty_like(x);
   dispatch_floating(x.dtype(), F::name, [&]<class T>() {
     kernels::unary(f, x.numel(), values.data<T>(), y.mutable_data<T>());

@@ -43,8 +43,8 @@ class Factor {
 /// C = op(A) op(B) + beta C, op(A) (m, k), op(B) (k, n), C (m, n) without gaps.
 template <class T>
 void multiply(const Factor& a, const Factor& b, int64_t m, int64_t n, int64_t k, T beta, T* c) {
-  kernels::gemm<T>(a.transpose(), b.transpose(), m, n, k, T(1), a.tensor().data<T>(), a.ld(),
-                   b.tensor().data<T>(), b.ld(), beta, c, std::max<int64_t>(1, n));
+  kernels::gemm<T>({a.transpose(), b.transpose(), m, n, k, T(1), a.tensor().data<T>(), a.ld(),
+                    b.tensor().data<T>(), b.ld(), beta, c, std::max<int64_t>(1, n)});
 }
 
 /// A shape with its leading axes as one: (rows, columns).

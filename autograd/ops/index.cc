@@ -11,10 +11,6 @@ namespace {
 /// Elements that a thread takes at a time.
 constexpr int64_t kGrain = 1 << 14;
 
-int64_t per_grain(int64_t size) {
-  return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, size));
-}
-
 /// The indices in row-major order, all of them in [0, size).
 Tensor checked_indices(const char* op, const Tensor& index, int64_t size) {
   check(index.dtype() == DType::i64, "{}: the indices are {}, not i64", op, name(index.dtype()));
@@ -49,7 +45,7 @@ AxisSizes axis_sizes(const char* op, const Shape& x, int64_t axis, const Shape& 
 // Calls f(place in x, place in index) for all of index, an outer part at a time.
 template <class F>
 void for_each_index(const AxisSizes& s, const int64_t* index, F f) {
-  kernels::parallel_for(s.outer, per_grain(s.m * s.inner), [&](int64_t begin, int64_t end) {
+  kernels::parallel_for_rows(s.outer, s.m * s.inner, kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin * s.m; k < end * s.m; ++k)
       for (int64_t j = 0; j < s.inner; ++j) {
         const int64_t at = k * s.inner + j;
@@ -164,7 +160,7 @@ Tensor add_rows(const Tensor& dy, const Tensor& indices, int64_t count) {
     const T* from = rows.data<T>();
     const int64_t* index = indices.data<int64_t>();
     T* to = dw.mutable_data<T>();
-    const int64_t columns = std::max<int64_t>(16, per_grain(indices.numel()));
+    const int64_t columns = std::max<int64_t>(16, kernels::per_grain(indices.numel(), kGrain));
     kernels::parallel_for(d, columns, [&](int64_t begin, int64_t end) {
       for (int64_t i = 0; i < indices.numel(); ++i)
         for (int64_t j = begin; j < end; ++j) to[index[i] * d + j] += from[i * d + j];
@@ -196,7 +192,7 @@ Tensor embedding(const Tensor& weight, const Tensor& indices) {
   const int64_t* index = rows.data<int64_t>();
   const size_t bytes = static_cast<size_t>(d) * size_of(weight.dtype());
   char* to = y.mutable_bytes();
-  kernels::parallel_for(rows.numel(), per_grain(d), [&](int64_t begin, int64_t end) {
+  kernels::parallel_for_rows(rows.numel(), d, kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
       std::memcpy(to + static_cast<size_t>(i) * bytes,
                   values.bytes() + static_cast<size_t>(index[i]) * bytes, bytes);

@@ -13,7 +13,7 @@ namespace {
 
 Tensor column_sums(const Tensor& dy) {
   if (needs_grad(dy)) return sum(dy, {0});
-  const Tensor values = raw::contiguous(dy);
+  const raw::Contiguous values(dy);
   Tensor sums = empty({dy.shape()[1]}, dy.dtype());
   dispatch_floating(dy.dtype(), "linear", [&]<class T>() {
     kernels::sum<T>(1, dy.shape()[0], dy.shape()[1], values.data<T>(), sums.mutable_data<T>());
@@ -24,11 +24,9 @@ Tensor column_sums(const Tensor& dy) {
 template <class T>
 void repeat_row(const T* row, int64_t rows, int64_t columns, T* y) {
   constexpr int64_t kGrain = 1 << 15;
-  kernels::parallel_for(rows, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, columns)),
-                        [&](int64_t begin, int64_t end) {
-                          for (int64_t i = begin; i < end; ++i)
-                            std::copy_n(row, columns, y + i * columns);
-                        });
+  kernels::parallel_for_rows(rows, columns, kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) std::copy_n(row, columns, y + i * columns);
+  });
 }
 
 void check_linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
@@ -85,7 +83,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   shape[shape.ndim() - 1] = out;
   Tensor y = empty(shape, x.dtype());
   const int64_t rows = left.tensor().shape()[0];
-  const Tensor row = bias ? raw::contiguous(bias) : Tensor();
+  const raw::Contiguous row(bias);
   dispatch_floating(x.dtype(), "linear", [&]<class T>() {
     T* result = y.mutable_data<T>();
     if (bias) repeat_row(row.data<T>(), rows, out, result);

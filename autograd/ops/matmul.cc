@@ -112,6 +112,26 @@ Shape batched_shape(const Tensor& a, const Tensor& b, const Sizes& s) {
   return shape;
 }
 
+Tensor product(const Tensor& a, const Tensor& b, const Sizes& s, bool transpose_a,
+               bool transpose_b) {
+  Tensor y = empty({s.m, s.n}, a.dtype());
+  const Factor left(a, transpose_a), right(b, transpose_b);
+  dispatch_floating(a.dtype(), "matmul", [&]<class T>() {
+    multiply<T>(left, right, s.m, s.n, s.k, T(0), y.mutable_data<T>());
+  });
+  return y;
+}
+
+Tensor batched_product(const Tensor& a, const Tensor& b, const Sizes& s, bool transpose_a,
+                       bool transpose_b) {
+  Tensor y = empty(batched_shape(a, b, s), a.dtype());
+  const Factor left(a, transpose_a), right(b, transpose_b);
+  dispatch_floating(a.dtype(), "matmul", [&]<class T>() {
+    if (y.numel() > 0) batched<T>(left, right, s, y);
+  });
+  return y;
+}
+
 /// The gradient with respect to b: op(a)^T dy or, where b is transposed, dy^T op(a), summed over
 /// the products that b takes part in. Where b is one matrix they are rows of one product.
 Tensor right_gradient(const Tensor& a, const Tensor& dy, bool transpose_a, bool transpose_b,
@@ -162,14 +182,8 @@ static Op matmul_op(
 Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b) {
   const Sizes s = matmul_sizes(a, b, transpose_a, transpose_b);
   const bool single = a.ndim() == 2 && b.ndim() == 2;
-  Tensor y = empty(single ? Shape{s.m, s.n} : batched_shape(a, b, s), a.dtype());
-  const Factor left(a, transpose_a), right(b, transpose_b);
-  dispatch_floating(a.dtype(), "matmul", [&]<class T>() {
-    if (single)
-      multiply<T>(left, right, s.m, s.n, s.k, T(0), y.mutable_data<T>());
-    else if (y.numel() > 0)
-      batched<T>(left, right, s, y);
-  });
+  Tensor y = single ? product(a, b, s, transpose_a, transpose_b)
+                    : batched_product(a, b, s, transpose_a, transpose_b);
   return record(matmul_op, std::move(y), {a, b},
                 {keep_if(needs_grad(b), a), keep_if(needs_grad(a), b)},
                 MatmulAttrs{transpose_a, transpose_b});

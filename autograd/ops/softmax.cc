@@ -27,7 +27,7 @@ Tensor along(const Tensor& x, int axis, F f) {
 template <class Kernel>
 Tensor row_wise(const char* op, const Tensor& x, Kernel kernel) {
   const int64_t d = row_length(op, x);
-  const Tensor values = raw::contiguous(x);
+  const raw::Contiguous values(x);
   Tensor y = empty_like(x);
   dispatch_floating(x.dtype(), op, [&]<class T>() {
     kernel(x.numel() / d, d, values.data<T>(), y.mutable_data<T>());
@@ -42,7 +42,7 @@ Tensor row_wise_backward(const char* op, const Tensor& y, const Tensor& dy, Kern
   check(y.ndim() > 0 && y.shape() == dy.shape(),
         "{}: y {} and dy {} differ in shape, or have no axis", op, y.shape(), dy.shape());
   const int64_t d = row_length(op, y);
-  const Tensor values = raw::contiguous(y), gradient = raw::contiguous(dy);
+  const raw::Contiguous values(y), gradient(dy);
   Tensor dx = empty_like(y);
   dispatch_floating(y.dtype(), op, [&]<class T>() {
     kernel(y.numel() / d, d, values.data<T>(), gradient.data<T>(), dx.mutable_data<T>());
@@ -164,7 +164,7 @@ Tensor logsumexp(const Tensor& x, int64_t axis, bool keepdim) {
     return keepdim ? transpose(y, i, -1) : squeeze(transpose(y, i, -1), i);
   }
   const int64_t d = row_length("logsumexp", x);
-  const Tensor values = raw::contiguous(x);
+  const raw::Contiguous values(x);
   Shape shape = x.shape().erased(i);
   if (keepdim) shape.push_back(1);
   Tensor y = empty(shape, x.dtype());

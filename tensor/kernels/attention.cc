@@ -48,8 +48,8 @@ struct Block {
   /// p (rows, keys) = softmax(scale q k^T + bias)
   void weights(T* p) const {
     constexpr T barrier = -std::numeric_limits<T>::infinity();
-    gemm(Transpose::no, Transpose::yes, rows, keys, a.depth, a.scale, q, a.q.row, k, a.k.row, T(0),
-         p, keys);
+    gemm<T>({Transpose::no, Transpose::yes, rows, keys, a.depth, a.scale, q, a.q.row, k, a.k.row,
+             T(0), p, keys});
     for (int64_t i = 0; i < rows; ++i) {
       T* row = p + i * keys;
       const int64_t visible = a.causal ? std::min(first + i + 1, keys) : keys;
@@ -85,8 +85,8 @@ void attention(const AttentionProblem<T>& a, const Matrices<T>& y) {
     for (int64_t i = 0; i < a.queries; i += kQueries) {
       const Block<T> block(a, outer, inner, i);
       block.weights(p);
-      gemm(Transpose::no, Transpose::no, block.rows, a.value_depth, block.keys, T(1), p, block.keys,
-           block.v, a.v.row, T(0), y.at(outer, inner) + i * y.row, y.row);
+      gemm<T>({Transpose::no, Transpose::no, block.rows, a.value_depth, block.keys, T(1), p,
+               block.keys, block.v, a.v.row, T(0), y.at(outer, inner) + i * y.row, y.row});
     }
   });
 }
@@ -107,16 +107,16 @@ void attention_backward(const AttentionProblem<T>& a, const Matrices<const T>& d
       const T* const g = dy.at(outer, inner) + i * dy.row;
       block.weights(p);
       if (dv.data)
-        gemm(Transpose::yes, Transpose::no, keys, a.value_depth, rows, T(1), p, keys, g, dy.row,
-             T(1), dv.at(outer, inner), dv.row);
+        gemm<T>({Transpose::yes, Transpose::no, keys, a.value_depth, rows, T(1), p, keys, g, dy.row,
+                 T(1), dv.at(outer, inner), dv.row});
       if (!dq.data) continue;
-      gemm(Transpose::no, Transpose::yes, rows, keys, a.value_depth, T(1), g, dy.row, block.v,
-           a.v.row, T(0), ds, keys);
+      gemm<T>({Transpose::no, Transpose::yes, rows, keys, a.value_depth, T(1), g, dy.row, block.v,
+               a.v.row, T(0), ds, keys});
       kernels<SoftmaxKernels<T>>().softmax_backward(rows, keys, p, ds, ds);
-      gemm(Transpose::no, Transpose::no, rows, a.depth, keys, a.scale, ds, keys, block.k, a.k.row,
-           T(0), dq.at(outer, inner) + i * dq.row, dq.row);
-      gemm(Transpose::yes, Transpose::no, keys, a.depth, rows, a.scale, ds, keys, block.q, a.q.row,
-           T(1), dk.at(outer, inner), dk.row);
+      gemm<T>({Transpose::no, Transpose::no, rows, a.depth, keys, a.scale, ds, keys, block.k,
+               a.k.row, T(0), dq.at(outer, inner) + i * dq.row, dq.row});
+      gemm<T>({Transpose::yes, Transpose::no, keys, a.depth, rows, a.scale, ds, keys, block.q,
+               a.q.row, T(1), dk.at(outer, inner), dk.row});
     }
   });
 }

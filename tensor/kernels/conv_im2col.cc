@@ -107,10 +107,10 @@ void im2col_conv2d(const Conv2dShape& s, const T* x, const T* w, const T* bias, 
     if (bias)
       for (int64_t o = 0; o < size.out; ++o)
         std::fill_n(out + o * size.pixels, size.pixels, bias[g * size.out + o]);
-    gemm<T>(Transpose::no, Transpose::no, size.out, size.pixels, size.k, T(1),
-            w + g * size.out * size.k, size.k,
-            patches(s, size, x + (n * s.groups + g) * size.x_group), size.pixels,
-            bias ? T(1) : T(0), out, size.pixels);
+    gemm<T>({Transpose::no, Transpose::no, size.out, size.pixels, size.k, T(1),
+             w + g * size.out * size.k, size.k,
+             patches(s, size, x + (n * s.groups + g) * size.x_group), size.pixels,
+             bias ? T(1) : T(0), out, size.pixels});
   });
 }
 
@@ -121,9 +121,9 @@ void im2col_conv2d_input(const Conv2dShape& s, const T* dy, const T* w, T* dx) {
   for_each_group(s, size, [&](int64_t n, int64_t g) {
     T* to = dx + (n * s.groups + g) * size.x_group;
     T* columns = pointwise ? to : column_memory<T>(size.k * size.pixels);
-    gemm<T>(Transpose::yes, Transpose::no, size.k, size.pixels, size.out, T(1),
-            w + g * size.out * size.k, size.k, dy + (n * s.groups + g) * size.out * size.pixels,
-            size.pixels, T(0), columns, size.pixels);
+    gemm<T>({Transpose::yes, Transpose::no, size.k, size.pixels, size.out, T(1),
+             w + g * size.out * size.k, size.k, dy + (n * s.groups + g) * size.out * size.pixels,
+             size.pixels, T(0), columns, size.pixels});
     if (!pointwise) col2im(s, columns, to);
   });
 }
@@ -133,10 +133,10 @@ void im2col_conv2d_weight(const Conv2dShape& s, const T* x, const T* dy, T* dw, 
   const Product size(s);
   sum_over_images(s, dy, dw, db, [&](int64_t n, T* sums) {
     for (int64_t g = 0; g < s.groups; ++g)
-      gemm<T>(Transpose::no, Transpose::yes, size.out, size.k, size.pixels, T(1),
-              dy + (n * s.groups + g) * size.out * size.pixels, size.pixels,
-              patches(s, size, x + (n * s.groups + g) * size.x_group), size.pixels, T(1),
-              sums + g * size.out * size.k, size.k);
+      gemm<T>({Transpose::no, Transpose::yes, size.out, size.k, size.pixels, T(1),
+               dy + (n * s.groups + g) * size.out * size.pixels, size.pixels,
+               patches(s, size, x + (n * s.groups + g) * size.x_group), size.pixels, T(1),
+               sums + g * size.out * size.k, size.k});
   });
 }
 

@@ -151,14 +151,19 @@ GemmPath resolve(const GemmProblem<T>& g, GemmPath path) {
   return path;
 }
 
+// What is too small to be cut goes where gemm_path would send it, without asking.
+static_assert(2 * kTile <= std::min({kLarge, kThin, kCopied}));
+
 template <class T>
 void multiply(const GemmProblem<T>& g, GemmPath path) {
   if (g.m <= 0 || g.n <= 0) return;
   if (g.k <= 0 || g.alpha == T(0)) return scale(g);
+  const bool whole = g.m * g.n * g.k < 2 * kTile;
+  if (whole && path == GemmPath::automatic) return kernels<GemmKernels<T>>().small(g);
   path = resolve(g, path);
   if (path == GemmPath::openblas && std::max({g.m, g.n, g.k, g.lda, g.ldb, g.ldc}) > INT_MAX)
     path = GemmPath::packed;
-  if (g.m * g.n * g.k < 2 * kTile) return run(g, path);
+  if (whole) return run(g, path);
   const int64_t pieces = pieces_of_k(g.m, g.n, g.k);
   if (pieces > 1) return run_in_pieces_of_k(g, path, pieces);
   run_tiled(g, path);
@@ -191,9 +196,8 @@ GemmPath gemm_path(Transpose ta, Transpose tb, int64_t m, int64_t n, int64_t k) 
 }
 
 template <class T>
-void gemm(Transpose ta, Transpose tb, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
-          int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc, GemmPath path) {
-  multiply<T>({ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc}, path);
+void gemm(const GemmProblem<T>& g, GemmPath path) {
+  multiply(g, path);
 }
 
 template <class T>
@@ -236,16 +240,15 @@ void gemm_packed(int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const
   kernels<GemmKernels<T>>().prepacked(g, packed);
 }
 
-#define GRADUS_INSTANTIATE(T)                                                                  \
-  template GemmPath gemm_path<T>(Transpose, Transpose, int64_t, int64_t, int64_t);             \
-  template void gemm<T>(Transpose, Transpose, int64_t, int64_t, int64_t, T, const T*, int64_t, \
-                        const T*, int64_t, T, T*, int64_t, GemmPath);                          \
-  template void gemm_batched<T>(Transpose, Transpose, int64_t, int64_t, int64_t, T, const T*,  \
-                                int64_t, int64_t, const T*, int64_t, int64_t, T, T*, int64_t,  \
-                                int64_t, int64_t, GemmPath);                                   \
-  template int64_t packed_size<T>(int64_t, int64_t);                                           \
-  template void pack<T>(Transpose, int64_t, int64_t, const T*, int64_t, T*);                   \
-  template void gemm_packed<T>(int64_t, int64_t, int64_t, const T*, int64_t, const T*, T, T*,  \
+#define GRADUS_INSTANTIATE(T)                                                                 \
+  template GemmPath gemm_path<T>(Transpose, Transpose, int64_t, int64_t, int64_t);            \
+  template void gemm<T>(const GemmProblem<T>&, GemmPath);                                     \
+  template void gemm_batched<T>(Transpose, Transpose, int64_t, int64_t, int64_t, T, const T*, \
+                                int64_t, int64_t, const T*, int64_t, int64_t, T, T*, int64_t, \
+                                int64_t, int64_t, GemmPath);                                  \
+  template int64_t packed_size<T>(int64_t, int64_t);                                          \
+  template void pack<T>(Transpose, int64_t, int64_t, const T*, int64_t, T*);                  \
+  template void gemm_packed<T>(int64_t, int64_t, int64_t, const T*, int64_t, const T*, T, T*, \
                                int64_t);
 GRADUS_INSTANTIATE(float)
 GRADUS_INSTANTIATE(double)

@@ -36,9 +36,7 @@ GemmPath gemm_path(Transpose ta, Transpose tb, int64_t m, int64_t n, int64_t k);
 /// shape alone: the result is bit for bit the same on any number of threads. `path` is for tests: a
 /// path that is not there (no OpenBLAS) throws Error.
 template <class T>
-void gemm(Transpose ta, Transpose tb, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
-          int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc,
-          GemmPath path = GemmPath::automatic);
+void gemm(const GemmProblem<T>& g, GemmPath path = GemmPath::automatic);
 
 /// `batch` products whose matrices lie stride_a, stride_b and stride_c elements apart; a stride of
 /// 0 for a or b uses the same matrix each time.

@@ -24,11 +24,6 @@ bool streamed(const Channels& s) {
 
 int64_t pieces_of(int64_t n, int64_t piece) { return (n + piece - 1) / piece; }
 
-/// At least one of `size` elements.
-int64_t per_grain(int64_t size) {
-  return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, size));
-}
-
 /// Memory of the calling thread, another for each use.
 template <class T, class Use>
 T* scratch(int64_t count) {
@@ -84,7 +79,7 @@ void sweep_channels(const Channels& s, First first, Combine combine, Then then) 
   const Cut cut(s);
   const int64_t n = cut.count();
   if (n == 1) {
-    parallel_for(s.channels, per_grain(s.outer * s.inner), [&](int64_t begin, int64_t end) {
+    parallel_for_rows(s.channels, s.outer * s.inner, kGrain, [&](int64_t begin, int64_t end) {
       for (int64_t c = begin; c < end; ++c) {
         const Piece piece = cut.piece(c, 0);
         const Part part = first(c, piece);
@@ -181,7 +176,7 @@ void normalize_columns(const Channels& s, const T* x, const bool* valid, const T
     shift[c] = f.shift;
   }
   const auto normalize = kernels<ColumnNormKernels<T>>().normalize;
-  parallel_for(s.outer, per_grain(s.channels), [&](int64_t begin, int64_t end) {
+  parallel_for_rows(s.outer, s.channels, kGrain, [&](int64_t begin, int64_t end) {
     normalize(end - begin, s.channels, mean, scale, shift, x + begin * s.channels,
               from(valid, begin), y + begin * s.channels);
   });
@@ -200,7 +195,7 @@ void column_gradient(const Channels& s, const T* x, const bool* valid, const T* 
     slope[c] = f.slope;
   }
   const auto gradient = kernels<ColumnNormKernels<T>>().gradient;
-  parallel_for(s.outer, per_grain(s.channels), [&](int64_t begin, int64_t end) {
+  parallel_for_rows(s.outer, s.channels, kGrain, [&](int64_t begin, int64_t end) {
     const int64_t at = begin * s.channels;
     gradient(end - begin, s.channels, mean, scale, mean_dy, slope, x + at, from(valid, begin),
              dy + at, dx + at);
@@ -259,7 +254,7 @@ template <class Then>
 void for_each_piece(const Channels& s, Then then) {
   const Cut cut(s);
   const int64_t n = cut.count(), size = n > 1 ? kGrain : s.outer * s.inner;
-  parallel_for(s.channels * n, per_grain(size), [&](int64_t begin, int64_t end) {
+  parallel_for_rows(s.channels * n, size, kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) then(k / n, cut.piece(k / n, k % n));
   });
 }
@@ -338,7 +333,7 @@ template <class T>
 void layer_norm(int64_t rows, int64_t d, double eps, const T* x, const bool* valid, const T* w,
                 const T* b, T* y, T* mean, T* rstd) {
   const auto kernel = kernels<NormKernels<T>>().layer_norm;
-  parallel_for(rows, per_grain(d), [&](int64_t i, int64_t end) {
+  parallel_for_rows(rows, d, kGrain, [&](int64_t i, int64_t end) {
     kernel(end - i, d, eps, x + i * d, from(valid, i), w, b, y + i * d, mean ? mean + i : nullptr,
            rstd ? rstd + i : nullptr, streamed<T>(rows * d));
   });
@@ -351,7 +346,8 @@ void layer_norm_backward(int64_t rows, int64_t d, const T* x, const bool* valid,
   const bool with_sums = dw || db;
   // At most 64 sums over pieces of rows, and of four rows each, or with long rows there would be as
   // many sums as elements.
-  const int64_t piece = std::max({per_grain(d), pieces_of(rows, 64), std::min<int64_t>(4, rows)}),
+  const int64_t piece = std::max(
+                    {per_grain(d, kGrain), pieces_of(rows, 64), std::min<int64_t>(4, rows)}),
                 n = pieces_of(rows, piece);
   double* parts = with_sums ? scratch<double, struct Parts>(2 * n * d) : nullptr;
   parallel_for(n, 1, [&](int64_t begin, int64_t end) {
@@ -366,7 +362,7 @@ void layer_norm_backward(int64_t rows, int64_t d, const T* x, const bool* valid,
     }
   });
   if (!with_sums) return;
-  parallel_for(d, per_grain(2 * n), [&](int64_t begin, int64_t end) {
+  parallel_for_rows(d, 2 * n, kGrain, [&](int64_t begin, int64_t end) {
     const auto add_up = [&](double* sums, T* to) {
       if (!to) return;
       for (int64_t p = 1; p < n; ++p)

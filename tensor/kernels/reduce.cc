@@ -13,11 +13,6 @@ constexpr int64_t kGrain = 1 << 15;  // elements that a thread takes at a time
 constexpr int64_t kPiece = 1 << 16;  // of a row that threads may share
 constexpr int64_t kTile = 512;       // columns that a thread takes at a time
 
-/// At least one of `size` elements.
-int64_t per_grain(int64_t size) {
-  return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, size));
-}
-
 int64_t pieces_of(int64_t n, int64_t piece) { return (n + piece - 1) / piece; }
 
 template <class T>
@@ -25,7 +20,7 @@ void sum_rows(int64_t rows, int64_t n, const T* x, T* y) {
   const auto kernel = kernels<ReduceKernels<T>>().sum;
   const int64_t pieces = pieces_of(n, kPiece);
   if (pieces <= 1) {
-    parallel_for(rows, per_grain(n), [&](int64_t begin, int64_t end) {
+    parallel_for_rows(rows, n, kGrain, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) y[i] = static_cast<T>(kernel(n, x + i * n));
     });
     return;
@@ -45,22 +40,41 @@ void sum_rows(int64_t rows, int64_t n, const T* x, T* y) {
   }
 }
 
+/// f(o, j, columns) for each tile of columns of (outer, n, inner), spread over the threads.
+template <class F>
+void for_each_tile(int64_t outer, int64_t n, int64_t inner, F f) {
+  const int64_t tiles = pieces_of(inner, kTile);
+  parallel_for_rows(outer * tiles, n * std::min(inner, kTile), kGrain,
+                    [&](int64_t begin, int64_t end) {
+                      int64_t o = begin / tiles, j = begin % tiles * kTile;
+                      for (int64_t k = begin; k < end; ++k) {
+                        f(o, j, std::min(kTile, inner - j));
+                        j += kTile;
+                        if (j >= inner) ++o, j = 0;
+                      }
+                    });
+}
+
 /// Columns are cut into tiles, and n into pieces where that is what the threads have to share.
 template <class T>
 void sum_columns(int64_t outer, int64_t n, int64_t inner, const T* x, T* y) {
+  if (n <= kSumRows) {
+    const auto block = kernels<ReduceKernels<T>>().sum_block;
+    for_each_tile(outer, n, inner, [&](int64_t o, int64_t j, int64_t columns) {
+      block(n, columns, x + o * n * inner + j, inner, y + o * inner + j);
+    });
+    return;
+  }
   const auto kernel = kernels<ReduceKernels<T>>().sum_columns;
   const int64_t tiles = pieces_of(inner, kTile), width = std::min(inner, kTile);
   const int64_t piece = std::max<int64_t>(256, kPiece / width), pieces = pieces_of(n, piece);
   if (pieces <= 1) {
-    parallel_for(outer * tiles, per_grain(n * width), [&](int64_t begin, int64_t end) {
+    for_each_tile(outer, n, inner, [&](int64_t o, int64_t j, int64_t columns) {
       double sums[kTile];
-      for (int64_t k = begin; k < end; ++k) {
-        const int64_t j = k % tiles * kTile, columns = std::min(kTile, inner - j);
-        std::fill_n(sums, columns, 0.0);
-        kernel(n, columns, x + k / tiles * n * inner + j, inner, sums);
-        T* to = y + k / tiles * inner + j;
-        for (int64_t i = 0; i < columns; ++i) to[i] = static_cast<T>(sums[i]);
-      }
+      std::fill_n(sums, columns, 0.0);
+      kernel(n, columns, x + o * n * inner + j, inner, sums);
+      T* to = y + o * inner + j;
+      for (int64_t i = 0; i < columns; ++i) to[i] = static_cast<T>(sums[i]);
     });
     return;
   }
@@ -91,7 +105,7 @@ template <class T>
 void extremum_rows(RowExtremum<T> kernel, int64_t rows, int64_t n, const T* x, T* y,
                    int64_t* index) {
   if (rows > 1 || n <= kPiece) {
-    parallel_for(rows, per_grain(n), [&](int64_t begin, int64_t end) {
+    parallel_for_rows(rows, n, kGrain, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const Extremum<T> found = kernel(n, x + i * n, index != nullptr);
         y[i] = found.value;
@@ -126,15 +140,10 @@ using ColumnExtremum = void (*)(int64_t rows, int64_t columns, const T* x, int64
 template <class T>
 void extremum_columns(ColumnExtremum<T> kernel, int64_t outer, int64_t n, int64_t inner, const T* x,
                       T* y, int64_t* index) {
-  const int64_t tiles = pieces_of(inner, kTile);
-  parallel_for(outer * tiles, per_grain(n * std::min(inner, kTile)),
-               [&](int64_t begin, int64_t end) {
-                 for (int64_t k = begin; k < end; ++k) {
-                   const int64_t j = k % tiles * kTile, to = k / tiles * inner + j;
-                   kernel(n, std::min(kTile, inner - j), x + k / tiles * n * inner + j, inner,
-                          y + to, index ? index + to : nullptr);
-                 }
-               });
+  for_each_tile(outer, n, inner, [&](int64_t o, int64_t j, int64_t columns) {
+    const int64_t to = o * inner + j;
+    kernel(n, columns, x + o * n * inner + j, inner, y + to, index ? index + to : nullptr);
+  });
 }
 
 }  // namespace

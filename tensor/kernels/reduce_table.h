@@ -10,6 +10,9 @@ struct Extremum {
   int64_t index;
 };
 
+/// Rows of a column that are added up in T.
+constexpr int64_t kSumRows = 64;
+
 /// Reductions for one instruction-set level, on the calling thread.
 template <class T>
 struct ReduceKernels {
@@ -18,6 +21,8 @@ struct ReduceKernels {
   /// y_j += sum_i x[i row + j], columns added up in blocks of rows, the blocks in f64.   y:
   /// (columns)
   void (*sum_columns)(int64_t rows, int64_t columns, const T* x, int64_t row, double* y);
+  /// y_j = sum_i x[i row + j] of one block, at most kSumRows rows.   y: (columns)
+  void (*sum_block)(int64_t rows, int64_t columns, const T* x, int64_t row, T* y);
   /// The largest element, and its place if it is wanted (else 0).   x: (n), n >= 1
   Extremum<T> (*max)(int64_t n, const T* x, bool with_index);
   Extremum<T> (*min)(int64_t n, const T* x, bool with_index);

@@ -226,8 +226,8 @@ void recurrence_weight_gradients(const Recurrence<T>& r, const T* h, const T* dg
   const int64_t rows = gates_of(r.kind) * hidden, kept = kept_gates_of(r.kind) * hidden;
   const auto product = [&](int64_t m, int64_t column, int64_t n, const T* z, int64_t ldz, bool add,
                            T* dw, int64_t first) {
-    gemm(Transpose::yes, Transpose::no, m, n, positions - first, T(1),
-         dgates + first * kept + column, kept, z + first * ldz, ldz, T(add), dw, n);
+    gemm<T>({Transpose::yes, Transpose::no, m, n, positions - first, T(1),
+             dgates + first * kept + column, kept, z + first * ldz, ldz, T(add), dw, n});
   };
   if (d.w_ih.sum) {
     const StepMajor<T> x(r);
@@ -250,8 +250,8 @@ void recurrence_weight_gradients(const Recurrence<T>& r, const T* h, const T* dg
 template <class T>
 void recurrence_input_gradient(const Recurrence<T>& r, const T* dgates, T* dx) {
   const int64_t rows = gates_of(r.kind) * r.hidden, kept = kept_gates_of(r.kind) * r.hidden;
-  gemm(Transpose::no, Transpose::no, r.steps * r.batch, r.inputs, rows, T(1), dgates, kept, r.w_ih,
-       r.inputs, T(0), dx, r.inputs);
+  gemm<T>({Transpose::no, Transpose::no, r.steps * r.batch, r.inputs, rows, T(1), dgates, kept,
+           r.w_ih, r.inputs, T(0), dx, r.inputs});
 }
 
 #define GRADUS_INSTANTIATE(T)                                                              \

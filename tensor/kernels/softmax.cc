@@ -11,11 +11,7 @@
 namespace gradus::kernels {
 namespace {
 
-/// How many rows a thread takes at a time.
-int64_t grain(int64_t d) {
-  constexpr int64_t elements = 1 << 13;
-  return std::max<int64_t>(1, elements / std::max<int64_t>(1, d));
-}
+constexpr int64_t kGrain = 1 << 13;  // elements that a thread takes at a time
 
 /// Returns the total weight of the labels.
 template <class T>
@@ -38,15 +34,16 @@ double check_labels(int64_t rows, int64_t classes, const int64_t* labels, const 
 template <class T>
 void softmax(int64_t rows, int64_t d, const T* x, T* y) {
   const auto kernel = kernels<SoftmaxKernels<T>>().softmax;
-  parallel_for(rows, grain(d),
-               [&](int64_t i, int64_t end) { kernel(end - i, d, nullptr, x + i * d, y + i * d); });
+  parallel_for_rows(rows, d, kGrain, [&](int64_t i, int64_t end) {
+    kernel(end - i, d, nullptr, x + i * d, y + i * d);
+  });
 }
 
 template <class T>
 void log_softmax(int64_t rows, int64_t d, const T* x, T* y) {
   const auto kernel = kernels<SoftmaxKernels<T>>().log_softmax;
-  parallel_for(rows, grain(d),
-               [&](int64_t i, int64_t end) { kernel(end - i, d, x + i * d, y + i * d); });
+  parallel_for_rows(rows, d, kGrain,
+                    [&](int64_t i, int64_t end) { kernel(end - i, d, x + i * d, y + i * d); });
 }
 
 template <class T>
@@ -54,7 +51,7 @@ void logsumexp(int64_t rows, int64_t d, const T* x, T* y) {
   const auto kernel = kernels<SoftmaxKernels<T>>().log_sums;
   static constinit thread_local Workspace<T, struct Shift> workspace;
   T* shift = workspace.of_size(rows);
-  parallel_for(rows, grain(d), [&](int64_t begin, int64_t end) {
+  parallel_for_rows(rows, d, kGrain, [&](int64_t begin, int64_t end) {
     kernel(end - begin, d, x + begin * d, shift + begin, y + begin);
     for (int64_t i = begin; i < end; ++i) y[i] += shift[i];
   });
@@ -63,7 +60,7 @@ void logsumexp(int64_t rows, int64_t d, const T* x, T* y) {
 template <class T>
 void softmax_backward(int64_t rows, int64_t d, const T* y, const T* dy, T* dx) {
   const auto kernel = kernels<SoftmaxKernels<T>>().softmax_backward;
-  parallel_for(rows, grain(d), [&](int64_t i, int64_t end) {
+  parallel_for_rows(rows, d, kGrain, [&](int64_t i, int64_t end) {
     kernel(end - i, d, y + i * d, dy + i * d, dx + i * d);
   });
 }
@@ -71,7 +68,7 @@ void softmax_backward(int64_t rows, int64_t d, const T* y, const T* dy, T* dx) {
 template <class T>
 void log_softmax_backward(int64_t rows, int64_t d, const T* y, const T* dy, T* dx) {
   const auto kernel = kernels<SoftmaxKernels<T>>().log_softmax_backward;
-  parallel_for(rows, grain(d), [&](int64_t i, int64_t end) {
+  parallel_for_rows(rows, d, kGrain, [&](int64_t i, int64_t end) {
     kernel(end - i, d, y + i * d, dy + i * d, dx + i * d);
   });
 }
@@ -89,7 +86,7 @@ double cross_entropy(int64_t rows, int64_t classes, const T* x, const int64_t* l
   static constinit thread_local Workspace<double, struct Losses> loss_workspace;
   T *shift = workspace.of_size(2 * rows), *log_sum = shift + rows;
   double* losses = loss_workspace.of_size(rows);
-  parallel_for(rows, grain(classes), [&](int64_t begin, int64_t end) {
+  parallel_for_rows(rows, classes, kGrain, [&](int64_t begin, int64_t end) {
     table.log_sums(end - begin, classes, x + begin * classes, shift + begin, log_sum + begin);
     for (int64_t i = begin; i < end; ++i) {
       const T* row = x + i * classes;
@@ -124,14 +121,15 @@ void cross_entropy_backward(int64_t rows, int64_t classes, const T* x, const int
   const auto weight_of = [&](int64_t i) {  // of the row's own label
     return (1 - smoothing) * (w ? static_cast<double>(w[labels[i]]) : 1.0);
   };
-  const auto g = [&](int64_t i) {
-    if (options.reduction == Reduction::none) return static_cast<double>(dloss[i]);
-    const auto all = static_cast<double>(*dloss);
-    return options.reduction == Reduction::mean ? all / total_weight : all;
-  };
+  const bool each = options.reduction == Reduction::none;
+  const double all = each || rows == 0 ? 0.0
+                     : options.reduction == Reduction::mean
+                         ? static_cast<double>(*dloss) / total_weight
+                         : static_cast<double>(*dloss);
+  const auto g = [&](int64_t i) { return each ? static_cast<double>(dloss[i]) : all; };
   static constinit thread_local Workspace<T, struct Scale> workspace;
   T* scale = workspace.of_size(rows);
-  parallel_for(rows, grain(classes), [&](int64_t begin, int64_t end) {
+  parallel_for_rows(rows, classes, kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
       scale[i] = labels[i] == options.ignore_index
                      ? T(0)

@@ -39,5 +39,17 @@ void parallel_for(int64_t n, int64_t grain, Body&& body) {
              &job);
 }
 
+/// How many rows of `size` elements hold `grain`; at least one.
+inline int64_t per_grain(int64_t size, int64_t grain) {
+  return size >= grain ? 1 : grain / (size > 0 ? size : 1);
+}
+
+/// parallel_for over rows of `size` elements, about `grain` elements at a time. What is small is
+/// spared the division.
+template <class Body>
+void parallel_for_rows(int64_t rows, int64_t size, int64_t grain, Body&& body) {
+  parallel_for(rows, rows * size <= grain ? rows : per_grain(size, grain), body);
+}
+
 }  // namespace kernels
 }  // namespace gradus

@@ -71,8 +71,7 @@ struct Data {
 
   std::vector<T> product(GemmPath path) const {
     std::vector<T> out = c;
-    const GemmProblem<T> g = problem(out);
-    gemm<T>(g.ta, g.tb, g.m, g.n, g.k, g.alpha, g.a, g.lda, g.b, g.ldb, g.beta, g.c, g.ldc, path);
+    gemm(problem(out), path);
     return out;
   }
 
@@ -260,8 +259,8 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(batches_are_single_products, T, Scalars) {
         for (T& x : *v) x = static_cast<T>(uniform(random));
       std::vector<T> expected = c;
       for (int64_t i = 0; i < s.batch; ++i)
-        gemm<T>(Transpose::no, Transpose::yes, s.m, s.n, s.k, T(1.5), a.data() + i * stride_a, s.k,
-                b.data() + i * stride_b, s.k, T(0.5), expected.data() + i * stride_c, s.n);
+        gemm<T>({Transpose::no, Transpose::yes, s.m, s.n, s.k, T(1.5), a.data() + i * stride_a, s.k,
+                 b.data() + i * stride_b, s.k, T(0.5), expected.data() + i * stride_c, s.n});
       gemm_batched<T>(Transpose::no, Transpose::yes, s.m, s.n, s.k, T(1.5), a.data(), s.k, stride_a,
                       b.data(), s.k, stride_b, T(0.5), c.data(), s.n, stride_c, s.batch);
       BOOST_TEST(same_bits(c, expected));
@@ -289,13 +288,15 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(packed_once_for_many_products, T, Scalars) {
 BOOST_AUTO_TEST_CASE_TEMPLATE(degenerate_sizes, T, Scalars) {
   for (GemmPath path : paths()) {
     std::vector<T> c = {1, 2, 3, 4, 5, 6};
-    gemm<T>(Transpose::no, Transpose::no, 2, 3, 0, T(1), nullptr, 1, nullptr, 3, T(2), c.data(), 3,
-            path);
+    gemm<T>(
+        {Transpose::no, Transpose::no, 2, 3, 0, T(1), nullptr, 1, nullptr, 3, T(2), c.data(), 3},
+        path);
     BOOST_TEST(c == (std::vector<T>{2, 4, 6, 8, 10, 12}), boost::test_tools::per_element());
-    gemm<T>(Transpose::no, Transpose::no, 2, 3, 0, T(1), nullptr, 1, nullptr, 3, T(0), c.data(), 3,
-            path);
+    gemm<T>(
+        {Transpose::no, Transpose::no, 2, 3, 0, T(1), nullptr, 1, nullptr, 3, T(0), c.data(), 3},
+        path);
     BOOST_TEST(c == std::vector<T>(6, T(0)), boost::test_tools::per_element());
-    gemm<T>(Transpose::no, Transpose::no, 0, 3, 4, T(1), nullptr, 4, nullptr, 3, T(0), nullptr, 3,
+    gemm<T>({Transpose::no, Transpose::no, 0, 3, 4, T(1), nullptr, 4, nullptr, 3, T(0), nullptr, 3},
             path);
   }
 }

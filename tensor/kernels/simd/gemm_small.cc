@@ -85,9 +85,11 @@ using TileFunction = void (*)(const Tile<T>&);
 template <class T>
 struct TileFunctions {
   TileFunction<T> at[kMaxVectors][kMaxRows][2] = {};
+  int64_t most_rows[kMaxVectors] = {};
 
   template <int vectors, int rows>
   constexpr void fill() {
+    most_rows[vectors - 1] = rows_for(vectors);
     at[vectors - 1][rows - 1][0] = multiply_tile<T, rows, vectors, false>;
     at[vectors - 1][rows - 1][1] = multiply_tile<T, rows, vectors, true>;
     if constexpr (rows > 1)
@@ -102,8 +104,12 @@ constexpr TileFunctions<T> kTiles;
 
 /// [0, count) in the fewest parts of at most `limit`, their sizes as equal as can be.
 struct Parts {
-  Parts(int64_t count, int64_t limit)
-      : number((count + limit - 1) / limit), size(count / number), longer(count % number) {}
+  Parts(int64_t count, int64_t limit) : number(1), size(count), longer(0) {
+    if (count <= limit) return;  // the rule for small products, which feel three divisions
+    number = (count + limit - 1) / limit;
+    size = count / number;
+    longer = count % number;
+  }
   int64_t length(int64_t part) const { return size + (part < longer); }
   int64_t number, size, longer;
 };
@@ -155,7 +161,7 @@ void multiply_panel(const GemmProblem<T>& g, int64_t p, int64_t k, int64_t j, in
                     const Left<T>& left, const T* b, int64_t ldb) {
   const int vectors = static_cast<int>((columns + kWidth<T> - 1) / kWidth<T>);
   const int last = static_cast<int>(columns - (vectors - 1) * kWidth<T>);
-  const Parts blocks(g.m, rows_for(vectors));
+  const Parts blocks(g.m, kTiles<T>.most_rows[vectors - 1]);
   Tile<T> tile{k,       left.a, left.row, left.step, b, ldb, g.alpha, p == 0 ? g.beta : T(1),
                g.c + j, g.ldc,  last};
   const auto& functions = kTiles<T>.at[vectors - 1];
@@ -171,7 +177,9 @@ void multiply_panel(const GemmProblem<T>& g, int64_t p, int64_t k, int64_t j, in
 /// of at most `block` of k.
 template <class T, class F>
 void for_each_panel(int64_t n, int64_t all_k, int64_t block, F f) {
-  const Parts panels((n + kWidth<T> - 1) / kWidth<T>, kMaxVectors);
+  const int64_t vectors = (n + kWidth<T> - 1) / kWidth<T>;
+  if (vectors <= kMaxVectors && all_k <= block) return f(0, all_k, 0, n, vectors * kWidth<T>);
+  const Parts panels(vectors, kMaxVectors);
   for (int64_t p = 0; p < all_k; p += block) {
     const int64_t k = all_k - p < block ? all_k - p : block;
     for (int64_t part = 0, j = 0; part < panels.number; ++part) {

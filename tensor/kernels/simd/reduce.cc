@@ -9,7 +9,6 @@ namespace {
 
 constexpr int kAccumulators = 4;
 constexpr int64_t kBlockElements = 1024;  // of a row, added up in T
-constexpr int64_t kBlockRows = 64;        // of a column
 constexpr int64_t kTileColumns = 512;     // whose sums stay in the first cache
 
 /// Halves are added to halves.
@@ -45,10 +44,11 @@ double sum(int64_t n, const T* x) {
   return total + static_cast<double>(block_sum(n, x));
 }
 
-/// sums_j += the column sums of at most a block of rows, four rows at a time.
+/// The column sums of at most a block of rows, four rows at a time.
 template <class T>
-void add_rows(int64_t rows, int64_t columns, const T* __restrict x, int64_t row,
-              T* __restrict sums) {
+void sum_block(int64_t rows, int64_t columns, const T* __restrict x, int64_t row,
+               T* __restrict sums) {
+  for (int64_t j = 0; j < columns; ++j) sums[j] = 0;
   int64_t i = 0;
   for (; i + 4 <= rows; i += 4, x += 4 * row)
     for (int64_t j = 0; j < columns; ++j)
@@ -60,9 +60,8 @@ void add_rows(int64_t rows, int64_t columns, const T* __restrict x, int64_t row,
 template <class T>
 void sum_tile(int64_t rows, int64_t columns, const T* x, int64_t row, double* __restrict y) {
   alignas(64) T sums[kTileColumns];
-  for (int64_t i = 0; i < rows; i += kBlockRows) {
-    for (int64_t j = 0; j < columns; ++j) sums[j] = 0;
-    add_rows(rows - i < kBlockRows ? rows - i : kBlockRows, columns, x + i * row, row, sums);
+  for (int64_t i = 0; i < rows; i += kSumRows) {
+    sum_block(rows - i < kSumRows ? rows - i : kSumRows, columns, x + i * row, row, sums);
     for (int64_t j = 0; j < columns; ++j) y[j] += static_cast<double>(sums[j]);
   }
 }
@@ -148,6 +147,7 @@ void extremum_columns(int64_t rows, int64_t columns, const T* __restrict x, int6
 template <class T>
 constexpr ReduceKernels<T> kTable = {sum<T>,
                                      sum_columns<T>,
+                                     sum_block<T>,
                                      extremum<true, T>,
                                      extremum<false, T>,
                                      extremum_columns<true, T>,

@@ -62,7 +62,6 @@ class ExpBlock {
  public:
   /// e_k = exp(x_k - shift_k) of rows `row` apart.
   void fill(int64_t rows, int64_t d, const T* x, int64_t row, const T* shift) {
-    rows_ = rows;
     stride_ = (d + kWidth<T> - 1) / kWidth<T> * kWidth<T>;
     constexpr T nothing = static_cast<T>(-__builtin_inf());
     for (int64_t k = 0; k < rows; ++k) {
@@ -74,15 +73,15 @@ class ExpBlock {
     }
     for (int64_t k = 0; k < rows * stride_; ++k) e_[k] = math::exp(e_[k]);
   }
-  /// sums_k += sum e_k.
-  void add_sums(double* sums) const {
-    for (int64_t k = 0; k < rows_; ++k) sums[k] += sum(stride_, e_ + k * stride_);
+  double sum_of(int64_t k) const {
+    if (stride_ == kWidth<T>) return static_cast<double>(horizontal_sum(load(row(k))));
+    return sum(stride_, row(k));
   }
   const T* row(int64_t k) const { return e_ + k * stride_; }
 
  private:
   alignas(64) T e_[kBlockElements];
-  int64_t rows_ = 0, stride_ = 0;
+  int64_t stride_ = 0;
 };
 
 template <class T>
@@ -106,7 +105,7 @@ void softmax_row(int64_t d, const T* scale, const T* x, T* y) {
   for (int64_t j = 0; j < d; j += kBlockElements) {
     const int64_t count = smaller(kBlockElements, d - j);
     e.fill(1, count, x + j, count, &shift);
-    e.add_sums(&sum);
+    sum += e.sum_of(0);
     scale_row(count, T(1), e.row(0), y + j);
   }
   scale_row(d, softmax_factor(sum, scale, 0), y, y);
@@ -124,12 +123,10 @@ void softmax(int64_t rows, int64_t d, const T* scale, const T* x, T* y) {
   const int64_t block = rows_of_block<T>(d);
   for (int64_t i = 0; i < rows; i += block) {
     const int64_t count = smaller(block, rows - i);
-    double sums[kBlockRows] = {};
     for (int64_t k = 0; k < count; ++k) shift[k] = shift_of(d, x + (i + k) * d);
     e.fill(count, d, x + i * d, d, shift);
-    e.add_sums(sums);
     for (int64_t k = 0; k < count; ++k)
-      scale_row(d, softmax_factor(sums[k], scale, i + k), e.row(k), y + (i + k) * d);
+      scale_row(d, softmax_factor(e.sum_of(k), scale, i + k), e.row(k), y + (i + k) * d);
   }
 }
 
@@ -140,7 +137,7 @@ void exp_sums(int64_t rows, int64_t d, const T* x, const T* shift, double* sums)
   for (int64_t k = 0; k < rows; ++k) sums[k] = 0;
   for (int64_t j = 0; j < d; j += kBlockElements) {
     e.fill(rows, smaller(kBlockElements, d - j), x + j, d, shift);
-    e.add_sums(sums);
+    for (int64_t k = 0; k < rows; ++k) sums[k] += e.sum_of(k);
   }
 }
 

@@ -188,6 +188,11 @@ void transpose(const T* from, int64_t ldb, int64_t columns, int64_t k, T* to, in
     });
     return;
   }
+  if (k < columns) {
+    for (int64_t p = 0; p < k; ++p)
+      for (int64_t j = 0; j < columns; ++j) to[p * ld + j] = from[j * ldb + p];
+    return;
+  }
   for (int64_t j = 0; j < columns; ++j)
     for (int64_t p = 0; p < k; ++p) to[p * ld + j] = from[j * ldb + p];
 }
