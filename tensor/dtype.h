@@ -12,8 +12,19 @@ enum class DType : uint8_t { f32, f64, i64, boolean };
 constexpr size_t size_of(DType dtype) {
   return dtype == DType::f32 ? 4 : dtype == DType::boolean ? 1 : 8;
 }
-inline constexpr const char* kDTypeNames[] = {"f32", "f64", "i64", "bool"};
-constexpr const char* name(DType dtype) { return kDTypeNames[static_cast<int>(dtype)]; }
+constexpr const char* name(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+      return "f32";
+    case DType::f64:
+      return "f64";
+    case DType::i64:
+      return "i64";
+    case DType::boolean:
+      break;
+  }
+  return "bool";
+}
 constexpr bool is_floating(DType dtype) { return dtype == DType::f32 || dtype == DType::f64; }
 
 template <class T>

@@ -59,7 +59,8 @@ Cache* begin_thread() {
   return cache;
 }
 
-void* from_system(size_t bytes) {
+// The system's part is not inline, so that the lists' part needs no stack frame.
+[[gnu::noinline]] void* from_system(size_t bytes) {
   if (Cache* c = cache ? cache : begin_thread()) ++c->system_requests;
   void* block = std::aligned_alloc(64, bytes);
   if (!block) throw std::bad_alloc();
@@ -71,6 +72,21 @@ constexpr bool kCaching = false;
 #else
 constexpr bool kCaching = true;
 #endif
+
+bool put(Cache* c, void* block, const SizeClass& size) noexcept {
+  if (!c || c->bytes + size.bytes > cache_limit.load(std::memory_order_relaxed)) return false;
+  FreeBlock* free_block = static_cast<FreeBlock*>(block);
+  free_block->next = c->lists[size.index];
+  c->lists[size.index] = free_block;
+  c->bytes += size.bytes;
+  return true;
+}
+
+/// Of a block that this thread's lists have no room for, or when it has none yet.
+[[gnu::noinline]] void to_system(void* block, size_t bytes) noexcept {
+  if (kCaching && !cache && put(begin_thread(), block, size_class(bytes))) return;
+  std::free(block);
+}
 
 }  // namespace
 
@@ -87,16 +103,7 @@ void* allocate(size_t bytes) {
 }
 
 void release(void* block, size_t bytes) noexcept {
-  const SizeClass size = size_class(bytes);
-  Cache* const c = cache ? cache : begin_thread();
-  if (!kCaching || !c || c->bytes + size.bytes > cache_limit.load(std::memory_order_relaxed)) {
-    std::free(block);
-    return;
-  }
-  FreeBlock* free_block = static_cast<FreeBlock*>(block);
-  free_block->next = c->lists[size.index];
-  c->lists[size.index] = free_block;
-  c->bytes += size.bytes;
+  if (!kCaching || !put(cache, block, size_class(bytes))) to_system(block, bytes);
 }
 
 void trim() {

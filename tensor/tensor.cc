@@ -356,8 +356,20 @@ void fill(Tensor& y, double value) {
   });
 }
 
+/// Whether x's elements are one, repeated, as in the gradient of a sum.
+static bool repeats_one(const Tensor& x) {
+  if (x.is_contiguous()) return false;
+  for (int i = 0; i < x.ndim(); ++i)
+    if (x.strides()[i] != 0 && x.shape()[i] != 1) return false;
+  return true;
+}
+
 void accumulate(const Tensor& x, Tensor& y) {
   assert(y.is_contiguous() && x.shape() == y.shape());
+  if (repeats_one(x))
+    return dispatch_floating(y.dtype(), "accumulate", [&]<class T>() {
+      kernels::add_value(y.numel(), *x.data<T>(), y.mutable_data<T>());
+    });
   const Contiguous source(x);
   dispatch_floating(y.dtype(), "accumulate", [&]<class T>() {
     kernels::accumulate(y.numel(), source.data<T>(), y.mutable_data<T>());

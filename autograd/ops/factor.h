@@ -13,6 +13,10 @@ class Factor {
   explicit Factor(const Tensor& x, bool transpose = false) : source_(&x), transposed_(transpose) {
     const int row = x.ndim() - 2, column = x.ndim() - 1;
     const int64_t rows = x.shape()[row], columns = x.shape()[column];
+    if (x.is_contiguous()) {
+      ld_ = std::max<int64_t>(1, columns);
+      return;
+    }
     const int64_t row_stride = x.strides()[row], column_stride = x.strides()[column];
     if ((column_stride == 1 || columns <= 1) && (row_stride >= columns || rows <= 1)) {
       ld_ = rows <= 1 ? columns : row_stride;
@@ -40,11 +44,12 @@ class Factor {
   int64_t ld_;
 };
 
-/// C = op(A) op(B) + beta C, op(A) (m, k), op(B) (k, n), C (m, n) without gaps.
+/// C = op(A) op(B) + row, op(A) (m, k), op(B) (k, n), C (m, n) without gaps, row (n) or none.
 template <class T>
-void multiply(const Factor& a, const Factor& b, int64_t m, int64_t n, int64_t k, T beta, T* c) {
+void multiply(const Factor& a, const Factor& b, int64_t m, int64_t n, int64_t k, const T* row,
+              T* c) {
   kernels::gemm<T>({a.transpose(), b.transpose(), m, n, k, T(1), a.tensor().data<T>(), a.ld(),
-                    b.tensor().data<T>(), b.ld(), beta, c, std::max<int64_t>(1, n)});
+                    b.tensor().data<T>(), b.ld(), T(row ? 1 : 0), c, std::max<int64_t>(1, n), row});
 }
 
 /// A shape with its leading axes as one: (rows, columns).

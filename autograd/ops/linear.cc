@@ -1,11 +1,11 @@
 #include <gradus/autograd/ops/factor.h>
 #include <gradus/autograd/ops/linear.h>
 #include <gradus/autograd/ops/matmul.h>
+#include <gradus/autograd/ops/optional.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/sample.h>
 #include <gradus/tensor/kernels/reduce.h>
-#include <gradus/tensor/kernels/threads.h>
 
 namespace gradus {
 
@@ -19,14 +19,6 @@ Tensor column_sums(const Tensor& dy) {
     kernels::sum<T>(1, dy.shape()[0], dy.shape()[1], values.data<T>(), sums.mutable_data<T>());
   });
   return sums;
-}
-
-template <class T>
-void repeat_row(const T* row, int64_t rows, int64_t columns, T* y) {
-  constexpr int64_t kGrain = 1 << 15;
-  kernels::parallel_for_rows(rows, columns, kGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) std::copy_n(row, columns, y + i * columns);
-  });
 }
 
 void check_linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
@@ -85,9 +77,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   const int64_t rows = left.tensor().shape()[0];
   const raw::Contiguous row(bias);
   dispatch_floating(x.dtype(), "linear", [&]<class T>() {
-    T* result = y.mutable_data<T>();
-    if (bias) repeat_row(row.data<T>(), rows, out, result);
-    multiply<T>(left, right, rows, out, in, T(bias ? 1 : 0), result);
+    multiply<T>(left, right, rows, out, in, pointer<T>(row.tensor()), y.mutable_data<T>());
   });
   return record(linear_op, std::move(y), {x, weight, bias},
                 {keep_if(needs_grad(weight), x), keep_if(needs_grad(x), weight)});

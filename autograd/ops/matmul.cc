@@ -117,7 +117,7 @@ Tensor product(const Tensor& a, const Tensor& b, const Sizes& s, bool transpose_
   Tensor y = empty({s.m, s.n}, a.dtype());
   const Factor left(a, transpose_a), right(b, transpose_b);
   dispatch_floating(a.dtype(), "matmul", [&]<class T>() {
-    multiply<T>(left, right, s.m, s.n, s.k, T(0), y.mutable_data<T>());
+    multiply<T>(left, right, s.m, s.n, s.k, nullptr, y.mutable_data<T>());
   });
   return y;
 }
@@ -184,6 +184,7 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose
   const bool single = a.ndim() == 2 && b.ndim() == 2;
   Tensor y = single ? product(a, b, s, transpose_a, transpose_b)
                     : batched_product(a, b, s, transpose_a, transpose_b);
+  if (!needs_grad(a) && !needs_grad(b)) return y;
   return record(matmul_op, std::move(y), {a, b},
                 {keep_if(needs_grad(b), a), keep_if(needs_grad(a), b)},
                 MatmulAttrs{transpose_a, transpose_b});

@@ -76,6 +76,14 @@ void accumulate(int64_t n, const T* x, T* y) {
                [&](int64_t begin, int64_t end) { kernel(end - begin, x + begin, y + begin); });
 }
 
+/// y += value   (n)
+template <class T>
+void add_value(int64_t n, T value, T* y) {
+  parallel_for(n, kElementwiseGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) y[i] += value;
+  });
+}
+
 /// x *= alpha   (n)
 template <class T>
 void scale(int64_t n, T alpha, T* x) {

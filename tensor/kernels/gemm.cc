@@ -39,9 +39,17 @@ void call_blas(const GemmProblem<double>& g) {
 }
 
 template <class T>
+GemmProblem<T> with_row_in_c(GemmProblem<T> g) {
+  if (g.row)
+    for (int64_t i = 0; i < g.m; ++i) std::copy_n(g.row, g.n, g.c + i * g.ldc);
+  g.row = nullptr;
+  return g;
+}
+
+template <class T>
 void run(const GemmProblem<T>& g, GemmPath path) {
   if (path == GemmPath::small) return kernels<GemmKernels<T>>().small(g);
-  if (path == GemmPath::openblas) return call_blas(g);
+  if (path == GemmPath::openblas) return call_blas(with_row_in_c(g));
   static constinit thread_local Workspace<T, struct Packed> workspace;
   const GemmKernels<T>& table = kernels<GemmKernels<T>>();
   table.packed(g, workspace.of_size(table.packed_workspace(g.m)));
@@ -56,6 +64,7 @@ GemmProblem<T> part_of_c(const GemmProblem<T>& g, int64_t i, int64_t m, int64_t 
   part.a += g.ta == Transpose::yes ? i : i * g.lda;
   part.b += g.tb == Transpose::yes ? j * g.ldb : j;
   part.c += i * g.ldc + j;
+  if (g.row) part.row += j;
   return part;
 }
 
@@ -73,7 +82,8 @@ template <class T>
 void scale(const GemmProblem<T>& g) {
   for (int64_t i = 0; i < g.m; ++i) {
     T* c = g.c + i * g.ldc;
-    for (int64_t j = 0; j < g.n; ++j) c[j] = g.beta == T(0) ? T(0) : g.beta * c[j];
+    const T* old = g.row ? g.row : c;
+    for (int64_t j = 0; j < g.n; ++j) c[j] = g.beta == T(0) ? T(0) : g.beta * old[j];
   }
 }
 
@@ -127,10 +137,11 @@ void run_in_pieces_of_k(const GemmProblem<T>& g, GemmPath path, int64_t pieces) 
   });
   for (int64_t i = 0; i < g.m; ++i) {
     T* c = g.c + i * g.ldc;
+    const T* old = g.row ? g.row : c;
     for (int64_t j = 0; j < g.n; ++j) {
       T sum = 0;
       for (int64_t piece = 0; piece < pieces; ++piece) sum += partial[piece * size + i * g.n + j];
-      c[j] = g.beta == T(0) ? sum : sum + g.beta * c[j];
+      c[j] = g.beta == T(0) ? sum : sum + g.beta * old[j];
     }
   }
 }

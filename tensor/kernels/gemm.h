@@ -6,7 +6,8 @@ namespace gradus::kernels {
 enum class Transpose : bool { no, yes };
 
 /// One matrix product on raw memory, row-major: C = alpha op(A) op(B) + beta C, with op(A) (m,k)
-/// and op(B) (k,n). lda, ldb and ldc are the distances between stored rows.
+/// and op(B) (k,n). lda, ldb and ldc are the distances between stored rows. `row` (n), if there is
+/// one, stands in beta C for every row of C: a bias.
 template <class T>
 struct GemmProblem {
   Transpose ta, tb;
@@ -19,6 +20,7 @@ struct GemmProblem {
   T beta;
   T* c;
   int64_t ldc;
+  const T* row = nullptr;
 };
 
 /// `small` reads A and B where they lie, `packed` copies them into cache blocks first where it

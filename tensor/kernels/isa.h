@@ -4,6 +4,8 @@
 
 #include <gradus/tensor/error.h>
 
+#include <atomic>
+
 namespace gradus::kernels {
 
 enum class Isa { baseline, avx2, avx512 };
@@ -39,11 +41,20 @@ const Table& table_for(Isa isa) {
   return table_for<Table, Isa::baseline>();
 }
 
+/// Apart from kernels(), which is inlined.
+template <class Table>
+[[gnu::noinline]] const Table* best_table() {
+  return &table_for<Table>(active_isa());
+}
+
 /// The family's kernels for this processor: `kernels<NormKernels<float>>().layer_norm(...)`.
 template <class Table>
 const Table& kernels() {
-  static const Table& table = table_for<Table>(active_isa());
-  return table;
+  static constinit std::atomic<const Table*> chosen = nullptr;
+  const Table* table = chosen.load(std::memory_order_relaxed);
+  if (!table) [[unlikely]]
+    chosen.store(table = best_table<Table>(), std::memory_order_relaxed);
+  return *table;
 }
 
 }  // namespace gradus::kernels

@@ -166,6 +166,30 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(every_path_is_the_definition, T, Scalars) {
   }
 }
 
+BOOST_AUTO_TEST_CASE_TEMPLATE(a_row_is_a_c_of_equal_rows, T, Scalars) {
+  set_threads(2);
+  const auto try_one = [&](const Case& s, GemmPath path) {
+    Data<T> data(s);
+    const std::vector<T> row(data.c.begin(), data.c.begin() + s.n);
+    for (int64_t i = 0; i < s.m; ++i)
+      std::copy(row.begin(), row.end(), data.c.begin() + i * data.ldc);
+    const std::vector<T> expected = data.product(path);
+    for (int64_t i = 0; i < s.m; ++i)
+      std::fill_n(data.c.begin() + i * data.ldc, s.n, std::numeric_limits<T>::quiet_NaN());
+    std::vector<T> out = data.c;
+    GemmProblem<T> g = data.problem(out);
+    g.row = row.data();
+    gemm(g, path);
+    BOOST_TEST(same_bits(out, expected), name(path) << " " << s.m << "x" << s.n << "x" << s.k
+                                                    << " ta " << s.ta << " tb " << s.tb);
+  };
+  for (GemmPath path : paths()) {
+    for (const Case& s : cases()) try_one(s, path);
+    for (const Case& s : kLarge) try_one(s, path);
+    for (double alpha : {0.0, 1.0}) try_one({3, 5, 0, false, false, alpha, 1.5, 1}, path);
+  }
+}
+
 BOOST_AUTO_TEST_CASE_TEMPLATE(the_naive_form_is_the_definition, T, Scalars) {
   for (const Case& s : cases()) {
     const Data<T> data(s);

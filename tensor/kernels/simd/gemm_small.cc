@@ -31,7 +31,8 @@ constexpr int rows_for(int vectors) {
 }
 
 /// One register tile: element (i,p) of A is a[i * row_a + p * step_a], row p of B begins at b + p *
-/// ldb, `last` is how many elements of the last vector count.
+/// ldb, `last` is how many elements of the last vector count. beta multiplies `old`: C or, where
+/// old_row is 0, one row.
 template <class T>
 struct Tile {
   int64_t k;
@@ -40,6 +41,8 @@ struct Tile {
   const T* b;
   int64_t ldb;
   T alpha, beta;
+  const T* old;
+  int64_t old_row;
   T* c;
   int64_t ldc;
   int last;
@@ -64,18 +67,21 @@ void multiply_tile(const Tile<T>& tile) {
     });
   }
   const T alpha = tile.alpha, beta = tile.beta;
+  const T* old = tile.old;
+  T* c = tile.c;
   unroll<rows>([&](int i) __attribute__((always_inline)) {
     unroll<vectors>([&](int v) __attribute__((always_inline)) {
-      T* c = tile.c + i * tile.ldc + v * width;
       Vector<T> y = alpha * sum[i][v];
       if (partial && v == vectors - 1) {
-        if (beta != T(0)) y += beta * load_first(c, last);
-        store_first(c, y, last);
+        if (beta != T(0)) y += beta * load_first(old + v * width, last);
+        store_first(c + v * width, y, last);
       } else {
-        if (beta != T(0)) y += beta * load(c);
-        store(c, y);
+        if (beta != T(0)) y += beta * load(old + v * width);
+        store(c + v * width, y);
       }
     });
+    old += tile.old_row;
+    c += tile.ldc;
   });
 }
 
@@ -162,13 +168,26 @@ void multiply_panel(const GemmProblem<T>& g, int64_t p, int64_t k, int64_t j, in
   const int vectors = static_cast<int>((columns + kWidth<T> - 1) / kWidth<T>);
   const int last = static_cast<int>(columns - (vectors - 1) * kWidth<T>);
   const Parts blocks(g.m, kTiles<T>.most_rows[vectors - 1]);
-  Tile<T> tile{k,       left.a, left.row, left.step, b, ldb, g.alpha, p == 0 ? g.beta : T(1),
-               g.c + j, g.ldc,  last};
+  const bool first = p == 0, from_row = first && g.row;
+  Tile<T> tile{k,
+               left.a,
+               left.row,
+               left.step,
+               b,
+               ldb,
+               g.alpha,
+               first ? g.beta : T(1),
+               (from_row ? g.row : g.c) + j,
+               from_row ? 0 : g.ldc,
+               g.c + j,
+               g.ldc,
+               last};
   const auto& functions = kTiles<T>.at[vectors - 1];
   for (int64_t part = 0; part < blocks.number; ++part) {
     const int64_t rows = blocks.length(part);
     functions[rows - 1][last != kWidth<T>](tile);
     tile.a += rows * left.row;
+    tile.old += rows * tile.old_row;
     tile.c += rows * g.ldc;
   }
 }

@@ -134,10 +134,9 @@ void softmax(int64_t rows, int64_t d, const T* scale, const T* x, T* y) {
 template <class T>
 void exp_sums(int64_t rows, int64_t d, const T* x, const T* shift, double* sums) {
   ExpBlock<T> e;
-  for (int64_t k = 0; k < rows; ++k) sums[k] = 0;
   for (int64_t j = 0; j < d; j += kBlockElements) {
     e.fill(rows, smaller(kBlockElements, d - j), x + j, d, shift);
-    for (int64_t k = 0; k < rows; ++k) sums[k] += e.sum_of(k);
+    for (int64_t k = 0; k < rows; ++k) sums[k] = (j == 0 ? 0 : sums[k]) + e.sum_of(k);
   }
 }
 
