@@ -48,11 +48,11 @@ GemmProblem<T> with_row_in_c(GemmProblem<T> g) {
 
 template <class T>
 void run(const GemmProblem<T>& g, GemmPath path) {
-  if (path == GemmPath::small) return kernels<GemmKernels<T>>().small(g);
   if (path == GemmPath::openblas) return call_blas(with_row_in_c(g));
-  static constinit thread_local Workspace<T, struct Packed> workspace;
   const GemmKernels<T>& table = kernels<GemmKernels<T>>();
-  table.packed(g, workspace.of_size(table.packed_workspace(g.m)));
+  if (path == GemmPath::in_place || g.ta == Transpose::no) return table.in_place(g);
+  static constinit thread_local Workspace<T, struct Copied> workspace;
+  table.copied(g, workspace.of_size(table.copied_workspace(g.m)));
 }
 
 /// Rows i .. i + m - 1 and columns j .. j + n - 1 of the product.
@@ -111,7 +111,7 @@ Grid grid_for(int64_t m, int64_t n, int64_t k, bool copied) {
 
 template <class T>
 void run_tiled(const GemmProblem<T>& g, GemmPath path) {
-  const Grid tile = grid_for(g.m, g.n, g.k, path == GemmPath::packed && g.ta == Transpose::yes);
+  const Grid tile = grid_for(g.m, g.n, g.k, path == GemmPath::copied && g.ta == Transpose::yes);
   const int64_t across = (g.n + tile.columns - 1) / tile.columns;
   const int64_t tiles = across * ((g.m + tile.rows - 1) / tile.rows);
   if (tiles == 1) return run(g, path);
@@ -170,10 +170,10 @@ void multiply(const GemmProblem<T>& g, GemmPath path) {
   if (g.m <= 0 || g.n <= 0) return;
   if (g.k <= 0 || g.alpha == T(0)) return scale(g);
   const bool whole = g.m * g.n * g.k < 2 * kTile;
-  if (whole && path == GemmPath::automatic) return kernels<GemmKernels<T>>().small(g);
+  if (whole && path == GemmPath::automatic) return kernels<GemmKernels<T>>().in_place(g);
   path = resolve(g, path);
   if (path == GemmPath::openblas && std::max({g.m, g.n, g.k, g.lda, g.ldb, g.ldc}) > INT_MAX)
-    path = GemmPath::packed;
+    path = GemmPath::in_place;
   if (whole) return run(g, path);
   const int64_t pieces = pieces_of_k(g.m, g.n, g.k);
   if (pieces > 1) return run_in_pieces_of_k(g, path, pieces);
@@ -186,10 +186,10 @@ const char* name(GemmPath path) {
   switch (path) {
     case GemmPath::automatic:
       return "automatic";
-    case GemmPath::small:
-      return "small";
-    case GemmPath::packed:
-      return "packed";
+    case GemmPath::in_place:
+      return "in place";
+    case GemmPath::copied:
+      return "copied";
     case GemmPath::openblas:
       return "openblas";
   }
@@ -202,8 +202,8 @@ GemmPath gemm_path(Transpose ta, Transpose tb, int64_t m, int64_t n, int64_t k) 
   const bool thin =
       tb == Transpose::yes && m <= kThinRows && work >= kThin && active_isa() == Isa::avx512;
   const bool copied = ta == Transpose::yes && std::min(m, n) >= kCopiedColumns && work >= kCopied;
-  if (work < kLarge && !(thin && blas())) return copied ? GemmPath::packed : GemmPath::small;
-  return blas() ? GemmPath::openblas : GemmPath::packed;
+  if ((work >= kLarge || thin) && blas()) return GemmPath::openblas;
+  return copied ? GemmPath::copied : GemmPath::in_place;
 }
 
 template <class T>

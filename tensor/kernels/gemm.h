@@ -23,9 +23,9 @@ struct GemmProblem {
   const T* row = nullptr;
 };
 
-/// `small` reads A and B where they lie, `packed` copies them into cache blocks first where it
-/// pays: both are ours.
-enum class GemmPath { automatic, small, packed, openblas };
+/// `in_place` and `copied` are ours, and read B where it lies or through a panel that stays in the
+/// caches. A is read in place, but `copied` copies one that is transposed.
+enum class GemmPath { automatic, in_place, copied, openblas };
 const char* name(GemmPath path);
 
 /// The path that `automatic` takes for an (m,k) x (k,n) product; depends on the shape and on

@@ -7,11 +7,11 @@ namespace gradus::kernels {
 template <class T>
 struct GemmKernels {
   /// Reads A in place, B too or, transposed or for many rows, through a panel on the stack.
-  void (*small)(const GemmProblem<T>& problem);
-  /// Copies B, and A if transposed, into `workspace`, which holds packed_workspace(m) elements,
-  /// 64-byte aligned.
-  void (*packed)(const GemmProblem<T>& problem, T* workspace);
-  int64_t (*packed_workspace)(int64_t m);
+  void (*in_place)(const GemmProblem<T>& problem);
+  /// Copies A, which is transposed, into `workspace`, which holds copied_workspace(m) elements,
+  /// 64-byte aligned; B goes through a panel there.
+  void (*copied)(const GemmProblem<T>& problem, T* workspace);
+  int64_t (*copied_workspace)(int64_t m);
   /// All of op(B), panel after panel, and a product with it; sizes are packed_size(n, k).
   void (*pack)(const GemmProblem<T>& problem, T* to);
   void (*prepacked)(const GemmProblem<T>& problem, const T* b);

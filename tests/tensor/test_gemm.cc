@@ -130,7 +130,7 @@ const Case kLarge[] = {
 const Case kLargest = {1301, 1303, 1297, false, false, 1.0, 0.0, 0};
 
 std::vector<GemmPath> paths() {
-  std::vector<GemmPath> all = {GemmPath::automatic, GemmPath::small, GemmPath::packed};
+  std::vector<GemmPath> all = {GemmPath::automatic, GemmPath::in_place, GemmPath::copied};
   if (blas()) all.push_back(GemmPath::openblas);
   return all;
 }
@@ -207,20 +207,23 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(every_level_is_the_definition, T, Scalars) {
     for (const Case& s : cases()) {
       const Data<T> data(s);
       std::vector<T> out = data.c;
-      table.small(data.problem(out));
-      BOOST_TEST(data.error(out) <= 1.0, name(isa) << " small " << s.m << "x" << s.n << "x" << s.k);
-      out = data.c;
-      const Aligned<T> workspace(table.packed_workspace(s.m));
-      table.packed(data.problem(out), workspace.data);
-      BOOST_TEST(data.error(out) <= 1.0, name(isa)
-                                             << " packed " << s.m << "x" << s.n << "x" << s.k);
-      if (s.ta) continue;
-      out = data.c;
+      const auto check = [&](const char* way) {
+        BOOST_TEST(data.error(out) <= 1.0,
+                   name(isa) << " " << way << " " << s.m << "x" << s.n << "x" << s.k);
+        out = data.c;
+      };
+      table.in_place(data.problem(out));
+      check("in place");
+      if (s.ta) {
+        const Aligned<T> workspace(table.copied_workspace(s.m));
+        table.copied(data.problem(out), workspace.data);
+        check("copied");
+        continue;
+      }
       const Aligned<T> b(table.packed_size(s.n, s.k));
       table.pack(data.problem(out), b.data);
       table.prepacked(data.problem(out), b.data);
-      BOOST_TEST(data.error(out) <= 1.0, name(isa)
-                                             << " prepacked " << s.m << "x" << s.n << "x" << s.k);
+      check("prepacked");
     }
   }
 }
@@ -233,8 +236,8 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(every_path_is_selected_by_a_case, T, Scalars) {
   for (const Case& s : cases()) select(s);
   for (const Case& s : kLarge) select(s);
   select(kLargest);
-  BOOST_TEST(selected.count(GemmPath::small) == 1u);
-  BOOST_TEST(selected.count(GemmPath::packed) == 1u);
+  BOOST_TEST(selected.count(GemmPath::in_place) == 1u);
+  BOOST_TEST(selected.count(GemmPath::copied) == 1u);
   if (blas()) BOOST_TEST(selected.count(GemmPath::openblas) == 1u);
 }
 

@@ -1,5 +1,5 @@
 // Register-tiled matrix products: a block of rows x up to kMaxVectors vectors of C stays in
-// registers while k runs. The same micro-kernel serves matrices read in place and matrices packed
+// registers while k runs. The same micro-kernel serves matrices read in place and matrices copied
 // into panels.
 
 #include <gradus/tensor/kernels/gemm_table.h>
@@ -210,16 +210,17 @@ void for_each_panel(int64_t n, int64_t all_k, int64_t block, F f) {
 }
 
 template <class T>
-void multiply_in_place(const GemmProblem<T>& g) {
+void multiply_all_in_place(const GemmProblem<T>& g) {
   for_each_panel<T>(
       g.n, g.k, kBlockK, [&](int64_t p, int64_t k, int64_t j, int64_t columns, int64_t) {
         multiply_panel<T>(g, p, k, j, columns, left_in_place(g, p), g.b + p * g.ldb + j, g.ldb);
       });
 }
 
-/// B goes through a panel.
+/// B goes through a panel on the stack, which products that need none do not touch.
 template <class T>
-void multiply_by_panels(const GemmProblem<T>& g, T* panel) {
+__attribute__((noinline)) void multiply_by_panels(const GemmProblem<T>& g) {
+  alignas(64) T panel[kPanel<T>];
   for_each_panel<T>(g.n, g.k, kBlockK,
                     [&](int64_t p, int64_t k, int64_t j, int64_t columns, int64_t width) {
                       pack_b(g, p, k, j, columns, panel, width);
@@ -229,7 +230,8 @@ void multiply_by_panels(const GemmProblem<T>& g, T* panel) {
 
 /// A, which is transposed, goes through a copy, and B through a panel.
 template <class T>
-void multiply_by_copies(const GemmProblem<T>& g, T* panel, T* copy) {
+void copied(const GemmProblem<T>& g, T* workspace) {
+  T *panel = workspace, *copy = workspace + kPanel<T>;
   const int64_t row = copied_row<T>(g.m);
   for_each_panel<T>(g.n, g.k, kShortBlockK,
                     [&](int64_t p, int64_t k, int64_t j, int64_t columns, int64_t width) {
@@ -262,37 +264,22 @@ int64_t packed_size(int64_t n, int64_t k) {
   return (n + kWidth<T> - 1) / kWidth<T> * kWidth<T> * k;
 }
 
-/// Apart from small(), so that products which need no panel do not touch its stack.
 template <class T>
-__attribute__((noinline)) void multiply_with_stack_panel(const GemmProblem<T>& g) {
-  alignas(64) T panel[kPanel<T>];
-  multiply_by_panels<T>(g, panel);
-}
-
-template <class T>
-void small(const GemmProblem<T>& g) {
+void in_place(const GemmProblem<T>& g) {
   if (g.tb == Transpose::yes || (g.m >= kManyRows && g.ta == Transpose::no))
-    multiply_with_stack_panel(g);
+    multiply_by_panels(g);
   else
-    multiply_in_place(g);
+    multiply_all_in_place(g);
 }
 
 template <class T>
-void packed(const GemmProblem<T>& g, T* workspace) {
-  if (g.ta == Transpose::yes)
-    multiply_by_copies(g, workspace, workspace + kPanel<T>);
-  else
-    multiply_by_panels(g, workspace);
-}
-
-template <class T>
-int64_t packed_workspace(int64_t m) {
+int64_t copied_workspace(int64_t m) {
   return kPanel<T> + copied_row<T>(m) * kShortBlockK;
 }
 
 template <class T>
-constexpr GemmKernels<T> kKernels = {small<T>, packed<T>,    packed_workspace<T>,
-                                     pack<T>,  prepacked<T>, packed_size<T>};
+constexpr GemmKernels<T> kKernels = {in_place<T>, copied<T>,    copied_workspace<T>,
+                                     pack<T>,     prepacked<T>, packed_size<T>};
 
 }  // namespace
 
