@@ -21,7 +21,7 @@ namespace detail {
 struct Storage {
   RefCount refs;
   uint32_t version;  // counts in-place changes
-  size_t bytes;      // as asked of allocate()
+  size_t bytes;      // of the elements
 };
 
 /// What only a leaf that takes part in training has.
