@@ -6,7 +6,7 @@
 namespace gradus {
 
 Linear::Linear(int64_t in_features, int64_t out_features, LinearOptions options)
-    : zero_bias_(options.zero_bias) {
+    : zero_bias_(options.zero_bias), relu_(options.relu) {
   check(in_features > 0 && out_features > 0, "Linear: {} to {} features", in_features,
         out_features);
   weight = Parameter(empty({out_features, in_features}));
@@ -16,7 +16,7 @@ Linear::Linear(int64_t in_features, int64_t out_features, LinearOptions options)
 
 Tensor Linear::forward(const Tensor& x) {
   const ErrorContext where(name());
-  return linear(x, weight, bias);
+  return relu_ ? linear_relu(x, weight, bias) : linear(x, weight, bias);
 }
 
 void Linear::visit(Visitor& visitor) {
@@ -26,12 +26,14 @@ void Linear::visit(Visitor& visitor) {
 }
 
 std::string Linear::describe() const {
-  return fmt::format("Linear({}, {}{})", weight.size(1), weight.size(0), bias ? "" : ", no bias");
+  return fmt::format("Linear({}, {}{}{})", weight.size(1), weight.size(0), bias ? "" : ", no bias",
+                     relu_ ? ", relu" : "");
 }
 
 static ModuleRow linear_row("Linear", [] {
   return std::vector{
       module_sample("(4, 5)", Linear(5, 3), sample({4, 5}, 1)),
+      module_sample("(4, 5) relu", Linear(5, 3, {.relu = true}), sample({4, 5}, 1)),
       module_sample("(2, 3, 5) without bias", Linear(5, 4, {.bias = false}), sample({2, 3, 5}, 1))};
 });
 

@@ -6,6 +6,7 @@ namespace gradus {
 struct LinearOptions {
   bool bias = true;
   bool zero_bias = false;  ///< it begins at 0, not drawn as PyTorch's default
+  bool relu = false;       ///< max(y, 0) for y, in the same op
 };
 
 /// y = x weight^T + bias.  x: (..., in)   weight: (out, in)   bias: (out)   y: (..., out)
@@ -19,7 +20,7 @@ class Linear : public UnaryModule {
   Parameter weight, bias;
 
  private:
-  bool zero_bias_;
+  bool zero_bias_, relu_;
 };
 
 }  // namespace gradus

@@ -7,9 +7,10 @@
 namespace gradus {
 
 Mlp::Mlp(int64_t inputs, int64_t outputs, MlpOptions options)
-    : head_(options.hidden.empty() ? inputs : options.hidden.back(), outputs) {
+    : normalized_(options.norm != Norm::none),
+      head_(options.hidden.empty() ? inputs : options.hidden.back(), outputs) {
   for (int64_t width : options.hidden) {
-    layers_.emplace_back(inputs, width);
+    layers_.emplace_back(inputs, width, LinearOptions{.relu = !normalized_});
     norms_.push_back(feature_norm(options.norm, width));
     inputs = width;
   }
@@ -19,7 +20,10 @@ Mlp::Mlp(int64_t inputs, int64_t outputs, MlpOptions options)
 Tensor Mlp::forward(const Tensor& x) {
   const ErrorContext where(name());
   Tensor h = x.ndim() > 2 ? flatten(x, 1) : x;
-  for (size_t i = 0; i < layers_.size(); ++i) h = relu(norms_[i](layers_[i](h)));
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    h = layers_[i](h);
+    if (normalized_) h = relu(norms_[i](h));
+  }
   return head_(h);
 }
 

@@ -20,6 +20,7 @@ class Mlp : public UnaryModule {
   std::string describe() const override;
 
  private:
+  bool normalized_;
   std::vector<Linear> layers_;
   std::vector<AnyModule> norms_;
   Linear head_;

@@ -18,7 +18,7 @@ EncoderBlock::EncoderBlock(const TransformerOptions& options)
       norm1_(feature_norm(options.norm, options.dim, true)),
       norm2_(feature_norm(options.norm, options.dim, true)),
       attn_(options.dim, options.heads, {.dropout = options.dropout}),
-      linear1_(options.dim, options.mlp_dim),
+      linear1_(options.dim, options.mlp_dim, {.relu = true}),
       linear2_(options.mlp_dim, options.dim),
       dropout_(options.dropout) {
   finish_construction();
@@ -35,7 +35,7 @@ Tensor EncoderBlock::forward(const Tensor& x, const Tensor& valid) {
   const auto attend = [&](const Tensor& h) {
     return dropout_(attn_.forward(h, AttentionMask{valid, {}, false}));
   };
-  const auto mlp = [&](const Tensor& h) { return dropout_(linear2_(dropout_(relu(linear1_(h))))); };
+  const auto mlp = [&](const Tensor& h) { return dropout_(linear2_(dropout_(linear1_(h)))); };
   if (place_ == NormPlace::before) {
     const Tensor h = x + attend(masked_norm(norm1_, x, valid));
     return h + mlp(masked_norm(norm2_, h, valid));

@@ -9,29 +9,28 @@ namespace {
 
 using functions::Needs;
 
-/// dx = dy F'(x), F' a function of the argument, of the result, or of neither. One kernel, or, when
-/// the sweep records itself, the same expression in ops.
+/// dx = dy F'(kept), the argument or the result. One kernel, or, when the sweep records itself, the
+/// same expression in ops.
+template <class F>
+Tensor gradient(const F& f, const Tensor& dy, const Tensor& kept) {
+  if (needs_grad(dy) || needs_grad(kept)) return dy * f.derivative(kept);
+  const raw::Contiguous dy_values(dy), kept_values(kept);
+  Tensor dx = empty_like(kept);
+  dispatch_floating(dx.dtype(), F::name, [&]<class T>() {
+    kernels::unary_backward(f, dx.numel(), dy_values.data<T>(), kept_values.data<T>(),
+                            dx.mutable_data<T>());
+  });
+  return dx;
+}
+
 template <class F>
 void unary_backward(Backward& ctx) {
   F f;
   if constexpr (!std::is_empty_v<F>) f = ctx.attrs<F>();
-  const Tensor& dy = ctx.dy();
-  if constexpr (F::needs == Needs::nothing) {
-    ctx.set(0, mul(dy, f.derivative(1.0)));
-  } else {
-    const Tensor kept = ctx.kept(0);
-    if (needs_grad(dy) || needs_grad(kept)) {
-      ctx.set(0, dy * f.derivative(kept));
-      return;
-    }
-    const raw::Contiguous dy_values(dy), kept_values(kept);
-    Tensor dx = empty_like(kept);
-    dispatch_floating(dx.dtype(), F::name, [&]<class T>() {
-      kernels::unary_backward(f, dx.numel(), dy_values.data<T>(), kept_values.data<T>(),
-                              dx.mutable_data<T>());
-    });
-    ctx.set(0, std::move(dx));
-  }
+  if constexpr (F::needs == Needs::nothing)
+    ctx.set(0, mul(ctx.dy(), f.derivative(1.0)));
+  else
+    ctx.set(0, gradient(f, ctx.dy(), ctx.kept(0)));
 }
 
 template <class F>
@@ -92,6 +91,11 @@ Tensor square(const Tensor& x) { return apply(functions::Square{}, x); }
 Tensor reciprocal(const Tensor& x) { return apply(functions::Reciprocal{}, x); }
 Tensor sigmoid(const Tensor& x) { return apply(functions::Sigmoid{}, x); }
 Tensor relu(const Tensor& x) { return apply(functions::Relu{}, x); }
+Tensor relu_gradient(const Tensor& dy, const Tensor& y) {
+  check_same_dtype("relu_gradient", dy, y);
+  check(dy.shape() == y.shape(), "relu_gradient: dy {} for y {}", dy.shape(), y.shape());
+  return gradient(functions::Relu{}, dy, y);
+}
 Tensor gelu(const Tensor& x, GeluForm form) {
   return form == GeluForm::exact ? apply(functions::GeluErf{}, x) : apply(functions::GeluTanh{}, x);
 }

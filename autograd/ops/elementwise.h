@@ -25,6 +25,8 @@ Tensor reciprocal(const Tensor& x);
 Tensor sigmoid(const Tensor& x);
 /// max(x, 0); its derivative at 0 is 0.
 Tensor relu(const Tensor& x);
+/// dy where relu's result y is positive, else 0: for ops that end in a relu.
+Tensor relu_gradient(const Tensor& dy, const Tensor& y);
 /// x Phi(x), Phi the normal distribution function (Hendrycks & Gimpel 2016); `tanh` is the paper's
 /// approximation 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
 enum class GeluForm { exact, tanh };

@@ -1,3 +1,4 @@
+#include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/factor.h>
 #include <gradus/autograd/ops/linear.h>
 #include <gradus/autograd/ops/matmul.h>
@@ -5,6 +6,7 @@
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/sample.h>
+#include <gradus/tensor/kernels/elementwise.h>
 #include <gradus/tensor/kernels/reduce.h>
 
 namespace gradus {
@@ -21,52 +23,56 @@ Tensor column_sums(const Tensor& dy) {
   return sums;
 }
 
-void check_linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  check_same_dtype("linear", x, weight);
-  if (bias) check_same_dtype("linear", x, bias);
+void check_linear(const char* op, const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  check_same_dtype(op, x, weight);
+  if (bias) check_same_dtype(op, x, bias);
   if (x.ndim() < 1 || weight.ndim() != 2 || x.shape().back() != weight.shape()[1] ||
       (bias && (bias.ndim() != 1 || bias.numel() != weight.shape()[0]))) [[unlikely]]
-    check(false, "linear: x {} with weight {}{}{}; needs x (..., in), weight (out, in), bias (out)",
+    check(false, "{}: x {} with weight {}{}{}; needs x (..., in), weight (out, in), bias (out)", op,
           x.shape(), weight.shape(), bias ? " and bias " : "", bias ? str(bias.shape()) : "");
 }
 
+template <Tensor (*op)(const Tensor& x, const Tensor& weight, const Tensor& bias)>
 std::vector<OpSample> linear_samples() {
   std::vector<OpSample> samples;
   for (const Shape& x : {Shape{3, 4}, Shape{4}, Shape{2, 3, 4}})
     samples.push_back({str(x) + " to 5",
                        {sample(x, 1), sample({5, 4}, 2), sample({5}, 3)},
-                       [](std::span<const Tensor> in) { return linear(in[0], in[1], in[2]); }});
+                       [](std::span<const Tensor> in) { return op(in[0], in[1], in[2]); }});
   samples.push_back({"(3, 4) to 2 without a bias",
                      {sample({3, 4}, 1), sample({2, 4}, 2)},
-                     [](std::span<const Tensor> in) { return linear(in[0], in[1]); }});
+                     [](std::span<const Tensor> in) { return op(in[0], in[1], {}); }});
   return samples;
 }
 
-}  // namespace
+// dx = dy w,  dw = dy^T x,  db = the sum of dy's rows   (docs/derivations/linear.md)
+void linear_backward(Backward& ctx, const Tensor& given) {
+  const bool matrix = given.ndim() == 2;
+  const Tensor folded = matrix ? Tensor() : reshape(given, matrix_shape(given.shape()));
+  const Tensor& dy = matrix ? given : folded;
+  if (ctx.needs(0)) {
+    Tensor dx = matmul(dy, ctx.kept(1));
+    ctx.set(0, matrix ? std::move(dx) : reshape(dx, ctx.input_shape(0)));
+  }
+  if (ctx.needs(1)) {
+    const Tensor x = ctx.kept(0);
+    ctx.set(1, matmul(dy, matrix ? x : reshape(x, matrix_shape(x.shape())), true));
+  }
+  if (ctx.needs(2)) ctx.set(2, column_sums(dy));
+}
 
-// y = x w^T + b:  dx = dy w,  dw = dy^T x,  db = the sum of dy's rows
-// (docs/derivations/linear.md)
-static Op linear_op(
-    "linear",
-    [](Backward& ctx) {
-      const Tensor& given = ctx.dy();
-      const bool matrix = given.ndim() == 2;
-      const Tensor folded = matrix ? Tensor() : reshape(given, matrix_shape(given.shape()));
-      const Tensor& dy = matrix ? given : folded;
-      if (ctx.needs(0)) {
-        Tensor dx = matmul(dy, ctx.kept(1));
-        ctx.set(0, matrix ? std::move(dx) : reshape(dx, ctx.input_shape(0)));
-      }
-      if (ctx.needs(1)) {
-        const Tensor x = ctx.kept(0);
-        ctx.set(1, matmul(dy, matrix ? x : reshape(x, matrix_shape(x.shape())), true));
-      }
-      if (ctx.needs(2)) ctx.set(2, column_sums(dy));
-    },
-    linear_samples);
+// y = x w^T + b
+Op linear_op(
+    "linear", [](Backward& ctx) { linear_backward(ctx, ctx.dy()); }, linear_samples<linear>);
 
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  check_linear(x, weight, bias);
+// y = relu(x w^T + b): as linear, for dy where y is positive
+Op linear_relu_op(
+    "linear_relu",
+    [](Backward& ctx) { linear_backward(ctx, relu_gradient(ctx.dy(), ctx.kept(2))); },
+    linear_samples<linear_relu>);
+
+Tensor apply(const Op& op, const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  check_linear(op.name, x, weight, bias);
   const int64_t in = weight.shape()[1], out = weight.shape()[0];
   const bool matrix = x.ndim() == 2;
   const Tensor folded = matrix ? Tensor() : raw::reshape(x, matrix_shape(x.shape()));
@@ -76,11 +82,24 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   Tensor y = empty(shape, x.dtype());
   const int64_t rows = left.tensor().shape()[0];
   const raw::Contiguous row(bias);
-  dispatch_floating(x.dtype(), "linear", [&]<class T>() {
-    multiply<T>(left, right, rows, out, in, pointer<T>(row.tensor()), y.mutable_data<T>());
+  const bool relu = &op == &linear_relu_op;
+  dispatch_floating(x.dtype(), op.name, [&]<class T>() {
+    T* values = y.mutable_data<T>();
+    multiply<T>(left, right, rows, out, in, pointer<T>(row.tensor()), values);
+    if (relu) kernels::unary(functions::Relu{}, y.numel(), values, values);
   });
-  return record(linear_op, std::move(y), {x, weight, bias},
-                {keep_if(needs_grad(weight), x), keep_if(needs_grad(x), weight)});
+  return record(op, y, {x, weight, bias},
+                {keep_if(needs_grad(weight), x), keep_if(needs_grad(x), weight), keep_if(relu, y)});
+}
+
+}  // namespace
+
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  return apply(linear_op, x, weight, bias);
+}
+
+Tensor linear_relu(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  return apply(linear_relu_op, x, weight, bias);
 }
 
 }  // namespace gradus

@@ -7,13 +7,13 @@
 #include <cstddef>
 #include <cstdint>
 
-// Results never overlap the inputs. Strides count elements.
+// Results never overlap the inputs, but where said. Strides count elements.
 namespace gradus::kernels {
 
 /// Elements that a thread takes at a time; fewer are done by the caller alone.
 constexpr int64_t kElementwiseGrain = 1 << 15, kFunctionGrain = 1 << 13;
 
-/// y = f(x)   x, y: (n)
+/// y = f(x)   x, y: (n), which may be the same
 template <class F, class T>
 void unary(const F& f, int64_t n, const T* x, T* y) {
   constexpr int index = functions::index_of<F>(functions::Unary{});

@@ -1,6 +1,7 @@
 #define BOOST_TEST_MODULE matmul
 #include <gradus/autograd/gradcheck.h>
 #include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/linear.h>
 #include <gradus/autograd/ops/matmul.h>
 #include <gradus/autograd/ops/reduce.h>
@@ -45,6 +46,11 @@ std::vector<double> defined(const Tensor& a, const Tensor& b, bool ta, bool tb) 
 
 Tensor constant(const Shape& shape, uint64_t seed, DType dtype) {
   return raw::cast(sample(shape, seed, -1, 1), dtype).set_requires_grad(false);
+}
+
+bool same_bits(const Tensor& x, const Tensor& y) {
+  const size_t bytes = static_cast<size_t>(x.numel()) * size_of(x.dtype());
+  return x.shape() == y.shape() && std::memcmp(x.bytes(), y.bytes(), bytes) == 0;
 }
 
 }  // namespace
@@ -148,6 +154,31 @@ BOOST_AUTO_TEST_CASE(linear_is_the_definition) {
   auto expected = defined(x, w, false, true);
   for (size_t i = 0; i < expected.size(); ++i) expected[i] += b.at({static_cast<int64_t>(i % 4)});
   check_close("strided", linear(x, w, b), expected, 1e-14);
+}
+
+BOOST_AUTO_TEST_CASE(linear_relu_is_relu_of_linear) {
+  const auto run = [](bool fused, Tensor x, Tensor w, Tensor b) {
+    for (Tensor* leaf : {&x, &w, &b}) leaf->set_requires_grad();
+    Tape tape;
+    const Tensor y = fused ? linear_relu(x, w, b) : relu(linear(x, w, b));
+    std::vector<Tensor> all =
+        tape.gradient(y, {x, w, b}, {.dy = constant(y.shape(), 4, x.dtype())});
+    all.push_back(y);
+    return all;
+  };
+  for (DType dtype : {DType::f32, DType::f64})
+    for (const Shape& shape : {Shape{4, 3}, Shape{3}, Shape{2, 5, 3}, Shape{0, 3}, Shape{700, 3}})
+      for (double first : {0.5, std::nan(""), 1e300}) {
+        Tensor x = constant(shape, 1, dtype);
+        if (x.numel() > 0) {
+          Tensor one = slice(raw::reshape(x, {-1}), 0, 0, 1);
+          raw::fill(one, first);
+        }
+        const Tensor w = constant({70, 3}, 2, dtype), b = constant({70}, 3, dtype);
+        const auto fused = run(true, x, w, b), apart = run(false, x, w, b);
+        for (size_t i = 0; i < fused.size(); ++i)
+          BOOST_TEST(same_bits(fused[i], apart[i]), fmt::format("{} {} {}", shape, first, i));
+      }
 }
 
 // What a frozen weight or input would have kept is not kept.

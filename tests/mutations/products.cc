@@ -19,6 +19,9 @@ const Function kMatmul = [](const Tensor& a, const Tensor& b) { return matmul(a,
 const Function kLinear = [](const Tensor& x, const Tensor& w, const Tensor& b) {
   return linear(x, w, b);
 };
+const Function kLinearRelu = [](const Tensor& x, const Tensor& w, const Tensor& b) {
+  return linear_relu(x, w, b);
+};
 const Function kConv = [](const Tensor& x, const Tensor& w, const Tensor& b) {
   return conv2d(x, w, b, {.padding = {1, 1}});
 };
@@ -160,6 +163,13 @@ std::vector<Mutant> product_mutants() {
        layer,
        {"weight"},
        Pattern::factor},
+      {product,
+       "linear_relu",
+       "mask not applied",
+       [](Backward& c) { set_all(c, right_layer(kLinear, c, 3)); },
+       of_layer({4, 5}, {3, 5}, {3}, kLinearRelu),
+       {"x", "weight", "bias"},
+       Pattern::mask_not_applied},
 
       {conv,
        "conv2d",

@@ -59,7 +59,7 @@ Row try_mutant(const Mutant& mutant, int seeds) {
     }
     const GradcheckReport report = gradcheck(trial.f, trial.inputs, {.seed = seed});
     const bool caught = report.disagreeing > 0 || !report.faults.empty();
-    const bool relevant = is_relevant(effect);
+    const bool relevant = !changed.empty() && is_relevant(effect);
     const std::set<std::string> declared(mutant.wrong.begin(), mutant.wrong.end());
     const bool localised = disagreeing(report) == declared;
     Pattern found = Pattern::none;

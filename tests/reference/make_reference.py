@@ -303,6 +303,10 @@ op("linear:matrix", F.linear, leaf(3, 5), leaf(4, 5), leaf(4))
 op("linear:no bias", F.linear, leaf(3, 5), leaf(4, 5))
 op("linear:sequences", F.linear, leaf(3, 2, 5), leaf(4, 5), leaf(4))
 op("linear:vector", F.linear, leaf(5), leaf(4, 5), leaf(4))
+linear_relu = lambda x, w, b=None: F.relu(F.linear(x, w, b))
+op("linear_relu:matrix", linear_relu, leaf(3, 5), leaf(4, 5), leaf(4))
+op("linear_relu:no bias", linear_relu, leaf(3, 5), leaf(4, 5))
+op("linear_relu:sequences", linear_relu, leaf(3, 2, 5), leaf(4, 5), leaf(4))
 
 # Softmax
 for axis in (-1, 0, 1):

@@ -199,6 +199,7 @@ std::vector<Row> rows() {
       {"matmul.TN", [](X x) { return matmul(x[0], x[1], true); }},
       {"matmul.TT", [](X x) { return matmul(x[0], x[1], true, true); }},
       {"linear", [](X x) { return linear(x[0], x[1], optional(x, 2)); }},
+      {"linear_relu", [](X x) { return linear_relu(x[0], x[1], optional(x, 2)); }},
 
       {"max_pool2d.plain",
        [](X x) {
