@@ -283,13 +283,13 @@ uint32_t Tape::root_of(const char* what, const Tensor& y, const SweepOptions& op
         "gradient to start from as options.dy",
         what, y.shape());
   if (options.dy && (options.dy.shape() != y.shape() || options.dy.dtype() != y.dtype()))
-    check(false, "{}: options.dy is {} where the starting tensor is {}", what,
-          detail::describe(options.dy), detail::describe(y));
+    fail("{}: options.dy is {} where the starting tensor is {}", what, detail::describe(options.dy),
+         detail::describe(y));
   if (y.tape() != serial_ && y.requires_grad()) return leaf_node(y);
   if (y.tape() != serial_)
-    check(false, "{}: {} is not recorded on this tape: {}", what, detail::describe(y),
-          y.tape() ? "it is a result of another tape"
-                   : "none of its inputs requires a gradient, or no tape was recording");
+    fail("{}: {} is not recorded on this tape: {}", what, detail::describe(y),
+         y.tape() ? "it is a result of another tape"
+                  : "none of its inputs requires a gradient, or no tape was recording");
   return y.node();
 }
 
@@ -361,7 +361,7 @@ void Tape::sweep(uint32_t root, const Tensor& y, const SweepOptions& options, bo
     } catch (const Error&) {
       throw;
     } catch (const std::exception& error) {
-      check(false, "{}: its backward threw: {}", op.name, error.what());
+      fail("{}: its backward threw: {}", op.name, error.what());
     }
     if (detail::observer) [[unlikely]]
       show_swept(op, n);
@@ -380,7 +380,7 @@ void Tape::backward(const Tensor& loss, const SweepOptions& options) {
   const uint32_t root = root_of("backward", loss, options);
   const Sweep scope(*this, options.create_graph);
   sweep(root, loss, options, false);
-  const size_t count = b_->leaves.size();  // additions that are recorded may add some
+  const size_t count = b_->leaves.size();  // recorded additions may append some
   for (size_t i = 0; i < count; ++i) {     // at the end: an error leaves every .grad as it was
     const uint32_t n = b_->leaves[i].node;
     if (n >= b_->grads.size() || !b_->grads[n]) continue;
@@ -420,14 +420,16 @@ std::vector<Tensor> Tape::gradient(const Tensor& y, std::span<const Tensor> xs,
   }
   sweep(root, y, options, true);
   std::vector<Tensor> result;
+  result.reserve(xs.size());
   for (size_t i = 0; i < xs.size(); ++i) {
     const uint32_t target = b_->targets[i];
     Tensor dx = target < b_->grads.size() ? b_->grads[target] : Tensor();
-    check(dx || options.allow_unused, "gradient: no path leads from y {} to x[{}] {}{}",
-          detail::describe(y), i, xs[i] ? detail::describe(xs[i]) : "",
-          xs[i] && target == kNone && !xs[i].requires_grad()
-              ? "; it does not require a gradient"
-              : "; say allow_unused to get an empty Tensor");
+    if (!dx && !options.allow_unused)
+      fail("gradient: no path leads from y {} to x[{}] {}{}", detail::describe(y), i,
+           xs[i] ? detail::describe(xs[i]) : "",
+           xs[i] && target == kNone && !xs[i].requires_grad()
+               ? "; it does not require a gradient"
+               : "; say allow_unused to get an empty Tensor");
     result.push_back(std::move(dx));
   }
   return result;
@@ -511,10 +513,10 @@ Tensor Backward::kept(int i) const {
   const Node& node = tape_.b_->nodes[node_];
   const detail::Kept& kept = tape_.b_->kept[node.first_kept + static_cast<uint32_t>(i)];
   if (kept.tensor && kept.tensor.version() != kept.version)
-    check(false,
-          "{}: {} was kept for the backward and then changed in place; change a clone instead, or "
-          "change it after the sweep",
-          node.op->name, detail::describe(kept.tensor));
+    fail(
+        "{}: {} was kept for the backward and then changed in place; change a clone instead, or "
+        "change it after the sweep",
+        node.op->name, detail::describe(kept.tensor));
   return kept.tensor;
 }
 
@@ -522,10 +524,9 @@ void Backward::set(int input, Tensor gradient) {
   if (!needs(input)) return;
   const Node& from = tape_.b_->nodes[edge(input)];
   if (!gradient || gradient.shape() != from.shape || gradient.dtype() != from.dtype)
-    check(false, "{}: its backward gave {} as the gradient of input {}, which is {} {}",
-          tape_.b_->nodes[node_].op->name,
-          gradient ? detail::describe(gradient) : "an empty Tensor", input, from.shape,
-          name(from.dtype));
+    fail("{}: its backward gave {} as the gradient of input {}, which is {} {}",
+         tape_.b_->nodes[node_].op->name, gradient ? detail::describe(gradient) : "an empty Tensor",
+         input, from.shape, name(from.dtype));
   tape_.accumulate(edge(input), std::move(gradient));
 }
 

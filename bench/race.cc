@@ -38,11 +38,14 @@ class Contestant {
         to_(std::exchange(other.to_, nullptr)),
         from_(std::exchange(other.from_, nullptr)) {}
   Contestant& operator=(Contestant&&) = delete;
-  ~Contestant() {
+  ~Contestant() { stop(); }
+  /// The next question goes to a new process.
+  void stop() {
     if (process_ <= 0) return;
     std::fclose(to_);
     std::fclose(from_);
     waitpid(process_, nullptr, 0);
+    process_ = -1;
   }
 
   const std::string& name() const { return name_; }
@@ -182,8 +185,9 @@ class Machine {
 
 /// Gradus and libtorch after the same 5 steps from the same weights.
 struct Check {
-  std::optional<double> difference;  ///< the largest, over the largest value
-  double gradus_mib = 0, libtorch_mib = 0;
+  std::optional<double> difference;         ///< the largest, over the largest value
+  bool same_on_one_thread = true;           ///< Gradus, to the last bit
+  double gradus_mib = 0, libtorch_mib = 0;  ///< at most, beyond what the program has without a row
 };
 
 std::vector<double> numbers(const std::string& text) {
@@ -192,14 +196,19 @@ std::vector<double> numbers(const std::string& text) {
 }
 
 Check check_row(const RowInfo& row, const Options& options) {
+  const auto ask = [&](const std::string& program, int threads, double& mib) {
+    Contestant contestant(program, threads, {program});
+    contestant.ask("check nothing");
+    const double before = contestant.peak_mib();
+    auto answer = contestant.ask("check " + row.name);
+    mib = contestant.peak_mib() - before;
+    return answer;
+  };
   Check result;
-  Contestant ours("gradus", 2, {kGradus});
-  const auto mine = ours.ask("check " + row.name);
-  result.gradus_mib = ours.peak_mib();
+  const auto alone = ask(kGradus, 1, result.gradus_mib), mine = ask(kGradus, 2, result.gradus_mib);
+  result.same_on_one_thread = alone == mine;
   if (options.libtorch.empty() || !mine) return result;
-  Contestant theirs("libtorch", 2, {options.libtorch});
-  const auto other = theirs.ask("check " + row.name);
-  result.libtorch_mib = theirs.peak_mib();
+  const auto other = ask(options.libtorch, 2, result.libtorch_mib);
   if (!other) return result;
   const std::vector<double> a = numbers(*mine), b = numbers(*other);
   double largest = 0, difference = a.size() == b.size() ? 0 : INFINITY;
@@ -228,6 +237,9 @@ Outcome race(const RowInfo& row, std::vector<Contestant>& all, const Machine& ma
              const Options& options) {
   Outcome outcome;
   outcome.check = check_row(row, options);
+  // Python's take seconds to start.
+  for (Contestant& contestant : all)
+    if (contestant.name() == "gradus" || contestant.name() == "libtorch") contestant.stop();
   const std::string question = fmt::format("time {} {}", options.seconds, row.name);
   std::vector<std::vector<double>> times(all.size());
   for (int round = 0; round < options.rounds; ++round)
@@ -290,26 +302,34 @@ nlohmann::ordered_json to_json(const RowInfo& row, const Outcome& o) {
           {"target", row.target},
           {"bound_us", value(o.bound)},
           {"all_us", o.all},
-          {"gradus_peak_mib", o.check.gradus_mib},
-          {"libtorch_peak_mib", o.check.libtorch_mib},
+          {"gradus_mib", o.check.gradus_mib},
+          {"libtorch_mib", o.check.libtorch_mib},
           {"result_difference", value(o.check.difference)}};
 }
 
-void summarize(const std::vector<std::pair<RowInfo, Outcome>>& outcomes) {
+/// Whether all results are right.
+bool summarize(const std::vector<std::pair<RowInfo, Outcome>>& outcomes) {
   double logs = 0;
   int raced = 0, met = 0;
+  bool right = true;
   for (const auto& [row, o] : outcomes) {
     if (std::isfinite(o.ratio())) logs += std::log(o.ratio()), ++raced;
     met += o.ratio() >= row.target;
     if (o.gradus[0] && o.gradus[1] && *o.gradus[1] > 1.03 * *o.gradus[0])
       fmt::print("slower on two threads than on one by {:.0f} %: {}\n",
                  100 * (*o.gradus[1] / *o.gradus[0] - 1), row.name);
-    if (o.check.difference && *o.check.difference > kAgree)
-      fmt::print("Gradus and libtorch do not agree: {}\n", row.name);
+    if (o.check.libtorch_mib > 0 && o.check.gradus_mib >= o.check.libtorch_mib)
+      fmt::print("more memory than libtorch: {}\n", row.name);
+    const bool agree = !(o.check.difference > kAgree);
+    if (!agree) fmt::print("Gradus and libtorch do not agree: {}\n", row.name);
+    if (!o.check.same_on_one_thread)
+      fmt::print("not the same on one thread and on two: {}\n", row.name);
+    right = right && agree && o.check.same_on_one_thread;
   }
   if (raced > 0)
     fmt::print("geometric mean of the ratios {:.2f} (target 1.7); {} of {} targets met\n",
                std::exp(logs / raced), met, outcomes.size());
+  return right;
 }
 
 int race_all(const Options& options) {
@@ -330,14 +350,14 @@ int race_all(const Options& options) {
     outcomes.emplace_back(row, race(row, all, machine, options));
     print_outcome(row, outcomes.back().second);
   }
-  summarize(outcomes);
-  if (options.json.empty()) return 0;
+  const int status = summarize(outcomes) ? 0 : 1;
+  if (options.json.empty()) return status;
   auto json = nlohmann::ordered_json::array();
   for (const auto& [row, outcome] : outcomes) json.push_back(to_json(row, outcome));
   std::ofstream file(options.json);
   file << json.dump(2) << "\n";
   check(file.flush().good(), "race: {} cannot be written", options.json);
-  return 0;
+  return status;
 }
 
 }  // namespace

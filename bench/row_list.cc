@@ -103,8 +103,6 @@ Cost conv3x3(double in, double out, double size, double batch) {
 
 }  // namespace
 
-// The smallest come first, before a row has Gradus start its second thread: reference counts are
-// atomic from then on.
 std::vector<RowInfo> row_list() {
   const std::vector<double> small{64, 128, 128, 10}, large{784, 1000, 1000, 10};
   return {row("tiny mlp 2-16-16-2 b4 sgd", mlp({2, 16, 16, 2}, 4, false), kSgd, 2, 21),

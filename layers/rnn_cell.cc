@@ -33,13 +33,12 @@ RecurrenceResult RecurrentCell::run(const Tensor& x, bool projected, const CellS
 
 void RecurrentCell::check_inputs(const char* what, const Tensor& x, const CellState& state) const {
   if (x.shape().back() != input_size()) [[unlikely]]
-    check(false, "{}: {} features in x {}, not {}", what, x.shape().back(), x.shape(),
-          input_size());
+    fail("{}: {} features in x {}, not {}", what, x.shape().back(), x.shape(), input_size());
   const Shape expected{x.shape()[0], hidden_size()};
   for (const Tensor* first : {&state.h, &state.c})
     if (*first && first->shape() != expected) [[unlikely]]
-      check(false, "{}: the first state is {}, must be {} for x {}", what, first->shape(), expected,
-            x.shape());
+      fail("{}: the first state is {}, must be {} for x {}", what, first->shape(), expected,
+           x.shape());
   check(!state.c || kind_ == CellKind::lstm, "{}: a first c, which only an LSTM has", what);
 }
 

@@ -12,19 +12,8 @@ enum class DType : uint8_t { f32, f64, i64, boolean };
 constexpr size_t size_of(DType dtype) {
   return dtype == DType::f32 ? 4 : dtype == DType::boolean ? 1 : 8;
 }
-constexpr const char* name(DType dtype) {
-  switch (dtype) {
-    case DType::f32:
-      return "f32";
-    case DType::f64:
-      return "f64";
-    case DType::i64:
-      return "i64";
-    case DType::boolean:
-      break;
-  }
-  return "bool";
-}
+inline constexpr const char* kDTypeNames[] = {"f32", "f64", "i64", "bool"};
+constexpr const char* name(DType dtype) { return kDTypeNames[static_cast<int>(dtype)]; }
 constexpr bool is_floating(DType dtype) { return dtype == DType::f32 || dtype == DType::f64; }
 
 template <class T>
@@ -56,7 +45,7 @@ decltype(auto) dispatch(DType dtype, F&& f) {
 template <class F>
 decltype(auto) dispatch_floating(DType dtype, const char* op, F&& f) {
   if (!is_floating(dtype)) [[unlikely]]
-    check(false, "{}: needs f32 or f64, got {}; cast(x, DType::f32) first", op, name(dtype));
+    fail("{}: needs f32 or f64, got {}; cast(x, DType::f32) first", op, name(dtype));
   return dtype == DType::f32 ? f.template operator()<float>() : f.template operator()<double>();
 }
 

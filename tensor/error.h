@@ -30,8 +30,14 @@ class ErrorContext {
 
 [[noreturn]] void throw_error(fmt::string_view format, fmt::format_args args);
 
-/// Throws Error with the formatted message unless `condition` holds; nothing is formatted
-/// otherwise.
+/// Throws Error with the formatted message.
+template <class... Args>
+[[noreturn]] void fail(fmt::format_string<Args...> format, Args&&... args) {
+  throw_error(format, fmt::make_format_args(args...));
+}
+
+/// The same unless `condition` holds. The arguments are evaluated in any case: where that costs,
+/// `if (...) fail(...)`.
 template <class... Args>
 void check(bool condition, fmt::format_string<Args...> format, Args&&... args) {
   if (condition) [[likely]]

@@ -87,14 +87,12 @@ void drop(TensorBody* body) noexcept {
 }
 
 void throw_empty_tensor() {
-  check(false, "an empty Tensor was used: it was default-constructed or moved from");
-  __builtin_unreachable();
+  fail("an empty Tensor was used: it was default-constructed or moved from");
 }
 
 void throw_wrong_dtype(DType actual, DType asked) {
-  check(false, "data: the tensor's dtype is {}, not {}; cast it first", gradus::name(actual),
-        gradus::name(asked));
-  __builtin_unreachable();
+  fail("data: the tensor's dtype is {}, not {}; cast it first", gradus::name(actual),
+       gradus::name(asked));
 }
 
 }  // namespace detail
@@ -105,7 +103,7 @@ Tensor empty(const Shape& shape, DType dtype) {
   try {
     memory = allocate(sizeof(detail::Block) + bytes);
   } catch (const std::bad_alloc&) {
-    check(false, "empty: there is no memory for shape {} {}, {} bytes", shape, dtype, bytes);
+    fail("empty: there is no memory for shape {} {}, {} bytes", shape, dtype, bytes);
   }
   Tensor x;
   x.body_ = &(new (memory) detail::Block(shape, dtype, bytes))->body;
@@ -218,8 +216,8 @@ const Tensor& Tensor::grad() const { return body().leaf ? body().leaf->grad : de
 
 void Tensor::set_grad(Tensor grad) {
   if (grad && (grad.shape() != shape() || grad.dtype() != dtype())) [[unlikely]]
-    check(false, "set_grad: a gradient of shape {} {} for a tensor of shape {} {}", grad.shape(),
-          gradus::name(grad.dtype()), shape(), gradus::name(dtype()));
+    fail("set_grad: a gradient of shape {} {} for a tensor of shape {} {}", grad.shape(),
+         gradus::name(grad.dtype()), shape(), gradus::name(dtype()));
   if (grad || body_->leaf) leaf().grad = std::move(grad);
 }
 

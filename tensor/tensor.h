@@ -253,8 +253,7 @@ Shape resolve_shape(const char* op, const Shape& from, const Shape& shape);
 inline void check_same_dtype(const char* op, const Tensor& a, const Tensor& b) {
   if (a.dtype() == b.dtype()) [[likely]]
     return;
-  check(false, "{}: dtypes {} and {} do not mix; cast one of them", op, name(a.dtype()),
-        name(b.dtype()));
+  fail("{}: dtypes {} and {} do not mix; cast one of them", op, name(a.dtype()), name(b.dtype()));
 }
 
 template <class T>

@@ -278,8 +278,7 @@ void Checker::fill_column(const JacobianRowSet& rows, JacobianBlock& block, size
     try {
       if (!evaluate_.values(y_moved_)) return false;
     } catch (const std::exception& error) {
-      check(false, "gradcheck: the function threw with {} moved by {:.3g}: {}", where, h,
-            error.what());
+      fail("gradcheck: the function threw with {} moved by {:.3g}: {}", where, h, error.what());
     }
     check(y_moved_.size() == y_values_.size(),
           "gradcheck: the function's result has {} elements, but {} with {} moved by {:.3g}",

@@ -103,10 +103,10 @@ void Evaluation::fail_not_finite(const Tensor& y) {
     call();
   }
   guard_.restore();
-  check(false, "gradcheck: the function's result {} is not finite at this point,{}{}", y.shape(),
-        first_not_finite(y),
-        first.found.empty() ? "; no recorded operation made it: look at its constants"
-                            : "; " + first.found);
+  fail("gradcheck: the function's result {} is not finite at this point,{}{}", y.shape(),
+       first_not_finite(y),
+       first.found.empty() ? "; no recorded operation made it: look at its constants"
+                           : "; " + first.found);
 }
 
 }  // namespace gradus::checking

@@ -145,8 +145,8 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias,
             x.size(1) == weight.size(1) * options.groups,
         "conv2d: x {} must be (N, C, H, W) and weight {} (out, C / groups, KH, KW) with {} groups",
         x.shape(), weight.shape(), options.groups);
-  check(!bias || bias.shape() == Shape{weight.size(0)}, "conv2d: bias {} for weight {}",
-        bias ? str(bias.shape()) : "", weight.shape());
+  if (bias && bias.shape() != Shape{weight.size(0)})
+    fail("conv2d: bias {} for weight {}", bias.shape(), weight.shape());
   const Conv2dShape s{x.size(0),          x.size(1),         x.size(2),         x.size(3),
                       weight.size(0),     weight.size(2),    weight.size(3),    options.stride.h,
                       options.stride.w,   options.padding.h, options.padding.w, options.dilation.h,

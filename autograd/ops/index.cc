@@ -18,8 +18,8 @@ Tensor checked_indices(const char* op, const Tensor& index, int64_t size) {
   const int64_t* k = indices.data<int64_t>();
   for (int64_t i = 0; i < indices.numel(); ++i) {
     if (k[i] < 0 || k[i] >= size) [[unlikely]]
-      check(false, "{}: index {} at {} of shape {} is not in [0, {})", op, k[i],
-            unravel(i, index.shape()), index.shape(), size);
+      fail("{}: index {} at {} of shape {} is not in [0, {})", op, k[i], unravel(i, index.shape()),
+           index.shape(), size);
   }
   return indices;
 }

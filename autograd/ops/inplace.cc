@@ -4,11 +4,11 @@ namespace gradus {
 
 static void check_not_recorded(const char* op, const Tensor& x) {
   if (!needs_grad(x)) return;
-  check(false,
-        "{}: {}{}{}, which is {}, would change under a recording tape; wrap this in NoRecord, or "
-        "make a new tensor",
-        op, x.name(), x.name().empty() ? "shape " : " ", x.shape(),
-        x.requires_grad() ? "a leaf that requires a gradient" : "a result on that tape");
+  fail(
+      "{}: {}{}{}, which is {}, would change under a recording tape; wrap this in NoRecord, or "
+      "make a new tensor",
+      op, x.name(), x.name().empty() ? "shape " : " ", x.shape(),
+      x.requires_grad() ? "a leaf that requires a gradient" : "a result on that tape");
 }
 
 void fill_(Tensor& x, double value) {

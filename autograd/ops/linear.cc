@@ -28,8 +28,8 @@ void check_linear(const char* op, const Tensor& x, const Tensor& weight, const T
   if (bias) check_same_dtype(op, x, bias);
   if (x.ndim() < 1 || weight.ndim() != 2 || x.shape().back() != weight.shape()[1] ||
       (bias && (bias.ndim() != 1 || bias.numel() != weight.shape()[0]))) [[unlikely]]
-    check(false, "{}: x {} with weight {}{}{}; needs x (..., in), weight (out, in), bias (out)", op,
-          x.shape(), weight.shape(), bias ? " and bias " : "", bias ? str(bias.shape()) : "");
+    fail("{}: x {} with weight {}{}{}; needs x (..., in), weight (out, in), bias (out)", op,
+         x.shape(), weight.shape(), bias ? " and bias " : "", bias ? str(bias.shape()) : "");
 }
 
 template <Tensor (*op)(const Tensor& x, const Tensor& weight, const Tensor& bias)>

@@ -159,8 +159,8 @@ Tensor binary_cross_entropy_with_logits(const Tensor& x, const Tensor& target,
   for (const Tensor* w : {&weight, &pos_weight}) {
     const char* what = w == &weight ? "weight" : "pos_weight";
     check_constant(op, what, *w, x);
-    check(!*w || broadcast_shapes(op, x.shape(), w->shape()) == x.shape(),
-          "{}: {} {} does not broadcast to x {}", op, what, *w ? str(w->shape()) : "", x.shape());
+    if (*w && broadcast_shapes(op, x.shape(), w->shape()) != x.shape())
+      fail("{}: {} {} does not broadcast to x {}", op, what, w->shape(), x.shape());
   }
   Tensor y;
   {

@@ -261,8 +261,8 @@ void check_recurrence(CellKind kind, const Tensor& x, const CellState& state, co
     if (!given) return;
     check_same_dtype(op, x, given);
     if (given.shape() != shape) [[unlikely]]
-      check(false, "{}: {} is {}, must be {} for x {} and w_hh {}", op, what, given.shape(), shape,
-            x.shape(), w.w_hh.shape());
+      fail("{}: {} is {}, must be {} for x {} and w_hh {}", op, what, given.shape(), shape,
+           x.shape(), w.w_hh.shape());
   };
   expect("w_hh", w.w_hh, {rows, hidden});
   expect("w_ih", w.w_ih, {rows, x.shape().back()});
@@ -274,8 +274,8 @@ void check_recurrence(CellKind kind, const Tensor& x, const CellState& state, co
   expect("the state c", state.c, kind == CellKind::lstm ? Shape{n, hidden} : Shape{0});
   if (valid && (x.ndim() != 3 || valid.dtype() != DType::boolean ||
                 valid.shape() != Shape{n, x.shape()[1]})) [[unlikely]]
-    check(false, "{}: the mask is {} {}, must be bool (N, T) for an x (N, T, D), which is {}", op,
-          name(valid.dtype()), valid.shape(), x.shape());
+    fail("{}: the mask is {} {}, must be bool (N, T) for an x (N, T, D), which is {}", op,
+         name(valid.dtype()), valid.shape(), x.shape());
 }
 
 bool any_needs_grad(TensorRefs inputs) {

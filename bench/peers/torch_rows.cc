@@ -50,23 +50,27 @@ Work training(Module module, std::shared_ptr<optim::Optimizer> optimizer, Tensor
 
 /// Forward, and backward to x and to the module's parameters.
 Work kernel(std::function<Tensor(const Tensor&)> f, torch::IntArrayRef x_shape,
-            torch::IntArrayRef y_shape) {
+            torch::IntArrayRef y_shape, std::vector<Tensor> leaves = {}) {
   const Tensor x = input(100, x_shape).requires_grad_(), dy = input(101, y_shape);
+  leaves.insert(leaves.begin(), x);
   return {[=] {
-            x.mutable_grad() = Tensor();
+            for (const Tensor& leaf : leaves) leaf.mutable_grad() = Tensor();
             f(x).backward(dy);
           },
           [=] {
             std::vector<double> some;
-            const Tensor dx = x.grad().flatten();
-            for (int64_t i = 0; i < 5; ++i) some.push_back(dx[dx.numel() / 5 * i].item<double>());
+            for (const Tensor& leaf : leaves) {
+              const Tensor dx = leaf.grad().reshape(-1);
+              for (int64_t i = 0; i < 5; ++i) some.push_back(dx[dx.numel() / 5 * i].item<double>());
+            }
             return some;
           }};
 }
 template <class Module>
 Work module_kernel(Module module, torch::IntArrayRef x_shape, torch::IntArrayRef y_shape) {
-  return kernel([m = filled(module)](const Tensor& x) mutable { return m->forward(x); }, x_shape,
-                y_shape);
+  module = filled(module);
+  return kernel([=](const Tensor& x) mutable { return module->forward(x); }, x_shape, y_shape,
+                module->parameters());
 }
 
 Work mlp(const std::vector<int64_t>& sizes, int64_t batch, const std::string& norm, bool adam) {

@@ -12,12 +12,12 @@ namespace gradus::test {
 inline const char* const kModels[] = {"cnn", "rnn", "transformer", "mlp"};
 inline constexpr Norm kNorms[] = {Norm::none, Norm::batch, Norm::layer};
 
-/// A small model of each kind, for `inputs` of 10 classes.
-inline AnyModule make(const std::string& model, Norm norm) {
+/// A small model of each kind, for `inputs` of 10 classes; `width` is the mlp's and the rnn's.
+inline AnyModule make(const std::string& model, Norm norm, int64_t width = 32) {
   if (model == "cnn") return Cnn(1, 8, 6, 10, {.channels = {8, 16}, .norm = norm});
-  if (model == "rnn") return RnnClassifier(6, 10, {.hidden = 32, .norm = norm});
+  if (model == "rnn") return RnnClassifier(6, 10, {.hidden = width, .norm = norm});
   if (model == "transformer") return Transformer(8, 6, 10, {.norm = norm});
-  return Mlp(48, 10, {.hidden = {32, 32}, .norm = norm});
+  return Mlp(48, 10, {.hidden = {width, width}, .norm = norm});
 }
 
 inline Tensor inputs(const std::string& model, int64_t batch, uint64_t seed) {

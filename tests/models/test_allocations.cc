@@ -4,7 +4,11 @@
 #include <gradus/autograd/ops/loss.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
+#include <gradus/autograd/ops/softmax.h>
 #include <gradus/layers/activation.h>
+#include <gradus/layers/batch_norm.h>
+#include <gradus/layers/conv2d.h>
+#include <gradus/layers/layer_norm.h>
 #include <gradus/layers/linear.h>
 #include <gradus/layers/rnn_cell.h>
 #include <gradus/layers/sequential.h>
@@ -84,6 +88,35 @@ BOOST_AUTO_TEST_CASE(no_model_asks_malloc_after_the_third_step) {
       for (size_t step = 3; step < counts.size(); ++step)
         BOOST_TEST(counts[step] == 0, name << " " << gradus::name(norm) << ", step " << step);
     }
+}
+
+// gradient() asks for the vector that it returns.
+BOOST_AUTO_TEST_CASE(no_module_asks_malloc_after_the_third_step) {
+  AnyModule modules[] = {Conv2d(4, 8, 3, {.padding = 1}), BatchNorm(4), LayerNorm(Shape{4, 9, 9}),
+                         Gelu(), Activation("Softmax", [](const Tensor& h) { return softmax(h); })};
+  for (AnyModule& module : modules) {
+    const Tensor x = randn({5, 4, 9, 9}).set_requires_grad();
+    std::vector<Tensor> leaves = module->parameters();
+    leaves.push_back(x);
+    const Tensor dy = raw::clone(module(x));
+    for (int step = 0; step < 8; ++step) {
+      for (Tensor& leaf : leaves) leaf.set_grad({});
+      const int64_t begin = mallocs;
+      {
+        Tape tape;
+        tape.backward(module(x), {.dy = dy});
+      }
+      const int64_t middle = mallocs;
+      {
+        Tape tape;
+        tape.gradient(module(x), leaves, {.dy = dy});
+      }
+      const int64_t end = mallocs;
+      if (step < 3) continue;
+      BOOST_TEST(middle - begin == 0, module->describe() << ", step " << step);
+      BOOST_TEST(end - middle == 1, module->describe() << ", step " << step);
+    }
+  }
 }
 
 // Step by step, the states of all steps and the sums of gradients come and go.

@@ -21,7 +21,7 @@ namespace {
 /// All parameters, one after the other, after 20 steps.
 std::vector<float> trained(const std::string& model_name, Norm norm, int threads) {
   set_threads(threads);
-  AnyModule model = make(model_name, norm);
+  AnyModule model = make(model_name, norm, 256);  // so that the threads get something to do
   model->initialize(3);
   Adam optimizer(model->parameters());
   for (uint64_t step = 0; step < 20; ++step) {
