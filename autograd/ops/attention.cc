@@ -21,7 +21,6 @@ namespace {
 struct AttentionAttrs {
   double scale;
   bool causal;
-  int64_t heads;  // of self_attention
 };
 
 /// 0 where a mask lets pass, -inf where it does not.
@@ -58,22 +57,6 @@ Gradients plain_gradients(const Tensor& q, const Tensor& k, const Tensor& v, con
           bias ? sum_to(dscores, bias.shape()) : Tensor()};
 }
 
-/// (N, T, E) as (N, heads, T, E / heads), and back.
-Tensor split_heads(const Tensor& x, int64_t heads) {
-  return transpose(reshape(x, {x.size(0), x.size(1), heads, -1}), 1, 2);
-}
-Tensor join_heads(const Tensor& x) { return flatten(transpose(x, 1, 2), 2); }
-
-struct QueryKeyValue {
-  QueryKeyValue(const Tensor& qkv, int64_t heads) {
-    const int64_t e = qkv.size(2) / 3;
-    q = split_heads(slice(qkv, 2, 0, e), heads);
-    k = split_heads(slice(qkv, 2, e, 2 * e), heads);
-    v = split_heads(slice(qkv, 2, 2 * e, 3 * e), heads);
-  }
-  Tensor q, k, v;
-};
-
 /// (..., rows, columns) as (outer, inner, rows, columns).
 Tensor with_four_axes(const Tensor& x) {
   const int n = x.ndim();
@@ -93,12 +76,6 @@ Tensor with_whole_rows(const Tensor& x) {
   const bool whole =
       (x.strides()[column] == 1 || x.shape()[column] == 1) && x.strides()[row] >= x.shape()[column];
   return with_four_axes(whole ? x : raw::contiguous(x));
-}
-
-/// The heads of one third of qkv (N, T, 3 E), or of all of y (N, T, E): (N, heads, T, E / heads)
-Tensor heads_of(const Tensor& x, int64_t heads, int64_t e, int64_t third = 0) {
-  const int64_t depth = e / heads, strides[] = {x.strides()[0], depth, x.strides()[1], 1};
-  return as_strided(x, {x.shape()[0], heads, x.shape()[1], depth}, strides, third * e);
 }
 
 template <class T>
@@ -148,23 +125,12 @@ struct Operands {
   }
 };
 
-Tensor as_large_as_scores(const Tensor& bias, Shape q_shape, int64_t keys) {
-  if (!bias) return bias;
-  q_shape[q_shape.ndim() - 1] = keys;
-  return with_four_axes(raw::expand(bias, q_shape));
-}
-
 Operands operands(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& bias,
                   const AttentionAttrs& attrs) {
+  Shape scores = q.shape();
+  scores[q.ndim() - 1] = k.shape()[k.ndim() - 2];
   return {with_whole_rows(q), with_whole_rows(k), with_whole_rows(v),
-          as_large_as_scores(bias, q.shape(), k.shape()[k.ndim() - 2]), attrs};
-}
-
-Operands self_operands(const Tensor& qkv, const Tensor& bias, const AttentionAttrs& attrs) {
-  const int64_t e = qkv.shape()[2] / 3;
-  const Tensor q = heads_of(qkv, attrs.heads, e);
-  return {q, heads_of(qkv, attrs.heads, e, 1), heads_of(qkv, attrs.heads, e, 2),
-          as_large_as_scores(bias, q.shape(), qkv.shape()[1]), attrs};
+          bias ? with_four_axes(raw::expand(bias, scores)) : bias, attrs};
 }
 
 std::vector<OpSample> attention_samples() {
@@ -192,20 +158,6 @@ std::vector<OpSample> attention_samples() {
       {"causal", {sample({4, 3}, 1), sample({4, 3}, 2), sample({4, 3}, 3)}, run({.causal = true})}};
 }
 
-std::vector<OpSample> self_attention_samples() {
-  const auto run = [](AttentionOptions options) {
-    return [=](std::span<const Tensor> x) { return self_attention(x[0], 2, options); };
-  };
-  const Tensor lengths = Tensor::of({4, 2, 1}, DType::i64);
-  const Tensor there = less(reshape(arange(4), {1, 4}), reshape(lengths, {3, 1}));
-  return {
-      {"2 heads over 4 steps", {sample({3, 4, 12}, 1)}, run({})},
-      {"key padding, causal", {sample({3, 4, 12}, 1)}, run({.key_padding = there, .causal = true})},
-      {"additive mask, itself an input",
-       {sample({3, 4, 12}, 1), sample({2, 1, 4}, 2)},
-       [](std::span<const Tensor> x) { return self_attention(x[0], 2, {.mask = x[1]}); }}};
-}
-
 }  // namespace
 
 // (docs/derivations/attention.md)
@@ -224,57 +176,38 @@ static Op attention_op(
         operands(q, k, v, bias, attrs)
             .backward(with_whole_rows(ctx.dy()), view(d.q), view(d.k), view(d.v));
       }
-      int input = 0;
-      for (Tensor* dx : {&d.q, &d.k, &d.v, &d.bias}) {
-        if (ctx.needs(input)) ctx.set(input, std::move(*dx));
-        ++input;
-      }
+      ctx.set(0, std::move(d.q));
+      ctx.set(1, std::move(d.k));
+      ctx.set(2, std::move(d.v));
+      ctx.set(3, std::move(d.bias));
     },
     attention_samples);
 
-static Op self_attention_op(
-    "self_attention",
-    [](Backward& ctx) {
-      const Tensor qkv = ctx.kept(0), bias = ctx.kept(1);
-      const auto& attrs = ctx.attrs<AttentionAttrs>();
-      const int64_t e = qkv.shape()[2] / 3;
-      if (detail::recorder || ctx.needs(1)) {
-        const auto [q, k, v] = QueryKeyValue(qkv, attrs.heads);
-        const Gradients d =
-            plain_gradients(q, k, v, bias, attrs, split_heads(ctx.dy(), attrs.heads));
-        if (ctx.needs(0))
-          ctx.set(0, concat({join_heads(d.q), join_heads(d.k), join_heads(d.v)}, 2));
-        if (ctx.needs(1)) ctx.set(1, d.bias);
-        return;
-      }
-      Tensor dqkv = empty_like(qkv);
-      self_operands(qkv, bias, attrs)
-          .backward(heads_of(raw::contiguous(ctx.dy()), attrs.heads, e),
-                    heads_of(dqkv, attrs.heads, e), heads_of(dqkv, attrs.heads, e, 1),
-                    heads_of(dqkv, attrs.heads, e, 2));
-      ctx.set(0, std::move(dqkv));
-    },
-    self_attention_samples);
-
 namespace {
 
+constexpr const char* kName = "scaled_dot_product_attention";
+
+void check_padding(const Tensor& there, const Shape& scores) {
+  if (!there) return;
+  const Shape needed{scores[0], scores.back()};
+  check(there.dtype() == DType::boolean && scores.ndim() > 2 && there.shape() == needed,
+        "{}: key_padding is {} {}, must be bool {} for the scores {}", kName, name(there.dtype()),
+        there.shape(), needed, scores);
+}
+
 /// The mask and the padding as what is added to the scores.
-Tensor checked_bias(const char* op, const AttentionOptions& options, const Shape& scores,
-                    DType dtype) {
+Tensor checked_bias(const AttentionOptions& options, const Shape& scores, DType dtype) {
   Tensor bias;
   if (options.mask) {
     const bool additive = options.mask.dtype() != DType::boolean;
-    check(!additive || options.mask.dtype() == dtype, "{}: the mask is {}, must be bool or {}", op,
-          name(options.mask.dtype()), name(dtype));
-    check(broadcast_shapes(op, options.mask.shape(), scores) == scores,
-          "{}: the mask {} is larger than the scores {}", op, options.mask.shape(), scores);
+    check(!additive || options.mask.dtype() == dtype, "{}: the mask is {}, must be bool or {}",
+          kName, name(options.mask.dtype()), name(dtype));
+    check(broadcast_shapes(kName, options.mask.shape(), scores) == scores,
+          "{}: the mask {} is larger than the scores {}", kName, options.mask.shape(), scores);
     bias = additive ? options.mask : barrier(options.mask, dtype);
   }
+  check_padding(options.key_padding, scores);
   if (const Tensor& there = options.key_padding) {
-    const Shape needed{scores[0], scores.back()};
-    check(there.dtype() == DType::boolean && scores.ndim() > 2 && there.shape() == needed,
-          "{}: key_padding is {} {}, must be bool {} for the scores {}", op, name(there.dtype()),
-          there.shape(), needed, scores);
     Shape row;
     for (int i = 0; i < scores.ndim(); ++i)
       row.push_back(i == 0 || i == scores.ndim() - 1 ? scores[i] : 1);
@@ -284,39 +217,35 @@ Tensor checked_bias(const char* op, const AttentionOptions& options, const Shape
   return bias;
 }
 
-/// k and v where there are keys, else 0: what is multiplied by 0 must not be NaN.
+/// x where there are keys, else 0: what is multiplied by 0 must not be NaN.
 Tensor without_padding(const Tensor& x, const Tensor& there) {
   Shape shape;
   for (int i = 0; i < x.ndim(); ++i) shape.push_back(i == 0 || i == x.ndim() - 2 ? x.size(i) : 1);
   return where(reshape(there, shape), x, zeros({}, x.dtype()));
 }
 
-AttentionAttrs attributes(const AttentionOptions& options, int64_t depth, int64_t heads) {
-  return {options.scale.value_or(1 / std::sqrt(static_cast<double>(depth))), options.causal, heads};
-}
-
 }  // namespace
 
 Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                                     const AttentionOptions& options) {
-  const char* op = "scaled_dot_product_attention";
-  check_same_dtype(op, q, k);
-  check_same_dtype(op, q, v);
+  check_same_dtype(kName, q, k);
+  check_same_dtype(kName, q, v);
   bool fits = q.ndim() >= 2 && q.ndim() == k.ndim() && q.ndim() == v.ndim();
   for (int i = 0; i < q.ndim() - 2 && fits; ++i)
     fits = q.shape()[i] == k.shape()[i] && q.shape()[i] == v.shape()[i];
   check(fits && q.size(-1) == k.size(-1) && k.size(-2) == v.size(-2),
         "{}: q {}, k {} and v {} do not fit: q and k share the last size, k and v the one before, "
         "all of them the others",
-        op, q.shape(), k.shape(), v.shape());
+        kName, q.shape(), k.shape(), v.shape());
   Shape scores = q.shape(), result = q.shape();
   scores[q.ndim() - 1] = k.size(-2);
   result[q.ndim() - 1] = v.size(-1);
-  const Tensor bias = checked_bias(op, options, scores, q.dtype());
+  const Tensor bias = checked_bias(options, scores, q.dtype());
   const Tensor& there = options.key_padding;
   const Tensor keys = there ? without_padding(k, there) : k,
                values = there ? without_padding(v, there) : v;
-  const AttentionAttrs attrs = attributes(options, q.size(-1), 0);
+  const AttentionAttrs attrs{options.scale.value_or(1 / std::sqrt(static_cast<double>(q.size(-1)))),
+                             options.causal};
   if (options.dropout != 0)
     return matmul(dropout(plain_weights(q, keys, bias, attrs), options.dropout), values);
   Tensor y = empty(result, q.dtype());
@@ -326,21 +255,19 @@ Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tens
 }
 
 Tensor self_attention(const Tensor& qkv, int64_t heads, const AttentionOptions& options) {
-  const char* op = "self_attention";
   check(qkv.ndim() == 3 && heads > 0 && qkv.size(2) % (3 * heads) == 0,
-        "{}: qkv is {}, must be (N, T, 3 E) with E a multiple of {} heads", op, qkv.shape(), heads);
-  const int64_t n = qkv.size(0), steps = qkv.size(1), e = qkv.size(2) / 3;
-  const Tensor bias = checked_bias(op, options, {n, heads, steps, steps}, qkv.dtype());
+        "self_attention: qkv is {}, must be (N, T, 3 E) with E a multiple of {} heads", qkv.shape(),
+        heads);
+  const int64_t n = qkv.size(0), steps = qkv.size(1);
   const Tensor& there = options.key_padding;
-  const Tensor x = contiguous(there ? without_padding(qkv, there) : qkv);
-  const AttentionAttrs attrs = attributes(options, e / heads, heads);
-  if (options.dropout != 0) {
-    const auto [q, k, v] = QueryKeyValue(x, heads);
-    return join_heads(matmul(dropout(plain_weights(q, k, bias, attrs), options.dropout), v));
-  }
-  Tensor y = empty({n, steps, e}, qkv.dtype());
-  self_operands(x, bias, attrs).forward(heads_of(y, heads, e));
-  return record(self_attention_op, std::move(y), {x, bias}, {x, bias}, attrs);
+  check_padding(there, {n, heads, steps, steps});
+  const TensorList parts =  // of (N, T, heads, E / heads)
+      unbind(reshape(there ? without_padding(qkv, there) : qkv,
+                     {n, steps, 3, heads, qkv.size(2) / (3 * heads)}),
+             2);
+  const Tensor y = scaled_dot_product_attention(
+      transpose(parts[0], 1, 2), transpose(parts[1], 1, 2), transpose(parts[2], 1, 2), options);
+  return flatten(transpose(y, 1, 2), 2);
 }
 
 }  // namespace gradus

@@ -14,7 +14,7 @@ struct AttentionOptions {
   Tensor key_padding = {};
   bool causal = false;               ///< position i looks at keys 0 .. i
   std::optional<double> scale = {};  ///< of the scores; default 1 / sqrt(D)
-  double dropout = 0;                ///< of the weights
+  double dropout = 0;                ///< of the weights, which are then stored: (..., Tq, Tk)
 };
 
 /// softmax(scale q k^T + mask) v  (Vaswani et al. 2017, equation 1). A query that may look at
@@ -23,8 +23,8 @@ Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tens
                                     const AttentionOptions& options = {});
 
 /// The same for a sequence over itself, by several heads: each position of qkv (N, T, 3 E) holds q,
-/// k and v, each of `heads` parts; all are 0 where key_padding says that nothing is there. The mask
-/// broadcasts to (N, heads, T, T).   y: (N, T, E)
+/// k and v, each of `heads` parts; all are taken as 0 where key_padding says that nothing is there.
+/// The mask broadcasts to (N, heads, T, T).   y: (N, T, E)
 Tensor self_attention(const Tensor& qkv, int64_t heads, const AttentionOptions& options = {});
 
 }  // namespace gradus

@@ -190,12 +190,14 @@ std::vector<Mutant> layer_mutants() {
        of_module({2, 2, 4, 6}, [] { return MaxPool2d(2); }),
        {"x"}},
       {"MultiHeadAttention",
-       "self_attention",
+       "attention",
        "the scale left out of dq and dk",
        [](Backward& c) {
-         const Tensor d = right([](const Tensor& qkv) { return self_attention(qkv, 2); },
-                                {c.kept(0)}, c.dy())[0];
-         c.set(0, concat({slice(d, 2, 0, 8) * std::sqrt(2.0), slice(d, 2, 8, 12)}, 2));
+         const std::vector<Tensor> d =
+             right([](const Tensor& q, const Tensor& k,
+                      const Tensor& v) { return scaled_dot_product_attention(q, k, v); },
+                   {c.kept(0), c.kept(1), c.kept(2)}, c.dy());
+         for (int i = 0; i < 3; ++i) c.set(i, i < 2 ? d[i] * std::sqrt(2.0) : d[i]);
        },
        of_attention(),
        {"in_proj_weight", "x", "in_proj_bias"},
