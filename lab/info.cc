@@ -49,7 +49,9 @@ std::vector<std::string> what_makes_it_slow() {
   if (!blas.warning.empty())
     warnings.push_back(blas.warning);
   else if (blas.path.empty())
-    warnings.push_back("GRADUS_BLAS=none: large matrix products use our own slower kernel");
+    warnings.push_back(
+        "GRADUS_BLAS=none: our own kernels do all matrix products, those of few rows up to half as "
+        "fast");
   else if (blas.chosen_by == "OPENBLAS_CORETYPE" && blas.core != blas.expected_core)
     warnings.push_back(fmt::format(
         "OPENBLAS_CORETYPE has OpenBLAS use its {} kernels; {} would suit this processor",

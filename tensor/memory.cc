@@ -19,7 +19,6 @@ struct FreeBlock {
 struct Cache {
   FreeBlock* lists[kClasses] = {};
   size_t bytes = 0;
-  int64_t system_requests = 0;
 };
 // This thread's; null before its first request and after its end. "initial-exec" makes it one load,
 // where code of a shared library otherwise calls a function; of that there is little room for
@@ -61,7 +60,6 @@ Cache* begin_thread() {
 
 // The system's part is not inline, so that the lists' part needs no stack frame.
 [[gnu::noinline]] void* from_system(size_t bytes) {
-  if (Cache* c = cache ? cache : begin_thread()) ++c->system_requests;
   void* block = std::aligned_alloc(64, bytes);
   if (!block) throw std::bad_alloc();
   return block;
@@ -82,7 +80,7 @@ bool put(Cache* c, void* block, const SizeClass& size) noexcept {
   return true;
 }
 
-/// Of a block that this thread's lists have no room for, or when it has none yet.
+/// Frees a block that this thread's lists have no room for, or begins the lists with it.
 [[gnu::noinline]] void to_system(void* block, size_t bytes) noexcept {
   if (kCaching && !cache && put(begin_thread(), block, size_class(bytes))) return;
   std::free(block);
@@ -119,10 +117,5 @@ void trim() {
 }
 
 void set_cache_limit(size_t bytes) { cache_limit = bytes; }
-
-MemoryStats memory_stats() {
-  if (!cache) return {0, 0};
-  return {static_cast<int64_t>(cache->bytes), cache->system_requests};
-}
 
 }  // namespace gradus

@@ -29,10 +29,4 @@ struct FreeListAllocator {
   bool operator==(const FreeListAllocator&) const { return true; }
 };
 
-struct MemoryStats {
-  int64_t cached_bytes;     ///< unused, in this thread's free lists
-  int64_t system_requests;  ///< how often this thread asked the system for a block
-};
-MemoryStats memory_stats();
-
 }  // namespace gradus

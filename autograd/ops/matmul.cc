@@ -96,9 +96,9 @@ void batched(const Factor& a, const Factor& b, Sizes s, Tensor& y) {
       at_b += index * axes[i].b;
       at_y += index * axes[i].y;
     }
-    kernels::gemm_batched<T>(a.transpose(), b.transpose(), s.m, s.n, s.k, T(1), pa + at_a, a.ld(),
-                             spread.a, pb + at_b, b.ld(), spread.b, T(0), py + at_y,
-                             std::max<int64_t>(1, s.n), spread.y, spread.size);
+    kernels::gemm_batched<T>({a.transpose(), b.transpose(), s.m, s.n, s.k, T(1), pa + at_a, a.ld(),
+                              pb + at_b, b.ld(), T(0), py + at_y, std::max<int64_t>(1, s.n)},
+                             spread.a, spread.b, spread.y, spread.size);
   }
 }
 

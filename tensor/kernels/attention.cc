@@ -15,19 +15,14 @@ namespace {
 // and that little of what a causal mask hides is computed.
 constexpr int64_t kQueries = 32;
 
-/// Attentions that a thread takes at a time: enough to be worth it.
-template <class T>
-int64_t grain(const AttentionProblem<T>& a) {
-  constexpr int64_t work = 1 << 17;  // in multiplications
-  return std::max<int64_t>(1, work / std::max<int64_t>(1, a.queries * a.keys * a.depth));
-}
-
 /// f(outer index, inner index) for each attention, spread over the threads.
 template <class T, class F>
 void for_each_attention(const AttentionProblem<T>& a, F f) {
-  parallel_for(a.outer * a.inner, grain(a), [&](int64_t begin, int64_t end) {
-    for (int64_t n = begin; n < end; ++n) f(n / a.inner, n % a.inner);
-  });
+  constexpr int64_t grain = 1 << 17;  // multiplications that pay for another thread
+  parallel_for_rows(a.outer * a.inner, a.queries * a.keys * a.depth, grain,
+                    [&](int64_t begin, int64_t end) {
+                      for (int64_t n = begin; n < end; ++n) f(n / a.inner, n % a.inner);
+                    });
 }
 
 /// One attention's queries from `first` on, and the keys that they may look at.

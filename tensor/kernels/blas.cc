@@ -16,9 +16,7 @@ namespace {
 /// names (Cooperlake, SapphireRapids) add bfloat16 kernels and keep its sgemm and dgemm.
 std::string core_for(const CpuInfo& cpu) {
   if (cpu.avx512) return "SkylakeX";
-  if (cpu.avx2)
-    return cpu.vendor == "AuthenticAMD" || cpu.vendor == "HygonGenuine" ? "Zen" : "Haswell";
-  return {};
+  return cpu.avx2 ? "Haswell" : "";
 }
 
 bool as_good(std::string_view core, std::string_view expected) {
@@ -105,7 +103,8 @@ void load(Loaded& to) {
   if (library == nullptr) {
     info.chosen_by.clear();
     info.warning = fmt::format(
-        "{} is not an OpenBLAS that can be loaded; large matrix products use our own slower kernel "
+        "{} is not an OpenBLAS that can be loaded; our own kernels do all matrix products, those "
+        "of few rows up to half as fast "
         "(install libopenblas0, or set GRADUS_BLAS to the path of libopenblas.so.0, or to none)",
         named ? wanted : "libopenblas.so.0");
     return;
@@ -121,8 +120,7 @@ void load(Loaded& to) {
   if (!user_chose && !as_good(info.core, info.expected_core))
     info.warning = fmt::format(
         "OpenBLAS uses its {} kernels where this processor can run {}{}; set OPENBLAS_CORETYPE={} "
-        "in the "
-        "environment of the program",
+        "in the environment of the program",
         info.core, info.expected_core,
         was_loaded ? " (the program had loaded it before the first product)" : "",
         info.expected_core);

@@ -62,7 +62,7 @@ void copy_tiles(const Loops<2>& loops, int p, int q, const char* x, char* y) {
   outer.erase(std::max(p, q));
   outer.erase(std::min(p, q));
   const int64_t n_p = loops.sizes[p], n_q = loops.sizes[q];
-  const int64_t tiles_p = (n_p + kTile - 1) / kTile, tiles_q = (n_q + kTile - 1) / kTile;
+  const int64_t tiles_p = pieces_of(n_p, kTile), tiles_q = pieces_of(n_q, kTile);
   const int64_t tile = std::min(n_p, kTile) * std::min(n_q, kTile);
   const int64_t to_row = loops.strides[kTo][p], from_row = loops.strides[kFrom][q];
   parallel_for(outer.numel() * tiles_p * tiles_q, std::max<int64_t>(1, kElementwiseGrain / tile),

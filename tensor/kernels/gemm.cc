@@ -112,8 +112,8 @@ Grid grid_for(int64_t m, int64_t n, int64_t k, bool copied) {
 template <class T>
 void run_tiled(const GemmProblem<T>& g, GemmPath path) {
   const Grid tile = grid_for(g.m, g.n, g.k, path == GemmPath::copied && g.ta == Transpose::yes);
-  const int64_t across = (g.n + tile.columns - 1) / tile.columns;
-  const int64_t tiles = across * ((g.m + tile.rows - 1) / tile.rows);
+  const int64_t across = pieces_of(g.n, tile.columns);
+  const int64_t tiles = across * pieces_of(g.m, tile.rows);
   if (tiles == 1) return run(g, path);
   parallel_for(tiles, 1, [&](int64_t index, int64_t) {
     const int64_t i = index / across * tile.rows, j = index % across * tile.columns;
@@ -124,7 +124,7 @@ void run_tiled(const GemmProblem<T>& g, GemmPath path) {
 /// A small C with a long k: pieces of k side by side, each into a C of its own, added in order.
 template <class T>
 void run_in_pieces_of_k(const GemmProblem<T>& g, GemmPath path, int64_t pieces) {
-  const int64_t length = (g.k + pieces - 1) / pieces, size = g.m * g.n;
+  const int64_t length = pieces_of(g.k, pieces), size = g.m * g.n;
   static constinit thread_local Workspace<T, struct Partial> workspace;
   T* partial = workspace.of_size(pieces * size);
   parallel_for(pieces, 1, [&](int64_t piece, int64_t) {
@@ -149,9 +149,7 @@ void run_in_pieces_of_k(const GemmProblem<T>& g, GemmPath path, int64_t pieces) 
 /// How many pieces of k, none of them empty; 1: k is not cut.
 int64_t pieces_of_k(int64_t m, int64_t n, int64_t k) {
   if (m * n > kSmallC || k < 2 * kPieceOfK || m * n * k < 4 * kTile) return 1;
-  const int64_t length =
-      (k + std::min(k / kPieceOfK, kMaxTiles) - 1) / std::min(k / kPieceOfK, kMaxTiles);
-  return (k + length - 1) / length;
+  return pieces_of(k, pieces_of(k, std::min(k / kPieceOfK, kMaxTiles)));
 }
 
 template <class T>
@@ -165,8 +163,10 @@ GemmPath resolve(const GemmProblem<T>& g, GemmPath path) {
 // What is too small to be cut goes where gemm_path would send it, without asking.
 static_assert(2 * kTile <= std::min({kLarge, kThin, kCopied}));
 
+}  // namespace
+
 template <class T>
-void multiply(const GemmProblem<T>& g, GemmPath path) {
+void gemm(const GemmProblem<T>& g, GemmPath path) {
   if (g.m <= 0 || g.n <= 0) return;
   if (g.k <= 0 || g.alpha == T(0)) return scale(g);
   const bool whole = g.m * g.n * g.k < 2 * kTile;
@@ -179,8 +179,6 @@ void multiply(const GemmProblem<T>& g, GemmPath path) {
   if (pieces > 1) return run_in_pieces_of_k(g, path, pieces);
   run_tiled(g, path);
 }
-
-}  // namespace
 
 const char* name(GemmPath path) {
   switch (path) {
@@ -207,25 +205,21 @@ GemmPath gemm_path(Transpose ta, Transpose tb, int64_t m, int64_t n, int64_t k) 
 }
 
 template <class T>
-void gemm(const GemmProblem<T>& g, GemmPath path) {
-  multiply(g, path);
-}
-
-template <class T>
-void gemm_batched(Transpose ta, Transpose tb, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
-                  int64_t lda, int64_t stride_a, const T* b, int64_t ldb, int64_t stride_b, T beta,
-                  T* c, int64_t ldc, int64_t stride_c, int64_t batch, GemmPath path) {
-  const int64_t work = std::max<int64_t>(1, m * n * k);
+void gemm_batched(const GemmProblem<T>& first, int64_t stride_a, int64_t stride_b, int64_t stride_c,
+                  int64_t batch) {
+  const int64_t work = std::max<int64_t>(1, first.m * first.n * first.k);
   const auto product = [&](int64_t i) {
-    multiply<T>({ta, tb, m, n, k, alpha, a + i * stride_a, lda, b + i * stride_b, ldb, beta,
-                 c + i * stride_c, ldc},
-                path);
+    GemmProblem<T> g = first;
+    g.a += i * stride_a;
+    g.b += i * stride_b;
+    g.c += i * stride_c;
+    gemm(g);
   };
   if (batch < kMaxTiles && work >= 2 * kTile) {  // few and large: each is cut by itself
     for (int64_t i = 0; i < batch; ++i) product(i);
     return;
   }
-  parallel_for(batch, std::max<int64_t>(1, kTile / work), [&](int64_t begin, int64_t end) {
+  parallel_for(batch, per_grain(work, kTile), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) product(i);
   });
 }
@@ -254,9 +248,7 @@ void gemm_packed(int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const
 #define GRADUS_INSTANTIATE(T)                                                                 \
   template GemmPath gemm_path<T>(Transpose, Transpose, int64_t, int64_t, int64_t);            \
   template void gemm<T>(const GemmProblem<T>&, GemmPath);                                     \
-  template void gemm_batched<T>(Transpose, Transpose, int64_t, int64_t, int64_t, T, const T*, \
-                                int64_t, int64_t, const T*, int64_t, int64_t, T, T*, int64_t, \
-                                int64_t, int64_t, GemmPath);                                  \
+  template void gemm_batched<T>(const GemmProblem<T>&, int64_t, int64_t, int64_t, int64_t);   \
   template int64_t packed_size<T>(int64_t, int64_t);                                          \
   template void pack<T>(Transpose, int64_t, int64_t, const T*, int64_t, T*);                  \
   template void gemm_packed<T>(int64_t, int64_t, int64_t, const T*, int64_t, const T*, T, T*, \

@@ -6,8 +6,8 @@ namespace gradus::kernels {
 enum class Transpose : bool { no, yes };
 
 /// One matrix product on raw memory, row-major: C = alpha op(A) op(B) + beta C, with op(A) (m,k)
-/// and op(B) (k,n). lda, ldb and ldc are the distances between stored rows. `row` (n), if there is
-/// one, stands in beta C for every row of C: a bias.
+/// and op(B) (k,n). lda, ldb and ldc are the distances between stored rows. With a `row` (n), a
+/// bias, each row of C is alpha op(A) op(B) + beta row.
 template <class T>
 struct GemmProblem {
   Transpose ta, tb;
@@ -23,8 +23,8 @@ struct GemmProblem {
   const T* row = nullptr;
 };
 
-/// `in_place` and `copied` are ours, and read B where it lies or through a panel that stays in the
-/// caches. A is read in place, but `copied` copies one that is transposed.
+/// `in_place` and `copied` are ours: the one reads A where it lies, the other copies it first if it
+/// is transposed.
 enum class GemmPath { automatic, in_place, copied, openblas };
 const char* name(GemmPath path);
 
@@ -40,13 +40,11 @@ GemmPath gemm_path(Transpose ta, Transpose tb, int64_t m, int64_t n, int64_t k);
 template <class T>
 void gemm(const GemmProblem<T>& g, GemmPath path = GemmPath::automatic);
 
-/// `batch` products whose matrices lie stride_a, stride_b and stride_c elements apart; a stride of
-/// 0 for a or b uses the same matrix each time.
+/// `batch` products like `first`, whose matrices lie stride_a, stride_b and stride_c elements
+/// apart; a stride of 0 for a or b uses the same matrix each time.
 template <class T>
-void gemm_batched(Transpose ta, Transpose tb, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
-                  int64_t lda, int64_t stride_a, const T* b, int64_t ldb, int64_t stride_b, T beta,
-                  T* c, int64_t ldc, int64_t stride_c, int64_t batch,
-                  GemmPath path = GemmPath::automatic);
+void gemm_batched(const GemmProblem<T>& first, int64_t stride_a, int64_t stride_b, int64_t stride_c,
+                  int64_t batch);
 
 /// op(B) (k, n) in the order in which a product reads it: copied once for many products.
 template <class T>
@@ -63,15 +61,15 @@ namespace naive {
 
 /// The definition of gemm.
 template <class T>
-void gemm(Transpose ta, Transpose tb, int64_t m, int64_t n, int64_t k, T alpha, const T* a,
-          int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc) {
-  const bool at = ta == Transpose::yes, bt = tb == Transpose::yes;
-  for (int64_t i = 0; i < m; ++i)
-    for (int64_t j = 0; j < n; ++j) {
+void gemm(const GemmProblem<T>& g) {
+  for (int64_t i = 0; i < g.m; ++i)
+    for (int64_t j = 0; j < g.n; ++j) {
       T sum = 0;
-      for (int64_t p = 0; p < k; ++p)
-        sum += (at ? a[p * lda + i] : a[i * lda + p]) * (bt ? b[j * ldb + p] : b[p * ldb + j]);
-      c[i * ldc + j] = alpha * sum + (beta == T(0) ? T(0) : beta * c[i * ldc + j]);
+      for (int64_t p = 0; p < g.k; ++p)
+        sum += (g.ta == Transpose::yes ? g.a[p * g.lda + i] : g.a[i * g.lda + p]) *
+               (g.tb == Transpose::yes ? g.b[j * g.ldb + p] : g.b[p * g.ldb + j]);
+      T& c = g.c[i * g.ldc + j];
+      c = g.alpha * sum + (g.beta == T(0) ? T(0) : g.beta * (g.row ? g.row[j] : c));
     }
 }
 

@@ -22,8 +22,6 @@ bool streamed(const Channels& s) {
   return streamed<T>(s.outer * s.channels * s.inner);
 }
 
-int64_t pieces_of(int64_t n, int64_t piece) { return (n + piece - 1) / piece; }
-
 /// Memory of the calling thread, another for each use.
 template <class T, class Use>
 T* scratch(int64_t count) {

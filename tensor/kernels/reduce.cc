@@ -13,8 +13,6 @@ constexpr int64_t kGrain = 1 << 15;  // elements that a thread takes at a time
 constexpr int64_t kPiece = 1 << 16;  // of a row that threads may share
 constexpr int64_t kTile = 512;       // columns that a thread takes at a time
 
-int64_t pieces_of(int64_t n, int64_t piece) { return (n + piece - 1) / piece; }
-
 template <class T>
 void sum_rows(int64_t rows, int64_t n, const T* x, T* y) {
   const auto kernel = kernels<ReduceKernels<T>>().sum;

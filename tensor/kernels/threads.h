@@ -18,6 +18,9 @@ namespace kernels {
 /// rethrown.
 void run_chunks(int64_t chunks, void (*body)(void* context, int64_t chunk), void* context);
 
+/// How many pieces of `size` hold n.
+inline int64_t pieces_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
+
 /// Calls body(begin, end) over consecutive ranges of at most `grain` that cover [0, n). The cut
 /// depends on n and grain alone, never on the number of threads.
 template <class Body>
@@ -30,13 +33,14 @@ void parallel_for(int64_t n, int64_t grain, Body&& body) {
     std::remove_reference_t<Body>& body;
     int64_t n, grain;
   } job{body, n, grain};
-  run_chunks((n + grain - 1) / grain,
-             [](void* context, int64_t chunk) {
-               const Job& j = *static_cast<Job*>(context);
-               const int64_t begin = chunk * j.grain;
-               j.body(begin, begin + j.grain < j.n ? begin + j.grain : j.n);
-             },
-             &job);
+  run_chunks(
+      pieces_of(n, grain),
+      [](void* context, int64_t chunk) {
+        const Job& j = *static_cast<Job*>(context);
+        const int64_t begin = chunk * j.grain;
+        j.body(begin, begin + j.grain < j.n ? begin + j.grain : j.n);
+      },
+      &job);
 }
 
 /// How many rows of `size` elements hold `grain`; at least one.

@@ -46,7 +46,7 @@ double sum_of_squares(int64_t n, const T* x) {
   const auto kernel = kernels<UpdateKernels<T>>().sum_of_squares;
   if (n <= kPiece) return kernel(n, x);
   static constinit thread_local Workspace<double, struct Parts> workspace;
-  const int64_t pieces = (n + kPiece - 1) / kPiece;
+  const int64_t pieces = pieces_of(n, kPiece);
   double* parts = workspace.of_size(pieces);
   parallel_for(n, kPiece, [&](int64_t begin, int64_t end) {
     parts[begin / kPiece] = kernel(end - begin, x + begin);

@@ -124,8 +124,9 @@ std::vector<Defined> defined_ops() {
        [](const Tensor& a, const Tensor& b) { return matmul(a, b); },
        {sample({4, 5}, 1), sample({5, 3}, 2)},
        [](std::vector<Duals>& in, Duals& y) {
-         naive::gemm<Dual>(kernels::Transpose::no, kernels::Transpose::no, 4, 3, 5, Dual(1),
-                           in[0].data(), 5, in[1].data(), 3, Dual(0), y.data(), 3);
+         using kernels::Transpose;
+         naive::gemm<Dual>({Transpose::no, Transpose::no, 4, 3, 5, Dual(1), in[0].data(), 5,
+                            in[1].data(), 3, Dual(0), y.data(), 3});
        }},
       {"sum",
        [](const Tensor& x) { return sum(x, {0}); },

@@ -194,8 +194,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(the_naive_form_is_the_definition, T, Scalars) {
   for (const Case& s : cases()) {
     const Data<T> data(s);
     std::vector<T> out = data.c;
-    const GemmProblem<T> g = data.problem(out);
-    naive::gemm<T>(g.ta, g.tb, g.m, g.n, g.k, g.alpha, g.a, g.lda, g.b, g.ldb, g.beta, g.c, g.ldc);
+    naive::gemm(data.problem(out));
     BOOST_TEST(data.error(out) <= 1.0);
   }
 }
@@ -288,8 +287,9 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(batches_are_single_products, T, Scalars) {
       for (int64_t i = 0; i < s.batch; ++i)
         gemm<T>({Transpose::no, Transpose::yes, s.m, s.n, s.k, T(1.5), a.data() + i * stride_a, s.k,
                  b.data() + i * stride_b, s.k, T(0.5), expected.data() + i * stride_c, s.n});
-      gemm_batched<T>(Transpose::no, Transpose::yes, s.m, s.n, s.k, T(1.5), a.data(), s.k, stride_a,
-                      b.data(), s.k, stride_b, T(0.5), c.data(), s.n, stride_c, s.batch);
+      gemm_batched<T>({Transpose::no, Transpose::yes, s.m, s.n, s.k, T(1.5), a.data(), s.k,
+                       b.data(), s.k, T(0.5), c.data(), s.n},
+                      stride_a, stride_b, stride_c, s.batch);
       BOOST_TEST(same_bits(c, expected));
     }
   }
