@@ -23,11 +23,11 @@ bool same_bits(const Values<T>& x, const Values<T>& y) {
          (x.empty() || std::memcmp(x.data(), y.data(), x.size() * sizeof(T)) == 0);
 }
 
-/// Every |x - exact| at most `bound` epsilons of the largest |exact| (of 1, if that is larger).
+/// Every |x - exact| at most `bound` epsilons of the largest |exact|, of `least` if that is larger.
 template <class T>
-void check_close(const Values<T>& x, const Values<Exact>& exact, double bound) {
+void check_close(const Values<T>& x, const Values<Exact>& exact, double bound, double least = 1) {
   BOOST_TEST_REQUIRE(x.size() == exact.size());
-  double size = 1, worst = 0;
+  double size = least, worst = 0;
   for (Exact v : exact) size = std::max(size, static_cast<double>(std::abs(v)));
   for (size_t i = 0; i < x.size(); ++i) {
     const auto error = static_cast<double>(std::abs(static_cast<Exact>(x[i]) - exact[i]));

@@ -2,6 +2,7 @@
 #include <gradus/tensor/kernels/attention.h>
 #include <gradus/tensor/kernels/threads.h>
 
+#include <algorithm>
 #include <boost/math/differentiation/autodiff.hpp>
 #include <boost/mpl/list.hpp>
 #include <boost/test/unit_test.hpp>
@@ -176,6 +177,22 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(gradients_are_those_of_the_definition, T, Scalars)
     check_close(matrix<T>(p.lq, r.dq, 1, 2), define_gradient(p, 1, 2, 0), 32);
     check_close(matrix<T>(p.lk, r.dk, 1, 2), define_gradient(p, 1, 2, 1), 32);
     check_close(matrix<T>(p.lv, r.dv, 1, 2), define_gradient(p, 1, 2, 2), 32);
+  });
+}
+
+// Each query's weights are 0 but for one key's.
+BOOST_AUTO_TEST_CASE_TEMPLATE(extreme_scores, T, Scalars) {
+  for_each_problem([](Problem p) {
+    for (double& q : p.q) q = static_cast<float>(1e9 * q);
+    const Result<T> r = run<T>(p);
+    for (int64_t i = 0; i < kOuter; ++i)
+      for (int64_t j = 0; j < kInner; ++j)
+        check_close(matrix<T>(p.ly, r.y, i, j),
+                    define(p, i, matrix<Exact>(p.lq, p.q, i, j), matrix<Exact>(p.lk, p.k, i, j),
+                           matrix<Exact>(p.lv, p.v, i, j)),
+                    8);
+    for (const Values<T>* d : {&r.dq, &r.dk, &r.dv})
+      BOOST_TEST(std::all_of(d->begin(), d->end(), [](T v) { return std::isfinite(v); }));
   });
 }
 

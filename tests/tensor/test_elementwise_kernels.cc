@@ -385,6 +385,15 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(casts_fill_accumulate_scale, T, Scalars) {
       BOOST_TEST(sum[n] == 77);
     }
   });
+  for (int64_t n : kSizes) {
+    const Array<T> q = random<T>(n, -1, 1, 15);
+    Array<T> sum(n + 1);
+    sum[n] = 77;
+    std::copy_n(q.data(), n, sum.data());
+    add_value(n, T(0.3), sum.data());
+    for (int64_t i = 0; i < n; ++i) BOOST_TEST(sum[i] == q[i] + T(0.3));
+    BOOST_TEST(sum[n] == 77);
+  }
   Array<T> filled(100);
   fill(99, T(2.5), filled.data());
   for (int64_t i = 0; i < 100; ++i) BOOST_TEST(filled[i] == (i < 99 ? T(2.5) : T(0)));

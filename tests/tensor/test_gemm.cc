@@ -6,6 +6,7 @@
 #include <gradus/tensor/kernels/isa.h>
 #include <gradus/tensor/kernels/threads.h>
 
+#include <array>
 #include <boost/mpl/list.hpp>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
@@ -188,6 +189,36 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(a_row_is_a_c_of_equal_rows, T, Scalars) {
     for (const Case& s : kLarge) try_one(s, path);
     for (double alpha : {0.0, 1.0}) try_one({3, 5, 0, false, false, alpha, 1.5, 1}, path);
   }
+}
+
+// Elements of every size; an infinity spoils its row of C, a NaN its column, and nothing else.
+BOOST_AUTO_TEST_CASE_TEMPLATE(extreme_values, T, Scalars) {
+  for (GemmPath path : paths())
+    for (int t = 0; t < 4; ++t)
+      for (const auto& [m, n, k] : {std::array{37, 29, 41}, {131, 67, 259}, {5, 129, 33}}) {
+        Data<T> data({m, n, k, t / 2 == 1, t % 2 == 1, 1.25, 0.5, 3});
+        for (size_t i = 0; i < data.a.size(); ++i)
+          data.a[i] = std::ldexp(data.a[i], 15 * (static_cast<int>(i % 7) - 3));
+        for (size_t i = 0; i < data.b.size(); ++i)
+          data.b[i] = std::ldexp(data.b[i], 15 * (static_cast<int>(i % 5) - 2));
+        const std::vector<T> clean = data.product(path);
+        BOOST_TEST(data.error(clean) <= 1.0, name(path) << " " << m << "x" << n << "x" << k);
+        const int64_t row = m - 2, column = n - 3;
+        data.a[static_cast<size_t>(t / 2 ? data.lda + row : row * data.lda + 1)] =
+            std::numeric_limits<T>::infinity();
+        data.b[static_cast<size_t>(t % 2 ? column * data.ldb + 3 : 3 * data.ldb + column)] =
+            std::numeric_limits<T>::quiet_NaN();
+        const std::vector<T> spoiled = data.product(path);
+        bool right = true;
+        for (int64_t i = 0; i < m; ++i)
+          for (int64_t j = 0; j < n; ++j) {
+            const auto at = static_cast<size_t>(i * data.ldc + j);
+            right = right && (j == column ? std::isnan(spoiled[at])
+                              : i == row  ? std::isinf(spoiled[at])
+                                          : spoiled[at] == clean[at]);
+          }
+        BOOST_TEST(right, name(path) << " " << m << "x" << n << "x" << k << " t " << t);
+      }
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(the_naive_form_is_the_definition, T, Scalars) {

@@ -231,6 +231,33 @@ BOOST_AUTO_TEST_CASE(f32_statistics_far_from_zero) {
   }
 }
 
+BOOST_AUTO_TEST_CASE_TEMPLATE(batch_norm_of_extreme_values, T, Scalars) {
+  for (const Channels& s : {Channels{33, 10, 1}, Channels{700, 131, 1}, Channels{5, 3, 49}})
+    for (double size : {1e-15, 1e15}) {
+      BatchProblem p(s, false, false, 0.7);
+      for (double& v : p.x) v = static_cast<float>(size * v);
+      const BatchResult<T> r = run<T>(p);
+      const BatchResult<Exact> exact = define(p);
+      check_close(r.mean, exact.mean, 2, 0);
+      check_close(r.var, exact.var, 4, 0);
+      check_close(r.y, exact.y, 16, 0);
+      check_close(r.dx, exact.dx, 16, 0);
+      for (double bad : {HUGE_VAL, std::nan("")}) {  // spoils its channel and nothing else
+        const int64_t channel = s.channels - 2;
+        p.x[static_cast<size_t>((s.channels + channel) * s.inner)] = bad;
+        const BatchResult<T> rs = run<T>(p);
+        bool right = true;
+        for (int64_t k = 0; k < p.size; ++k) {
+          const auto at = static_cast<size_t>(k);
+          right = right && (k / s.inner % s.channels == channel
+                                ? std::isnan(rs.y[at]) && std::isnan(rs.dx[at])
+                                : rs.y[at] == r.y[at] && rs.dx[at] == r.dx[at]);
+        }
+        BOOST_TEST(right, s.outer << "x" << s.channels << "x" << s.inner << " " << bad);
+      }
+    }
+}
+
 BOOST_AUTO_TEST_CASE(nothing_valid_gives_zeros) {
   const bool valid[6] = {};
   const Values<float> x(18, std::nanf(""));
@@ -327,6 +354,29 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(layer_norm_is_its_definition, T, Scalars) {
       }
     }
   }
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(layer_norm_of_extreme_values, T, Scalars) {
+  for (const auto& [rows, d] : {std::pair<int64_t, int64_t>{7, 17}, {31, 130}, {3, 4097}})
+    for (double size : {1e-15, 1e15}) {
+      LayerProblem p(rows, d, false, false, false);
+      for (double& v : p.x) v = static_cast<float>(size * v);
+      const LayerResult<T> r = run<T>(p);
+      const LayerResult<Exact> exact = define(p);
+      check_close(r.y, exact.y, 16, 0);
+      check_close(r.dx, exact.dx, 16, 0);
+      for (double bad : {HUGE_VAL, std::nan("")}) {  // spoils its row and nothing else
+        p.x[static_cast<size_t>(d + d / 2)] = bad;
+        const LayerResult<T> rs = run<T>(p);
+        bool right = true;
+        for (int64_t k = 0; k < rows * d; ++k) {
+          const auto at = static_cast<size_t>(k);
+          right = right && (k / d == 1 ? std::isnan(rs.y[at]) && std::isnan(rs.dx[at])
+                                       : rs.y[at] == r.y[at] && rs.dx[at] == r.dx[at]);
+        }
+        BOOST_TEST(right, rows << "x" << d << " " << bad);
+      }
+    }
 }
 
 namespace {

@@ -229,6 +229,24 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(states_and_outputs_are_the_definition, T, Scalars)
       }
 }
 
+// Gates far beyond where they saturate, and infinite ones.
+BOOST_AUTO_TEST_CASE_TEMPLATE(extreme_inputs, T, Scalars) {
+  for (CellKind kind : {CellKind::tanh, CellKind::lstm, CellKind::gru})
+    for (const Sizes& sizes : kSizes) BOOST_TEST_CONTEXT(describe(kind, sizes)) {
+        Problem p(kind, sizes);
+        for (size_t i = 0; i < p.x.size(); ++i)
+          p.x[i] = i % (3 * static_cast<size_t>(p.s.inputs)) == 0
+                       ? -HUGE_VAL
+                       : static_cast<float>(1e9 * p.x[i]);
+        const Result<T> result = run<T>(p);
+        Values<Exact> h = states<Exact>(p, p.h), c = states<Exact>(p, p.c), y;
+        define(p, h, c, y);
+        check_close(result.h, h, 100);
+        check_close(result.c, c, 100);
+        check_close(result.y, y, 100);
+      }
+}
+
 BOOST_AUTO_TEST_CASE(gradients_are_those_of_the_definition_in_dual_numbers) {
   set_threads(2);
   for (CellKind kind : kKinds)
