@@ -1,5 +1,6 @@
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/tape.h>
+#include <gradus/autograd/tape_buffers.h>
 
 #include <algorithm>
 #include <atomic>
@@ -14,138 +15,7 @@ namespace detail {
 
 namespace {
 
-constexpr uint32_t kNone = UINT32_MAX;
-constexpr uint8_t kAsked = 1, kOnPath = 2;  // what `useful` holds
-
-/// One output of one recorded operation, or a leaf. An op of several outputs has consecutive nodes;
-/// the first carries the op, its edges and what it kept.
-struct Node {
-  Node(const Op* recorded, const Tensor& y, uint32_t count)
-      : op(recorded), outputs(count), dtype(y.dtype()), shape(y.shape()) {}
-
-  const Op* op;  // null: a leaf, or a further output
-  const void* attrs = nullptr;
-  uint32_t first_edge = 0, first_kept = 0;  // a leaf's first_edge: its place among the leaves
-  uint32_t edges = 0, kept = 0, outputs;    // no outputs: a further one
-  DType dtype;
-  bool swept = false, reached = false;
-  Shape shape;
-};
-
-struct Leaf {
-  Tensor tensor;
-  uint32_t node;
-};
-
-struct Kept {
-  Tensor tensor;
-  uint32_t version;
-};
-
-/// Memory for copies of attributes, freed all at once.
-class Arena {
- public:
-  const void* copy(const void* bytes, size_t size) {
-    const size_t room = (size + 15) / 16 * 16;
-    if (size > kChunk) {
-      large_.push_back(std::make_unique<char[]>(size));
-      return std::memcpy(large_.back().get(), bytes, size);
-    }
-    if (chunks_.empty() || used_ + room > kChunk) {
-      if (!chunks_.empty()) ++current_;
-      if (chunks_.empty() || current_ == chunks_.size())
-        chunks_.push_back(std::make_unique<char[]>(kChunk));
-      used_ = 0;
-    }
-    void* place = chunks_[current_].get() + used_;
-    used_ += room;
-    return std::memcpy(place, bytes, size);
-  }
-  void clear() {
-    current_ = used_ = 0;
-    large_.clear();
-  }
-
- private:
-  static constexpr size_t kChunk = 1 << 14;
-  std::vector<std::unique_ptr<char[]>> chunks_, large_;
-  size_t current_ = 0, used_ = 0;
-};
-
-/// Leaf tensor -> node, by open addressing. Slots of an earlier round than this one are free.
-class LeafMap {
- public:
-  uint32_t find(const void* id) const {
-    if (size_ == 0) return kNone;
-    const Slot& slot = slots_[place_of(id)];
-    return slot.round == round_ ? slot.node : kNone;
-  }
-  /// The node of a leaf, or `next`, which it then is.
-  uint32_t find_or_insert(const void* id, uint32_t next) {
-    if (2 * (size_ + 1) > slots_.size()) grow();
-    Slot& slot = slots_[place_of(id)];
-    if (slot.round != round_) {
-      slot = {id, next, round_};
-      ++size_;
-    }
-    return slot.node;
-  }
-  void clear() {
-    size_ = 0;
-    if (++round_ != 0) return;
-    std::fill(slots_.begin(), slots_.end(), Slot{});
-    round_ = 1;
-  }
-
- private:
-  struct Slot {
-    const void* id = nullptr;
-    uint32_t node = 0, round = 0;
-  };
-  /// Where id is, or may be put.
-  size_t place_of(const void* id) const {
-    const size_t last = slots_.size() - 1;
-    size_t i = (reinterpret_cast<uintptr_t>(id) * 0x9E3779B97F4A7C15u >> 32) & last;
-    while (slots_[i].round == round_ && slots_[i].id != id) i = (i + 1) & last;
-    return i;
-  }
-  void grow() {
-    std::vector<Slot> old(std::max<size_t>(64, 2 * slots_.size()));
-    old.swap(slots_);
-    for (const Slot& slot : old) {
-      if (slot.round == round_) slots_[place_of(slot.id)] = slot;
-    }
-  }
-  std::vector<Slot> slots_;
-  size_t size_ = 0;
-  uint32_t round_ = 1;
-};
-
-}  // namespace
-
-struct TapeBuffers {
-  std::vector<Node> nodes;
-  std::vector<uint32_t> edges;  // node of each input; kNone: needs no gradient
-  std::vector<Kept> kept;
-  std::vector<Leaf> leaves;
-  std::vector<Tensor> grads;      // of a running sweep, by node
-  std::vector<uint8_t> useful;    // of a running gradient(): an x, or on a path to one
-  std::vector<uint32_t> targets;  // of a running gradient(): the xs' nodes
-  Arena arena;
-  LeafMap leaf_map;
-  TapeBuffers* next_spare = nullptr;
-
-  void clear() {
-    nodes.clear();
-    edges.clear();
-    kept.clear();
-    leaves.clear();
-    arena.clear();
-    leaf_map.clear();
-  }
-};
-
-namespace {
+constexpr uint8_t kAsked = 1, kOnPath = 2;  // what TapeBuffers::useful holds
 
 /// Cleared buffers of ended tapes: a training loop's tapes stop asking for memory. A plain pointer,
 /// as every thread-local variable here, since access to it is then one load.

@@ -41,14 +41,14 @@ constexpr uint64_t kMostBytes = uint64_t{1} << 47;
 
 size_t checked_bytes(const Shape& shape, DType dtype) {
   uint64_t bytes = size_of(dtype);  // with 1 for 0; a negative size counts as 2^63 and more
-  bool overflow = false, none = false;
+  bool overflow = false, no_elements = false;
   for (int64_t size : shape) {
-    none |= size == 0;
+    no_elements |= size == 0;
     overflow |= __builtin_mul_overflow(bytes, static_cast<uint64_t>(size + (size == 0)), &bytes);
   }
   check(!overflow && bytes <= kMostBytes,
         "empty: no tensor can have shape {}: a size is negative, or there are too many", shape);
-  return none ? 0 : bytes;
+  return no_elements ? 0 : bytes;
 }
 
 void set_row_major(TensorBody& body) {
