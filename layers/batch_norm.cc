@@ -1,4 +1,5 @@
 #include <gradus/autograd/ops/compare.h>
+#include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/norm.h>
 #include <gradus/autograd/sample.h>
 #include <gradus/layers/batch_norm.h>
@@ -31,10 +32,13 @@ Tensor BatchNorm::forward(const Tensor& x, const Tensor& valid) {
         "BatchNorm: x {} does not have {} channels {}", x.shape(), channels_,
         options_.channels_last ? "in its last axis, as (N, T, C)" : "in axis 1");
   if (options_.track_running_stats) check_same_dtype("BatchNorm", x, running_mean);
-  if (options_.track_running_stats && (frozen_ || !training()))
-    return batch_norm_inference(x, running_mean, running_var, weight, bias, options_.eps, axis,
-                                valid);
-  const BatchNormResult result = batch_norm(x, weight, bias, options_.eps, axis, valid);
+  if (options_.track_running_stats && (frozen_ || !training())) {
+    const Tensor y =
+        batch_norm_inference(x, running_mean, running_var, weight, bias, options_.eps, axis, valid);
+    return options_.relu ? relu(y) : y;
+  }
+  const auto op = options_.relu ? batch_norm_relu : batch_norm;
+  const BatchNormResult result = op(x, weight, bias, options_.eps, axis, valid);
   if (options_.track_running_stats && training())
     update_running_stats(result.mean, result.var, result.count);
   return result.y;
@@ -79,19 +83,23 @@ void BatchNorm::visit(Visitor& visitor) {
 }
 
 std::string BatchNorm::describe() const {
-  return fmt::format("BatchNorm({}{})", channels_, options_.channels_last ? ", channels last" : "");
+  return fmt::format("BatchNorm({}{}{})", channels_,
+                     options_.channels_last ? ", channels last" : "",
+                     options_.relu ? ", relu" : "");
 }
 
 static ModuleRow batch_norm_row("BatchNorm", [] {
-  const auto in_evaluation = [] {
-    BatchNorm norm(3);
+  const auto in_evaluation = [](BatchNormOptions options) {
+    BatchNorm norm(3, options);
     norm.eval();
     return norm;
   };
   return std::vector{
       module_sample("(5, 3)", BatchNorm(3), sample({5, 3}, 1)),
       module_sample("(3, 2, 2, 4)", BatchNorm(2), sample({3, 2, 2, 4}, 1)),
-      module_sample("in evaluation", in_evaluation(), sample({4, 3, 2}, 1)),
+      module_sample("(5, 3, 2) relu", BatchNorm(3, {.relu = true}), sample({5, 3, 2}, 1)),
+      module_sample("in evaluation", in_evaluation({}), sample({4, 3, 2}, 1)),
+      module_sample("in evaluation, relu", in_evaluation({.relu = true}), sample({4, 3, 2}, 1)),
       module_sample("channels last, masked", BatchNorm(2, {.channels_last = true}),
                     {sample({3, 4, 2}, 1)}, [](BatchNorm& norm, std::span<const Tensor> x) {
                       return norm.forward(x[0], less(sample({3, 4}, 9), 0.9));

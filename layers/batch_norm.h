@@ -12,6 +12,7 @@ struct BatchNormOptions {
   bool affine = true;               ///< with weight and bias
   bool track_running_stats = true;  ///< otherwise batch statistics in evaluation, too
   bool channels_last = false;       ///< x is (N, T, C)
+  bool relu = false;                ///< max(y, 0) for y, in training in the same op
 };
 
 /// Batch Normalization (Ioffe & Szegedy 2015, algorithm 1), per channel over all other axes:

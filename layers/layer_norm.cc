@@ -1,4 +1,5 @@
 #include <gradus/autograd/ops/compare.h>
+#include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/norm.h>
 #include <gradus/autograd/sample.h>
 #include <gradus/layers/gradcheck.h>
@@ -17,7 +18,8 @@ LayerNorm::LayerNorm(const Shape& normalized_shape, LayerNormOptions options)
 
 Tensor LayerNorm::forward(const Tensor& x, const Tensor& valid) {
   const ErrorContext where(name());
-  return layer_norm(x, normalized_shape_, weight, bias, options_.eps, valid);
+  const Tensor y = layer_norm(x, normalized_shape_, weight, bias, options_.eps, valid);
+  return options_.relu ? relu(y) : y;
 }
 
 void LayerNorm::visit(Visitor& visitor) {
@@ -25,10 +27,13 @@ void LayerNorm::visit(Visitor& visitor) {
   visitor.parameter("bias", bias, Init::zeros());
 }
 
-std::string LayerNorm::describe() const { return fmt::format("LayerNorm({})", normalized_shape_); }
+std::string LayerNorm::describe() const {
+  return fmt::format("LayerNorm({}{})", normalized_shape_, options_.relu ? ", relu" : "");
+}
 
 static ModuleRow layer_norm_row("LayerNorm", [] {
   return std::vector{module_sample("(4, 5)", LayerNorm(5), sample({4, 5}, 1)),
+                     module_sample("(4, 5) relu", LayerNorm(5, {.relu = true}), sample({4, 5}, 1)),
                      module_sample("over two axes, without bias",
                                    LayerNorm(Shape{3, 4}, {.bias = false}), sample({2, 3, 4}, 1)),
                      module_sample("masked", LayerNorm(5), {sample({2, 3, 5}, 1)},

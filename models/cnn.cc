@@ -28,7 +28,7 @@ ResidualBlock::ResidualBlock(int64_t in_channels, int64_t out_channels, int64_t 
                              int64_t height, int64_t width, Norm norm)
     : conv1_(in_channels, out_channels, 3, {.stride = stride, .padding = 1, .kaiming = true}),
       conv2_(out_channels, out_channels, 3, {.padding = 1, .kaiming = true}),
-      norm1_(image_norm(norm, out_channels, strided(height, stride), strided(width, stride))),
+      norm1_(image_norm(norm, out_channels, strided(height, stride), strided(width, stride), true)),
       norm2_(image_norm(norm, out_channels, strided(height, stride), strided(width, stride))),
       shortcut_(shortcut(in_channels, out_channels, stride)) {
   finish_construction();
@@ -36,7 +36,7 @@ ResidualBlock::ResidualBlock(int64_t in_channels, int64_t out_channels, int64_t 
 
 Tensor ResidualBlock::forward(const Tensor& x) {
   const ErrorContext where(name());
-  const Tensor h = relu(norm1_(conv1_(x)));
+  const Tensor h = norm1_(conv1_(x));
   return relu(shortcut_(x) + norm2_(conv2_(h)));
 }
 
@@ -52,7 +52,7 @@ std::string ResidualBlock::describe() const { return "ResidualBlock"; }
 
 Cnn::Cnn(int64_t channels, int64_t height, int64_t width, int64_t classes, CnnOptions options)
     : stem_(channels, checked(options.channels).front(), 3, {.padding = 1, .kaiming = true}),
-      stem_norm_(image_norm(options.norm, options.channels.front(), height, width)),
+      stem_norm_(image_norm(options.norm, options.channels.front(), height, width, true)),
       head_(options.channels.back(), classes) {
   int64_t in = options.channels.front();
   for (size_t i = 0; i < options.channels.size(); ++i) {
@@ -68,7 +68,7 @@ Cnn::Cnn(int64_t channels, int64_t height, int64_t width, int64_t classes, CnnOp
 Tensor Cnn::forward(const Tensor& x) {
   const ErrorContext where(name());
   check(x.ndim() == 4, "Cnn: x must be (N, C, H, W), is {}", x.shape());
-  Tensor h = relu(stem_norm_(stem_(x)));
+  Tensor h = stem_norm_(stem_(x));
   for (ResidualBlock& block : blocks_) h = block(h);
   return head_(mean(h, {2, 3}));
 }

@@ -1,4 +1,3 @@
-#include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/sample.h>
 #include <gradus/layers/gradcheck.h>
@@ -11,7 +10,7 @@ Mlp::Mlp(int64_t inputs, int64_t outputs, MlpOptions options)
       head_(options.hidden.empty() ? inputs : options.hidden.back(), outputs) {
   for (int64_t width : options.hidden) {
     layers_.emplace_back(inputs, width, LinearOptions{.relu = !normalized_});
-    norms_.push_back(feature_norm(options.norm, width));
+    norms_.push_back(feature_norm(options.norm, width, false, normalized_));
     inputs = width;
   }
   finish_construction();
@@ -22,7 +21,7 @@ Tensor Mlp::forward(const Tensor& x) {
   Tensor h = x.ndim() > 2 ? flatten(x, 1) : x;
   for (size_t i = 0; i < layers_.size(); ++i) {
     h = layers_[i](h);
-    if (normalized_) h = relu(norms_[i](h));
+    if (normalized_) h = norms_[i](h);
   }
   return head_(h);
 }

@@ -16,16 +16,25 @@ Norm norm_from(std::string_view text) {
   throw Error(fmt::format("norm: '{}' is none of none, batch, layer", text));
 }
 
-AnyModule feature_norm(Norm norm, int64_t features, bool sequences) {
-  if (norm == Norm::batch) return BatchNorm(features, BatchNormOptions{.channels_last = sequences});
-  if (norm == Norm::layer) return LayerNorm(features);
+namespace {
+
+AnyModule no_norm(bool relu) {
+  if (relu) return Relu();
   return Identity();
 }
 
-AnyModule image_norm(Norm norm, int64_t channels, int64_t height, int64_t width) {
-  if (norm == Norm::batch) return BatchNorm(channels);
-  if (norm == Norm::layer) return LayerNorm(Shape{channels, height, width});
-  return Identity();
+}  // namespace
+
+AnyModule feature_norm(Norm norm, int64_t features, bool sequences, bool relu) {
+  if (norm == Norm::batch) return BatchNorm(features, {.channels_last = sequences, .relu = relu});
+  if (norm == Norm::layer) return LayerNorm(features, {.relu = relu});
+  return no_norm(relu);
+}
+
+AnyModule image_norm(Norm norm, int64_t channels, int64_t height, int64_t width, bool relu) {
+  if (norm == Norm::batch) return BatchNorm(channels, {.relu = relu});
+  if (norm == Norm::layer) return LayerNorm(Shape{channels, height, width}, {.relu = relu});
+  return no_norm(relu);
 }
 
 }  // namespace gradus

@@ -180,11 +180,12 @@ Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& 
 
 namespace {
 
-std::vector<OpSample> batch_norm_samples(bool training) {
+/// Of batch_norm, batch_norm_relu or, with neither, batch_norm_inference.
+std::vector<OpSample> batch_norm_samples(decltype(batch_norm)* training) {
   const auto run = [training](ChannelAxis axis, Tensor valid) {
     return [=](std::span<const Tensor> x) {
       const Tensor w = x.size() > 1 ? x[1] : Tensor(), b = x.size() > 2 ? x[2] : Tensor();
-      if (training) return batch_norm(x[0], w, b, 1e-5, axis, valid).y;
+      if (training) return training(x[0], w, b, 1e-5, axis, valid).y;
       const int64_t c = x[0].size(axis == ChannelAxis::last ? -1 : 1);
       return batch_norm_inference(x[0], sample({c}, 7).set_requires_grad(false),
                                   sample({c}, 8, 0.5, 2).set_requires_grad(false), w, b, 1e-5, axis,
@@ -229,30 +230,61 @@ static Op batch_norm_backward_op(
     },
     nullptr);
 
-// As layer_norm, with means over the valid elements of a channel (docs/derivations/batch_norm.md)
-static Op batch_norm_op(
-    "batch_norm",
-    [](Backward& ctx) {
-      const auto& attrs = ctx.attrs<BatchNormAttrs>();
-      const Tensor x = ctx.kept(0), w = ctx.kept(1), mean = ctx.kept(2), rstd = ctx.kept(3),
-                   valid = ctx.kept(4);
-      const Tensor &dy = ctx.dy(), values = raw::contiguous(x), dy_values = raw::contiguous(dy),
-                   w_values = contiguous_or_none(w);
-      NormGradients grads = wanted(ctx, x, mean.shape());
-      dispatch_floating(x.dtype(), "batch_norm", [&]<class T>() {
-        kernels::batch_norm_backward<T>(
-            channels_of(x, attrs.axis), values.data<T>(), pointer<bool>(valid), mean.data<T>(),
-            rstd.data<T>(), pointer<T>(w_values), dy_values.data<T>(), pointer<T>(grads.dx),
-            pointer<T>(grads.dweight), pointer<T>(grads.dbias));
-      });
-      record_gradients(batch_norm_backward_op, grads, x, w, dy, valid, attrs);
-      set_gradients(ctx, std::move(grads));
-    },
-    [] { return batch_norm_samples(true); });
+namespace {
 
-BatchNormResult batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps,
-                           ChannelAxis axis, const Tensor& valid) {
-  const kernels::Channels sizes = check_batch_norm("batch_norm", x, weight, bias, eps, axis, valid);
+/// Of batch_norm or, where `relu`, of what of dy passes the relu behind it.
+void batch_norm_gradients(Backward& ctx, const Tensor& dy, bool relu) {
+  const auto& attrs = ctx.attrs<BatchNormAttrs>();
+  const Tensor x = ctx.kept(0), w = ctx.kept(1), mean = ctx.kept(2), rstd = ctx.kept(3),
+               valid = ctx.kept(4), b = relu ? ctx.kept(5) : Tensor();
+  const Tensor values = raw::contiguous(x), dy_values = raw::contiguous(dy),
+               w_values = contiguous_or_none(w), b_values = contiguous_or_none(b);
+  NormGradients grads = wanted(ctx, x, mean.shape());
+  dispatch_floating(x.dtype(), "batch_norm", [&]<class T>() {
+    kernels::batch_norm_backward<T>(
+        channels_of(x, attrs.axis), values.data<T>(), pointer<bool>(valid), mean.data<T>(),
+        rstd.data<T>(), pointer<T>(w_values), pointer<T>(b_values), relu, dy_values.data<T>(),
+        pointer<T>(grads.dx), pointer<T>(grads.dweight), pointer<T>(grads.dbias));
+  });
+  record_gradients(batch_norm_backward_op, grads, x, w, dy, valid, attrs);
+  set_gradients(ctx, std::move(grads));
+}
+
+/// What the relu of batch_norm_relu was given, a constant.
+Tensor before_relu(const Backward& ctx) {
+  const Tensor x = raw::contiguous(ctx.kept(0)), w = contiguous_or_none(ctx.kept(1)),
+               mean = ctx.kept(2), rstd = ctx.kept(3), valid = ctx.kept(4),
+               b = contiguous_or_none(ctx.kept(5));
+  Tensor y = empty_like(x);
+  dispatch_floating(x.dtype(), "batch_norm_relu", [&]<class T>() {
+    kernels::batch_norm_normalize<T>(channels_of(x, ctx.attrs<BatchNormAttrs>().axis), x.data<T>(),
+                                     pointer<bool>(valid), mean.data<T>(), rstd.data<T>(),
+                                     pointer<T>(w), pointer<T>(b), y.mutable_data<T>());
+  });
+  return y;
+}
+
+// As layer_norm, with means over the valid elements of a channel (docs/derivations/batch_norm.md)
+Op batch_norm_op(
+    "batch_norm", [](Backward& ctx) { batch_norm_gradients(ctx, ctx.dy(), false); },
+    [] { return batch_norm_samples(batch_norm); });
+
+// As batch_norm, for dy where y is positive; y is computed again. To be differentiated, the two are
+// two ops.
+Op batch_norm_relu_op(
+    "batch_norm_relu",
+    [](Backward& ctx) {
+      if (detail::recorder)
+        batch_norm_gradients(ctx, relu_gradient(ctx.dy(), before_relu(ctx)), false);
+      else
+        batch_norm_gradients(ctx, ctx.dy(), true);
+    },
+    [] { return batch_norm_samples(batch_norm_relu); });
+
+BatchNormResult apply(const Op& op, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                      double eps, ChannelAxis axis, const Tensor& valid) {
+  const bool relu = &op == &batch_norm_relu_op;
+  const kernels::Channels sizes = check_batch_norm(op.name, x, weight, bias, eps, axis, valid);
   const Tensor values = raw::contiguous(x), w = contiguous_or_none(weight),
                b = contiguous_or_none(bias), mask = contiguous_or_none(valid);
   int64_t count = sizes.outer * sizes.inner;
@@ -260,25 +292,38 @@ BatchNormResult batch_norm(const Tensor& x, const Tensor& weight, const Tensor& 
     count = 0;
     const bool* m = mask.data<bool>();
     for (int64_t i = 0; i < mask.numel(); ++i) count += m[i];
-    check(count > 0, "batch_norm: the mask {} leaves no position of x {}", valid.shape(),
+    check(count > 0, "{}: the mask {} leaves no position of x {}", op.name, valid.shape(),
           x.shape());
   }
-  check(
-      count > 1,
-      "batch_norm: x {} has {} value a channel, so training statistics do not exist; use a larger "
-      "batch, drop the last partial one, eval(), or LayerNorm",
-      x.shape(), count);
+  check(count > 1,
+        "{}: x {} has {} value a channel, so training statistics do not exist; use a larger batch, "
+        "drop the last partial one, eval(), or LayerNorm",
+        op.name, x.shape(), count);
   BatchNormResult result{empty_like(x), empty({sizes.channels}, x.dtype()),
                          empty({sizes.channels}, x.dtype()), count};
   Tensor rstd = empty({sizes.channels}, x.dtype());
-  dispatch_floating(x.dtype(), "batch_norm", [&]<class T>() {
+  dispatch_floating(x.dtype(), op.name, [&]<class T>() {
     kernels::batch_norm<T>(sizes, eps, values.data<T>(), pointer<bool>(mask), pointer<T>(w),
-                           pointer<T>(b), result.y.mutable_data<T>(), result.mean.mutable_data<T>(),
-                           result.var.mutable_data<T>(), rstd.mutable_data<T>());
+                           pointer<T>(b), relu, result.y.mutable_data<T>(),
+                           result.mean.mutable_data<T>(), result.var.mutable_data<T>(),
+                           rstd.mutable_data<T>());
   });
-  result.y = record(batch_norm_op, std::move(result.y), {x, weight, bias},
-                    {x, weight, result.mean, rstd, mask}, BatchNormAttrs{axis, eps});
+  result.y =
+      record(op, std::move(result.y), {x, weight, bias},
+             {x, weight, result.mean, rstd, mask, keep_if(relu, bias)}, BatchNormAttrs{axis, eps});
   return result;
+}
+
+}  // namespace
+
+BatchNormResult batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps,
+                           ChannelAxis axis, const Tensor& valid) {
+  return apply(batch_norm_op, x, weight, bias, eps, axis, valid);
+}
+
+BatchNormResult batch_norm_relu(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                                double eps, ChannelAxis axis, const Tensor& valid) {
+  return apply(batch_norm_relu_op, x, weight, bias, eps, axis, valid);
 }
 
 // y = (x - m) r w + b, m and r constants:  dx = w r dy, dw = sum dy (x - m) r, db = sum dy
@@ -312,7 +357,7 @@ static Op batch_norm_inference_op(
       });
       set_gradients(ctx, std::move(grads));
     },
-    [] { return batch_norm_samples(false); });
+    [] { return batch_norm_samples(nullptr); });
 
 Tensor batch_norm_inference(const Tensor& x, const Tensor& mean, const Tensor& var,
                             const Tensor& weight, const Tensor& bias, double eps, ChannelAxis axis,

@@ -30,6 +30,11 @@ BatchNormResult batch_norm(const Tensor& x, const Tensor& weight = {}, const Ten
                            double eps = 1e-5, ChannelAxis axis = ChannelAxis::second,
                            const Tensor& valid = {});
 
+/// The same with relu(y) for y, in one op.
+BatchNormResult batch_norm_relu(const Tensor& x, const Tensor& weight = {}, const Tensor& bias = {},
+                                double eps = 1e-5, ChannelAxis axis = ChannelAxis::second,
+                                const Tensor& valid = {});
+
 /// Batch Normalization in evaluation: mean and var are given and constants. (C) each.
 Tensor batch_norm_inference(const Tensor& x, const Tensor& mean, const Tensor& var,
                             const Tensor& weight = {}, const Tensor& bias = {}, double eps = 1e-5,

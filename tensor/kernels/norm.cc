@@ -150,59 +150,65 @@ void column_stats(const Channels& s, const T* x, const bool* valid, T* mean, T* 
 
 double variance(const Moments& m) { return m.count > 0 ? m.squares / m.count : 0; }
 
+/// What all channels' normalization is made of; w and b may be null.
 template <class T>
-Affine<T> affine(T mean, T rstd, const T* w, const T* b, int64_t c) {
-  return {mean, w ? rstd * w[c] : rstd, b ? b[c] : T(0)};
-}
+struct Transform {
+  const T *mean, *rstd, *w, *b;
+  bool relu = false;
 
-template <class T>
-GradientAffine<T> gradient_affine(T mean, T rstd, const T* w, int64_t c, T dw, T db,
-                                  int64_t count) {
-  if (count == 0) return {mean, 0, 0, 0};
-  const T n = static_cast<T>(count);
-  return {mean, w ? rstd * w[c] : rstd, db / n, dw / n * rstd};
-}
-
-template <class T>
-void normalize_columns(const Channels& s, const T* x, const bool* valid, const T* mean,
-                       const T* rstd, const T* w, const T* b, T* y) {
-  T* scale = scratch<T, struct PerColumn>(2 * s.channels);
-  T* shift = scale + s.channels;
-  for (int64_t c = 0; c < s.channels; ++c) {
-    const Affine<T> f = affine(mean[c], rstd[c], w, b, c);
-    scale[c] = f.scale;
-    shift[c] = f.shift;
+  Affine<T> at(int64_t c) const {
+    return {mean[c], w ? rstd[c] * w[c] : rstd[c], b ? b[c] : T(0), relu};
   }
+  /// In memory of the calling thread.
+  ColumnAffine<T> of_columns(int64_t columns) const {
+    T *scale = scratch<T, struct PerColumn>(2 * columns), *shift = scale + columns;
+    for (int64_t c = 0; c < columns; ++c) scale[c] = at(c).scale, shift[c] = at(c).shift;
+    return {mean, scale, shift, relu};
+  }
+};
+
+template <class T>
+GradientAffine<T> gradient_affine(const Transform<T>& f, int64_t c, T dw, T db, int64_t count) {
+  if (count == 0) return {f.at(c), 0, 0};
+  const T n = static_cast<T>(count);
+  return {f.at(c), db / n, dw / n * f.rstd[c]};
+}
+
+template <class T>
+void normalize_columns(const Channels& s, const T* x, const bool* valid, const Transform<T>& f,
+                       T* y) {
+  const ColumnAffine<T> columns = f.of_columns(s.channels);
   const auto normalize = kernels<ColumnNormKernels<T>>().normalize;
   parallel_for_rows(s.outer, s.channels, kGrain, [&](int64_t begin, int64_t end) {
-    normalize(end - begin, s.channels, mean, scale, shift, x + begin * s.channels,
-              from(valid, begin), y + begin * s.channels);
+    normalize(end - begin, s.channels, columns, x + begin * s.channels, from(valid, begin),
+              y + begin * s.channels);
   });
 }
 
 /// dx in columns, of sums over `count` values.
 template <class T>
-void column_gradient(const Channels& s, const T* x, const bool* valid, const T* mean, const T* rstd,
-                     const T* w, const T* dy, const T* dw, const T* db, int64_t count, T* dx) {
-  T* scale = scratch<T, struct PerColumn>(3 * s.channels);
-  T *mean_dy = scale + s.channels, *slope = mean_dy + s.channels;
+void column_gradient(const Channels& s, const T* x, const bool* valid, const Transform<T>& f,
+                     const T* dy, const T* dw, const T* db, int64_t count, T* dx) {
+  const ColumnAffine<T> columns = f.of_columns(s.channels);
+  T *mean_dy = scratch<T, struct PerColumnOfGradient>(2 * s.channels),
+    *slope = mean_dy + s.channels;
   for (int64_t c = 0; c < s.channels; ++c) {
-    const auto f = gradient_affine(mean[c], rstd[c], w, c, dw[c], db[c], count);
-    scale[c] = f.scale;
-    mean_dy[c] = f.mean_dy;
-    slope[c] = f.slope;
+    const GradientAffine<T> g = gradient_affine(f, c, dw[c], db[c], count);
+    mean_dy[c] = g.mean_dy;
+    slope[c] = g.slope;
   }
   const auto gradient = kernels<ColumnNormKernels<T>>().gradient;
   parallel_for_rows(s.outer, s.channels, kGrain, [&](int64_t begin, int64_t end) {
     const int64_t at = begin * s.channels;
-    gradient(end - begin, s.channels, mean, scale, mean_dy, slope, x + at, from(valid, begin),
-             dy + at, dx + at);
+    gradient(end - begin, s.channels, columns, mean_dy, slope, x + at, from(valid, begin), dy + at,
+             dx + at);
   });
 }
 
 template <class T>
-void column_sums(const Channels& s, const T* x, const bool* valid, const T* mean, const T* rstd,
+void column_sums(const Channels& s, const T* x, const bool* valid, const Transform<T>& f,
                  const T* dy, T* dw, T* db) {
+  const ColumnAffine<T> affine = f.of_columns(s.channels);
   const auto kernel = kernels<ColumnNormKernels<T>>().gradient_sums;
   const int64_t columns = s.channels,
                 n = std::max<int64_t>(1, pieces_of(s.outer, rows_of_piece(s)));
@@ -210,39 +216,38 @@ void column_sums(const Channels& s, const T* x, const bool* valid, const T* mean
   std::fill_n(parts, 2 * n * columns, 0.0);
   for_row_pieces(s, [&](int64_t row, int64_t rows, int64_t p) {
     double* sums = parts + 2 * p * columns;
-    kernel(rows, columns, mean, x + row * columns, from(valid, row), dy + row * columns, sums,
+    kernel(rows, columns, affine, x + row * columns, from(valid, row), dy + row * columns, sums,
            sums + columns);
   });
   for (int64_t p = 1; p < n; ++p)
     for (int64_t j = 0; j < 2 * columns; ++j) parts[j] += parts[2 * p * columns + j];
   for (int64_t c = 0; c < columns; ++c) {
     if (db) db[c] = static_cast<T>(parts[c]);
-    if (dw) dw[c] = static_cast<T>(parts[columns + c] * static_cast<double>(rstd[c]));
+    if (dw) dw[c] = static_cast<T>(parts[columns + c] * static_cast<double>(f.rstd[c]));
   }
 }
 
 /// dw and db of channels that are runs, then dx if it is wanted.
 template <class T>
-void run_backward(const Channels& s, const T* x, const bool* valid, const T* mean, const T* rstd,
-                  const T* w, const T* dy, T* dx, T* dw, T* db) {
+void run_backward(const Channels& s, const T* x, const bool* valid, const Transform<T>& f,
+                  const T* dy, T* dx, T* dw, T* db) {
   const NormKernels<T>& table = kernels<NormKernels<T>>();
   const int64_t count = dx ? count_valid(s, valid) : 0;
   const auto gradient = [&](int64_t c, const Piece& p) {
     if (!dx) return;
-    const auto f = gradient_affine(mean[c], rstd[c], w, c, dw[c], db[c], count);
-    table.gradient(p.runs, f, x + p.at, from(valid, p.valid_at), dy + p.at, dx + p.at,
-                   streamed<T>(s));
+    table.gradient(p.runs, gradient_affine(f, c, dw[c], db[c], count), x + p.at,
+                   from(valid, p.valid_at), dy + p.at, dx + p.at, streamed<T>(s));
   };
   sweep_channels<GradientSums>(
       s,
       [&](int64_t c, const Piece& p) {
-        return table.gradient_sums(p.runs, mean[c], x + p.at, from(valid, p.valid_at), dy + p.at);
+        return table.gradient_sums(p.runs, f.at(c), x + p.at, from(valid, p.valid_at), dy + p.at);
       },
       [&](int64_t c, const GradientSums* parts, int64_t n) {
         GradientSums total;
         for (int64_t k = 0; k < n; ++k) total.dy += parts[k].dy, total.dy_x += parts[k].dy_x;
         if (db) db[c] = static_cast<T>(total.dy);
-        if (dw) dw[c] = static_cast<T>(total.dy_x * static_cast<double>(rstd[c]));
+        if (dw) dw[c] = static_cast<T>(total.dy_x * static_cast<double>(f.rstd[c]));
       },
       gradient);
 }
@@ -268,22 +273,23 @@ template <class T>
 void batch_norm_normalize(const Channels& shape, const T* x, const bool* valid, const T* mean,
                           const T* rstd, const T* w, const T* b, T* y) {
   const Channels s = simplified(shape);
-  if (in_columns(s)) return normalize_columns(s, x, valid, mean, rstd, w, b, y);
+  const Transform<T> f{mean, rstd, w, b};
+  if (in_columns(s)) return normalize_columns(s, x, valid, f, y);
   const auto normalize = kernels<NormKernels<T>>().normalize;
   for_each_piece(s, [&](int64_t c, const Piece& p) {
-    normalize(p.runs, affine(mean[c], rstd[c], w, b, c), x + p.at, from(valid, p.valid_at),
-              y + p.at, streamed<T>(s));
+    normalize(p.runs, f.at(c), x + p.at, from(valid, p.valid_at), y + p.at, streamed<T>(s));
   });
 }
 
 template <class T>
 int64_t batch_norm(const Channels& shape, double eps, const T* x, const bool* valid, const T* w,
-                   const T* b, T* y, T* mean, T* var, T* rstd) {
+                   const T* b, bool relu, T* y, T* mean, T* var, T* rstd) {
   const Channels s = simplified(shape);
+  const Transform<T> f{mean, rstd, w, b, relu};
   if (in_columns(s)) {
     column_stats(s, x, valid, mean, var);
     batch_norm_rstd(s.channels, eps, var, rstd);
-    normalize_columns(s, x, valid, mean, rstd, w, b, y);
+    normalize_columns(s, x, valid, f, y);
   } else {
     const auto normalize = kernels<NormKernels<T>>().normalize;
     channel_stats(
@@ -294,8 +300,7 @@ int64_t batch_norm(const Channels& shape, double eps, const T* x, const bool* va
           batch_norm_rstd(1, eps, var + c, rstd + c);
         },
         [&](int64_t c, const Piece& p) {
-          normalize(p.runs, affine(mean[c], rstd[c], w, b, c), x + p.at, from(valid, p.valid_at),
-                    y + p.at, streamed<T>(s));
+          normalize(p.runs, f.at(c), x + p.at, from(valid, p.valid_at), y + p.at, streamed<T>(s));
         });
   }
   return count_valid(s, valid);
@@ -303,14 +308,16 @@ int64_t batch_norm(const Channels& shape, double eps, const T* x, const bool* va
 
 template <class T>
 void batch_norm_backward(const Channels& shape, const T* x, const bool* valid, const T* mean,
-                         const T* rstd, const T* w, const T* dy, T* dx, T* dw, T* db) {
+                         const T* rstd, const T* w, const T* b, bool relu, const T* dy, T* dx,
+                         T* dw, T* db) {
   const Channels s = simplified(shape);
+  const Transform<T> f{mean, rstd, w, b, relu};
   T* sums = scratch<T, struct ChannelSums>(2 * s.channels);
   if (!dw) dw = sums;
   if (!db) db = sums + s.channels;
-  if (!in_columns(s)) return run_backward(s, x, valid, mean, rstd, w, dy, dx, dw, db);
-  column_sums(s, x, valid, mean, rstd, dy, dw, db);
-  if (dx) column_gradient(s, x, valid, mean, rstd, w, dy, dw, db, count_valid(s, valid), dx);
+  if (!in_columns(s)) return run_backward(s, x, valid, f, dy, dx, dw, db);
+  column_sums(s, x, valid, f, dy, dw, db);
+  if (dx) column_gradient(s, x, valid, f, dy, dw, db, count_valid(s, valid), dx);
 }
 
 template <class T>
@@ -318,8 +325,9 @@ void batch_norm_backward_eval(const Channels& shape, const T* x, const bool* val
                               const T* rstd, const T* w, const T* dy, T* dx, T* dw, T* db) {
   if (dw || db) {
     const Channels s = simplified(shape);
-    in_columns(s) ? column_sums(s, x, valid, mean, rstd, dy, dw, db)
-                  : run_backward<T>(s, x, valid, mean, rstd, nullptr, dy, nullptr, dw, db);
+    const Transform<T> f{mean, rstd, nullptr, nullptr};
+    in_columns(s) ? column_sums(s, x, valid, f, dy, dw, db)
+                  : run_backward<T>(s, x, valid, f, dy, nullptr, dw, db);
   }
   if (!dx) return;
   T* zero = scratch<T, struct ChannelSums>(shape.channels);
@@ -378,9 +386,9 @@ void layer_norm_backward(int64_t rows, int64_t d, const T* x, const bool* valid,
   template void batch_norm_normalize(const Channels&, const T*, const bool*, const T*, const T*,  \
                                      const T*, const T*, T*);                                     \
   template int64_t batch_norm(const Channels&, double, const T*, const bool*, const T*, const T*, \
-                              T*, T*, T*, T*);                                                    \
+                              bool, T*, T*, T*, T*);                                              \
   template void batch_norm_backward(const Channels&, const T*, const bool*, const T*, const T*,   \
-                                    const T*, const T*, T*, T*, T*);                              \
+                                    const T*, const T*, bool, const T*, T*, T*, T*);              \
   template void batch_norm_backward_eval(const Channels&, const T*, const bool*, const T*,        \
                                          const T*, const T*, const T*, T*, T*, T*);               \
   template void layer_norm(int64_t, int64_t, double, const T*, const bool*, const T*, const T*,   \

@@ -36,16 +36,19 @@ void batch_norm_normalize(const Channels& shape, const T* x, const bool* valid, 
 
 /// The same from x's own statistics (Ioffe & Szegedy 2015, algorithm 1): each channel's mean,
 /// biased variance and rstd, 0 without values. x is read once where a channel fits in the cache.
-/// mean, var and rstd may not be null. Returns how many valid values a channel has.
+/// With relu, max(y, 0) for y. mean, var and rstd may not be null. Returns how many valid values a
+/// channel has.
 template <class T>
 int64_t batch_norm(const Channels& shape, double eps, const T* x, const bool* valid, const T* w,
-                   const T* b, T* y, T* mean, T* var, T* rstd);
+                   const T* b, bool relu, T* y, T* mean, T* var, T* rstd);
 
 /// Training, mean and rstd being of x itself: dw = sum dy xhat, db = sum dy, xhat = (x - mean)
-/// rstd; dx = w rstd (dy - db / count - xhat dw / count).
+/// rstd; dx = w rstd (dy - db / count - xhat dw / count). With relu, 0 for dy where xhat w + b <=
+/// 0; without, b is not read.
 template <class T>
 void batch_norm_backward(const Channels& shape, const T* x, const bool* valid, const T* mean,
-                         const T* rstd, const T* w, const T* dy, T* dx, T* dw, T* db);
+                         const T* rstd, const T* w, const T* b, bool relu, const T* dy, T* dx,
+                         T* dw, T* db);
 
 /// Evaluation, where mean and rstd are constants: dx = w rstd dy, dw and db as above.
 template <class T>

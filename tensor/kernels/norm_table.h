@@ -32,16 +32,20 @@ struct Runs {
   int64_t rows, columns, stride, valid_stride;
 };
 
-/// What normalization does to x: y = (x - mean) scale + shift.
+/// What normalization does to x: y = (x - mean) scale + shift, or max(y, 0), where y's gradient
+/// passes above 0 alone.
 template <class T>
 struct Affine {
   T mean, scale, shift;
+  bool relu = false;
 };
 
-/// What training's gradient does to dy: dx = scale (dy - mean_dy - (x - mean) slope).
+/// What training's gradient does to the dy that passes: dx = scale (dy - mean_dy - (x - mean)
+/// slope).
 template <class T>
 struct GradientAffine {
-  T mean, scale, mean_dy, slope;
+  Affine<T> y;
+  T mean_dy, slope;
 };
 
 /// Normalization for one instruction-set level, on the calling thread. `valid` may be null; where
@@ -51,7 +55,8 @@ struct NormKernels {
   Moments (*moments)(const Runs& r, const T* x, const bool* valid);
   void (*normalize)(const Runs& r, const Affine<T>& f, const T* x, const bool* valid, T* y,
                     bool streamed);
-  GradientSums (*gradient_sums)(const Runs& r, T mean, const T* x, const bool* valid, const T* dy);
+  GradientSums (*gradient_sums)(const Runs& r, const Affine<T>& f, const T* x, const bool* valid,
+                                const T* dy);
   void (*gradient)(const Runs& r, const GradientAffine<T>& f, const T* x, const bool* valid,
                    const T* dy, T* dx, bool streamed);
   /// rstd = 1 / sqrt(var + eps).
@@ -66,8 +71,15 @@ struct NormKernels {
                               double* db, bool streamed);
 };
 
+/// Affine for each column; mean, scale, shift: (columns).
+template <class T>
+struct ColumnAffine {
+  const T *mean, *scale, *shift;
+  bool relu = false;
+};
+
 /// The same for a channel in each column; `valid` has an element for each row.
-/// x, y, dy, dx: (rows, columns)   mean, scale, ...: (columns)
+/// x, y, dy, dx: (rows, columns)   mean_dy, slope, ...: (columns)
 template <class T>
 struct ColumnNormKernels {
   /// Returns how many rows are valid.
@@ -76,12 +88,12 @@ struct ColumnNormKernels {
   /// The moments of `count` and `other_count` rows, put together in mean and squares.
   void (*merge)(int64_t columns, int64_t count, double* mean, double* squares, int64_t other_count,
                 const double* other_mean, const double* other_squares);
-  void (*normalize)(int64_t rows, int64_t columns, const T* mean, const T* scale, const T* shift,
-                    const T* x, const bool* valid, T* y);
+  void (*normalize)(int64_t rows, int64_t columns, const ColumnAffine<T>& f, const T* x,
+                    const bool* valid, T* y);
   /// Adds to dy_sum and dy_x_sum.
-  void (*gradient_sums)(int64_t rows, int64_t columns, const T* mean, const T* x, const bool* valid,
-                        const T* dy, double* dy_sum, double* dy_x_sum);
-  void (*gradient)(int64_t rows, int64_t columns, const T* mean, const T* scale, const T* mean_dy,
+  void (*gradient_sums)(int64_t rows, int64_t columns, const ColumnAffine<T>& f, const T* x,
+                        const bool* valid, const T* dy, double* dy_sum, double* dy_x_sum);
+  void (*gradient)(int64_t rows, int64_t columns, const ColumnAffine<T>& f, const T* mean_dy,
                    const T* slope, const T* x, const bool* valid, const T* dy, T* dx);
 };
 

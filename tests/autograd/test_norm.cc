@@ -221,6 +221,54 @@ BOOST_AUTO_TEST_CASE(statistics_are_of_the_valid_alone) {
   check_close("var", s.var, {6, 6}, 1e-15);
 }
 
+BOOST_AUTO_TEST_CASE(batch_norm_relu_is_relu_of_batch_norm) {
+  struct Given {
+    Shape x;
+    ChannelAxis axis;
+    Shape masked;  // all but the first position; no axes: no mask
+  };
+  const Given all[] = {{{5, 3}, ChannelAxis::second, {}},
+                       {{300, 70}, ChannelAxis::second, {}},
+                       {{3, 4, 5, 7}, ChannelAxis::second, {}},
+                       {{3, 4, 6}, ChannelAxis::second, {3, 6}},
+                       {{3, 5, 40}, ChannelAxis::last, {3, 5}}};
+  // y, its statistics, gradients, and gradients of the gradients' sum of squares
+  const auto run = [](bool fused, const Given& g, DType dtype, CreateGraph create_graph) {
+    const Shape weights{g.axis == ChannelAxis::last ? g.x.back() : g.x[1]};
+    const auto leaf = [&](const Shape& shape, uint64_t seed) {
+      return raw::cast(sample(shape, seed), dtype).set_requires_grad();
+    };
+    const Tensor x = leaf(g.x, 1), w = leaf(weights, 2), b = leaf(weights, 3);
+    const Tensor dy = leaf(g.x, 4).set_requires_grad(false);
+    Tensor valid;
+    if (g.masked.ndim() > 0) {
+      valid = full(g.masked, 1, DType::boolean);
+      valid.mutable_data<bool>()[0] = false;
+    }
+    Tape tape;
+    BatchNormResult r = (fused ? batch_norm_relu : batch_norm)(x, w, b, kEps, g.axis, valid);
+    if (!fused) r.y = relu(r.y);
+    std::vector<Tensor> results =
+        tape.gradient(r.y, {x, w, b}, {.create_graph = create_graph, .dy = dy});
+    if (create_graph == CreateGraph::yes) {
+      const Tensor squares =
+          sum(square(results[0])) + sum(square(results[1])) + sum(square(results[2]));
+      for (const Tensor& second : tape.gradient(squares, {x, w})) results.push_back(second);
+    }
+    for (const Tensor& y : {r.y, r.mean, r.var}) results.push_back(y);
+    return results;
+  };
+  for (const Given& g : all)
+    for (DType dtype : {DType::f32, DType::f64})
+      for (CreateGraph create_graph : {CreateGraph::no, CreateGraph::yes}) {
+        const auto one = run(true, g, dtype, create_graph);
+        const auto two = run(false, g, dtype, create_graph);
+        for (size_t i = 0; i < two.size(); ++i)
+          BOOST_TEST(one[i].to_vector<double>() == two[i].to_vector<double>(),
+                     fmt::format("{} {} result {}", g.x, name(dtype), i));
+      }
+}
+
 // E[x^2] - mean^2 would have nothing left of the variance here. x itself has steps of 2^-10, so the
 // f32 mean may be half of one off.
 BOOST_AUTO_TEST_CASE(a_mean_far_from_zero) {

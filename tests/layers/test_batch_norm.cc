@@ -1,6 +1,7 @@
 #define BOOST_TEST_MODULE batch_norm
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/compare.h>
+#include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/layers/batch_norm.h>
@@ -40,6 +41,20 @@ BOOST_AUTO_TEST_CASE(momentum_weighs_the_new_value_and_the_variance_is_unbiased)
   norm(pair());
   check_close("mean", norm.running_mean, {0.875, 1.75, 2.625}, 1e-15);
   BOOST_TEST(norm.num_batches_tracked.item() == 2);
+}
+
+BOOST_AUTO_TEST_CASE(with_relu_it_is_the_relu_of_the_norm_in_every_mode) {
+  BatchNorm norm = make(3), with_relu = make(3, {.relu = true});
+  const Tensor x = wave({4, 3, 5}, 2, 1.7);
+  const auto both = [&](const char* mode) {
+    check_close(mode, with_relu(x), relu(norm(x)).to_vector<double>(), 0);
+    BOOST_TEST(statistics(with_relu) == statistics(norm), mode);
+  };
+  both("training");
+  for (BatchNorm* each : {&norm, &with_relu}) each->freeze();
+  both("frozen");
+  for (BatchNorm* each : {&norm, &with_relu}) each->freeze(false), each->eval();
+  both("evaluation");
 }
 
 BOOST_AUTO_TEST_CASE(without_momentum_it_is_the_average_of_all_batches) {

@@ -4,6 +4,7 @@
 #include <gradus/autograd/ops/index.h>
 #include <gradus/autograd/ops/linear.h>
 #include <gradus/autograd/ops/matmul.h>
+#include <gradus/autograd/ops/norm.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/softmax.h>
@@ -236,11 +237,12 @@ std::vector<Mutant> layer_mutants() {
        {"module.0.weight", "module.0.bias", "x"},
        Pattern::no_gradient},
       {"models",
-       "batch_norm",
+       "batch_norm_relu",
        "Mlp: db counted twice",
        [](Backward& c) {
          right_backward(c);
-         c.set(2, sum(c.dy(), {0}));
+         const Tensor y = batch_norm(c.kept(0), c.kept(1), c.kept(5)).y;
+         c.set(2, sum(relu_gradient(c.dy(), y), {0}));
        },
        of_module({4, 4}, [] { return Mlp(4, 3, {.hidden = {5}, .norm = Norm::batch}); }),
        {"norms.0.bias"},

@@ -26,6 +26,9 @@ const Function kMaskedLayerNorm = [](const Tensor& x, const Tensor& w, const Ten
 const Function kBatchNorm = [](const Tensor& x, const Tensor& w, const Tensor& b) {
   return batch_norm(x, w, b, kEps).y;
 };
+const Function kBatchNormRelu = [](const Tensor& x, const Tensor& w, const Tensor& b) {
+  return batch_norm_relu(x, w, b, kEps).y;
+};
 const Function kInference = [](const Tensor& x, const Tensor& w, const Tensor& b) {
   const Tensor mean = Tensor::of({0.3, -0.2, 0.5, 0.1}, DType::f64);
   const Tensor var = Tensor::of({0.7, 1.3, 2.1, 0.4}, DType::f64);
@@ -139,6 +142,7 @@ std::vector<Mutant> norm_mutants() {
   const auto rows = of_layer({6, 5}, {5}, {5}, kLayerNorm);
   const auto masked = of_layer({4, 3, 5}, {5}, {5}, kMaskedLayerNorm);
   const auto batch = of_layer({6, 4}, {4}, {4}, kBatchNorm);
+  const auto batch_relu = of_layer({6, 4}, {4}, {4}, kBatchNormRelu);
   const auto wide = of_layer({16, 12}, {12}, {12}, kBatchNorm);
   const auto large = of_layer({32, 64}, {64}, {64}, kBatchNorm);
   const auto images = of_layer({3, 4, 2, 5}, {4}, {4}, kBatchNorm);
@@ -415,6 +419,27 @@ std::vector<Mutant> norm_mutants() {
        batch,
        {"x"},
        Pattern::factor},
+      {bn,
+       "batch_norm_relu",
+       "mask not applied",
+       [](Backward& c) {
+         const Stages s(true, c);
+         s.set(c, s.b.dx);
+       },
+       batch_relu,
+       {"x", "weight", "bias"},
+       Pattern::mask_not_applied},
+      {bn,
+       "batch_norm_relu",
+       "mask applied to dx, not to dy",
+       [](Backward& c) {
+         const Stages s(true, c);
+         const Tensor y = batch_norm(s.x, s.w, c.kept(5), kEps).y;
+         s.set(c, relu_gradient(s.b.dx, y));
+       },
+       batch_relu,
+       {"x", "weight", "bias"},
+       Pattern::transposition},  // the mask on the other side of a symmetric matrix
       {bn,
        "batch_norm_inference",
        "the mean's gradient subtracted as in training",

@@ -377,10 +377,16 @@ def batch_norm_torch(x, w=None, b=None, eps=1e-5):
     return F.batch_norm(x, None, None, w, b, training=True, eps=eps), *batch_norm(x)[1:]
 
 
+def batch_norm_relu(*x, **options):
+    y, mean, var = batch_norm(*x, **options)
+    return F.relu(y), mean, var
+
+
 for name, shape in [("features", (5, 3)), ("sequences", (4, 3, 5)), ("images", (3, 2, 4, 3))]:
     c = shape[1]
     op(f"batch_norm:{name}", batch_norm_torch, leaf(*shape), weights(c), leaf(c))
     op(f"batch_norm:{name} plain", batch_norm_torch, leaf(*shape))
+    op(f"batch_norm_relu:{name}", batch_norm_relu, leaf(*shape), weights(c), leaf(c))
     op(
         f"batch_norm_inference:{name}",
         F.batch_norm,
@@ -388,6 +394,7 @@ for name, shape in [("features", (5, 3)), ("sequences", (4, 3, 5)), ("images", (
     )
 op("batch_norm_inference:plain", F.batch_norm, leaf(4, 3), constant(3), constant(3, low=0.3))
 op("batch_norm.eps", lambda *x: batch_norm_torch(*x, eps=0.3), leaf(5, 3), weights(3), leaf(3))
+op("batch_norm_relu:plain", batch_norm_relu, leaf(4, 3))
 op("batch_norm.last", lambda *x: batch_norm(*x, channels_last=True), leaf(3, 4, 5), weights(5), leaf(5))
 op(
     "batch_norm.masked",
@@ -397,6 +404,11 @@ op(
 op(
     "batch_norm.last masked",
     lambda x, valid, w, b: batch_norm(x, w, b, channels_last=True, valid=valid),
+    *(leaf(3, 4, 5), mask(3, 4), weights(5), leaf(5)),
+)
+op(
+    "batch_norm_relu.last masked",
+    lambda x, valid, w, b: batch_norm_relu(x, w, b, channels_last=True, valid=valid),
     *(leaf(3, 4, 5), mask(3, 4), weights(5), leaf(5)),
 )
 op(

@@ -249,6 +249,12 @@ std::vector<Row> rows() {
        [](X x) { return results(batch_norm(x[0], x[2], x[3], 1e-5, ChannelAxis::second, x[1])); }},
       {"batch_norm.last masked",
        [](X x) { return results(batch_norm(x[0], x[2], x[3], 1e-5, ChannelAxis::last, x[1])); }},
+      {"batch_norm_relu",
+       [](X x) { return results(batch_norm_relu(x[0], optional(x, 1), optional(x, 2))); }},
+      {"batch_norm_relu.last masked",
+       [](X x) {
+         return results(batch_norm_relu(x[0], x[2], x[3], 1e-5, ChannelAxis::last, x[1]));
+       }},
       {"batch_norm_inference",
        [](X x) { return batch_norm_inference(x[0], x[1], x[2], optional(x, 3), optional(x, 4)); }},
       {"batch_norm_inference.last masked",

@@ -54,22 +54,36 @@ const T* pointer(const Values<T>& x) {
 
 /// What batch normalization is given: x and dy are NaN where they may not be read.
 struct BatchProblem {
-  BatchProblem(const Channels& shape, bool masked, bool affine, double center)
-      : s(shape), size(s.outer * s.channels * s.inner), mask(s.outer * s.inner, 7) {
+  BatchProblem(const Channels& shape, bool masked, bool affine, double center,
+               bool before_relu = false)
+      : s(shape),
+        size(s.outer * s.channels * s.inner),
+        mask(s.outer * s.inner, 7),
+        relu(before_relu) {
     x = random(size, center, 1);
     dy = random(size, 0.3, 2);
     if (affine) w = random(s.channels, 1.5, 3);
     if (affine) b = random(s.channels, 0.5, 4);
-    if (!masked) return;
-    valid = mask.data();
-    for (int64_t k = 0; k < size; ++k)
+    if (masked) valid = mask.data();
+    for (int64_t k = 0; k < size && masked; ++k)
       if (!valid[k / (s.channels * s.inner) * s.inner + k % s.inner])
         x[static_cast<size_t>(k)] = dy[static_cast<size_t>(k)] = std::nan("");
+    if (relu) clear_ties();
+  }
+  /// No gradient comes from where rounding decides whether the relu lets it pass.
+  void clear_ties() {
+    Values<double> y(dy), mean(static_cast<size_t>(s.channels)), var(mean);
+    naive::batch_norm_stats(s, x.data(), valid, mean.data(), var.data());
+    naive::batch_norm_normalize(s, kEps, x.data(), valid, mean.data(), var.data(), pointer(w),
+                                pointer(b), y.data());
+    for (size_t k = 0; k < y.size(); ++k)
+      if (std::abs(y[k]) < 1e-4 && !std::isnan(dy[k])) dy[k] = 0;
   }
   Channels s;
   int64_t size;
   Mask mask;
   const bool* valid = nullptr;
+  bool relu;
   Values<double> x, dy, w, b;
 };
 
@@ -97,10 +111,10 @@ template <class T>
 BatchResult<T> run(const BatchProblem& p) {
   const Values<T> x = as<T>(p.x), dy = as<T>(p.dy), w = as<T>(p.w), b = as<T>(p.b);
   BatchResult<T> r(p);
-  r.count = batch_norm(p.s, kEps, x.data(), p.valid, pointer(w), pointer(b), r.y.data(),
+  r.count = batch_norm(p.s, kEps, x.data(), p.valid, pointer(w), pointer(b), p.relu, r.y.data(),
                        r.mean.data(), r.var.data(), r.rstd.data());
-  batch_norm_backward(p.s, x.data(), p.valid, r.mean.data(), r.rstd.data(), pointer(w), dy.data(),
-                      r.dx.data(), r.dw.data(), r.db.data());
+  batch_norm_backward(p.s, x.data(), p.valid, r.mean.data(), r.rstd.data(), pointer(w), pointer(b),
+                      p.relu, dy.data(), r.dx.data(), r.dw.data(), r.db.data());
   batch_norm_backward_eval<T>(p.s, x.data(), p.valid, r.mean.data(), r.rstd.data(), pointer(w),
                               dy.data(), r.dx_eval.data(), nullptr, nullptr);
   return r;
@@ -109,15 +123,17 @@ BatchResult<T> run(const BatchProblem& p) {
 /// The definitions.
 BatchResult<Exact> define(const BatchProblem& p) {
   BatchResult<Exact> r(p);
-  const Values<Exact> x = as<Exact>(p.x), dy = as<Exact>(p.dy), w = as<Exact>(p.w),
-                      b = as<Exact>(p.b);
+  const Values<Exact> x = as<Exact>(p.x), w = as<Exact>(p.w), b = as<Exact>(p.b);
+  Values<Exact> dy = as<Exact>(p.dy);
   r.count = naive::batch_norm_stats(p.s, x.data(), p.valid, r.mean.data(), r.var.data());
   naive::batch_norm_normalize(p.s, kEps, x.data(), p.valid, r.mean.data(), r.var.data(), pointer(w),
                               pointer(b), r.y.data());
-  for (bool training : {true, false})
-    naive::batch_norm_backward(p.s, kEps, training, x.data(), p.valid, r.mean.data(), r.var.data(),
-                               pointer(w), dy.data(), training ? r.dx.data() : r.dx_eval.data(),
-                               r.dw.data(), r.db.data());
+  naive::batch_norm_backward(p.s, kEps, false, x.data(), p.valid, r.mean.data(), r.var.data(),
+                             pointer(w), dy.data(), r.dx_eval.data(), r.dw.data(), r.db.data());
+  for (size_t k = 0; k < dy.size() && p.relu; ++k)
+    if (!(r.y[k] > 0)) r.y[k] = dy[k] = 0;
+  naive::batch_norm_backward(p.s, kEps, true, x.data(), p.valid, r.mean.data(), r.var.data(),
+                             pointer(w), dy.data(), r.dx.data(), r.dw.data(), r.db.data());
   return r;
 }
 
@@ -152,9 +168,12 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(batch_norm_is_its_definition, T, Scalars) {
   for (const Channels& s : kShapes) {
     for (bool masked : {false, true}) {
       for (bool affine : {false, true}) {
-        BOOST_TEST_CONTEXT(s.outer << "x" << s.channels << "x" << s.inner << " masked " << masked) {
-          const BatchProblem p(s, masked, affine, 0.7);
-          compare(run<T>(p), define(p));
+        for (bool relu : {false, true}) {
+          BOOST_TEST_CONTEXT(s.outer << "x" << s.channels << "x" << s.inner << " masked " << masked
+                                     << " affine " << affine << " relu " << relu) {
+            const BatchProblem p(s, masked, affine, 0.7, relu);
+            compare(run<T>(p), define(p));
+          }
         }
       }
     }
@@ -175,11 +194,11 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(the_pieces_of_batch_norm_make_the_whole, T, Scalar
     BOOST_TEST(same_bits(y, r.y));
 
     Values<T> dw(r.dw.size()), db(dw), dx(r.dx.size());
-    batch_norm_backward<T>(s, x.data(), p.valid, r.mean.data(), r.rstd.data(), w.data(), dy.data(),
-                           dx.data(), nullptr, nullptr);
+    batch_norm_backward<T>(s, x.data(), p.valid, r.mean.data(), r.rstd.data(), w.data(), nullptr,
+                           false, dy.data(), dx.data(), nullptr, nullptr);
     BOOST_TEST(same_bits(dx, r.dx));
-    batch_norm_backward<T>(s, x.data(), p.valid, r.mean.data(), r.rstd.data(), w.data(), dy.data(),
-                           nullptr, dw.data(), nullptr);
+    batch_norm_backward<T>(s, x.data(), p.valid, r.mean.data(), r.rstd.data(), w.data(), nullptr,
+                           false, dy.data(), nullptr, dw.data(), nullptr);
     batch_norm_backward_eval<T>(s, x.data(), p.valid, r.mean.data(), r.rstd.data(), w.data(),
                                 dy.data(), nullptr, nullptr, db.data());
     BOOST_TEST(same_bits(dw, r.dw));
@@ -191,7 +210,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(batch_norm_is_the_same_on_any_number_of_threads, T
   for (const Channels& s : {Channels{300, 20, 300}, Channels{2, 3, 70000}, Channels{7000, 70, 1},
                             Channels{200000, 1, 1}, Channels{1500, 301, 1}}) {
     for (bool masked : {false, true}) {
-      const BatchProblem p(s, masked, true, 0.7);
+      const BatchProblem p(s, masked, true, 0.7, masked);
       set_threads(1);
       const BatchResult<T> one = run<T>(p);
       for (int count : {2, 3}) {
@@ -263,10 +282,10 @@ BOOST_AUTO_TEST_CASE(nothing_valid_gives_zeros) {
   const Values<float> x(18, std::nanf(""));
   for (const Channels& s : {Channels{6, 3, 1}, Channels{2, 3, 3}}) {
     Values<float> y(18, 7), dx(18, 7), mean(3, 7), var(3, 7), rstd(3, 7), dw(3, 7), db(3, 7);
-    BOOST_TEST(batch_norm<float>(s, kEps, x.data(), valid, nullptr, nullptr, y.data(), mean.data(),
-                                 var.data(), rstd.data()) == 0);
-    batch_norm_backward<float>(s, x.data(), valid, mean.data(), rstd.data(), nullptr, x.data(),
-                               dx.data(), dw.data(), db.data());
+    BOOST_TEST(batch_norm<float>(s, kEps, x.data(), valid, nullptr, nullptr, false, y.data(),
+                                 mean.data(), var.data(), rstd.data()) == 0);
+    batch_norm_backward<float>(s, x.data(), valid, mean.data(), rstd.data(), nullptr, nullptr,
+                               false, x.data(), dx.data(), dw.data(), db.data());
     for (const Values<float>* zeros : {&y, &dx, &mean, &var, &dw, &db})
       for (float v : *zeros) BOOST_TEST(v == 0);
   }
@@ -401,18 +420,20 @@ struct StreamedTo {
 BOOST_AUTO_TEST_CASE_TEMPLATE(streamed_results_are_the_same, T, Scalars) {
   set_threads(2);
   for (const Channels& s : {Channels{64, 17, 1024}, Channels{4, 3, 100003}}) {
-    const BatchProblem p(s, false, true, 0.7);
-    const Values<T> x = as<T>(p.x), dy = as<T>(p.dy), w = as<T>(p.w), b = as<T>(p.b);
-    BatchResult<T> r = run<T>(p);
-    compare(r, define(p));
-    StreamedTo<T> y(r.y), dx(r.dx);
-    for (int64_t offset : {0, 1}) {
-      batch_norm(s, kEps, x.data(), nullptr, w.data(), b.data(), y.block.data() + offset,
-                 r.mean.data(), r.var.data(), r.rstd.data());
-      batch_norm_backward(s, x.data(), nullptr, r.mean.data(), r.rstd.data(), w.data(), dy.data(),
-                          dx.block.data() + offset, r.dw.data(), r.db.data());
-      y.check_at(offset);
-      dx.check_at(offset);
+    for (bool relu : {false, true}) {
+      const BatchProblem p(s, false, true, 0.7, relu);
+      const Values<T> x = as<T>(p.x), dy = as<T>(p.dy), w = as<T>(p.w), b = as<T>(p.b);
+      BatchResult<T> r = run<T>(p);
+      compare(r, define(p));
+      StreamedTo<T> y(r.y), dx(r.dx);
+      for (int64_t offset : {0, 1}) {
+        batch_norm(s, kEps, x.data(), nullptr, w.data(), b.data(), relu, y.block.data() + offset,
+                   r.mean.data(), r.var.data(), r.rstd.data());
+        batch_norm_backward(s, x.data(), nullptr, r.mean.data(), r.rstd.data(), w.data(), b.data(),
+                            relu, dy.data(), dx.block.data() + offset, r.dw.data(), r.db.data());
+        y.check_at(offset);
+        dx.check_at(offset);
+      }
     }
   }
   for (const auto& [rows, d] : {std::pair{2100, 512}, {1200, 1001}}) {
@@ -532,10 +553,10 @@ BOOST_AUTO_TEST_CASE(the_naive_gradients_are_those_of_the_definitions) {
 namespace {
 
 template <class T>
-void check_level(Isa isa, const Channels& s, bool masked) {
+void check_level(Isa isa, const Channels& s, bool masked, bool relu) {
   const NormKernels<T>& table = table_for<NormKernels<T>>(isa);
   const ColumnNormKernels<T>& columns = table_for<ColumnNormKernels<T>>(isa);
-  const BatchProblem p(s, masked, true, 0.7);
+  const BatchProblem p(s, masked, true, 0.7, relu);
   const BatchResult<Exact> exact = define(p);
   const Values<T> x = as<T>(p.x), dy = as<T>(p.dy), b = as<T>(p.b);
   BatchResult<T> r(p);
@@ -555,33 +576,33 @@ void check_level(Isa isa, const Channels& s, bool masked) {
     r.var[c] = static_cast<T>(squares[c] / n);
   }
   table.rstd(s.channels, kEps, r.var.data(), r.rstd.data());
+  for (size_t c = 0; c < mean.size(); ++c)
+    scale.push_back(static_cast<T>(p.w[c] * static_cast<double>(r.rstd[c])));
+  const ColumnAffine<T> all{r.mean.data(), scale.data(), b.data(), relu};
   if (s.inner == 1)
-    columns.gradient_sums(s.outer, s.channels, r.mean.data(), x.data(), p.valid, dy.data(),
-                          sum.data(), product.data());
+    columns.gradient_sums(s.outer, s.channels, all, x.data(), p.valid, dy.data(), sum.data(),
+                          product.data());
   for (size_t c = 0; c < mean.size(); ++c) {
     const int64_t at = static_cast<int64_t>(c) * s.inner;
+    const Affine<T> f{r.mean[c], scale[c], b[c], relu};
     if (s.inner > 1) {
-      const GradientSums g =
-          table.gradient_sums(runs, r.mean[c], x.data() + at, p.valid, dy.data() + at);
+      const GradientSums g = table.gradient_sums(runs, f, x.data() + at, p.valid, dy.data() + at);
       sum[c] = g.dy, product[c] = g.dy_x;
     }
     const double rstd = static_cast<double>(r.rstd[c]);
     r.db[c] = static_cast<T>(sum[c]);
     r.dw[c] = static_cast<T>(product[c] * rstd);
-    scale.push_back(static_cast<T>(p.w[c] * rstd));
     mean_dy.push_back(static_cast<T>(sum[c] / n));
     slope.push_back(static_cast<T>(product[c] / n * rstd * rstd));
     if (s.inner == 1) continue;
-    table.normalize(runs, {r.mean[c], scale[c], b[c]}, x.data() + at, p.valid, r.y.data() + at,
-                    true);
-    table.gradient(runs, {r.mean[c], scale[c], mean_dy[c], slope[c]}, x.data() + at, p.valid,
-                   dy.data() + at, r.dx.data() + at, true);
+    table.normalize(runs, f, x.data() + at, p.valid, r.y.data() + at, true);
+    table.gradient(runs, {f, mean_dy[c], slope[c]}, x.data() + at, p.valid, dy.data() + at,
+                   r.dx.data() + at, true);
   }
   if (s.inner == 1) {
-    columns.normalize(s.outer, s.channels, r.mean.data(), scale.data(), b.data(), x.data(), p.valid,
-                      r.y.data());
-    columns.gradient(s.outer, s.channels, r.mean.data(), scale.data(), mean_dy.data(), slope.data(),
-                     x.data(), p.valid, dy.data(), r.dx.data());
+    columns.normalize(s.outer, s.channels, all, x.data(), p.valid, r.y.data());
+    columns.gradient(s.outer, s.channels, all, mean_dy.data(), slope.data(), x.data(), p.valid,
+                     dy.data(), r.dx.data());
   }
   r.count = exact.count;
   r.dx_eval = as<T>(exact.dx_eval);
@@ -597,8 +618,10 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(norms_at_every_level, T, Scalars) {
          {Channels{33, 10, 1}, Channels{130, 17, 1}, Channels{61, 70, 1}, Channels{19, 600, 1},
           Channels{4, 3, 7}, Channels{5, 3, 49}, Channels{6, 2, 131}, Channels{2, 2, 5000}})
       for (bool masked : {false, true})
-        BOOST_TEST_CONTEXT(name(isa) << " " << s.outer << "x" << s.channels << "x" << s.inner)
-    check_level<T>(isa, s, masked);
+        for (bool relu : {false, true})
+          BOOST_TEST_CONTEXT(name(isa) << " " << s.outer << "x" << s.channels << "x" << s.inner
+                                       << " relu " << relu)
+    check_level<T>(isa, s, masked, relu);
     for (int64_t d : {1, 3, 16, 37, 65, 131, 4500}) {
       const LayerProblem p(131, d, true, true, true);
       const LayerResult<Exact> exact = define(p);

@@ -87,22 +87,32 @@ inline void put(const Lanes& lanes, T* p, Vector<T> v) {
     lanes.store(p, v);
 }
 
-template <class T, bool masked, bool streamed = false>
-void normalize_runs(const Runs& r, const Affine<T>& f, const T* x, const bool* valid, T* y) {
+/// What of dy passes.
+template <bool relu, class T>
+inline Vector<T> passing(const Affine<T>& f, Vector<T> centered, Vector<T> dy) {
+  if constexpr (!relu) return dy;
+  return centered * f.scale + f.shift > 0 ? dy : Vector<T>{};
+}
+
+// In the following f is a copy, so that what it holds stays in registers while memory is written.
+
+template <class T, bool relu, bool masked, bool streamed = false>
+void normalize_runs(const Runs& r, const Affine<T> f, const T* x, const bool* valid, T* y) {
   for (int64_t i = 0; i < r.rows; ++i) {
     const T* p = x + i * r.stride;
     T* to = y + i * r.stride;
     for_each_vector<T, masked>(r.columns, mask_at<masked>(valid, i * r.valid_stride),
                                [&](int64_t j, int, auto lanes) GRADUS_INLINE {
-                                 put<T, streamed>(
-                                     lanes, to + j,
-                                     lanes.keep((lanes.load(p + j) - f.mean) * f.scale + f.shift));
+                                 Vector<T> v = (lanes.load(p + j) - f.mean) * f.scale + f.shift;
+                                 if constexpr (relu) v = v < 0 ? Vector<T>{} : v;
+                                 put<T, streamed>(lanes, to + j, lanes.keep(v));
                                });
   }
 }
 
-template <class T, bool masked>
-GradientSums run_gradient_sums(const Runs& r, T mean, const T* x, const bool* valid, const T* dy) {
+template <class T, bool relu, bool masked>
+GradientSums run_gradient_sums(const Runs& r, const Affine<T> f, const T* x, const bool* valid,
+                               const T* dy) {
   GradientSums total;
   for_each_block(r, [&](const Runs& block, int64_t offset, int64_t valid_offset) GRADUS_INLINE {
     Sums<T> sums, products;
@@ -111,9 +121,10 @@ GradientSums run_gradient_sums(const Runs& r, T mean, const T* x, const bool* va
       for_each_vector<T, masked>(block.columns,
                                  mask_at<masked>(valid, valid_offset + i * r.valid_stride),
                                  [&](int64_t j, int k, auto lanes) GRADUS_INLINE {
-                                   const Vector<T> g = lanes.load(q + j);
+                                   const Vector<T> v = lanes.load(p + j) - f.mean,
+                                                   g = passing<relu>(f, v, lanes.load(q + j));
                                    sums.parts[k] += lanes.keep(g);
-                                   products.parts[k] += lanes.keep(g * (lanes.load(p + j) - mean));
+                                   products.parts[k] += lanes.keep(g * v);
                                  });
     }
     total.dy += sums.total();
@@ -122,18 +133,19 @@ GradientSums run_gradient_sums(const Runs& r, T mean, const T* x, const bool* va
   return total;
 }
 
-template <class T, bool masked, bool streamed = false>
-void run_gradient(const Runs& r, const GradientAffine<T>& f, const T* x, const bool* valid,
+template <class T, bool relu, bool masked, bool streamed = false>
+void run_gradient(const Runs& r, const GradientAffine<T> f, const T* x, const bool* valid,
                   const T* dy, T* dx) {
   for (int64_t i = 0; i < r.rows; ++i) {
     const T *p = x + i * r.stride, *q = dy + i * r.stride;
     T* to = dx + i * r.stride;
-    for_each_vector<T, masked>(r.columns, mask_at<masked>(valid, i * r.valid_stride),
-                               [&](int64_t j, int, auto lanes) GRADUS_INLINE {
-                                 const Vector<T> rest = lanes.load(q + j) - f.mean_dy -
-                                                        (lanes.load(p + j) - f.mean) * f.slope;
-                                 put<T, streamed>(lanes, to + j, lanes.keep(rest * f.scale));
-                               });
+    for_each_vector<T, masked>(
+        r.columns, mask_at<masked>(valid, i * r.valid_stride),
+        [&](int64_t j, int, auto lanes) GRADUS_INLINE {
+          const Vector<T> v = lanes.load(p + j) - f.y.mean,
+                          g = passing<relu>(f.y, v, lanes.load(q + j));
+          put<T, streamed>(lanes, to + j, lanes.keep((g - f.mean_dy - v * f.slope) * f.y.scale));
+        });
   }
 }
 
@@ -141,26 +153,45 @@ template <class T>
 Moments moments(const Runs& r, const T* x, const bool* valid) {
   return valid ? run_moments<T, true>(r, x, valid) : run_moments<T, false>(r, x, valid);
 }
+template <class T, bool relu>
+void normalize_as(const Runs& r, const Affine<T>& f, const T* x, const bool* valid, T* y,
+                  bool streamed) {
+  if (valid) return normalize_runs<T, relu, true>(r, f, x, valid, y);
+  if (!streamed || !streamable(y, r.stride))
+    return normalize_runs<T, relu, false>(r, f, x, valid, y);
+  normalize_runs<T, relu, false, true>(r, f, x, valid, y);
+  order_streams();
+}
+template <class T, bool relu>
+GradientSums gradient_sums_as(const Runs& r, const Affine<T>& f, const T* x, const bool* valid,
+                              const T* dy) {
+  return valid ? run_gradient_sums<T, relu, true>(r, f, x, valid, dy)
+               : run_gradient_sums<T, relu, false>(r, f, x, valid, dy);
+}
+template <class T, bool relu>
+void gradient_as(const Runs& r, const GradientAffine<T>& f, const T* x, const bool* valid,
+                 const T* dy, T* dx, bool streamed) {
+  if (valid) return run_gradient<T, relu, true>(r, f, x, valid, dy, dx);
+  if (!streamed || !streamable(dx, r.stride))
+    return run_gradient<T, relu, false>(r, f, x, valid, dy, dx);
+  run_gradient<T, relu, false, true>(r, f, x, valid, dy, dx);
+  order_streams();
+}
+
 template <class T>
 void normalize(const Runs& r, const Affine<T>& f, const T* x, const bool* valid, T* y,
                bool streamed) {
-  if (valid) return normalize_runs<T, true>(r, f, x, valid, y);
-  if (!streamed || !streamable(y, r.stride)) return normalize_runs<T, false>(r, f, x, valid, y);
-  normalize_runs<T, false, true>(r, f, x, valid, y);
-  order_streams();
+  (f.relu ? normalize_as<T, true> : normalize_as<T, false>)(r, f, x, valid, y, streamed);
 }
 template <class T>
-GradientSums gradient_sums(const Runs& r, T mean, const T* x, const bool* valid, const T* dy) {
-  return valid ? run_gradient_sums<T, true>(r, mean, x, valid, dy)
-               : run_gradient_sums<T, false>(r, mean, x, valid, dy);
+GradientSums gradient_sums(const Runs& r, const Affine<T>& f, const T* x, const bool* valid,
+                           const T* dy) {
+  return (f.relu ? gradient_sums_as<T, true> : gradient_sums_as<T, false>)(r, f, x, valid, dy);
 }
 template <class T>
 void gradient(const Runs& r, const GradientAffine<T>& f, const T* x, const bool* valid, const T* dy,
               T* dx, bool streamed) {
-  if (valid) return run_gradient<T, true>(r, f, x, valid, dy, dx);
-  if (!streamed || !streamable(dx, r.stride)) return run_gradient<T, false>(r, f, x, valid, dy, dx);
-  run_gradient<T, false, true>(r, f, x, valid, dy, dx);
-  order_streams();
+  (f.y.relu ? gradient_as<T, true> : gradient_as<T, false>)(r, f, x, valid, dy, dx, streamed);
 }
 
 template <class T>
@@ -254,11 +285,11 @@ void row_gradients(int64_t d, const RowGradient<T>* rows, const T* x, const T* w
       const int i = index % n;
       const RowGradient<T>& row = rows[index / n];
       const int64_t at = row.at + first + i * kWidth<T>;
-      const Vector<T> g = lanes.load(dy + at), v = lanes.load(x + at) - row.f.mean;
+      const Vector<T> g = lanes.load(dy + at), v = lanes.load(x + at) - row.f.y.mean;
       if constexpr (with_sums) weight_sum[i] += g * (v * row.rstd), sum[i] += g;
       if constexpr (with_dx) {
         const Vector<T> wg = with_w ? g * scale[i] : g;
-        put<T, streamed>(lanes, dx + at, (wg - row.f.mean_dy - v * row.f.slope) * row.f.scale);
+        put<T, streamed>(lanes, dx + at, (wg - row.f.mean_dy - v * row.f.slope) * row.f.y.scale);
       }
     });
     unroll<n>([&](int i) GRADUS_INLINE {
@@ -290,7 +321,7 @@ void rows_gradient(int64_t rows, int64_t d, const T* x, const bool* valid, const
       continue;
     }
     RowGradient<T>& row = pending[count++];
-    row = {at, rstd[i], {mean[i], rstd[i], 0, 0}};
+    row = {at, rstd[i], {{mean[i], rstd[i], 0}, 0, 0}};
     if (with_dx) {
       const GradientSums sums = row_gradient_sums<T, with_w>(d, mean[i], x + at, w, dy + at);
       const double r = static_cast<double>(rstd[i]), each = 1 / static_cast<double>(d);

@@ -142,9 +142,10 @@ int64_t moments(int64_t rows, int64_t columns, const T* x, const bool* valid, do
   return next;
 }
 
-template <class T>
-void normalize(int64_t rows, int64_t columns, const T* __restrict mean, const T* __restrict scale,
-               const T* __restrict shift, const T* x, const bool* valid, T* y) {
+template <class T, bool relu>
+void normalize_as(int64_t rows, int64_t columns, const ColumnAffine<T>& f, const T* x,
+                  const bool* valid, T* y) {
+  const T* __restrict mean = f.mean, * __restrict scale = f.scale, * __restrict shift = f.shift;
   for (int64_t i = 0; i < rows; ++i) {
     const T* __restrict from = x + i * columns;
     T* __restrict to = y + i * columns;
@@ -152,23 +153,40 @@ void normalize(int64_t rows, int64_t columns, const T* __restrict mean, const T*
       for (int64_t j = 0; j < columns; ++j) to[j] = 0;
       continue;
     }
-    for (int64_t j = 0; j < columns; ++j) to[j] = (from[j] - mean[j]) * scale[j] + shift[j];
+    for (int64_t j = 0; j < columns; ++j) {
+      const T v = (from[j] - mean[j]) * scale[j] + shift[j];
+      to[j] = relu && v < 0 ? T(0) : v;
+    }
   }
 }
 
-/// sum_j, product_j: sum dy and sum dy (x - mean) of column j of the block.
 template <class T>
-void block_gradient_sums(const RowBlock& block, int64_t columns, const T* mean, const T* x,
-                         const T* dy, T* sum, T* product) {
+void normalize(int64_t rows, int64_t columns, const ColumnAffine<T>& f, const T* x,
+               const bool* valid, T* y) {
+  (f.relu ? normalize_as<T, true> : normalize_as<T, false>)(rows, columns, f, x, valid, y);
+}
+
+/// sum_j, product_j: sum dy and sum dy (x - mean) of column j of the block.
+template <class T, bool relu>
+void block_gradient_sums(const RowBlock& block, int64_t columns, const ColumnAffine<T>& f,
+                         const T* x, const T* dy, T* sum, T* product) {
   for_each_group<T>(columns, [&](int64_t j, auto group, auto lanes) GRADUS_INLINE {
     constexpr int vectors = decltype(group)::value;
     const T *p = x + j, *q = dy + j;
-    Vector<T> center[vectors], sums[kParts] = {}, products[kParts] = {};
-    unroll<vectors>([&](int k) GRADUS_INLINE { center[k] = lanes.load(mean + j + k * kWidth<T>); });
+    Vector<T> mean[vectors], scale[vectors] = {}, shift[vectors] = {}, sums[kParts] = {},
+                             products[kParts] = {};
+    unroll<vectors>([&](int k) GRADUS_INLINE {
+      const int64_t at = j + k * kWidth<T>;
+      mean[k] = lanes.load(f.mean + at);
+      if constexpr (relu) scale[k] = lanes.load(f.scale + at), shift[k] = lanes.load(f.shift + at);
+    });
     for_each_row<T, vectors>(block, [&](int k, int64_t at) GRADUS_INLINE {
-      const Vector<T> g = lanes.load(q + at);
+      const int column = k % vectors;
+      const Vector<T> v = lanes.load(p + at) - mean[column];
+      Vector<T> g = lanes.load(q + at);
+      if constexpr (relu) g = v * scale[column] + shift[column] > 0 ? g : Vector<T>{};
       sums[k] += g;
-      products[k] += g * (lanes.load(p + at) - center[k % vectors]);
+      products[k] += g * v;
     });
     join_parts<T, vectors>(sums);
     join_parts<T, vectors>(products);
@@ -180,22 +198,25 @@ void block_gradient_sums(const RowBlock& block, int64_t columns, const T* mean, 
 }
 
 template <class T>
-void gradient_sums(int64_t rows, int64_t columns, const T* mean, const T* x, const bool* valid,
-                   const T* dy, double* dy_sum, double* dy_x_sum) {
-  for_each_tile(rows, columns, valid,
-                [&](const RowBlock& block, int64_t i, int64_t j, int64_t width) {
-                  alignas(64) T sum[kTileColumns], product[kTileColumns];
-                  const int64_t at = i * columns + j;
-                  block_gradient_sums(block, width, mean + j, x + at, dy + at, sum, product);
-                  add_to(width, sum, dy_sum + j);
-                  add_to(width, product, dy_x_sum + j);
-                });
+void gradient_sums(int64_t rows, int64_t columns, const ColumnAffine<T>& f, const T* x,
+                   const bool* valid, const T* dy, double* dy_sum, double* dy_x_sum) {
+  for_each_tile(
+      rows, columns, valid, [&](const RowBlock& block, int64_t i, int64_t j, int64_t width) {
+        alignas(64) T sum[kTileColumns], product[kTileColumns];
+        const int64_t at = i * columns + j;
+        const ColumnAffine<T> part{f.mean + j, f.scale + j, f.shift + j};
+        (f.relu ? block_gradient_sums<T, true>
+                : block_gradient_sums<T, false>)(block, width, part, x + at, dy + at, sum, product);
+        add_to(width, sum, dy_sum + j);
+        add_to(width, product, dy_x_sum + j);
+      });
 }
 
-template <class T>
-void gradient(int64_t rows, int64_t columns, const T* __restrict mean, const T* __restrict scale,
-              const T* __restrict mean_dy, const T* __restrict slope, const T* x, const bool* valid,
-              const T* dy, T* dx) {
+template <class T, bool relu>
+void gradient_as(int64_t rows, int64_t columns, const ColumnAffine<T>& f,
+                 const T* __restrict mean_dy, const T* __restrict slope, const T* x,
+                 const bool* valid, const T* dy, T* dx) {
+  const T* __restrict mean = f.mean, * __restrict scale = f.scale, * __restrict shift = f.shift;
   for (int64_t i = 0; i < rows; ++i) {
     const T* __restrict p = x + i * columns;
     const T* __restrict q = dy + i * columns;
@@ -204,9 +225,18 @@ void gradient(int64_t rows, int64_t columns, const T* __restrict mean, const T* 
       for (int64_t j = 0; j < columns; ++j) to[j] = 0;
       continue;
     }
-    for (int64_t j = 0; j < columns; ++j)
-      to[j] = (q[j] - mean_dy[j] - (p[j] - mean[j]) * slope[j]) * scale[j];
+    for (int64_t j = 0; j < columns; ++j) {
+      const T v = p[j] - mean[j], g = !relu || v * scale[j] + shift[j] > 0 ? q[j] : T(0);
+      to[j] = (g - mean_dy[j] - v * slope[j]) * scale[j];
+    }
   }
+}
+
+template <class T>
+void gradient(int64_t rows, int64_t columns, const ColumnAffine<T>& f, const T* mean_dy,
+              const T* slope, const T* x, const bool* valid, const T* dy, T* dx) {
+  (f.relu ? gradient_as<T, true> : gradient_as<T, false>)(rows, columns, f, mean_dy, slope, x,
+                                                          valid, dy, dx);
 }
 
 template <class T>
