@@ -14,11 +14,12 @@ constexpr int64_t kBlockRows = 128;       // at most
 
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/// Rows filled up to whole vectors that fit in a block.
+/// How many of `rows`, filled up to whole vectors, fit in a block; at least one.
 template <class T>
-int64_t rows_of_block(int64_t d) {
-  const int64_t rows = kBlockElements / (d + kWidth<T>);
-  return rows < 1 ? 1 : smaller(rows, kBlockRows);
+int64_t rows_of_block(int64_t rows, int64_t d) {
+  const int64_t filled = d + kWidth<T>, few = smaller(rows, kBlockRows);
+  if (few * filled <= kBlockElements) return few;  // spares small tensors the division
+  return filled > kBlockElements ? 1 : kBlockElements / filled;
 }
 
 /// The largest element that is not NaN, or -inf.
@@ -120,7 +121,7 @@ void softmax(int64_t rows, int64_t d, const T* scale, const T* x, T* y) {
   }
   ExpBlock<T> e;
   T shift[kBlockRows];
-  const int64_t block = rows_of_block<T>(d);
+  const int64_t block = rows_of_block<T>(rows, d);
   for (int64_t i = 0; i < rows; i += block) {
     const int64_t count = smaller(block, rows - i);
     for (int64_t k = 0; k < count; ++k) shift[k] = shift_of(d, x + (i + k) * d);
@@ -142,7 +143,7 @@ void exp_sums(int64_t rows, int64_t d, const T* x, const T* shift, double* sums)
 
 template <class T>
 void log_sums(int64_t rows, int64_t d, const T* x, T* shift, T* log_sum) {
-  const int64_t block = rows_of_block<T>(d);
+  const int64_t block = rows_of_block<T>(rows, d);
   double sums[kBlockRows];
   for (int64_t i = 0; i < rows; i += block) {
     const int64_t count = smaller(block, rows - i);
@@ -157,7 +158,7 @@ void log_sums(int64_t rows, int64_t d, const T* x, T* shift, T* log_sum) {
 
 template <class T>
 void log_softmax(int64_t rows, int64_t d, const T* x, T* y) {
-  const int64_t block = rows_of_block<T>(d);
+  const int64_t block = rows_of_block<T>(rows, d);
   T shift[kBlockRows];
   double sums[kBlockRows];
   for (int64_t i = 0; i < rows; i += block) {
@@ -211,7 +212,7 @@ void log_softmax_backward(int64_t rows, int64_t d, const T* y, const T* dy, T* d
   }
   ExpBlock<T> e;
   const T zero[kBlockRows] = {};
-  const int64_t block = rows_of_block<T>(d);
+  const int64_t block = rows_of_block<T>(rows, d);
   for (int64_t i = 0; i < rows; i += block) {
     const int64_t count = smaller(block, rows - i);
     e.fill(count, d, y + i * d, d, zero);
