@@ -111,10 +111,10 @@ constexpr TileFunctions<T> kTiles;
 /// [0, count) in the fewest parts of at most `limit`, their sizes as equal as can be.
 struct Parts {
   Parts(int64_t count, int64_t limit) : number(1), size(count), longer(0) {
-    if (count <= limit) return;  // the rule for small products, which feel three divisions
-    number = (count + limit - 1) / limit;
-    size = count / number;
-    longer = count % number;
+    if (count <= limit) return;
+    number = count <= 2 * limit ? 2 : (count + limit - 1) / limit;
+    size = number == 2 ? count / 2 : count / number;  // small products feel a division
+    longer = count - size * number;
   }
   int64_t length(int64_t part) const { return size + (part < longer); }
   int64_t number, size, longer;
