@@ -128,55 +128,74 @@ class Trainer {
   int64_t kept_ = 0;
 };
 
-double step_us(const AnyModule& model, const Shape& x) {
-  return median_us(0.05, Trainer(model, randn(x)));
+/// A model whose training step is measured as x grows, in the panel of that name.
+struct Growing {
+  const char *panel, *name;
+  std::vector<int64_t> xs;
+  Trainer (*at)(int64_t x);
+};
+
+std::vector<Growing> growing() {
+  return {{"batch", "mlp", doublings(1, 1024),
+           [](int64_t n) {
+             return Trainer(Mlp(64, 10, {.hidden = {128, 128}}), randn({n, 64}));
+           }},
+          {"depth", "mlp", spread(1, 1000, 4),
+           [](int64_t depth) {
+             const std::vector<int64_t> hidden(static_cast<size_t>(depth), 32);
+             return Trainer(Mlp(32, 10, {.hidden = hidden}), randn({32, 32}));
+           }},
+          {"sequence", "rnn", doublings(8, 1024),
+           [](int64_t t) {
+             return Trainer(RnnClassifier(16, 10), randn({16, t, 16}));
+           }},
+          {"sequence", "transformer", doublings(8, 1024), [](int64_t t) {
+             return Trainer(Transformer(t, 16, 10), randn({4, t, 16}));
+           }}};
 }
 
-Mlp deep(int64_t depth) {
-  return Mlp(32, 10, {.hidden = std::vector<int64_t>(static_cast<size_t>(depth), 32)});
-}
+/// Of a training step: the time, what the tape kept, and the most memory the process had.
+struct Step {
+  double us, kept_mib, resident_mib;
+};
 
-void steps(Curves& curves) {
-  for (int count : {1, 2}) {
-    set_threads(count);
-    const std::string threads = count == 1 ? " 1 thread" : " 2 threads";
-    curves.measure("batch", "mlp" + threads, doublings(1, 1024), [](int64_t n) {
-      return step_us(Mlp(64, 10, {.hidden = {128, 128}}), {n, 64});
-    });
-    curves.measure("depth", "mlp" + threads, spread(1, 1000, 4), [](int64_t depth) {
-      return step_us(deep(depth), {32, 32});
-    });
-    curves.measure("sequence", "rnn" + threads, doublings(8, 1024), [](int64_t t) {
-      return step_us(RnnClassifier(16, 10), {16, t, 16});
-    });
-    curves.measure("sequence", "transformer" + threads, doublings(8, 1024), [](int64_t t) {
-      return step_us(Transformer(t, 16, 10), {4, t, 16});
-    });
-  }
-}
-
-/// What `growth memory DEPTH` says: bytes kept by the tape, and bytes resident at most.
-void print_memory(int64_t depth) {
-  Trainer trainer(deep(depth), randn({32, 32}));
-  for (int i = 0; i < 3; ++i) trainer();
-  double resident = 0;
+/// What `growth step INDEX X THREADS` says. A process of its own, since one that has freed much
+/// finds its memory in another order, in which 1000 layers take half as long again.
+void print_step(size_t index, int64_t x, int count) {
+  set_threads(count);
+  Trainer trainer = growing()[index].at(x);
+  const double us = median_us(0.05, trainer);
+  double resident = 0;  // in KiB
   std::ifstream status("/proc/self/status");
   for (std::string word; status >> word;)
     if (word == "VmHWM:") status >> resident;
-  fmt::print("{} {}\n", trainer.kept_bytes(), resident * 1024);
+  fmt::print("{} {} {}\n", us, static_cast<double>(trainer.kept_bytes()) / (1 << 20),
+             resident / 1024);
 }
 
-void memory(Curves& curves, const char* program) {
-  const auto mib = [&](int64_t depth, bool resident) {
-    const Ran ran = run({program, "memory", std::to_string(depth)});
-    double kept = 0, peak = 0;
-    check(ran.status == 0 && std::sscanf(ran.output.c_str(), "%lf %lf", &kept, &peak) == 2,
-          "growth: no memory of depth {}", depth);
-    return (resident ? peak : kept) / (1 << 20);
-  };
-  for (const auto& [name, resident] : {std::pair{"kept by the tape", false}, {"resident", true}})
-    curves.measure("memory", name, spread(1, 1000, 4),
-                   [&, r = resident](int64_t depth) { return mib(depth, r); });
+Step step(const char* program, size_t index, int64_t x, int count) {
+  const Ran ran =
+      run({program, "step", std::to_string(index), std::to_string(x), std::to_string(count)});
+  Step step{};
+  check(ran.status == 0 && std::sscanf(ran.output.c_str(), "%lf %lf %lf", &step.us, &step.kept_mib,
+                                       &step.resident_mib) == 3,
+        "growth: no step of {} {}", growing()[index].name, x);
+  return step;
+}
+
+void steps(Curves& curves, const char* program) {
+  const std::vector<Growing> models = growing();
+  for (size_t i = 0; i < models.size(); ++i) {
+    const auto& [panel, name, xs, at] = models[i];
+    for (int count : {1, 2})
+      curves.measure(panel, fmt::format("{} {} thread{}", name, count, count == 1 ? "" : "s"), xs,
+                     [&](int64_t x) { return step(program, i, x, count).us; });
+    if (panel != std::string("depth")) continue;
+    curves.measure("memory", "kept by the tape", xs,
+                   [&](int64_t x) { return step(program, i, x, 1).kept_mib; });
+    curves.measure("memory", "resident", xs,
+                   [&](int64_t x) { return step(program, i, x, 1).resident_mib; });
+  }
 }
 
 }  // namespace
@@ -184,17 +203,16 @@ void memory(Curves& curves, const char* program) {
 int main(int argc, char** argv) {
   try {
     check(argc > 1, "growth FOLDER");
-    if (argc == 3 && std::strcmp(argv[1], "memory") == 0)
-      return print_memory(std::atoi(argv[2])), 0;
+    if (argc == 5 && std::strcmp(argv[1], "step") == 0)
+      return print_step(std::stoul(argv[2]), std::stoll(argv[3]), std::stoi(argv[4])), 0;
     const fs::path folder = argv[1];
     fs::create_directories(folder);
     manual_seed(1);
     {
       Curves curves(folder / "growth.csv");
-      memory(curves, argv[0]);
       set_threads(1);
       ops(curves);
-      steps(curves);
+      steps(curves, argv[0]);
     }
     const std::string picture = (folder / "growth.svg").string();
     const bool drawn =
