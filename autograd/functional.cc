@@ -12,14 +12,15 @@ namespace gradus {
 
 namespace {
 
-/// The tape that records, or one of its own; and the xs as something it follows.
+/// The tape that records, or one of its own; and the xs as variables that it follows, each of its
+/// own, even where one of them is another one or was made of it.
 class Recording {
  public:
   explicit Recording(std::span<const Tensor> inputs) : nested_(detail::recorder != nullptr) {
     if (!nested_) own_.emplace();
     for (const Tensor& x : inputs) {
       check(static_cast<bool>(x), "a function's argument is an empty Tensor");
-      xs.push_back(needs_grad(x) ? x : leaf(x));
+      xs.push_back(needs_grad(x) && nested_ ? reshape(x, x.shape()) : leaf(x));
     }
   }
 

@@ -15,7 +15,8 @@ namespace detail {
 
 namespace {
 
-constexpr uint8_t kAsked = 1, kOnPath = 2;  // what TapeBuffers::useful holds
+// What TapeBuffers::useful holds; kMissing: no gradient arrived, but dy() may have put zeros there.
+constexpr uint8_t kAsked = 1, kOnPath = 2, kMissing = 4;
 
 /// Cleared buffers of ended tapes: a training loop's tapes stop asking for memory. A plain pointer,
 /// as every thread-local variable here, since access to it is then one load.
@@ -59,7 +60,7 @@ std::string describe(const Tensor& x) {
 }  // namespace
 }  // namespace detail
 
-using detail::kAsked, detail::kNone, detail::kOnPath;
+using detail::kAsked, detail::kMissing, detail::kNone, detail::kOnPath;
 using detail::Node;
 
 Tape::Tape()
@@ -72,7 +73,8 @@ Tape::Tape()
 }
 
 Tape::~Tape() {
-  assert(detail::innermost == this);
+  check(detail::innermost == this,
+        "Tape: it must end on the thread it began on, and after those that began later");
   detail::innermost = outer_;
   detail::recorder = outer_recorder_;
   detail::give_back(std::move(b_));
@@ -224,6 +226,9 @@ void Tape::sweep(uint32_t root, const Tensor& y, const SweepOptions& options, bo
           "{}: a second sweep over its node {}: what it kept is gone; the first sweep must be told "
           "keep_graph or CreateGraph::yes",
           node.op->name, n);
+    const auto missing = [&](uint32_t i) { return along_paths && b_->useful[n + i] & kMissing; };
+    for (uint32_t i = 0; along_paths && i < node.outputs; ++i)
+      if (!b_->grads[n + i]) b_->useful[n + i] |= kMissing;
     const Op& op = *node.op;
     Backward ctx(*this, n);
     try {
@@ -236,7 +241,8 @@ void Tape::sweep(uint32_t root, const Tensor& y, const SweepOptions& options, bo
     if (detail::observer) [[unlikely]]
       show_swept(op, n);
     for (uint32_t i = b_->nodes[n].outputs; i-- > 0;) {
-      if (std::find(b_->targets.begin(), b_->targets.end(), n + i) == b_->targets.end())
+      if (missing(i) ||
+          std::find(b_->targets.begin(), b_->targets.end(), n + i) == b_->targets.end())
         b_->grads[n + i] = {};
     }
     if (keep_graph) continue;
@@ -250,19 +256,32 @@ void Tape::backward(const Tensor& loss, const SweepOptions& options) {
   const uint32_t root = root_of("backward", loss, options);
   const Sweep scope(*this, options.create_graph);
   sweep(root, loss, options, false);
+  const auto reached = [&](const detail::Leaf& leaf) {
+    return leaf.node < b_->grads.size() && b_->grads[leaf.node];
+  };
+  for (const detail::Leaf& leaf :
+       b_->leaves) {  // at the end: an error leaves every .grad as it was
+    const Node& node = b_->nodes[leaf.node];
+    if (reached(leaf) && (leaf.tensor.shape() != node.shape || leaf.tensor.dtype() != node.dtype))
+      fail("backward: leaf {} was {} {} when it was used; its data was set since",
+           detail::describe(leaf.tensor), node.shape, name(node.dtype));
+  }
   const size_t count = b_->leaves.size();  // recorded additions may append some
-  for (size_t i = 0; i < count; ++i) {     // at the end: an error leaves every .grad as it was
+  for (size_t i = 0; i < count; ++i) {
+    if (!reached(b_->leaves[i])) continue;
     const uint32_t n = b_->leaves[i].node;
-    if (n >= b_->grads.size() || !b_->grads[n]) continue;
     Tensor gradient = std::move(b_->grads[n]);
     const Tensor& sum = b_->leaves[i].tensor.grad();
-    if (sum && !detail::recorder && sum.is_contiguous() && !needs_grad(sum)) {
+    if (sum && !detail::recorder && sum.is_contiguous() && sum.tape() == 0) {
       Tensor into = sum;
       raw::accumulate(gradient, into);
       continue;
     }
-    const bool ours = detail::recorder || (gradient.is_unshared() && gradient.is_contiguous());
-    Tensor total = sum ? add(sum, gradient) : ours ? std::move(gradient) : raw::clone(gradient);
+    const bool ours = gradient.is_unshared() && gradient.is_contiguous();
+    Tensor total = sum                ? add(sum, gradient)
+                   : ours             ? std::move(gradient)
+                   : detail::recorder ? mul(gradient, 1)  // a copy on the tape
+                                      : raw::clone(gradient);
     b_->leaves[i].tensor.set_grad(std::move(total));
   }
 }

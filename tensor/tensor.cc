@@ -39,7 +39,7 @@ void unref_elements(TensorBody& body) noexcept {
 /// As many as a 64-bit processor can address, so that no size computed later overflows.
 constexpr uint64_t kMostBytes = uint64_t{1} << 47;
 
-size_t checked_bytes(const Shape& shape, DType dtype) {
+size_t checked_bytes(const char* op, const Shape& shape, DType dtype) {
   uint64_t bytes = size_of(dtype);  // with 1 for 0; a negative size counts as 2^63 and more
   bool overflow = false, no_elements = false;
   for (int64_t size : shape) {
@@ -47,7 +47,7 @@ size_t checked_bytes(const Shape& shape, DType dtype) {
     overflow |= __builtin_mul_overflow(bytes, static_cast<uint64_t>(size + (size == 0)), &bytes);
   }
   check(!overflow && bytes <= kMostBytes,
-        "empty: no tensor can have shape {}: a size is negative, or there are too many", shape);
+        "{}: no tensor can have shape {}: a size is negative, or there are too many", op, shape);
   return no_elements ? 0 : bytes;
 }
 
@@ -98,7 +98,7 @@ void throw_wrong_dtype(DType actual, DType asked) {
 }  // namespace detail
 
 Tensor empty(const Shape& shape, DType dtype) {
-  const size_t bytes = detail::checked_bytes(shape, dtype);
+  const size_t bytes = detail::checked_bytes("empty", shape, dtype);
   void* memory = nullptr;
   try {
     memory = allocate(sizeof(detail::Block) + bytes);
@@ -218,7 +218,7 @@ void Tensor::set_grad(Tensor grad) {
   if (grad && (grad.shape() != shape() || grad.dtype() != dtype())) [[unlikely]]
     fail("set_grad: a gradient of shape {} {} for a tensor of shape {} {}", grad.shape(),
          gradus::name(grad.dtype()), shape(), gradus::name(dtype()));
-  if (grad || body_->leaf) leaf().grad = std::move(grad);
+  if (grad || body().leaf) leaf().grad = std::move(grad);
 }
 
 const std::string& Tensor::name() const {
@@ -233,8 +233,11 @@ Tensor& Tensor::set_name(std::string name) {
 
 void Tensor::set_data(const Tensor& other) {
   const detail::TensorBody& from = other.body();
-  body();
+  check(!body().requires_grad || is_floating(from.dtype),
+        "set_data: {} elements for a tensor that requires a gradient", gradus::name(from.dtype));
   ++body_->storage->version;
+  ++body_->replaced;
+  body_->tape = 0;
   if (from.storage != body_->storage) {
     if (from.storage != body_->home) from.storage->refs.add();
     detail::unref_elements(*body_);
@@ -268,17 +271,18 @@ Shape resolve_shape(const char* op, const Shape& from, const Shape& shape) {
   Shape result = shape;
   int64_t known = 1;
   int unknown = -1;
+  bool overflow = false;
   for (int i = 0; i < shape.ndim(); ++i) {
     check(shape[i] >= -1 && (shape[i] != -1 || unknown < 0), "{}: cannot make {} from {}", op,
           shape, from);
     if (shape[i] == -1)
       unknown = i;
     else
-      known *= shape[i];
+      overflow |= __builtin_mul_overflow(known, shape[i], &known);
   }
   const int64_t numel = from.numel();
   if (unknown >= 0 && known > 0) result[unknown] = numel / known;
-  check((unknown < 0 || known > 0) && result.numel() == numel,
+  check(!overflow && (unknown < 0 || known > 0) && result.numel() == numel,
         "{}: {} has {} elements and cannot become {}", op, from, numel, shape);
   return result;
 }
@@ -312,6 +316,7 @@ Tensor reshape(const Tensor& x, const Shape& shape) {
 Tensor expand(const Tensor& x, const Shape& shape) {
   const int leading = shape.ndim() - x.ndim();
   check(leading >= 0, "expand: {} has more dimensions than {}", x.shape(), shape);
+  detail::checked_bytes("expand", shape, x.dtype());
   int64_t strides[Shape::kMaxDims] = {};
   for (int i = leading; i < shape.ndim(); ++i) {
     const int64_t size = x.shape()[i - leading];
@@ -336,7 +341,8 @@ Tensor cast(const Tensor& x, DType dtype) {
 void copy(const Tensor& x, Tensor& y) {
   check_same_dtype("copy", x, y);
   check(x.shape() == y.shape(), "copy: shape {} into {}", x.shape(), y.shape());
-  const Tensor source = contiguous(x);
+  const bool overlaps = x.storage_id() == y.storage_id() && !y.is_contiguous();
+  const Tensor source = overlaps ? clone(x) : contiguous(x);
   if (y.is_contiguous())
     std::memmove(y.mutable_bytes(), source.bytes(),
                  static_cast<size_t>(x.numel()) * size_of(x.dtype()));

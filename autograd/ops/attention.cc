@@ -67,7 +67,9 @@ Tensor with_four_axes(const Tensor& x) {
     const int64_t strides[] = {0, many ? stride[0] : 0, stride[n - 2], stride[n - 1]};
     return as_strided(x, {1, many ? size[0] : 1, size[n - 2], size[n - 1]}, strides, 0);
   }
-  return raw::reshape(x, {-1, size[n - 3], size[n - 2], size[n - 1]});
+  int64_t outer = 1;
+  for (int i = 0; i + 3 < n; ++i) outer *= size[i];
+  return raw::reshape(x, {outer, size[n - 3], size[n - 2], size[n - 1]});
 }
 
 /// x, or a copy if its rows overlap or have gaps inside.

@@ -294,3 +294,8 @@ BOOST_AUTO_TEST_CASE(bad_input) {
       self_attention(zeros({2, 3, 6}), 2, {.key_padding = zeros({2, 4}, DType::boolean)}), Error,
       says("key_padding is bool (2, 4), must be bool (2, 3) for the scores (2, 2, 3, 3)"));
 }
+
+BOOST_AUTO_TEST_CASE(five_axes_without_a_query) {
+  const Tensor q = zeros({2, 2, 2, 0, 3}, DType::f64), k = sample({2, 2, 2, 4, 3}, 1);
+  BOOST_TEST((scaled_dot_product_attention(q, k, k).shape() == Shape{2, 2, 2, 0, 3}));
+}

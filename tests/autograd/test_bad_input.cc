@@ -101,6 +101,17 @@ BOOST_AUTO_TEST_CASE(shapes_that_do_not_fit) {
          expand(a, {2, 4});
        },
        {"expand: ", "(3, 4)", "(2, 4)"}},
+      {"reshape to more than can be counted",
+       [] {
+         reshape(ones({4}), {(int64_t{1} << 62) + 1, 4});
+       },
+       {"reshape: ", "(4,)", "4 elements"}},
+      {"expand to more than can be counted",
+       [] {
+         expand(ones({1}), {int64_t{1} << 33, int64_t{1} << 33});
+       },
+       {"expand: ", "(8589934592, 8589934592)"}},
+      {"expand to a negative size", [] { expand(ones({1}), {-3}); }, {"expand: ", "(-3,)"}},
       {"expand to fewer", [] { expand(a, {4}); }, {"expand: ", "(3, 4)", "(4,)"}},
       {"permute", [] { permute(a, {0}); }, {"permute: 1 axes", "(3, 4)"}},
       {"squeeze", [] { squeeze(a, 0); }, {"squeeze: ", "axis 0", "(3, 4)", "size 3"}},

@@ -153,3 +153,24 @@ BOOST_AUTO_TEST_CASE(mistakes_are_named) {
   const Function two = [](const Tensor& a, const Tensor& b) { return a * b; };
   BOOST_CHECK_EXCEPTION(jacobian(two, x), Error, says("a function of 2 tensors was given 1"));
 }
+
+// Each argument is a variable of its own, even if it is another one's tensor, or was made of it.
+BOOST_AUTO_TEST_CASE(arguments_that_depend_on_each_other) {
+  const auto f = [](std::span<const Tensor> x) { return sum(x[0] * square(x[1])); };
+  const Tensor v = Tensor::of({1}, DType::f64), none = Tensor::of({0}, DType::f64);
+  const auto check_at = [&](const char* what, const Tensor& a, const Tensor& b) {
+    const Tensor one = full({}, 1, DType::f64);
+    const auto d = vjp(f, std::vector{a, b}, one);
+    check_close(what, d[0], {9}, 1e-14);
+    check_close(what, d[1], {18}, 1e-14);
+    check_close(what, jvp(f, std::vector{a, b}, std::vector{v, none}), {9}, 1e-14);
+    const auto h = hvp(f, std::vector{a, b}, std::vector{v, none});
+    check_close(what, h[0], {0}, 1e-14);
+    check_close(what, h[1], {6}, 1e-14);
+  };
+  const Tensor x = Tensor::of({3}, DType::f64).set_requires_grad();
+  check_at("a leaf twice", x, x);
+  Tape tape;
+  check_at("a leaf twice, on a tape", x, x);
+  check_at("a result of the other", x, x * 1.0);
+}

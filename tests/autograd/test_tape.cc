@@ -303,3 +303,76 @@ BOOST_AUTO_TEST_CASE(an_error_on_the_way_leaves_every_gradient_as_it_was) {
   BOOST_TEST(!w.grad());
   BOOST_TEST(!x.grad());
 }
+
+// A gradient that two leaves, or a leaf and the caller, have in common is copied before it is a
+// .grad, which later sweeps add to in place.
+BOOST_AUTO_TEST_CASE(no_two_tensors_share_a_gradient_that_is_added_to) {
+  const Tensor a = leaf({1, 2}), b = leaf({3, 4}), given = Tensor::of({1, 1}, DType::f64);
+  for (CreateGraph create_graph : {CreateGraph::no, CreateGraph::yes}) {
+    for (Tensor x : {a, b}) x.set_grad({});
+    {
+      Tape tape;
+      tape.backward(a + b, {.create_graph = create_graph, .dy = given});
+    }
+    Tape tape;
+    tape.backward(sum(a * 10.0));
+    check_close("a", a.grad(), {11, 11}, 0);
+    check_close("b", b.grad(), {1, 1}, 0);
+    check_close("dy", given, {1, 1}, 0);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_recorded_gradient_stays_the_value_it_was_recorded_as) {
+  const Tensor x = leaf({3});
+  Tape tape;
+  tape.backward(sum(square(x) * x), {.create_graph = CreateGraph::yes});
+  const Tensor first = x.grad();
+  tape.backward(sum(square(x) * x), {.keep_graph = true});
+  check_close("first", first, {27}, 0);
+  check_close("x.grad", x.grad(), {54}, 0);
+  check_close("of the first", tape.gradient(sum(first), x), {18}, 1e-14);
+}
+
+BOOST_AUTO_TEST_CASE(data_set_since_counts_as_a_change) {
+  for (const auto& data : {std::pair{"the same shape", Tensor::of({20, 30}, DType::f64)},
+                           {"another", Tensor::of({20}, DType::f64)}}) {
+    const Tensor x = leaf({1, 2});
+    Tensor w = leaf({2, 3});
+    Tape tape;
+    const Tensor y = sum(w * x);
+    w.set_data(data.second);
+    BOOST_CHECK_EXCEPTION(tape.backward(y), Error, says("changed in place"));
+    BOOST_TEST(!x.grad(), data.first);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_result_that_is_given_other_data_is_none_any_more) {
+  const Tensor x = leaf({1, 2}), w = leaf({5, 5});
+  Tape tape;
+  Tensor h = x * 2.0;
+  h.set_data(Tensor::of({7, 8}, DType::f64));
+  tape.backward(sum(h * w));
+  BOOST_TEST(!x.grad());
+  check_close("w", w.grad(), {7, 8}, 0);
+}
+
+BOOST_AUTO_TEST_CASE(a_leaf_of_another_shape_since_leaves_every_gradient_as_it_was) {
+  const Tensor a = leaf({1, 2});
+  Tensor b = leaf({3, 4});
+  Tape tape;
+  const Tensor y = sum(a + b);
+  b.set_data(Tensor::of({1, 2, 3}, DType::f64));
+  BOOST_CHECK_EXCEPTION(tape.backward(y), Error, says("(3,)"));
+  BOOST_TEST(!a.grad());
+  BOOST_TEST(!b.grad());
+}
+
+// Asked for together with another input of the same op, as when asked for alone.
+BOOST_AUTO_TEST_CASE(an_output_without_a_path_has_no_gradient) {
+  const Tensor x = Tensor::of({{1, 2}, {3, 4}}, DType::f64).set_requires_grad();
+  Tape tape;
+  const auto parts = unbind(x);
+  const auto d = tape.gradient(sum(parts[0]), {x, parts[1]}, {.allow_unused = true});
+  check_close("x", d[0], {1, 1, 0, 0}, 0);
+  BOOST_TEST(!d[1]);
+}

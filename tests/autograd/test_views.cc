@@ -1,5 +1,6 @@
 #define BOOST_TEST_MODULE views
 #include <gradus/autograd/ops/elementwise.h>
+#include <gradus/autograd/ops/inplace.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/sample.h>
@@ -35,4 +36,12 @@ BOOST_AUTO_TEST_CASE(a_selected_column_passes_its_gradient_on) {
   std::vector<double> expected(12);
   for (size_t i : {2, 6, 10}) expected[i] = 2 * x.to_vector<double>()[i];
   test::check_close("dx", dx, expected, 1e-14);
+}
+
+BOOST_AUTO_TEST_CASE(a_copy_between_views_of_the_same_elements) {
+  Tensor x = Tensor::of({{1, 2, 3}, {4, 5, 6}, {7, 8, 9}}, DType::f64);
+  Tensor columns = raw::reshape(x, {3, 3});
+  columns = transpose(columns);
+  copy_(columns, x);
+  test::check_close("x", x, {1, 4, 7, 2, 5, 8, 3, 6, 9}, 0);
 }
