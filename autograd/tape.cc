@@ -92,7 +92,7 @@ uint32_t Tape::leaf_node(const Tensor& x) {
   const uint32_t node = b_->leaf_map.find_or_insert(x.id(), next);
   if (node == next) {
     b_->nodes.emplace_back(nullptr, x, 1).first_edge = static_cast<uint32_t>(b_->leaves.size());
-    b_->leaves.push_back({x, node});
+    b_->leaves.push_back({x, node, x.version()});
   }
   return node;
 }
@@ -259,10 +259,11 @@ void Tape::backward(const Tensor& loss, const SweepOptions& options) {
   const auto reached = [&](const detail::Leaf& leaf) {
     return leaf.node < b_->grads.size() && b_->grads[leaf.node];
   };
-  for (const detail::Leaf& leaf :
-       b_->leaves) {  // at the end: an error leaves every .grad as it was
+  // Here at the end, so that an error leaves every .grad as it was.
+  for (const detail::Leaf& leaf : b_->leaves) {
+    if (leaf.tensor.version() == leaf.version || !reached(leaf)) continue;
     const Node& node = b_->nodes[leaf.node];
-    if (reached(leaf) && (leaf.tensor.shape() != node.shape || leaf.tensor.dtype() != node.dtype))
+    if (leaf.tensor.shape() != node.shape || leaf.tensor.dtype() != node.dtype)
       fail("backward: leaf {} was {} {} when it was used; its data was set since",
            detail::describe(leaf.tensor), node.shape, name(node.dtype));
   }

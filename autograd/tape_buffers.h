@@ -30,7 +30,7 @@ struct Node {
 
 struct Leaf {
   Tensor tensor;
-  uint32_t node;
+  uint32_t node, version;
 };
 
 struct Kept {

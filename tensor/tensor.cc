@@ -39,7 +39,8 @@ void unref_elements(TensorBody& body) noexcept {
 /// As many as a 64-bit processor can address, so that no size computed later overflows.
 constexpr uint64_t kMostBytes = uint64_t{1} << 47;
 
-size_t checked_bytes(const char* op, const Shape& shape, DType dtype) {
+[[gnu::always_inline]] inline size_t checked_bytes(const char* op, const Shape& shape,
+                                                   DType dtype) {
   uint64_t bytes = size_of(dtype);  // with 1 for 0; a negative size counts as 2^63 and more
   bool overflow = false, no_elements = false;
   for (int64_t size : shape) {
@@ -235,8 +236,9 @@ void Tensor::set_data(const Tensor& other) {
   const detail::TensorBody& from = other.body();
   check(!body().requires_grad || is_floating(from.dtype),
         "set_data: {} elements for a tensor that requires a gradient", gradus::name(from.dtype));
-  ++body_->storage->version;
-  ++body_->replaced;
+  // A number that neither has had, so that who kept either notices.
+  const uint32_t version = std::max(body_->storage->version, from.storage->version) + 1;
+  body_->storage->version = from.storage->version = version;
   body_->tape = 0;
   if (from.storage != body_->storage) {
     if (from.storage != body_->home) from.storage->refs.add();

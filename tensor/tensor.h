@@ -36,8 +36,7 @@ struct TensorBody {
   bool contiguous;
   bool requires_grad = false;
   uint32_t node = 0;
-  uint64_t tape = 0;      // the serial of the tape that recorded it as `node`; 0: none
-  uint32_t replaced = 0;  // how often set_data has replaced the elements
+  uint64_t tape = 0;  // the serial of the tape that recorded it as `node`; 0: none
   int64_t numel;
   Shape shape;
   int64_t strides[Shape::kMaxDims];
@@ -141,7 +140,8 @@ class Tensor {
   Tensor& set_name(std::string name);
 
   /// Takes over another tensor's elements, dtype and shape in place: every handle to this tensor
-  /// sees them. The gradient is dropped, and no tape knows it as a result any more.
+  /// sees them. The gradient is dropped, and no tape knows it as a result any more. Counts as a
+  /// change of both.
   void set_data(const Tensor& other);
 
   /// Whether both are handles to one tensor.
@@ -152,8 +152,8 @@ class Tensor {
   bool shares_storage(const Tensor& other) const { return body().storage == other.body().storage; }
   /// Identifies the memory block that views share.
   const void* storage_id() const { return body().storage; }
-  /// Another number after each change in place or set_data (of up to 2^20 each).
-  uint32_t version() const { return body().storage->version + (body_->replaced << 20); }
+  /// Another number after each change in place and set_data.
+  uint32_t version() const { return body().storage->version; }
   size_t storage_bytes() const { return body().storage->bytes; }
 
   /// Where a tape recorded this tensor: the tape's serial (0: nowhere) and the node. For Tape.
