@@ -4,8 +4,9 @@
 namespace gradus {
 
 /// A tensor that a Module owns. Copying it, as copying the Module does, copies the elements;
-/// assigning writes into the tensor that is there, so that handles to it (an optimizer's) stay
-/// valid. As a Tensor it is a handle: `Tensor w = layer.weight` shares.
+/// assigning a copy writes into the tensor that is there, so that handles to it (an optimizer's)
+/// stay valid; moving takes the other's tensor. As a Tensor it is a handle: `Tensor w =
+/// layer.weight` shares.
 class OwnedTensor : public Tensor {
  public:
   OwnedTensor() = default;

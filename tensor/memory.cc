@@ -9,7 +9,8 @@ namespace gradus {
 
 namespace {
 
-// Four classes per power of two, from 64 bytes to 2^40: at most a quarter of a block is unused.
+// Four classes per power of two, from 64 bytes to 2^43: above 256 bytes, where the steps are no
+// longer 64 bytes, at most a fifth of a block is unused.
 constexpr int kClasses = 4 * 36;
 
 struct FreeBlock {

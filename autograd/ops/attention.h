@@ -12,7 +12,8 @@ struct AttentionOptions {
   /// (N, Tk) bool for q of (N, ..., Tq, D): keys that are there. What k and v hold elsewhere, NaN
   /// included, has no influence.
   Tensor key_padding = {};
-  bool causal = false;               ///< position i looks at keys 0 .. i
+  /// Position i looks at keys 0 .. i. NaN or infinity in a later row of v may still reach it.
+  bool causal = false;
   std::optional<double> scale = {};  ///< of the scores; default 1 / sqrt(D)
   double dropout = 0;                ///< of the weights, which are then stored: (..., Tq, Tk)
 };

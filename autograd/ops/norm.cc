@@ -297,7 +297,7 @@ BatchNormResult apply(const Op& op, const Tensor& x, const Tensor& weight, const
   }
   check(count > 1,
         "{}: x {} has {} value a channel, so training statistics do not exist; use a larger batch, "
-        "drop the last partial one, eval(), or LayerNorm",
+        "drop the last partial one, eval() with running statistics, or LayerNorm",
         op.name, x.shape(), count);
   BatchNormResult result{empty_like(x), empty({sizes.channels}, x.dtype()),
                          empty({sizes.channels}, x.dtype()), count};

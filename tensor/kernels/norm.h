@@ -5,7 +5,7 @@
 namespace gradus::kernels {
 
 // Any of w (taken as 1), b (as 0), `valid` (as true) and of the results may be null. Where `valid`
-// is false, inputs are not read, results are 0, and nothing enters statistics or gradients.
+// is false, what inputs hold, NaN included, has no influence, and results are 0.
 // Statistics are taken of blocks about the block's own mean and put together in f64 (Chan et al.
 // 1979); what comes of it is the same for any number of threads.
 
@@ -35,9 +35,9 @@ void batch_norm_normalize(const Channels& shape, const T* x, const bool* valid, 
                           const T* rstd, const T* w, const T* b, T* y);
 
 /// The same from x's own statistics (Ioffe & Szegedy 2015, algorithm 1): each channel's mean,
-/// biased variance and rstd, 0 without values. x is read once where a channel fits in the cache.
-/// With relu, max(y, 0) for y. mean, var and rstd may not be null. Returns how many valid values a
-/// channel has.
+/// biased variance and rstd; without values 0, 0 and 1 / sqrt(eps). x is read once where a channel
+/// fits in the cache. With relu, max(y, 0) for y. mean, var and rstd may not be null. Returns how
+/// many valid values a channel has.
 template <class T>
 int64_t batch_norm(const Channels& shape, double eps, const T* x, const bool* valid, const T* w,
                    const T* b, bool relu, T* y, T* mean, T* var, T* rstd);

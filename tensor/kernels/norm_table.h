@@ -49,7 +49,8 @@ struct GradientAffine {
 };
 
 /// Normalization for one instruction-set level, on the calling thread. `valid` may be null; where
-/// it is false nothing is read and results are 0. `streamed`: y or dx is one of kStreamBytes.
+/// it is false what x and dy hold has no influence and results are 0. `streamed`: y or dx is one of
+/// kStreamBytes.
 template <class T>
 struct NormKernels {
   Moments (*moments)(const Runs& r, const T* x, const bool* valid);

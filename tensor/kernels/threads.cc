@@ -9,7 +9,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
-#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -103,8 +102,8 @@ class Pool {
       started_.store(false, std::memory_order_relaxed);
       try {
         workers_.emplace_back([this, index] { loop(index); });
-      } catch (const std::system_error&) {
-        return;  // the system gives no more threads: the caller does the work
+      } catch (const std::exception&) {
+        return;  // no more threads or memory: the caller does the work
       }
       // What a thread asks of malloc when it starts, it asks before the first job ends.
       started_.wait(false, std::memory_order_acquire);

@@ -426,7 +426,8 @@ BOOST_AUTO_TEST_CASE(bad_input) {
   BOOST_CHECK_EXCEPTION(
       batch_norm(zeros({1, 4})), Error,
       says("x (1, 4) has 1 value a channel, so training statistics do not exist; "
-           "use a larger batch, drop the last partial one, eval(), or LayerNorm"));
+           "use a larger batch, drop the last partial one, eval() with running statistics, "
+           "or LayerNorm"));
   BOOST_CHECK_EXCEPTION(batch_norm(zeros({0, 4})), Error, says("0 value"));
   const Tensor none = zeros({3, 5}, DType::boolean);
   BOOST_CHECK_EXCEPTION(batch_norm(x, {}, {}, kEps, ChannelAxis::second, none), Error,
