@@ -52,7 +52,7 @@ struct Block {
         row[j] += bias[i * a.bias.query + j * a.bias.key];
       std::fill(row + visible, row + keys, barrier);
     }
-    kernels<SoftmaxKernels<T>>().softmax(rows, keys, nullptr, p, p);
+    kernels<SoftmaxKernels<T>>().softmax(rows, keys, nullptr, p, p, false);
   }
 
   const AttentionProblem<T>& a;
@@ -107,7 +107,7 @@ void attention_backward(const AttentionProblem<T>& a, const Matrices<const T>& d
       if (!dq.data) continue;
       gemm<T>({Transpose::no, Transpose::yes, rows, keys, a.value_depth, T(1), g, dy.row, block.v,
                a.v.row, T(0), ds, keys});
-      kernels<SoftmaxKernels<T>>().softmax_backward(rows, keys, p, ds, ds);
+      kernels<SoftmaxKernels<T>>().softmax_backward(rows, keys, p, ds, ds, false);
       gemm<T>({Transpose::no, Transpose::no, rows, a.depth, keys, a.scale, ds, keys, block.k,
                a.k.row, T(0), dq.at(outer, inner) + i * dq.row, dq.row});
       gemm<T>({Transpose::yes, Transpose::no, keys, a.depth, rows, a.scale, ds, keys, block.q,

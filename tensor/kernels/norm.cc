@@ -1,6 +1,7 @@
 #include <gradus/tensor/kernels/isa.h>
 #include <gradus/tensor/kernels/norm.h>
 #include <gradus/tensor/kernels/norm_table.h>
+#include <gradus/tensor/kernels/streamed.h>
 #include <gradus/tensor/kernels/threads.h>
 #include <gradus/tensor/kernels/workspace.h>
 
@@ -12,15 +13,7 @@ namespace {
 constexpr int64_t kGrain = 1 << 15;  // elements that a thread takes at a time
 constexpr int64_t kPiece = 1 << 16;  // of a channel, and of columns, that threads may share
 
-/// Whether so many results are streamed.
-template <class T>
-bool streamed(int64_t n) {
-  return static_cast<size_t>(n) * sizeof(T) >= kStreamBytes;
-}
-template <class T>
-bool streamed(const Channels& s) {
-  return streamed<T>(s.outer * s.channels * s.inner);
-}
+int64_t numel(const Channels& s) { return s.outer * s.channels * s.inner; }
 
 /// Memory of the calling thread, another for each use.
 template <class T, class Use>
@@ -236,7 +229,7 @@ void run_backward(const Channels& s, const T* x, const bool* valid, const Transf
   const auto gradient = [&](int64_t c, const Piece& p) {
     if (!dx) return;
     table.gradient(p.runs, gradient_affine(f, c, dw[c], db[c], count), x + p.at,
-                   from(valid, p.valid_at), dy + p.at, dx + p.at, streamed<T>(s));
+                   from(valid, p.valid_at), dy + p.at, dx + p.at, streamed<T>(numel(s)));
   };
   sweep_channels<GradientSums>(
       s,
@@ -277,7 +270,7 @@ void batch_norm_normalize(const Channels& shape, const T* x, const bool* valid, 
   if (in_columns(s)) return normalize_columns(s, x, valid, f, y);
   const auto normalize = kernels<NormKernels<T>>().normalize;
   for_each_piece(s, [&](int64_t c, const Piece& p) {
-    normalize(p.runs, f.at(c), x + p.at, from(valid, p.valid_at), y + p.at, streamed<T>(s));
+    normalize(p.runs, f.at(c), x + p.at, from(valid, p.valid_at), y + p.at, streamed<T>(numel(s)));
   });
 }
 
@@ -300,7 +293,8 @@ int64_t batch_norm(const Channels& shape, double eps, const T* x, const bool* va
           batch_norm_rstd(1, eps, var + c, rstd + c);
         },
         [&](int64_t c, const Piece& p) {
-          normalize(p.runs, f.at(c), x + p.at, from(valid, p.valid_at), y + p.at, streamed<T>(s));
+          normalize(p.runs, f.at(c), x + p.at, from(valid, p.valid_at), y + p.at,
+                    streamed<T>(numel(s)));
         });
   }
   return count_valid(s, valid);

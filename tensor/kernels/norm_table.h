@@ -1,12 +1,7 @@
 #pragma once
-#include <cstddef>
 #include <cstdint>
 
 namespace gradus::kernels {
-
-/// Results of so many bytes are streamed past the caches, where they would not stay: a store need
-/// not read the line first then, and does not drive out what is read.
-constexpr size_t kStreamBytes = size_t{4} << 20;
 
 /// How many numbers, their mean, and the sum of their squared deviations from it.
 struct Moments {
@@ -49,8 +44,8 @@ struct GradientAffine {
 };
 
 /// Normalization for one instruction-set level, on the calling thread. `valid` may be null; where
-/// it is false what x and dy hold has no influence and results are 0. `streamed`: y or dx is one of
-/// kStreamBytes.
+/// it is false what x and dy hold has no influence and results are 0. `streamed`: whether y or dx
+/// is.
 template <class T>
 struct NormKernels {
   Moments (*moments)(const Runs& r, const T* x, const bool* valid);

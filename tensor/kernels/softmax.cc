@@ -2,6 +2,7 @@
 #include <gradus/tensor/kernels/isa.h>
 #include <gradus/tensor/kernels/softmax.h>
 #include <gradus/tensor/kernels/softmax_table.h>
+#include <gradus/tensor/kernels/streamed.h>
 #include <gradus/tensor/kernels/threads.h>
 #include <gradus/tensor/kernels/workspace.h>
 
@@ -35,7 +36,7 @@ template <class T>
 void softmax(int64_t rows, int64_t d, const T* x, T* y) {
   const auto kernel = kernels<SoftmaxKernels<T>>().softmax;
   parallel_for_rows(rows, d, kGrain, [&](int64_t i, int64_t end) {
-    kernel(end - i, d, nullptr, x + i * d, y + i * d);
+    kernel(end - i, d, nullptr, x + i * d, y + i * d, streamed<T>(rows * d));
   });
 }
 
@@ -61,7 +62,7 @@ template <class T>
 void softmax_backward(int64_t rows, int64_t d, const T* y, const T* dy, T* dx) {
   const auto kernel = kernels<SoftmaxKernels<T>>().softmax_backward;
   parallel_for_rows(rows, d, kGrain, [&](int64_t i, int64_t end) {
-    kernel(end - i, d, y + i * d, dy + i * d, dx + i * d);
+    kernel(end - i, d, y + i * d, dy + i * d, dx + i * d, streamed<T>(rows * d));
   });
 }
 
@@ -134,7 +135,8 @@ void cross_entropy_backward(int64_t rows, int64_t classes, const T* x, const int
       scale[i] = labels[i] == options.ignore_index
                      ? T(0)
                      : static_cast<T>(g(i) * (weight_of(i) + share * sum_w));
-    table.softmax(end - begin, classes, scale + begin, x + begin * classes, dx + begin * classes);
+    table.softmax(end - begin, classes, scale + begin, x + begin * classes, dx + begin * classes,
+                  false);
     for (int64_t i = begin; i < end; ++i) {
       T* row = dx + i * classes;
       if (labels[i] == options.ignore_index) {

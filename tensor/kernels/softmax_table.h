@@ -4,15 +4,15 @@
 namespace gradus::kernels {
 
 /// Softmax and what is made of it for one instruction-set level, on the calling thread.
-/// x, y, dy, dx: (rows, d)
+/// x, y, dy, dx: (rows, d). `streamed`: whether y or dx is.
 template <class T>
 struct SoftmaxKernels {
   /// y = scale softmax(x), a scale for each row, or 1 for a null.
-  void (*softmax)(int64_t rows, int64_t d, const T* scale, const T* x, T* y);
+  void (*softmax)(int64_t rows, int64_t d, const T* scale, const T* x, T* y, bool streamed);
   void (*log_softmax)(int64_t rows, int64_t d, const T* x, T* y);
   /// log sum exp(x) = shift + log_sum, where shift is the row's maximum, or 0 if that is infinite.
   void (*log_sums)(int64_t rows, int64_t d, const T* x, T* shift, T* log_sum);
-  void (*softmax_backward)(int64_t rows, int64_t d, const T* y, const T* dy, T* dx);
+  void (*softmax_backward)(int64_t rows, int64_t d, const T* y, const T* dy, T* dx, bool streamed);
   void (*log_softmax_backward)(int64_t rows, int64_t d, const T* y, const T* dy, T* dx);
   /// sum w (x - shift) over one row, w = 1 for a null.
   double (*weighted_sum)(int64_t d, T shift, const T* w, const T* x);

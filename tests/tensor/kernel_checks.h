@@ -1,4 +1,7 @@
 #pragma once
+#include <gradus/tensor/kernels/streamed.h>
+#include <gradus/tensor/memory.h>
+
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <cstring>
@@ -35,5 +38,20 @@ void check_close(const Values<T>& x, const Values<Exact>& exact, double bound, d
   }
   BOOST_TEST(worst / size / static_cast<double>(std::numeric_limits<T>::epsilon()) <= bound);
 }
+
+/// Large enough to be streamed, and aligned for it at its first element but not at the second.
+template <class T>
+struct StreamedTo {
+  explicit StreamedTo(const Values<T>& expected)
+      : same(expected), block(expected.size() + 1, T(7)) {
+    BOOST_TEST_REQUIRE(kernels::streamed<T>(std::ssize(expected)));
+  }
+  void check_at(int64_t offset) const {
+    const Values<T> written(block.begin() + offset, block.begin() + offset + std::ssize(same));
+    BOOST_TEST(same_bits(written, same), "first element " << offset);
+  }
+  const Values<T>& same;
+  std::vector<T, FreeListAllocator<T>> block;
+};
 
 }  // namespace gradus::test

@@ -398,25 +398,6 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(layer_norm_of_extreme_values, T, Scalars) {
     }
 }
 
-namespace {
-
-/// Large enough to be streamed, and aligned for it at its first element but not at the second.
-template <class T>
-struct StreamedTo {
-  explicit StreamedTo(const Values<T>& expected)
-      : same(expected), block(expected.size() + 1, T(7)) {
-    BOOST_TEST_REQUIRE(expected.size() * sizeof(T) >= kStreamBytes);
-  }
-  void check_at(int64_t offset) const {
-    const Values<T> written(block.begin() + offset, block.begin() + offset + std::ssize(same));
-    BOOST_TEST(same_bits(written, same), "first element " << offset);
-  }
-  const Values<T>& same;
-  std::vector<T, FreeListAllocator<T>> block;
-};
-
-}  // namespace
-
 BOOST_AUTO_TEST_CASE_TEMPLATE(streamed_results_are_the_same, T, Scalars) {
   set_threads(2);
   for (const Channels& s : {Channels{64, 17, 1024}, Channels{4, 3, 100003}}) {

@@ -156,9 +156,9 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(softmax_at_every_level, T, Scalars) {
         const Values<T> x = as<T>(p.x), dy = as<T>(p.dy), w = as<T>(p.w);
         Result<T> r(p);
         Values<T> shift(r.sums.size()), twice(r.sums.size(), T(2)), doubled(x.size());
-        table.softmax(rows, d, nullptr, x.data(), r.y.data());
-        table.softmax(rows, d, twice.data(), x.data(), doubled.data());
-        table.softmax_backward(rows, d, r.y.data(), dy.data(), r.dx.data());
+        table.softmax(rows, d, nullptr, x.data(), r.y.data(), false);
+        table.softmax(rows, d, twice.data(), x.data(), doubled.data(), false);
+        table.softmax_backward(rows, d, r.y.data(), dy.data(), r.dx.data(), false);
         table.log_softmax(rows, d, x.data(), r.log_y.data());
         table.log_softmax_backward(rows, d, r.log_y.data(), dy.data(), r.log_dx.data());
         table.log_sums(rows, d, x.data(), shift.data(), r.sums.data());
@@ -180,6 +180,25 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(softmax_at_every_level, T, Scalars) {
         table.subtract(d, T(0.5), w.data(), less.data());
         for (size_t j = 0; j < w.size(); ++j) BOOST_TEST(less[j] == w[j] / 2);
       }
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(streamed_results_are_the_same, T, Scalars) {
+  set_threads(2);
+  for (const auto& [rows, d] : {std::pair<int64_t, int64_t>{2100, 512}, {1200, 1001}}) {
+    const Problem p(rows, d);
+    const Values<T> x = as<T>(p.x), dy = as<T>(p.dy);
+    Values<T> y(x.size()), dx(x.size());
+    const SoftmaxKernels<T>& table = kernels::kernels<SoftmaxKernels<T>>();
+    table.softmax(rows, d, nullptr, x.data(), y.data(), false);
+    table.softmax_backward(rows, d, y.data(), dy.data(), dx.data(), false);
+    StreamedTo<T> streamed_y(y), streamed_dx(dx);
+    for (int64_t offset : {0, 1}) {
+      softmax(rows, d, x.data(), streamed_y.block.data() + offset);
+      softmax_backward(rows, d, y.data(), dy.data(), streamed_dx.block.data() + offset);
+      streamed_y.check_at(offset);
+      streamed_dx.check_at(offset);
     }
   }
 }

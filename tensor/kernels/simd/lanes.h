@@ -66,6 +66,14 @@ struct SomeLanes {
   Vector<T> keep_or(Vector<T> v, Vector<T> other) const { return mask ? v : other; }
 };
 
+template <class T, bool streamed, class Lanes>
+inline void put(const Lanes& lanes, T* p, Vector<T> v) {
+  if constexpr (streamed)
+    lanes.stream(p, v);
+  else
+    lanes.store(p, v);
+}
+
 /// How many sums run beside each other, to hide the latency of an addition.
 constexpr int kParts = 4;
 

@@ -79,14 +79,6 @@ Moments run_moments(const Runs& r, const T* x, const bool* valid) {
   return total;
 }
 
-template <class T, bool streamed, class Lanes>
-inline void put(const Lanes& lanes, T* p, Vector<T> v) {
-  if constexpr (streamed)
-    lanes.stream(p, v);
-  else
-    lanes.store(p, v);
-}
-
 /// What of dy passes.
 template <bool relu, class T>
 inline Vector<T> passing(const Affine<T>& f, Vector<T> centered, Vector<T> dy) {

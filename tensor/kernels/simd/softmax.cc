@@ -85,10 +85,10 @@ class ExpBlock {
   int64_t stride_ = 0;
 };
 
-template <class T>
+template <class T, bool streamed = false>
 void scale_row(int64_t d, T factor, const T* x, T* y) {
   for_each_vector<T, false>(d, nullptr, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
-    lanes.store(y + j, lanes.load(x + j) * factor);
+    put<T, streamed>(lanes, y + j, lanes.load(x + j) * factor);
   });
 }
 
@@ -113,7 +113,7 @@ void softmax_row(int64_t d, const T* scale, const T* x, T* y) {
 }
 
 template <class T>
-void softmax(int64_t rows, int64_t d, const T* scale, const T* x, T* y) {
+void softmax(int64_t rows, int64_t d, const T* scale, const T* x, T* y, bool streamed) {
   if (d > kBlockElements) {
     for (int64_t i = 0; i < rows; ++i)
       softmax_row(d, scale ? scale + i : nullptr, x + i * d, y + i * d);
@@ -122,13 +122,18 @@ void softmax(int64_t rows, int64_t d, const T* scale, const T* x, T* y) {
   ExpBlock<T> e;
   T shift[kBlockRows];
   const int64_t block = rows_of_block<T>(rows, d);
+  streamed = streamed && streamable(y, d);
   for (int64_t i = 0; i < rows; i += block) {
     const int64_t count = smaller(block, rows - i);
     for (int64_t k = 0; k < count; ++k) shift[k] = shift_of(d, x + (i + k) * d);
     e.fill(count, d, x + i * d, d, shift);
-    for (int64_t k = 0; k < count; ++k)
-      scale_row(d, softmax_factor(e.sum_of(k), scale, i + k), e.row(k), y + (i + k) * d);
+    for (int64_t k = 0; k < count; ++k) {
+      const T factor = softmax_factor(e.sum_of(k), scale, i + k);
+      T* to = y + (i + k) * d;
+      streamed ? scale_row<T, true>(d, factor, e.row(k), to) : scale_row(d, factor, e.row(k), to);
+    }
   }
+  if (streamed) order_streams();
 }
 
 /// sums_k = sum exp(x_k - shift_k) of the rows of a block, or of one that is longer.
@@ -176,8 +181,16 @@ void log_softmax(int64_t rows, int64_t d, const T* x, T* y) {
   }
 }
 
+template <class T, bool streamed>
+void softmax_gradient_row(int64_t d, T mean, const T* y, const T* dy, T* dx) {
+  for_each_vector<T, false>(d, nullptr, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
+    put<T, streamed>(lanes, dx + j, lanes.load(y + j) * (lanes.load(dy + j) - mean));
+  });
+}
+
 template <class T>
-void softmax_backward(int64_t rows, int64_t d, const T* y, const T* dy, T* dx) {
+void softmax_backward(int64_t rows, int64_t d, const T* y, const T* dy, T* dx, bool streamed) {
+  streamed = streamed && streamable(dx, d);
   for (int64_t i = 0; i < rows; ++i, y += d, dy += d, dx += d) {
     double total = 0;
     for (int64_t first = 0; first < d; first += kBlockElements) {
@@ -190,10 +203,10 @@ void softmax_backward(int64_t rows, int64_t d, const T* y, const T* dy, T* dx) {
       total += sums.total();
     }
     const T mean = static_cast<T>(total);
-    for_each_vector<T, false>(d, nullptr, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
-      lanes.store(dx + j, lanes.load(y + j) * (lanes.load(dy + j) - mean));
-    });
+    streamed ? softmax_gradient_row<T, true>(d, mean, y, dy, dx)
+             : softmax_gradient_row<T, false>(d, mean, y, dy, dx);
   }
+  if (streamed) order_streams();
 }
 
 template <class T>

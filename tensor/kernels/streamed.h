@@ -1,0 +1,14 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace gradus::kernels {
+
+/// Whether a result of n elements is streamed past the caches, where it would not stay: a store
+/// need not read the line first then, and does not drive out what is read.
+template <class T>
+bool streamed(int64_t n) {
+  return static_cast<size_t>(n) * sizeof(T) >= size_t{4} << 20;
+}
+
+}  // namespace gradus::kernels
