@@ -27,9 +27,9 @@ struct Cost {
 };
 
 RowInfo row(std::string name, const Cost& cost, double bytes_a_parameter, double target,
-            double dynet = 0) {
-  return {std::move(name), cost.flops, cost.bytes + bytes_a_parameter * cost.parameters, target,
-          dynet};
+            double dynet = 0, double share = 0) {
+  return {std::move(name), cost.flops, cost.bytes + bytes_a_parameter * cost.parameters,
+          target,          dynet,      share};
 }
 
 Cost mlp(const std::vector<double>& sizes, double batch, bool norm) {
@@ -119,8 +119,8 @@ std::vector<RowInfo> row_list() {
           row("rnncell 8-64 T8 b32 adam", recurrent(8, 32, 8, 64, 1), kAdam, 1.4, 6.7),
           row("lstmcell 28-128 T28 b64 adam", recurrent(28, 64, 28, 128, 4), kAdam, 2, 1.3),
           row("gpt d128 L4 h4 T128 b16 adamw", gpt(65, 128, 4, 128, 16), kAdam, 1.4),
-          row("kernel bn2d 64x64x32x32 f+b", elementwise(64 * 64 * 32 * 32), 0, 1.4),
-          row("kernel ln 8192x512 f+b", elementwise(8192 * 512), 0, 1.2),
+          row("kernel bn2d 64x64x32x32 f+b", elementwise(64 * 64 * 32 * 32), 0, 1.4, 0, 0.75),
+          row("kernel ln 8192x512 f+b", elementwise(8192 * 512), 0, 1.2, 0, 0.75),
           row("kernel conv3x3 32-64 28x28 b32 f+b", conv3x3(32, 64, 28, 32), 0, 1.25),
           row("kernel conv3x3 128-128 14x14 b16 f+b", conv3x3(128, 128, 14, 16), 0, 1.25),
           row("kernel gelu 4096x512 f+b", elementwise(4096 * 512), 0, 1.2),

@@ -13,6 +13,7 @@ struct RowInfo {
   /// How many times faster than libtorch DyNet is (built from source on an AVX-512 Xeon beside
   /// libtorch 1.13); 0: slower than others there, or not able to.
   double dynet = 0;
+  double share = 0;  ///< of the bound over our time, at least
 };
 
 std::vector<RowInfo> row_list();

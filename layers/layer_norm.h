@@ -7,7 +7,7 @@ struct LayerNormOptions {
   double eps = 1e-5;
   bool affine = true;  ///< with weight
   bool bias = true;    ///< with bias, if affine
-  bool relu = false;   ///< max(y, 0) for y
+  bool relu = false;   ///< max(y, 0) for y, by an op of its own
 };
 
 /// Layer Normalization (Ba et al. 2016, equation 3), each position over its trailing axes, the same

@@ -45,7 +45,7 @@ struct GradientAffine {
 
 /// Normalization for one instruction-set level, on the calling thread. `valid` may be null; where
 /// it is false what x and dy hold has no influence and results are 0. `streamed`: whether y or dx
-/// is.
+/// may be.
 template <class T>
 struct NormKernels {
   Moments (*moments)(const Runs& r, const T* x, const bool* valid);

@@ -4,7 +4,7 @@
 namespace gradus::kernels {
 
 /// Softmax and what is made of it for one instruction-set level, on the calling thread.
-/// x, y, dy, dx: (rows, d). `streamed`: whether y or dx is.
+/// x, y, dy, dx: (rows, d). `streamed`: whether y or dx may be.
 template <class T>
 struct SoftmaxKernels {
   /// y = scale softmax(x), a scale for each row, or 1 for a null.

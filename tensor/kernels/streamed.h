@@ -4,7 +4,7 @@
 
 namespace gradus::kernels {
 
-/// Whether a result of n elements is streamed past the caches, where it would not stay: a store
+/// Whether a result of n elements may be streamed past the caches, where it would not stay: a store
 /// need not read the line first then, and does not drive out what is read.
 template <class T>
 bool streamed(int64_t n) {
