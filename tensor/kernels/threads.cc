@@ -22,8 +22,16 @@ constexpr uint32_t kOpen = 1u << 31;
 // Waking a sleeper costs 10 us here and often lands on the core of its waker; gaps inside a
 // training step are shorter than this.
 constexpr std::chrono::microseconds kSpin{500};
+// Where another core answers later than this, a job that takes less than kSmallNs is done alone.
+constexpr std::chrono::nanoseconds kNear{250};
+constexpr int64_t kSmallNs = 50'000;
+constexpr uint32_t kAskAgain = 64;  // jobs
 
 thread_local bool in_job = false;
+struct InJob {
+  bool outer = std::exchange(in_job, true);
+  ~InJob() { in_job = outer; }
+};
 
 void pause() {
 #if defined(__x86_64__)
@@ -33,17 +41,39 @@ void pause() {
 #endif
 }
 
+using Clock = std::chrono::steady_clock;
+
 /// Spins until done() holds or kSpin has passed; returns done().
 template <class Done>
 bool spin_until(Done done) {
-  const auto begin = std::chrono::steady_clock::now();
+  const auto begin = Clock::now();
   for (;;) {
     for (int i = 0; i < 32; ++i) {
       if (done()) return true;
       pause();
     }
-    if (std::chrono::steady_clock::now() - begin > kSpin) return done();
+    if (Clock::now() - begin > kSpin) return done();
   }
+}
+
+/// Whether a job is small by what its chunks last took. What is not is taken for a little less each
+/// time, so that it is timed again.
+bool is_small(int64_t chunks, ChunkTime& time) {
+  const int64_t ns = time.ns.load(std::memory_order_relaxed);
+  if (chunks * ns < kSmallNs) return true;
+  time.ns.store(ns - ns / 16, std::memory_order_relaxed);
+  return false;
+}
+
+/// On this thread alone.
+void run_timed(int64_t chunks, void (*body)(void*, int64_t), void* context, ChunkTime& time) {
+  const InJob guard;
+  const auto begin = Clock::now();
+  for (int64_t chunk = 0; chunk < chunks; ++chunk) body(context, chunk);
+  const int64_t ns = std::chrono::nanoseconds(Clock::now() - begin).count() / chunks,
+                known = time.ns.load(std::memory_order_relaxed);
+  // An interruption counts for little.
+  time.ns.store(known == 0 ? ns : std::min(ns, known + known / 4 + 1), std::memory_order_relaxed);
 }
 
 /// One job at a time, described by plain fields. `gate_` holds whether it is open to helpers and
@@ -59,13 +89,18 @@ class Pool {
     return pool;
   }
 
-  void run(int64_t chunks, void (*body)(void*, int64_t), void* context) {
+  void run(int64_t chunks, void (*body)(void*, int64_t), void* context, ChunkTime& time) {
     const int helpers = static_cast<int>(std::min<int64_t>(chunks, threads()) - 1);
     if (in_job || helpers < 1 || busy_.exchange(true, std::memory_order_acquire)) {
       for (int64_t chunk = 0; chunk < chunks; ++chunk) body(context, chunk);
       return;
     }
     start_workers(helpers);
+    if (!near() && is_small(chunks, time)) {
+      busy_.store(false, std::memory_order_release);
+      run_timed(chunks, body, context, time);
+      return;
+    }
     body_ = body;
     context_ = context;
     for (int64_t i = 0; i <= helpers; ++i) {
@@ -74,8 +109,7 @@ class Pool {
     }
     helpers_.store(helpers, std::memory_order_relaxed);
     gate_.fetch_or(kOpen, std::memory_order_release);
-    generation_.fetch_add(1, std::memory_order_seq_cst);
-    generation_.notify_all();
+    call();
     work(0);
     gate_.fetch_and(~kOpen, std::memory_order_acq_rel);
     const auto all_left = [this] { return gate_.load(std::memory_order_acquire) == 0; };
@@ -115,10 +149,38 @@ class Pool {
     // Holding busy_ for good makes later jobs run inline.
     while (busy_.exchange(true, std::memory_order_acquire)) std::this_thread::yield();
     stop_.store(true, std::memory_order_release);
-    generation_.fetch_add(1, std::memory_order_seq_cst);
-    generation_.notify_all();
+    call();
     for (std::thread& worker : workers_) worker.join();
     workers_.clear();
+  }
+
+  uint32_t call() {
+    const uint32_t generation = generation_.fetch_add(1, std::memory_order_seq_cst) + 1;
+    generation_.notify_all();
+    return generation;
+  }
+
+  /// Whether the first worker, if awake, answers within kNear. It does not where the two cores
+  /// share no cache, or another process has its core: what passes between two small jobs then costs
+  /// more than the second core gives.
+  bool near() {
+    if (jobs_ % kAskAgain != 0) return ++jobs_, near_;
+    helpers_.store(0, std::memory_order_relaxed);
+    if (asleep_.load(std::memory_order_relaxed)) {
+      call();  // the next job asks
+      return near_;
+    }
+    ++jobs_;
+    near_ = false;
+    for (int attempt = 0; attempt < 3 && !near_; ++attempt) {
+      const auto begin = Clock::now();
+      const uint32_t question = call();
+      bool answered = false;
+      while (!answered && Clock::now() - begin < 4 * kNear)
+        answered = answer_.load(std::memory_order_acquire) == question;
+      near_ = answered && Clock::now() - begin < kNear;
+    }
+    return near_;
   }
 
   void loop(int index) {
@@ -129,8 +191,13 @@ class Pool {
     uint32_t seen = 0;
     for (;;) {
       const auto called = [&] { return generation_.load(std::memory_order_acquire) != seen; };
-      if (!spin_until(called)) generation_.wait(seen, std::memory_order_acquire);
+      if (!spin_until(called)) {
+        if (index == 0) asleep_.store(true, std::memory_order_relaxed);
+        generation_.wait(seen, std::memory_order_acquire);
+        if (index == 0) asleep_.store(false, std::memory_order_relaxed);
+      }
       seen = generation_.load(std::memory_order_acquire);
+      if (index == 0) answer_.store(seen, std::memory_order_release);
       if (stop_.load(std::memory_order_acquire)) return;
       if (index >= helpers_.load(std::memory_order_relaxed)) continue;
       if (gate_.fetch_add(1, std::memory_order_acq_rel) & kOpen) work(index + 1);
@@ -140,7 +207,7 @@ class Pool {
 
   /// The chunks of this thread's own share, then what others have not begun.
   void work(int self) {
-    const bool outer = std::exchange(in_job, true);
+    const InJob guard;
     const int count = helpers_.load(std::memory_order_relaxed) + 1;
     for (int i = 0; i < count; ++i) {
       Share& share = shares_[(self + i) % count];
@@ -154,7 +221,6 @@ class Pool {
         }
       }
     }
-    in_job = outer;
   }
 
   /// Consecutive chunks that one thread begins with: the same part of every array of a size, which
@@ -170,10 +236,13 @@ class Pool {
   std::exception_ptr error_;
   Share shares_[kMaxThreads];
   alignas(64) std::atomic<uint32_t> gate_{0};
+  std::atomic<uint32_t> answer_{0};  // the generation that the first worker has seen
   alignas(64) std::atomic<uint32_t> generation_{0};
   alignas(64) std::atomic<bool> busy_{false};
-  std::atomic<bool> failed_{false}, stop_{false}, started_{false};
+  std::atomic<bool> failed_{false}, stop_{false}, started_{false}, asleep_{false};
   std::atomic<int> helpers_{0};
+  uint32_t jobs_ = 0;
+  bool near_ = true;
   std::vector<std::thread> workers_;
   pid_t owner_;
 };
@@ -200,8 +269,9 @@ std::atomic<int>& thread_count() {
 
 }  // namespace
 
-void run_chunks(int64_t chunks, void (*body)(void* context, int64_t chunk), void* context) {
-  Pool::instance().run(chunks, body, context);
+void run_chunks(int64_t chunks, void (*body)(void* context, int64_t chunk), void* context,
+                ChunkTime& time) {
+  Pool::instance().run(chunks, body, context, time);
 }
 
 }  // namespace kernels

@@ -1,6 +1,7 @@
 #pragma once
 #include <gradus/tensor/error.h>
 
+#include <atomic>
 #include <cstdint>
 #include <type_traits>
 
@@ -13,10 +14,17 @@ int threads();
 
 namespace kernels {
 
+/// How long a chunk of a loop took when last timed; 0: never.
+struct ChunkTime {
+  std::atomic<int64_t> ns{0};
+};
+
 /// Runs body(context, chunk) for chunk = 0 .. chunks-1, spread over the pool; returns when all are
 /// done. Called from inside such a body it runs on the calling thread alone. The first exception is
-/// rethrown.
-void run_chunks(int64_t chunks, void (*body)(void* context, int64_t chunk), void* context);
+/// rethrown. Where the cores are far from each other, the calling thread alone does what `time`
+/// says is small.
+void run_chunks(int64_t chunks, void (*body)(void* context, int64_t chunk), void* context,
+                ChunkTime& time);
 
 /// How many pieces of `size` hold n.
 inline int64_t pieces_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
@@ -33,6 +41,7 @@ void parallel_for(int64_t n, int64_t grain, Body&& body) {
     std::remove_reference_t<Body>& body;
     int64_t n, grain;
   } job{body, n, grain};
+  static constinit ChunkTime time;
   run_chunks(
       pieces_of(n, grain),
       [](void* context, int64_t chunk) {
@@ -40,7 +49,7 @@ void parallel_for(int64_t n, int64_t grain, Body&& body) {
         const int64_t begin = chunk * j.grain;
         j.body(begin, begin + j.grain < j.n ? begin + j.grain : j.n);
       },
-      &job);
+      &job, time);
 }
 
 /// How many rows of `size` elements hold `grain`; at least one.
