@@ -56,26 +56,6 @@ bool spin_until(Done done) {
   }
 }
 
-/// Whether a job is small by what its chunks last took. What is not is taken for a little less each
-/// time, so that it is timed again.
-bool is_small(int64_t chunks, ChunkTime& time) {
-  const int64_t ns = time.ns.load(std::memory_order_relaxed);
-  if (chunks * ns < kSmallNs) return true;
-  time.ns.store(ns - ns / 16, std::memory_order_relaxed);
-  return false;
-}
-
-/// On this thread alone.
-void run_timed(int64_t chunks, void (*body)(void*, int64_t), void* context, ChunkTime& time) {
-  const InJob guard;
-  const auto begin = Clock::now();
-  for (int64_t chunk = 0; chunk < chunks; ++chunk) body(context, chunk);
-  const int64_t ns = std::chrono::nanoseconds(Clock::now() - begin).count() / chunks,
-                known = time.ns.load(std::memory_order_relaxed);
-  // An interruption counts for little.
-  time.ns.store(known == 0 ? ns : std::min(ns, known + known / 4 + 1), std::memory_order_relaxed);
-}
-
 /// One job at a time, described by plain fields. `gate_` holds whether it is open to helpers and
 /// how many are inside: a worker enters by adding 1 and stays if the gate was open; the caller
 /// closes it once all chunks are claimed and waits for those inside. So nobody ever waits for a
@@ -96,11 +76,31 @@ class Pool {
       return;
     }
     start_workers(helpers);
-    if (!near() && is_small(chunks, time)) {
+    if (near()) return share(chunks, body, context, helpers);
+    const bool alone = chunks * time.ns.load(std::memory_order_relaxed) < kSmallNs;
+    const auto begin = Clock::now();
+    if (alone) {
       busy_.store(false, std::memory_order_release);
-      run_timed(chunks, body, context, time);
-      return;
+      const InJob guard;
+      for (int64_t chunk = 0; chunk < chunks; ++chunk) body(context, chunk);
+    } else {
+      share(chunks, body, context, helpers);
     }
+    const int64_t ns = std::chrono::nanoseconds(Clock::now() - begin).count();
+    if (alone)
+      time.ns.store(ns / chunks, std::memory_order_relaxed);
+    else if (ns < kSmallNs)  // an interruption was timed, perhaps: once more
+      time.ns.store(0, std::memory_order_relaxed);
+  }
+
+ private:
+  Pool() : owner_(getpid()) {
+    workers_.reserve(kMaxThreads);
+    std::atexit([] { instance().shutdown(); });
+  }
+
+  /// With busy_ held, which it releases.
+  void share(int64_t chunks, void (*body)(void*, int64_t), void* context, int helpers) {
     body_ = body;
     context_ = context;
     for (int64_t i = 0; i <= helpers; ++i) {
@@ -122,12 +122,6 @@ class Pool {
     }
     busy_.store(false, std::memory_order_release);
     if (error) std::rethrow_exception(error);
-  }
-
- private:
-  Pool() : owner_(getpid()) {
-    workers_.reserve(kMaxThreads);
-    std::atexit([] { instance().shutdown(); });
   }
 
   void start_workers(int count) {
