@@ -76,7 +76,8 @@ class Pool {
       return;
     }
     start_workers(helpers);
-    if (near()) return share(chunks, body, context, helpers);
+    // Measured with one helper; with several, all of them would have to be far.
+    if (helpers > 1 || near()) return share(chunks, body, context, helpers);
     const bool alone = chunks * time.ns.load(std::memory_order_relaxed) < kSmallNs;
     const auto begin = Clock::now();
     if (alone) {
