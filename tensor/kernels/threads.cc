@@ -71,33 +71,33 @@ class Pool {
 
   void run(int64_t chunks, void (*body)(void*, int64_t), void* context, ChunkTime& time) {
     const int helpers = static_cast<int>(std::min<int64_t>(chunks, threads()) - 1);
-    if (in_job || helpers < 1 || busy_.exchange(true, std::memory_order_acquire)) {
-      for (int64_t chunk = 0; chunk < chunks; ++chunk) body(context, chunk);
-      return;
-    }
+    if (in_job || helpers < 1 || busy_.exchange(true, std::memory_order_acquire))
+      return run_here(chunks, body, context);
     start_workers(helpers);
     // Measured with one helper; with several, all of them would have to be far.
     if (helpers > 1 || near()) return share(chunks, body, context, helpers);
-    const bool alone = chunks * time.ns.load(std::memory_order_relaxed) < kSmallNs;
     const auto begin = Clock::now();
-    if (alone) {
+    const auto taken = [&] { return std::chrono::nanoseconds(Clock::now() - begin).count(); };
+    if (chunks * time.ns.load(std::memory_order_relaxed) < kSmallNs) {
       busy_.store(false, std::memory_order_release);
       const InJob guard;
-      for (int64_t chunk = 0; chunk < chunks; ++chunk) body(context, chunk);
+      run_here(chunks, body, context);
+      time.ns.store(taken() / chunks, std::memory_order_relaxed);
     } else {
       share(chunks, body, context, helpers);
+      // An interruption was timed, perhaps: once more.
+      if (taken() < kSmallNs) time.ns.store(0, std::memory_order_relaxed);
     }
-    const int64_t ns = std::chrono::nanoseconds(Clock::now() - begin).count();
-    if (alone)
-      time.ns.store(ns / chunks, std::memory_order_relaxed);
-    else if (ns < kSmallNs)  // an interruption was timed, perhaps: once more
-      time.ns.store(0, std::memory_order_relaxed);
   }
 
  private:
   Pool() : owner_(getpid()) {
     workers_.reserve(kMaxThreads);
     std::atexit([] { instance().shutdown(); });
+  }
+
+  static void run_here(int64_t chunks, void (*body)(void*, int64_t), void* context) {
+    for (int64_t chunk = 0; chunk < chunks; ++chunk) body(context, chunk);
   }
 
   /// With busy_ held, which it releases.
@@ -159,13 +159,12 @@ class Pool {
   /// share no cache, or another process has its core: what passes between two small jobs then costs
   /// more than the second core gives.
   bool near() {
-    if (jobs_ % kAskAgain != 0) return ++jobs_, near_;
-    helpers_.store(0, std::memory_order_relaxed);
-    if (asleep_.load(std::memory_order_relaxed)) {
-      call();  // the next job asks
+    if (jobs_ % kAskAgain == 0 && asleep_.load(std::memory_order_relaxed)) {
+      if (!near_) call();  // as share() will otherwise; the next job asks
       return near_;
     }
-    ++jobs_;
+    if (jobs_++ % kAskAgain != 0) return near_;
+    helpers_.store(0, std::memory_order_relaxed);  // they answer, and do not look for a job
     near_ = false;
     for (int attempt = 0; attempt < 3 && !near_; ++attempt) {
       const auto begin = Clock::now();

@@ -14,15 +14,15 @@ int threads();
 
 namespace kernels {
 
-/// How long a chunk of a loop took when last timed; 0: never.
+/// How long a chunk of a loop last took on the calling thread alone; 0: to be timed.
 struct ChunkTime {
   std::atomic<int64_t> ns{0};
 };
 
 /// Runs body(context, chunk) for chunk = 0 .. chunks-1, spread over the pool; returns when all are
 /// done. Called from inside such a body it runs on the calling thread alone. The first exception is
-/// rethrown. Where the cores are far from each other, the calling thread alone does what `time`
-/// says is small.
+/// rethrown. A job for one helper is done by the calling thread alone while that one answers
+/// slowly, if `time` says that it is small or does not know.
 void run_chunks(int64_t chunks, void (*body)(void* context, int64_t chunk), void* context,
                 ChunkTime& time);
 
