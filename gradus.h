@@ -1,11 +1,8 @@
 #pragma once
 // Everything at once.
 
-#include <gradus/autograd/function.h>
-#include <gradus/autograd/functional.h>
-#include <gradus/autograd/gradcheck.h>
-#include <gradus/autograd/gradcheck_oracles.h>
-#include <gradus/autograd/norm_invariants.h>
+#include <gradus/autograd/functional/function.h>
+#include <gradus/autograd/functional/functional.h>
 #include <gradus/autograd/op.h>
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/attention.h>
@@ -27,11 +24,16 @@
 #include <gradus/autograd/ops/softmax.h>
 #include <gradus/autograd/ops/where.h>
 #include <gradus/autograd/tape.h>
-#include <gradus/autograd/tape_view.h>
+#include <gradus/autograd/view.h>
 #include <gradus/data/augment.h>
 #include <gradus/data/dataset.h>
 #include <gradus/data/idx.h>
 #include <gradus/data/loader.h>
+#include <gradus/gradcheck/gradcheck.h>
+#include <gradus/gradcheck/module.h>
+#include <gradus/gradcheck/norm_invariants.h>
+#include <gradus/gradcheck/oracles.h>
+#include <gradus/gradcheck/samples.h>
 #include <gradus/layers/activation.h>
 #include <gradus/layers/attention.h>
 #include <gradus/layers/batch_norm.h>
@@ -39,7 +41,6 @@
 #include <gradus/layers/dropout.h>
 #include <gradus/layers/embedding.h>
 #include <gradus/layers/flatten.h>
-#include <gradus/layers/gradcheck.h>
 #include <gradus/layers/init.h>
 #include <gradus/layers/layer_norm.h>
 #include <gradus/layers/lengths.h>

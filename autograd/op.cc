@@ -8,8 +8,8 @@ namespace {
 constinit Op* first_op = nullptr;
 }
 
-Op::Op(const char* op_name, BackwardFunction op_backward, SamplesFunction op_samples)
-    : name(op_name), backward(op_backward), samples(op_samples), next(first_op) {
+Op::Op(const char* op_name, BackwardFunction op_backward)
+    : name(op_name), backward(op_backward), next(first_op) {
   first_op = this;
 }
 

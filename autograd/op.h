@@ -1,7 +1,6 @@
 #pragma once
 #include <gradus/tensor/tensor.h>
 
-#include <functional>
 #include <initializer_list>
 #include <span>
 #include <string>
@@ -14,29 +13,20 @@ class Tape;
 
 class Backward;
 
-/// A small function of f64 tensors that goes through an op, for the gradient checker.
-struct OpSample {
-  std::string label;
-  std::vector<Tensor> inputs;
-  std::function<Tensor(std::span<const Tensor>)> f;
-};
-
 /// One row for each differentiable op, at namespace scope beside its forward function:
 ///
-///   Op mul_op("mul", [](Backward& ctx) { ... }, [] { return std::vector<OpSample>{...}; });
+///   Op mul_op("mul", [](Backward& ctx) { ... });
 ///
 /// Constructing it enters it in the list that tapes, the gradient checker and the tests read.
 struct Op {
   using BackwardFunction = void (*)(Backward& ctx);
-  using SamplesFunction = std::vector<OpSample> (*)();
-  Op(const char* name, BackwardFunction backward, SamplesFunction samples);
+  Op(const char* name, BackwardFunction backward);
   Op(const Op&) = delete;
   Op& operator=(const Op&) = delete;
 
   const char* name;
   /// Gives each input that needs it its gradient, in recorded ops. Tests may swap in a wrong one.
   BackwardFunction backward;
-  SamplesFunction samples;
   Op* next;
 };
 

@@ -1,6 +1,5 @@
-#include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/detail/tape_buffers.h>
 #include <gradus/autograd/tape.h>
-#include <gradus/autograd/tape_buffers.h>
 
 #include <algorithm>
 #include <atomic>
@@ -192,12 +191,23 @@ struct Tape::Sweep {
   std::vector<uint32_t> targets;
 };
 
+// y = a + b, or a in memory of its own where there is no b:  da = db = dy
+static Op accumulate_op("accumulate", [](Backward& ctx) {
+  for (int i = 0; i < 2; ++i)
+    if (ctx.needs(i)) ctx.set(i, ctx.dy());
+});
+
+/// What gradients that meet in a tensor add up to, on the tape of a sweep that records itself.
+static Tensor accumulated(const Tensor& a, const Tensor& b = {}) {
+  return record(accumulate_op, b ? raw::add(a, b) : raw::clone(a), {a, b});
+}
+
 void Tape::accumulate(uint32_t node, Tensor&& gradient) {
   Tensor& sum = b_->grads[node];
   if (!sum)
     sum = std::move(gradient);
   else if (detail::recorder || !sum.is_unshared() || !sum.is_contiguous())
-    sum = add(sum, gradient);
+    sum = accumulated(sum, gradient);
   else
     raw::accumulate(gradient, sum);
 }
@@ -279,10 +289,9 @@ void Tape::backward(const Tensor& loss, const SweepOptions& options) {
       continue;
     }
     const bool ours = gradient.is_unshared() && gradient.is_contiguous();
-    Tensor total = sum                ? add(sum, gradient)
-                   : ours             ? std::move(gradient)
-                   : detail::recorder ? mul(gradient, 1)  // a copy on the tape
-                                      : raw::clone(gradient);
+    Tensor total = sum    ? accumulated(sum, gradient)
+                   : ours ? std::move(gradient)
+                          : accumulated(gradient);
     b_->leaves[i].tensor.set_grad(std::move(total));
   }
 }

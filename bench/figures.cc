@@ -1,10 +1,10 @@
 // The figures of docs/decisions.md, section "Figures", as this machine gives them.
 #include <dlfcn.h>
 #include <gradus/gradus.h>
-#include <gradus/tensor/kernels/blas.h>
-#include <gradus/tensor/kernels/cpu.h>
-#include <gradus/tensor/kernels/isa.h>
-#include <gradus/tensor/kernels/threads.h>
+#include <gradus/kernels/gemm/blas.h>
+#include <gradus/kernels/runtime/cpu.h>
+#include <gradus/kernels/runtime/isa.h>
+#include <gradus/kernels/runtime/threads.h>
 #include <unistd.h>
 
 #include <cstring>

@@ -2,7 +2,7 @@
 //   kernels --benchmark_filter=gelu
 #include <benchmark/benchmark.h>
 #include <gradus/gradus.h>
-#include <gradus/tensor/kernels/threads.h>
+#include <gradus/kernels/runtime/threads.h>
 
 using namespace gradus;
 

@@ -1,22 +1,24 @@
-# The library. Sources are found by folder; tensor/kernels/simd is compiled once per instruction-set level.
+# The library. Sources are found by folder; *.simd.cc are compiled once per instruction-set level.
 find_package(fmt REQUIRED)
 find_package(Threads REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(nlohmann_json 3.10 REQUIRED)
 
-set(public_folders tensor autograd layers optim models data)
-foreach(folder IN LISTS public_folders)
+# What a user may include, but for folders called detail; kernels are ours alone.
+set(public_folders base tensor autograd gradcheck layers optim models data)
+set(library_folders kernels ${public_folders})
+foreach(folder IN LISTS library_folders)
   file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/include/gradus)
   file(CREATE_LINK ${PROJECT_SOURCE_DIR}/${folder} ${PROJECT_BINARY_DIR}/include/gradus/${folder} SYMBOLIC)
 endforeach()
 file(CREATE_LINK ${PROJECT_SOURCE_DIR}/gradus.h ${PROJECT_BINARY_DIR}/include/gradus/gradus.h SYMBOLIC)
 
 set(source_globs)
-foreach(folder IN LISTS public_folders)
+foreach(folder IN LISTS library_folders)
   list(APPEND source_globs ${PROJECT_SOURCE_DIR}/${folder}/*.cc)
 endforeach()
 file(GLOB_RECURSE gradus_sources CONFIGURE_DEPENDS ${source_globs})
-file(GLOB simd_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tensor/kernels/simd/*.cc)
+file(GLOB simd_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/*/*.simd.cc)
 list(REMOVE_ITEM gradus_sources ${simd_sources})
 
 set(simd_levels baseline)
@@ -54,7 +56,7 @@ if(GRADUS_CAN_BIND_SYMBOLS)
   target_link_options(gradus PRIVATE -Wl,-Bsymbolic-functions)
 endif()
 # What prints and reads is large, and never waited for.
-file(GLOB wordy_sources ${PROJECT_SOURCE_DIR}/autograd/checking/*.cc ${PROJECT_SOURCE_DIR}/autograd/tape_view.cc
+file(GLOB wordy_sources ${PROJECT_SOURCE_DIR}/gradcheck/detail/*.cc ${PROJECT_SOURCE_DIR}/autograd/view.cc
      ${PROJECT_SOURCE_DIR}/tensor/safetensors.cc ${PROJECT_SOURCE_DIR}/tensor/print.cc ${PROJECT_SOURCE_DIR}/data/*.cc)
 set_source_files_properties(${wordy_sources} PROPERTIES COMPILE_OPTIONS $<$<CONFIG:Release>:-Os>)
 foreach(level IN LISTS simd_levels)

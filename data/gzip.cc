@@ -1,5 +1,5 @@
+#include <gradus/base/error.h>
 #include <gradus/data/gzip.h>
-#include <gradus/tensor/error.h>
 #include <zlib.h>
 
 #include <fstream>

@@ -6,8 +6,7 @@ using namespace gradus;
 
 // y = (x - mean) r over the last axis, with a wrong backward: dx = r dy, as if mean and r were
 // constants. docs/derivations/layer_norm.md has the two terms that are missing.
-static Op hasty_norm_op(
-    "hasty_norm", [](Backward& ctx) { ctx.set(0, ctx.dy() * ctx.kept(0)); }, nullptr);
+static Op hasty_norm_op("hasty_norm", [](Backward& ctx) { ctx.set(0, ctx.dy() * ctx.kept(0)); });
 
 static Tensor hasty_norm(const Tensor& x) {
   Tensor y, r;

@@ -1,6 +1,5 @@
 // An op of one's own: a function and, beside it, its row with the backward. Both orders of
 // derivatives are checked, and so is a trap that the first order does not show.
-#include <gradus/autograd/sample.h>
 #include <gradus/gradus.h>
 
 #include <cmath>
@@ -10,17 +9,11 @@ using namespace gradus;
 Tensor unit(const Tensor& x);
 
 // y = x / |x|, |x| the length of each row:  dx = (dy - y <dy, y>) / |x|
-static Op unit_op(
-    "unit",
-    [](Backward& ctx) {
-      const Tensor x = ctx.kept(0), y = ctx.kept(1);
-      const Tensor length = sqrt(sum(square(x), {-1}, true));
-      ctx.set(0, (ctx.dy() - y * sum(ctx.dy() * y, {-1}, true)) / length);
-    },
-    [] {
-      return std::vector{
-          OpSample{"(3, 4)", {sample({3, 4}, 1)}, [](auto in) { return unit(in[0]); }}};
-    });
+static Op unit_op("unit", [](Backward& ctx) {
+  const Tensor x = ctx.kept(0), y = ctx.kept(1);
+  const Tensor length = sqrt(sum(square(x), {-1}, true));
+  ctx.set(0, (ctx.dy() - y * sum(ctx.dy() * y, {-1}, true)) / length);
+});
 
 /// x, y: (..., D)
 Tensor unit(const Tensor& x) {
@@ -40,15 +33,17 @@ Tensor unit(const Tensor& x) {
   return record(unit_op, y, {x}, {x, y});
 }
 
+// What it is checked with, wherever ops are checked by their names.
+static OpSamples unit_samples("unit", [] {
+  return std::vector{OpSample{"(3, 4)", {sample({3, 4}, 1)}, [](auto in) { return unit(in[0]); }}};
+});
+
 // The trap: to keep the lengths instead. x and y are on the tape, and a gradient of the gradient
 // goes through them; the lengths are not, and count as constants in it.
-static Op hasty_unit_op(
-    "hasty_unit",
-    [](Backward& ctx) {
-      const Tensor y = ctx.kept(0), length = ctx.kept(1);
-      ctx.set(0, (ctx.dy() - y * sum(ctx.dy() * y, {-1}, true)) / length);
-    },
-    nullptr);
+static Op hasty_unit_op("hasty_unit", [](Backward& ctx) {
+  const Tensor y = ctx.kept(0), length = ctx.kept(1);
+  ctx.set(0, (ctx.dy() - y * sum(ctx.dy() * y, {-1}, true)) / length);
+});
 
 static Tensor hasty_unit(const Tensor& x) {
   Tensor y, length;
@@ -61,7 +56,7 @@ static Tensor hasty_unit(const Tensor& x) {
 }
 
 int main() {
-  const OpSample sample = unit_op.samples()[0];
+  const OpSample sample = op_samples("unit")[0];
   const GradcheckReport first = gradcheck(sample.f, sample.inputs);
   const GradcheckReport second = gradgradcheck(sample.f, sample.inputs);
   fmt::print("unit, first order:  {}\nunit, second order: {}\n\n", first.text(), second.text());

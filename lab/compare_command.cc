@@ -1,4 +1,4 @@
-#include <gradus/tensor/kernels/threads.h>
+#include <gradus/kernels/runtime/threads.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 

@@ -2,7 +2,8 @@
 
 #include <fmt/format.h>
 #include <gradus/autograd/ops/loss.h>
-#include <gradus/layers/gradcheck.h>
+#include <gradus/gradcheck/module.h>
+#include <gradus/gradcheck/samples.h>
 
 #include <algorithm>
 #include <set>
@@ -60,7 +61,7 @@ void add_reports(Checked& checked, const GradcheckSettings& settings, const std:
 
 Checked check_op(const Op& op, const GradcheckSettings& settings) {
   Checked checked{op.name, "op", 0, {}};
-  for (const OpSample& sample : op.samples()) {
+  for (const OpSample& sample : op_samples(op.name)) {
     ++checked.samples;
     const GradcheckOptions options = options_for(settings, checked.name + " " + sample.label);
     add_reports(checked, settings, options.subject, checked.name, [&](int order) {
@@ -71,9 +72,9 @@ Checked check_op(const Op& op, const GradcheckSettings& settings) {
   return checked;
 }
 
-Checked check_module(const ModuleRow& row, const GradcheckSettings& settings) {
-  Checked checked{row.name, "module", 0, {}};
-  for (const ModuleSample& sample : row.samples()) {
+Checked check_module(const ModuleSamples& row, const GradcheckSettings& settings) {
+  Checked checked{row.module, "module", 0, {}};
+  for (const ModuleSample& sample : row.make()) {
     ++checked.samples;
     const GradcheckOptions options = options_for(settings, checked.name + ", " + sample.label);
     add_reports(checked, settings, options.subject, checked.name, [&](int order) {
@@ -97,11 +98,11 @@ std::vector<Checked> check_samples(
   };
   std::vector<std::pair<std::string, std::function<Checked()>>> jobs;
   for (const Op* op : all_ops())
-    if (wanted(op->name) && op->samples)
+    if (wanted(op->name) && !op_samples(op->name).empty())
       jobs.emplace_back(op->name, [op, &settings] { return check_op(*op, settings); });
-  for (const ModuleRow* row : all_module_rows())
-    if (wanted(row->name))
-      jobs.emplace_back(row->name, [row, &settings] { return check_module(*row, settings); });
+  for (const ModuleSamples* row : all_module_samples())
+    if (wanted(row->module))
+      jobs.emplace_back(row->module, [row, &settings] { return check_module(*row, settings); });
   check(unknown.empty(), "gradcheck: there is no op and no module '{}'",
         unknown.empty() ? "" : unknown[0]);
   check(!jobs.empty(), "gradcheck: {} has no samples; the second order of other ops checks it",

@@ -2,10 +2,10 @@
 
 #include <fmt/format.h>
 #include <gradus/autograd/ops/matmul.h>
-#include <gradus/tensor/kernels/blas.h>
-#include <gradus/tensor/kernels/cpu.h>
-#include <gradus/tensor/kernels/isa.h>
-#include <gradus/tensor/kernels/threads.h>
+#include <gradus/kernels/gemm/blas.h>
+#include <gradus/kernels/runtime/cpu.h>
+#include <gradus/kernels/runtime/isa.h>
+#include <gradus/kernels/runtime/threads.h>
 #include <gradus/tensor/random.h>
 
 #include <algorithm>

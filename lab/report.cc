@@ -1,8 +1,8 @@
 #include "lab/report.h"
 
 #include <fcntl.h>
-#include <gradus/tensor/error.h>
-#include <gradus/tensor/file.h>
+#include <gradus/base/error.h>
+#include <gradus/base/file.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>

@@ -1,7 +1,5 @@
 #include <gradus/autograd/ops/dropout.h>
-#include <gradus/autograd/sample.h>
 #include <gradus/layers/dropout.h>
-#include <gradus/layers/gradcheck.h>
 
 namespace gradus {
 
@@ -15,9 +13,5 @@ Tensor Dropout::forward(const Tensor& x) {
 }
 
 std::string Dropout::describe() const { return fmt::format("Dropout({})", p_); }
-
-static ModuleRow dropout_row("Dropout", [] {
-  return std::vector{module_sample("in training", Dropout(0.4), sample({3, 5}, 1))};
-});
 
 }  // namespace gradus

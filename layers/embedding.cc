@@ -1,7 +1,5 @@
 #include <gradus/autograd/ops/index.h>
-#include <gradus/autograd/sample.h>
 #include <gradus/layers/embedding.h>
-#include <gradus/layers/gradcheck.h>
 
 namespace gradus {
 
@@ -21,11 +19,5 @@ void Embedding::visit(Visitor& visitor) { visitor.parameter("weight", weight, In
 std::string Embedding::describe() const {
   return fmt::format("Embedding({}, {})", weight.size(0), weight.size(1));
 }
-
-static ModuleRow embedding_row("Embedding", [] {
-  return std::vector{
-      module_sample("indices twice and never", Embedding(5, 3),
-                    raw::cast(Tensor::of({{0, 2, 2, 4}, {1, 0, 2, 4}}), DType::i64))};
-});
 
 }  // namespace gradus

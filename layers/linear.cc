@@ -1,6 +1,4 @@
 #include <gradus/autograd/ops/linear.h>
-#include <gradus/autograd/sample.h>
-#include <gradus/layers/gradcheck.h>
 #include <gradus/layers/linear.h>
 
 namespace gradus {
@@ -29,12 +27,5 @@ std::string Linear::describe() const {
   return fmt::format("Linear({}, {}{}{})", weight.size(1), weight.size(0), bias ? "" : ", no bias",
                      relu_ ? ", relu" : "");
 }
-
-static ModuleRow linear_row("Linear", [] {
-  return std::vector{
-      module_sample("(4, 5)", Linear(5, 3), sample({4, 5}, 1)),
-      module_sample("(4, 5) relu", Linear(5, 3, {.relu = true}), sample({4, 5}, 1)),
-      module_sample("(2, 3, 5) without bias", Linear(5, 4, {.bias = false}), sample({2, 3, 5}, 1))};
-});
 
 }  // namespace gradus

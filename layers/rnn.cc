@@ -1,6 +1,4 @@
 #include <gradus/autograd/ops/shape.h>
-#include <gradus/autograd/sample.h>
-#include <gradus/layers/gradcheck.h>
 #include <gradus/layers/lengths.h>
 #include <gradus/layers/rnn.h>
 
@@ -62,40 +60,5 @@ std::string Recurrent<Cell>::describe() const {
 template class Recurrent<RnnCell>;
 template class Recurrent<LstmCell>;
 template class Recurrent<GruCell>;
-
-namespace {
-
-Tensor everything(const RnnOutput& out) {
-  TensorList parts{flatten(out.y), flatten(out.h)};
-  if (out.c) parts.push_back(flatten(out.c));
-  return concat(parts);
-}
-
-template <class Cell>
-void add_samples(std::vector<ModuleSample>& samples) {
-  const Tensor lengths = raw::cast(Tensor::of({3, 1, 4, 2}), DType::i64);
-  const auto add = [&](const char* label, Recurrent<Cell> model, std::vector<Tensor> inputs,
-                       auto forward) {
-    samples.push_back(module_sample(fmt::format("{}, {}", Cell::kSequenceName, label),
-                                    std::move(model), std::move(inputs), forward));
-  };
-  using Inputs = std::span<const Tensor>;
-  add("with a first state", Recurrent<Cell>(3, 4), {sample({2, 3, 3}, 1), sample({2, 4}, 2)},
-      [](Recurrent<Cell>& m, Inputs x) { return everything(m(x[0], {}, x[1])); });
-  add("batch norm, padded", Recurrent<Cell>(3, 2, {.batch_norm = true}), {sample({4, 4, 3}, 1)},
-      [lengths](Recurrent<Cell>& m, Inputs x) { return everything(m(x[0], lengths)); });
-  add("batch norm per step", Recurrent<Cell>(2, 2, {.batch_norm = true, .batch_norm_steps = 2}),
-      {sample({4, 3, 2}, 1)}, [](Recurrent<Cell>& m, Inputs x) { return everything(m(x[0])); });
-}
-
-}  // namespace
-
-static ModuleRow recurrent_row("Recurrent", [] {
-  std::vector<ModuleSample> samples;
-  add_samples<RnnCell>(samples);
-  add_samples<LstmCell>(samples);
-  add_samples<GruCell>(samples);
-  return samples;
-});
 
 }  // namespace gradus

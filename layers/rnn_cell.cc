@@ -3,8 +3,6 @@
 #include <gradus/autograd/ops/linear.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/where.h>
-#include <gradus/autograd/sample.h>
-#include <gradus/layers/gradcheck.h>
 #include <gradus/layers/rnn_cell.h>
 
 namespace gradus {
@@ -108,31 +106,5 @@ GruCell::GruCell(int64_t input_size, int64_t hidden_size, GatedCellOptions optio
 std::string GruCell::describe() const {
   return fmt::format("GruCell({}, {})", input_size(), hidden_size());
 }
-
-static ModuleRow rnn_cell_row("RnnCell", [] {
-  const auto step = [](RnnCell& cell, std::span<const Tensor> x) {
-    return cell.forward(x[0], x[1]);
-  };
-  return std::vector{
-      module_sample("tanh", RnnCell(3, 4), {sample({5, 3}, 1), sample({5, 4}, 2)}, step),
-      module_sample("relu, layer norm",
-                    RnnCell(3, 4, {.nonlinearity = Nonlinearity::relu, .layer_norm = true}),
-                    {sample({5, 3}, 1), sample({5, 4}, 2)}, step)};
-});
-
-static ModuleRow lstm_cell_row("LstmCell", [] {
-  return std::vector{module_sample("(5, 3)", LstmCell(3, 4),
-                                   {sample({5, 3}, 1), sample({5, 4}, 2), sample({5, 4}, 3)},
-                                   [](LstmCell& cell, std::span<const Tensor> x) {
-                                     const CellState state = cell.forward(x[0], {x[1], x[2]});
-                                     return concat({state.h, state.c});
-                                   })};
-});
-
-static ModuleRow gru_cell_row("GruCell", [] {
-  return std::vector{module_sample(
-      "(5, 3)", GruCell(3, 4), {sample({5, 3}, 1), sample({5, 4}, 2)},
-      [](GruCell& cell, std::span<const Tensor> x) { return cell.forward(x[0], x[1]); })};
-});
 
 }  // namespace gradus

@@ -1,8 +1,6 @@
 #include <gradus/autograd/ops/arithmetic.h>
-#include <gradus/autograd/sample.h>
 #include <gradus/layers/activation.h>
 #include <gradus/layers/batch_norm.h>
-#include <gradus/layers/gradcheck.h>
 #include <gradus/layers/linear.h>
 #include <gradus/layers/sequential.h>
 
@@ -36,16 +34,5 @@ Tensor Residual::forward(const Tensor& x) {
 
 void Residual::visit(Visitor& visitor) { visitor.module("module", *module_); }
 std::string Residual::describe() const { return "Residual"; }
-
-static ModuleRow sequential_row("Sequential", [] {
-  return std::vector{module_sample("Linear, BatchNorm, Tanh, Linear",
-                                   Sequential(Linear(3, 4), BatchNorm(4), Tanh(), Linear(4, 2)),
-                                   sample({5, 3}, 1))};
-});
-
-static ModuleRow residual_row("Residual", [] {
-  return std::vector{
-      module_sample("Linear", Residual(Sequential(Linear(3, 3), Tanh())), sample({4, 3}, 1))};
-});
 
 }  // namespace gradus

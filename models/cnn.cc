@@ -1,9 +1,7 @@
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/reduce.h>
-#include <gradus/autograd/sample.h>
 #include <gradus/layers/activation.h>
-#include <gradus/layers/gradcheck.h>
 #include <gradus/models/cnn.h>
 
 namespace gradus {
@@ -82,21 +80,5 @@ void Cnn::visit(Visitor& visitor) {
 }
 
 std::string Cnn::describe() const { return "Cnn"; }
-
-static ModuleRow residual_block_row("ResidualBlock", [] {
-  std::vector<ModuleSample> samples;
-  for (Norm norm : {Norm::none, Norm::batch, Norm::layer})
-    samples.push_back(
-        module_sample(name(norm), ResidualBlock(2, 3, 2, 4, 4, norm), sample({3, 2, 4, 4}, 1)));
-  return samples;
-});
-
-static ModuleRow cnn_row("Cnn", [] {
-  std::vector<ModuleSample> samples;
-  for (Norm norm : {Norm::none, Norm::batch, Norm::layer})
-    samples.push_back(module_sample(name(norm), Cnn(1, 4, 5, 3, {.channels = {2, 3}, .norm = norm}),
-                                    sample({3, 1, 4, 5}, 1)));
-  return samples;
-});
 
 }  // namespace gradus

@@ -1,6 +1,4 @@
 #include <gradus/autograd/ops/shape.h>
-#include <gradus/autograd/sample.h>
-#include <gradus/layers/gradcheck.h>
 #include <gradus/models/mlp.h>
 
 namespace gradus {
@@ -35,13 +33,5 @@ void Mlp::visit(Visitor& visitor) {
 }
 
 std::string Mlp::describe() const { return "Mlp"; }
-
-static ModuleRow mlp_row("Mlp", [] {
-  std::vector<ModuleSample> samples;
-  for (Norm norm : {Norm::none, Norm::batch, Norm::layer})
-    samples.push_back(
-        module_sample(name(norm), Mlp(4, 3, {.hidden = {5}, .norm = norm}), sample({4, 4}, 1)));
-  return samples;
-});
 
 }  // namespace gradus

@@ -1,6 +1,4 @@
 #include <gradus/autograd/ops/shape.h>
-#include <gradus/autograd/sample.h>
-#include <gradus/layers/gradcheck.h>
 #include <gradus/models/rnn_classifier.h>
 
 namespace gradus {
@@ -27,17 +25,5 @@ void RnnClassifier::visit(Visitor& visitor) {
 }
 
 std::string RnnClassifier::describe() const { return "RnnClassifier"; }
-
-static ModuleRow rnn_classifier_row("RnnClassifier", [] {
-  const Tensor lengths = raw::cast(Tensor::of({3, 2, 1}), DType::i64);
-  std::vector<ModuleSample> samples;
-  for (Norm norm : {Norm::none, Norm::batch, Norm::layer})
-    samples.push_back(module_sample(name(norm), RnnClassifier(2, 3, {.hidden = 3, .norm = norm}),
-                                    {sample({3, 3, 2}, 1)},
-                                    [lengths](RnnClassifier& m, std::span<const Tensor> x) {
-                                      return m.forward(x[0], lengths);
-                                    }));
-  return samples;
-});
 
 }  // namespace gradus

@@ -4,9 +4,7 @@
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/where.h>
-#include <gradus/autograd/sample.h>
 #include <gradus/layers/batch_norm.h>
-#include <gradus/layers/gradcheck.h>
 #include <gradus/layers/layer_norm.h>
 #include <gradus/layers/lengths.h>
 #include <gradus/models/transformer.h>
@@ -106,30 +104,5 @@ Tensor patches(const Tensor& x, int64_t size) {
   const Tensor grid = permute(reshape(x, {n, c, h, size, w, size}), {0, 2, 4, 1, 3, 5});
   return reshape(grid, {n, h * w, c * size * size});
 }
-
-static ModuleRow encoder_block_row("EncoderBlock", [] {
-  const Tensor valid = length_mask(raw::cast(Tensor::of({3, 2}), DType::i64), 3);
-  std::vector<ModuleSample> samples;
-  for (Norm norm : {Norm::none, Norm::batch, Norm::layer})
-    for (NormPlace place : {NormPlace::before, NormPlace::after})
-      samples.push_back(module_sample(
-          fmt::format("{} {}", name(norm), place == NormPlace::before ? "before" : "after"),
-          EncoderBlock({.dim = 4, .heads = 2, .mlp_dim = 3, .norm = norm, .norm_place = place}),
-          {sample({2, 3, 4}, 1)},
-          [valid](EncoderBlock& m, std::span<const Tensor> x) { return m.forward(x[0], valid); }));
-  return samples;
-});
-
-static ModuleRow transformer_row("Transformer", [] {
-  const Tensor lengths = raw::cast(Tensor::of({3, 2}), DType::i64);
-  std::vector<ModuleSample> samples;
-  for (Norm norm : {Norm::none, Norm::batch, Norm::layer})
-    samples.push_back(module_sample(
-        name(norm),
-        Transformer(3, 2, 3, {.dim = 4, .heads = 2, .depth = 1, .mlp_dim = 3, .norm = norm}),
-        {sample({2, 3, 2}, 1)},
-        [lengths](Transformer& m, std::span<const Tensor> x) { return m.forward(x[0], lengths); }));
-  return samples;
-});
 
 }  // namespace gradus

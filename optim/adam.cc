@@ -1,5 +1,5 @@
+#include <gradus/kernels/update/update.h>
 #include <gradus/optim/adam.h>
-#include <gradus/tensor/kernels/update.h>
 
 #include <cmath>
 

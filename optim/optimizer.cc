@@ -1,6 +1,6 @@
+#include <gradus/kernels/elementwise/elementwise.h>
+#include <gradus/kernels/update/update.h>
 #include <gradus/optim/optimizer.h>
-#include <gradus/tensor/kernels/elementwise.h>
-#include <gradus/tensor/kernels/update.h>
 
 #include <cmath>
 #include <map>

@@ -1,5 +1,5 @@
+#include <gradus/base/error.h>
 #include <gradus/optim/schedule.h>
-#include <gradus/tensor/error.h>
 
 #include <algorithm>
 #include <cmath>

@@ -1,5 +1,5 @@
+#include <gradus/kernels/update/update.h>
 #include <gradus/optim/sgd.h>
-#include <gradus/tensor/kernels/update.h>
 
 namespace gradus {
 

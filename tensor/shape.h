@@ -1,5 +1,5 @@
 #pragma once
-#include <gradus/tensor/error.h>
+#include <gradus/base/error.h>
 
 #include <array>
 #include <cstdint>

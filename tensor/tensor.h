@@ -1,6 +1,6 @@
 #pragma once
+#include <gradus/base/memory.h>
 #include <gradus/tensor/dtype.h>
-#include <gradus/tensor/memory.h>
 #include <gradus/tensor/ref_count.h>
 #include <gradus/tensor/shape.h>
 
@@ -243,6 +243,8 @@ Tensor cast(const Tensor& x, DType dtype);
 /// y's elements become x's: equal shapes and dtypes.
 void copy(const Tensor& x, Tensor& y);
 void fill(Tensor& y, double value);
+/// a + b, contiguous, for equal shapes and one floating dtype.
+Tensor add(const Tensor& a, const Tensor& b);
 /// y += x, for contiguous y and equal shapes and floating dtypes.
 void accumulate(const Tensor& x, Tensor& y);
 

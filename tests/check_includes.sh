@@ -1,36 +1,85 @@
 #!/usr/bin/env bash
-# Fails where an include points against the arrows of docs/design.md, section 1.
+# check_includes.sh TREE: fails where an include points against the arrows of docs/design.md, section 1.
 set -euo pipefail
 
-# check FOLDER ALLOWED...: files in FOLDER include <gradus/X/...> only for X in ALLOWED.
-check() {
-  local root=$1 folder=$2 allowed=$3
-  [ -d "$root/$folder" ] || return 0
-  grep -rnE '#include <gradus/' --include='*.h' --include='*.cc' "$root/$folder" |
-    grep -vE "#include <gradus/($allowed)/" || true
+# A room, and the rooms that it may include beside itself. Each may name only rooms above it, so there is
+# no circle. A folder `detail` belongs to the room that it lies in.
+arrows='
+base
+kernels/runtime: base
+kernels/vector:
+kernels/elementwise: base kernels/runtime kernels/vector
+kernels/reduce: base kernels/runtime kernels/vector
+kernels/gemm: base kernels/runtime kernels/vector
+kernels/softmax: base kernels/runtime kernels/vector
+kernels/norm: base kernels/runtime kernels/vector
+kernels/pooling: base kernels/runtime kernels/vector
+kernels/update: base kernels/runtime kernels/vector
+kernels/conv: base kernels/runtime kernels/vector kernels/gemm kernels/reduce
+kernels/attention: base kernels/runtime kernels/vector kernels/gemm kernels/softmax
+kernels/rnn: base kernels/runtime kernels/vector kernels/gemm kernels/reduce
+tensor: base kernels/runtime kernels/elementwise
+autograd: base tensor
+autograd/ops: base tensor autograd kernels/*
+autograd/functional: base tensor autograd autograd/ops
+layers: base tensor autograd autograd/ops
+optim: base tensor autograd kernels/runtime kernels/elementwise kernels/update
+models: base tensor autograd autograd/ops layers
+gradcheck: base tensor autograd autograd/ops autograd/functional layers
+data: base tensor
+samples/ops: base tensor autograd autograd/ops autograd/functional gradcheck
+samples/modules: base tensor autograd autograd/ops layers models gradcheck
+'
+
+# room PATH: the room that a file lies in, by its path from the root.
+room() {
+  local folder=${1%/*}
+  echo "${folder%/detail}"
 }
 
-violations() {
-  local root=$1
-  check "$root" tensor 'tensor'
-  grep -rnE '#include <gradus/' --include='*.h' --include='*.cc' "$root/tensor/kernels" 2>/dev/null |
-    grep -vE '<gradus/tensor/(kernels/.*|error\.h)>' || true
-  check "$root" autograd 'tensor|autograd'
-  check "$root" layers 'tensor|autograd|layers'
-  check "$root" optim 'tensor|autograd|layers|optim'
-  check "$root" models 'tensor|autograd|layers|models'
-  check "$root" data 'tensor|data'
-}
+# violations ROOT
+violations() (
+  set -f # no * is a file's name here
+  local root=$1 line from allowed where what to known=' ' room_list
+  while IFS= read -r line; do
+    from=${line%%:*} allowed=
+    [ "$line" = "$from" ] || allowed=${line#*:}
+    for to in $allowed; do
+      case $to in *'*') ;; *) [[ $known == *" $to "* ]] || echo "the list: $from names $to, which does not stand above it" ;; esac
+    done
+    known+="$from "
+    [ -d "$root/$from" ] || continue
+    room_list=" $from $allowed "
+    while IFS=: read -r where what; do
+      what=${what#*\<gradus/}
+      to=$(room "${what%%>*}")
+      [[ $room_list == *" $to "* || $room_list == *' * '* ]] ||
+        [[ $room_list == *" ${to%%/*}/* "* ]] || echo "${where#"$root/"} includes $to"
+    done < <(find "$root/$from" -maxdepth 1 -type f -print0 | xargs -0 -r grep -H '#include <gradus/' || true
+             find "$root/$from/detail" -type f -print0 2>/dev/null | xargs -0 -r grep -H '#include <gradus/' || true)
+  done < <(grep . <<<"$arrows")
+  # Every source of the library lies in a room of the list.
+  while IFS= read -r where; do
+    [[ $known == *" $(room "${where#"$root/"}") "* ]] || echo "${where#"$root/"} lies in no room"
+  done < <(find "$root"/{base,kernels,tensor,autograd,layers,optim,models,gradcheck,data,samples} -name '*.h' -o -name '*.cc' 2>/dev/null)
+)
 
 # It must be able to fail.
 sample=$(mktemp -d)
 trap 'rm -rf "$sample"' EXIT
-mkdir -p "$sample/tensor/kernels"
+mkdir -p "$sample"/{kernels/{conv,gemm,other},autograd/detail,tensor}
+echo '#include <gradus/kernels/conv/conv.h>' >"$sample/kernels/gemm/bad.cc"
+echo '#include <gradus/kernels/gemm/gemm.h>' >"$sample/kernels/conv/good.cc"
+echo '#include <gradus/layers/module.h>' >"$sample/autograd/detail/bad.h"
 echo '#include <gradus/autograd/tape.h>' >"$sample/tensor/bad.cc"
-echo '#include <gradus/tensor/tensor.h>' >"$sample/tensor/kernels/bad.cc"
-[ "$(violations "$sample" | sort -u | wc -l)" -eq 2 ] || { echo "the check does not see a wrong include"; exit 1; }
+touch "$sample/kernels/other/homeless.h"
+[ "$(violations "$sample" | wc -l)" -eq 4 ] || {
+  echo "the check does not see a wrong include:"
+  violations "$sample"
+  exit 1
+}
 
-found=$(violations "$1" | sort -u)
+found=$(violations "$1")
 if [ -n "$found" ]; then
   echo "includes against the arrows of docs/design.md:"
   echo "$found"

@@ -1,47 +1,37 @@
 #include <gradus/autograd/ops/arithmetic.h>
-#include <gradus/autograd/ops/broadcast.h>
 #include <gradus/autograd/ops/compare.h>
+#include <gradus/autograd/ops/detail/broadcast.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/where.h>
-#include <gradus/autograd/sample.h>
 
 namespace gradus {
 
 // y = a + b:  da = dy, db = dy, summed over the axes along which each was repeated.
-static Op add_op(
-    "add",
-    [](Backward& ctx) {
-      for (int i = 0; i < 2; ++i)
-        if (ctx.needs(i)) ctx.set(i, sum_to(ctx.dy(), ctx.input_shape(i)));
-    },
-    [] { return broadcast_samples(add, -2, 2, -2, 2); });
+static Op add_op("add", [](Backward& ctx) {
+  for (int i = 0; i < 2; ++i)
+    if (ctx.needs(i)) ctx.set(i, sum_to(ctx.dy(), ctx.input_shape(i)));
+});
 
 Tensor add(const Tensor& a, const Tensor& b) {
   return record(add_op, binary_forward<functions::Add>("add", a, b), {a, b});
 }
 
 // y = a - b:  da = dy, db = -dy
-static Op sub_op(
-    "sub",
-    [](Backward& ctx) {
-      if (ctx.needs(0)) ctx.set(0, sum_to(ctx.dy(), ctx.input_shape(0)));
-      if (ctx.needs(1)) ctx.set(1, sum_to(-ctx.dy(), ctx.input_shape(1)));
-    },
-    [] { return broadcast_samples(sub, -2, 2, -2, 2); });
+static Op sub_op("sub", [](Backward& ctx) {
+  if (ctx.needs(0)) ctx.set(0, sum_to(ctx.dy(), ctx.input_shape(0)));
+  if (ctx.needs(1)) ctx.set(1, sum_to(-ctx.dy(), ctx.input_shape(1)));
+});
 
 Tensor sub(const Tensor& a, const Tensor& b) {
   return record(sub_op, binary_forward<functions::Sub>("sub", a, b), {a, b});
 }
 
 // y = a b:  da = dy b, db = dy a
-static Op mul_op(
-    "mul",
-    [](Backward& ctx) {
-      if (ctx.needs(0)) ctx.set(0, sum_to(ctx.dy() * ctx.kept(1), ctx.input_shape(0)));
-      if (ctx.needs(1)) ctx.set(1, sum_to(ctx.dy() * ctx.kept(0), ctx.input_shape(1)));
-    },
-    [] { return broadcast_samples(mul, -2, 2, -2, 2); });
+static Op mul_op("mul", [](Backward& ctx) {
+  if (ctx.needs(0)) ctx.set(0, sum_to(ctx.dy() * ctx.kept(1), ctx.input_shape(0)));
+  if (ctx.needs(1)) ctx.set(1, sum_to(ctx.dy() * ctx.kept(0), ctx.input_shape(1)));
+});
 
 Tensor mul(const Tensor& a, const Tensor& b) {
   return record(mul_op, binary_forward<functions::Mul>("mul", a, b), {a, b},
@@ -49,14 +39,11 @@ Tensor mul(const Tensor& a, const Tensor& b) {
 }
 
 // y = a / b:  da = dy / b, db = -dy a / b^2
-static Op div_op(
-    "div",
-    [](Backward& ctx) {
-      const Tensor da = ctx.dy() / ctx.kept(1);
-      if (ctx.needs(0)) ctx.set(0, sum_to(da, ctx.input_shape(0)));
-      if (ctx.needs(1)) ctx.set(1, sum_to(-da * (ctx.kept(0) / ctx.kept(1)), ctx.input_shape(1)));
-    },
-    [] { return broadcast_samples(div, -2, 2, 0.5, 2); });
+static Op div_op("div", [](Backward& ctx) {
+  const Tensor da = ctx.dy() / ctx.kept(1);
+  if (ctx.needs(0)) ctx.set(0, sum_to(da, ctx.input_shape(0)));
+  if (ctx.needs(1)) ctx.set(1, sum_to(-da * (ctx.kept(0) / ctx.kept(1)), ctx.input_shape(1)));
+});
 
 Tensor div(const Tensor& a, const Tensor& b) {
   return record(div_op, binary_forward<functions::Div>("div", a, b), {a, b},
@@ -64,24 +51,18 @@ Tensor div(const Tensor& a, const Tensor& b) {
 }
 
 // y = a^b:  da = dy b a^(b-1), db = dy y log a
-static Op pow_op(
-    "pow",
-    [](Backward& ctx) {
-      const Tensor a = ctx.kept(0), b = ctx.kept(1), y = ctx.kept(2);
-      if (ctx.needs(0)) {
-        const Tensor da = ctx.dy() * (b * pow(a, b - 1));
-        ctx.set(0, sum_to(masked_fill(da, equal(b, 0), 0), ctx.input_shape(0)));
-      }
-      if (ctx.needs(1)) {
-        const Tensor db = ctx.dy() * (y * log(a));
-        const Tensor dead = logical_and(equal(a, 0), greater_equal(b, 0));
-        ctx.set(1, sum_to(masked_fill(db, dead, 0), ctx.input_shape(1)));
-      }
-    },
-    [] {
-      return broadcast_samples([](const Tensor& a, const Tensor& b) { return pow(a, b); }, 0.5, 2,
-                               -2, 2);
-    });
+static Op pow_op("pow", [](Backward& ctx) {
+  const Tensor a = ctx.kept(0), b = ctx.kept(1), y = ctx.kept(2);
+  if (ctx.needs(0)) {
+    const Tensor da = ctx.dy() * (b * pow(a, b - 1));
+    ctx.set(0, sum_to(masked_fill(da, equal(b, 0), 0), ctx.input_shape(0)));
+  }
+  if (ctx.needs(1)) {
+    const Tensor db = ctx.dy() * (y * log(a));
+    const Tensor dead = logical_and(equal(a, 0), greater_equal(b, 0));
+    ctx.set(1, sum_to(masked_fill(db, dead, 0), ctx.input_shape(1)));
+  }
+});
 
 Tensor pow(const Tensor& a, const Tensor& b) {
   Tensor y = binary_forward<functions::Pow>("pow", a, b);
@@ -98,17 +79,15 @@ static void extremum_backward(Backward& ctx, const Tensor& upper, const Tensor& 
     if (ctx.needs(i)) ctx.set(i, sum_to(ctx.dy() * share[i], ctx.input_shape(i)));
 }
 
-static Op maximum_op(
-    "maximum", [](Backward& ctx) { extremum_backward(ctx, ctx.kept(0), ctx.kept(1)); },
-    [] { return broadcast_samples(maximum, -2, 2, -1.9, 1.7); });
+static Op maximum_op("maximum",
+                     [](Backward& ctx) { extremum_backward(ctx, ctx.kept(0), ctx.kept(1)); });
 
 Tensor maximum(const Tensor& a, const Tensor& b) {
   return record(maximum_op, binary_forward<functions::Maximum>("maximum", a, b), {a, b}, {a, b});
 }
 
-static Op minimum_op(
-    "minimum", [](Backward& ctx) { extremum_backward(ctx, -ctx.kept(0), -ctx.kept(1)); },
-    [] { return broadcast_samples(minimum, -2, 2, -1.9, 1.7); });
+static Op minimum_op("minimum",
+                     [](Backward& ctx) { extremum_backward(ctx, -ctx.kept(0), -ctx.kept(1)); });
 
 Tensor minimum(const Tensor& a, const Tensor& b) {
   return record(minimum_op, binary_forward<functions::Minimum>("minimum", a, b), {a, b}, {a, b});

@@ -1,15 +1,14 @@
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/attention.h>
 #include <gradus/autograd/ops/compare.h>
+#include <gradus/autograd/ops/detail/optional.h>
 #include <gradus/autograd/ops/dropout.h>
 #include <gradus/autograd/ops/matmul.h>
-#include <gradus/autograd/ops/optional.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/softmax.h>
 #include <gradus/autograd/ops/where.h>
-#include <gradus/autograd/sample.h>
-#include <gradus/tensor/kernels/attention.h>
+#include <gradus/kernels/attention/attention.h>
 
 #include <cmath>
 #include <limits>
@@ -135,55 +134,27 @@ Operands operands(const Tensor& q, const Tensor& k, const Tensor& v, const Tenso
           bias ? with_four_axes(raw::expand(bias, scores)) : bias, attrs};
 }
 
-std::vector<OpSample> attention_samples() {
-  const auto run = [](AttentionOptions options) {
-    return [=](std::span<const Tensor> x) {
-      return scaled_dot_product_attention(x[0], x[1], x[2], options);
-    };
-  };
-  const auto inputs = [] {
-    return std::vector{sample({3, 2, 4, 3}, 1), sample({3, 2, 5, 3}, 2), sample({3, 2, 5, 2}, 3)};
-  };
-  const Tensor lengths = Tensor::of({5, 3, 1}, DType::i64);
-  const Tensor there = less(reshape(arange(5), {1, 5}), reshape(lengths, {3, 1}));
-  return {
-      {"(3, 2, 4, 3) over 5 keys", inputs(), run({})},
-      {"key padding", inputs(), run({.key_padding = there})},
-      {"additive mask, itself an input",
-       {sample({3, 2, 4, 3}, 1), sample({3, 2, 5, 3}, 2), sample({3, 2, 5, 2}, 3),
-        sample({2, 1, 5}, 4)},
-       [](std::span<const Tensor> x) {
-         return scaled_dot_product_attention(x[0], x[1], x[2], {.mask = x[3]});
-       }},
-      {"a query that may look at nothing", inputs(),
-       run({.mask = less(reshape(arange(5), {1, 5}), reshape(arange(4), {4, 1}))})},
-      {"causal", {sample({4, 3}, 1), sample({4, 3}, 2), sample({4, 3}, 3)}, run({.causal = true})}};
-}
-
 }  // namespace
 
 // (docs/derivations/attention.md)
-static Op attention_op(
-    "attention",
-    [](Backward& ctx) {
-      const Tensor q = ctx.kept(0), k = ctx.kept(1), v = ctx.kept(2), bias = ctx.kept(3);
-      const auto& attrs = ctx.attrs<AttentionAttrs>();
-      Gradients d;
-      if (detail::recorder || ctx.needs(3)) {
-        d = plain_gradients(q, k, v, bias, attrs, ctx.dy());
-      } else {
-        if (ctx.needs(0) || ctx.needs(1)) d = {empty_like(q), empty_like(k), {}, {}};
-        if (ctx.needs(2)) d.v = empty_like(v);
-        const auto view = [](const Tensor& x) { return x ? with_four_axes(x) : x; };
-        operands(q, k, v, bias, attrs)
-            .backward(with_whole_rows(ctx.dy()), view(d.q), view(d.k), view(d.v));
-      }
-      ctx.set(0, std::move(d.q));
-      ctx.set(1, std::move(d.k));
-      ctx.set(2, std::move(d.v));
-      ctx.set(3, std::move(d.bias));
-    },
-    attention_samples);
+static Op attention_op("attention", [](Backward& ctx) {
+  const Tensor q = ctx.kept(0), k = ctx.kept(1), v = ctx.kept(2), bias = ctx.kept(3);
+  const auto& attrs = ctx.attrs<AttentionAttrs>();
+  Gradients d;
+  if (detail::recorder || ctx.needs(3)) {
+    d = plain_gradients(q, k, v, bias, attrs, ctx.dy());
+  } else {
+    if (ctx.needs(0) || ctx.needs(1)) d = {empty_like(q), empty_like(k), {}, {}};
+    if (ctx.needs(2)) d.v = empty_like(v);
+    const auto view = [](const Tensor& x) { return x ? with_four_axes(x) : x; };
+    operands(q, k, v, bias, attrs)
+        .backward(with_whole_rows(ctx.dy()), view(d.q), view(d.k), view(d.v));
+  }
+  ctx.set(0, std::move(d.q));
+  ctx.set(1, std::move(d.k));
+  ctx.set(2, std::move(d.v));
+  ctx.set(3, std::move(d.bias));
+});
 
 namespace {
 

@@ -1,5 +1,5 @@
-#include <gradus/autograd/ops/broadcast.h>
 #include <gradus/autograd/ops/compare.h>
+#include <gradus/autograd/ops/detail/broadcast.h>
 #include <gradus/autograd/ops/where.h>
 
 #include <cmath>

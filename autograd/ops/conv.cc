@@ -1,7 +1,6 @@
 #include <gradus/autograd/ops/conv.h>
 #include <gradus/autograd/ops/reduce.h>
-#include <gradus/autograd/sample.h>
-#include <gradus/tensor/kernels/conv.h>
+#include <gradus/kernels/conv/conv.h>
 
 namespace gradus {
 
@@ -25,79 +24,30 @@ Shape y_shape(const Conv2dShape& s) {
   return {s.batch, s.out_channels, s.output_height(), s.output_width()};
 }
 
-constexpr Conv2dShape kSampleShape{.batch = 3,
-                                   .in_channels = 2,
-                                   .height = 5,
-                                   .width = 4,
-                                   .out_channels = 4,
-                                   .kernel_h = 3,
-                                   .kernel_w = 2,
-                                   .stride_h = 2,
-                                   .padding_h = 1,
-                                   .padding_w = 1,
-                                   .groups = 2};
-
-std::vector<OpSample> conv2d_samples() {
-  const auto run = [](Conv2dOptions options) {
-    return [=](std::span<const Tensor> x) {
-      return conv2d(x[0], x[1], x.size() > 2 ? x[2] : Tensor(), options);
-    };
-  };
-  return {{"3x2 with bias, padded",
-           {sample({3, 2, 4, 5}, 1), sample({3, 2, 3, 2}, 2), sample({3}, 3)},
-           run({.padding = {1, 0}})},
-          {"strided, dilated",
-           {sample({3, 2, 7, 6}, 1), sample({2, 2, 2, 3}, 2)},
-           run({.stride = {2, 1}, .padding = {1, 2}, .dilation = {2, 2}})},
-          {"two groups",
-           {sample({3, 4, 3, 4}, 1), sample({6, 2, 2, 2}, 2), sample({6}, 3)},
-           run({.groups = 2})},
-          {"1x1", {sample({3, 4, 2, 3}, 1), sample({5, 4, 1, 1}, 2)}, run({})}};
-}
-
 }  // namespace
 
-static Op conv2d_op(
-    "conv2d",
-    [](Backward& ctx) {
-      const auto& s = ctx.attrs<Conv2dShape>();
-      if (ctx.needs(0)) ctx.set(0, apply_input(ctx.dy(), ctx.kept(1), s));
-      Tensor db;  // comes with dw, unless it is to be differentiated
-      if (ctx.needs(1)) {
-        const bool both = ctx.needs(2) && !needs_grad(ctx.dy());
-        ctx.set(1, apply_weight(ctx.kept(0), ctx.dy(), s, both ? &db : nullptr));
-      }
-      if (ctx.needs(2)) ctx.set(2, db ? db : sum(ctx.dy(), {0, 2, 3}));
-    },
-    conv2d_samples);
+static Op conv2d_op("conv2d", [](Backward& ctx) {
+  const auto& s = ctx.attrs<Conv2dShape>();
+  if (ctx.needs(0)) ctx.set(0, apply_input(ctx.dy(), ctx.kept(1), s));
+  Tensor db;  // comes with dw, unless it is to be differentiated
+  if (ctx.needs(1)) {
+    const bool both = ctx.needs(2) && !needs_grad(ctx.dy());
+    ctx.set(1, apply_weight(ctx.kept(0), ctx.dy(), s, both ? &db : nullptr));
+  }
+  if (ctx.needs(2)) ctx.set(2, db ? db : sum(ctx.dy(), {0, 2, 3}));
+});
 
-static Op conv2d_input_op(
-    "conv2d_input",
-    [](Backward& ctx) {
-      const auto& s = ctx.attrs<Conv2dShape>();
-      if (ctx.needs(0)) ctx.set(0, apply_conv(ctx.dy(), ctx.kept(1), {}, s));
-      if (ctx.needs(1)) ctx.set(1, apply_weight(ctx.dy(), ctx.kept(0), s));
-    },
-    [] {
-      return std::vector{OpSample{
-          "strided, two groups",
-          {sample(y_shape(kSampleShape), 1), sample(w_shape(kSampleShape), 2)},
-          [](std::span<const Tensor> x) { return apply_input(x[0], x[1], kSampleShape); }}};
-    });
+static Op conv2d_input_op("conv2d_input", [](Backward& ctx) {
+  const auto& s = ctx.attrs<Conv2dShape>();
+  if (ctx.needs(0)) ctx.set(0, apply_conv(ctx.dy(), ctx.kept(1), {}, s));
+  if (ctx.needs(1)) ctx.set(1, apply_weight(ctx.dy(), ctx.kept(0), s));
+});
 
-static Op conv2d_weight_op(
-    "conv2d_weight",
-    [](Backward& ctx) {
-      const auto& s = ctx.attrs<Conv2dShape>();
-      if (ctx.needs(0)) ctx.set(0, apply_input(ctx.kept(1), ctx.dy(), s));
-      if (ctx.needs(1)) ctx.set(1, apply_conv(ctx.kept(0), ctx.dy(), {}, s));
-    },
-    [] {
-      return std::vector{OpSample{
-          "strided, two groups",
-          {sample(x_shape(kSampleShape), 1), sample(y_shape(kSampleShape), 2)},
-          [](std::span<const Tensor> x) { return apply_weight(x[0], x[1], kSampleShape); }}};
-    });
+static Op conv2d_weight_op("conv2d_weight", [](Backward& ctx) {
+  const auto& s = ctx.attrs<Conv2dShape>();
+  if (ctx.needs(0)) ctx.set(0, apply_input(ctx.kept(1), ctx.dy(), s));
+  if (ctx.needs(1)) ctx.set(1, apply_conv(ctx.kept(0), ctx.dy(), {}, s));
+});
 
 namespace {
 

@@ -22,7 +22,7 @@ struct Conv2dOptions {
 ///
 /// y: (N, Cout, H', W'), H' = (H + 2 padding - dilation (KH - 1) - 1) / stride + 1
 ///
-/// In f32 a 3x3 with stride 1 may go Winograd's way, whose rounding gradus/tensor/kernels/conv.h
+/// In f32 a 3x3 with stride 1 may go Winograd's way, whose rounding gradus/kernels/conv/conv.h
 /// bounds.
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
               const Conv2dOptions& options = {});

@@ -1,10 +1,9 @@
 #include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/detail/optional.h>
 #include <gradus/autograd/ops/loss.h>
-#include <gradus/autograd/ops/optional.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/softmax.h>
-#include <gradus/autograd/sample.h>
 
 #include <numeric>
 
@@ -71,65 +70,23 @@ void check_cross_entropy(const Tensor& logits, const Tensor& labels,
         weight.shape(), logits.shape()[1]);
 }
 
-std::vector<OpSample> cross_entropy_samples() {
-  std::vector<OpSample> samples;
-  for (Reduction reduction : {Reduction::mean, Reduction::sum, Reduction::none})
-    for (bool plain : {true, false})
-      samples.push_back({std::string("(4, 3) ") +
-                             (reduction == Reduction::mean  ? "mean"
-                              : reduction == Reduction::sum ? "sum"
-                                                            : "none") +
-                             (plain ? "" : ", smoothed, weighted, one ignored"),
-                         {sample({4, 3}, 1)},
-                         [reduction, plain](std::span<const Tensor> x) {
-                           const Tensor labels = Tensor::of({2, 0, 1, 2}, DType::i64);
-                           if (plain) return cross_entropy(x[0], labels, {.reduction = reduction});
-                           return cross_entropy(x[0], labels,
-                                                {.label_smoothing = 0.2,
-                                                 .ignore_index = 1,
-                                                 .weight = Tensor::of({0.5, 1.5, 2}, DType::f64),
-                                                 .reduction = reduction});
-                         }});
-  samples.push_back({"(2, 3, 2)", {sample({2, 3, 2}, 1)}, [](std::span<const Tensor> x) {
-                       return cross_entropy(x[0], Tensor::of({{2, 0}, {1, 1}}, DType::i64));
-                     }});
-  return samples;
-}
-
-std::vector<OpSample> backward_samples() {
-  std::vector<OpSample> samples;
-  for (Reduction reduction : {Reduction::mean, Reduction::none})
-    samples.push_back(
-        {reduction == Reduction::mean ? "(4, 3) mean" : "(4, 3) none",
-         {sample({4, 3}, 1), reduction == Reduction::mean ? sample({}, 2) : sample({4}, 2)},
-         [reduction](std::span<const Tensor> x) {
-           const Tensor labels = Tensor::of({2, 0, 1, 2}, DType::i64);
-           return cross_entropy_backward(x[0], labels, Tensor::of({0.5, 1.5, 2}, DType::f64), x[1],
-                                         {{0.2, 1, reduction}, 4.5});
-         }});
-  return samples;
-}
-
 // dx = dy (a p - b) in each row, p = softmax(x), a and b constants; with g its gradient:
 // d dy = the sum of g (a p - b), and d x = softmax's gradient for dy a g
-Op cross_entropy_backward_op(
-    "cross_entropy_backward",
-    [](Backward& ctx) {
-      const auto& attrs = ctx.attrs<CrossEntropyAttrs>();
-      const Tensor x = ctx.kept(0), labels = ctx.kept(1), weight = ctx.kept(2), dy = ctx.kept(3);
-      const bool single = attrs.options.reduction != Reduction::none;
-      const Tensor& g = ctx.dy();
-      if (ctx.needs(0)) {
-        const Tensor share = softmax_share(labels, weight, x.shape()[1], x.dtype(), attrs);
-        const Tensor scale = share * (single ? dy : unsqueeze(dy, 1));
-        ctx.set(0, softmax_backward(softmax(x), g * scale));
-      }
-      if (ctx.needs(1)) {
-        const Tensor unit = cross_entropy_backward(x, labels, weight, ones_like(dy), attrs);
-        ctx.set(1, sum(g * unit, single ? Axes{} : Axes{1}));
-      }
-    },
-    backward_samples);
+Op cross_entropy_backward_op("cross_entropy_backward", [](Backward& ctx) {
+  const auto& attrs = ctx.attrs<CrossEntropyAttrs>();
+  const Tensor x = ctx.kept(0), labels = ctx.kept(1), weight = ctx.kept(2), dy = ctx.kept(3);
+  const bool single = attrs.options.reduction != Reduction::none;
+  const Tensor& g = ctx.dy();
+  if (ctx.needs(0)) {
+    const Tensor share = softmax_share(labels, weight, x.shape()[1], x.dtype(), attrs);
+    const Tensor scale = share * (single ? dy : unsqueeze(dy, 1));
+    ctx.set(0, softmax_backward(softmax(x), g * scale));
+  }
+  if (ctx.needs(1)) {
+    const Tensor unit = cross_entropy_backward(x, labels, weight, ones_like(dy), attrs);
+    ctx.set(1, sum(g * unit, single ? Axes{} : Axes{1}));
+  }
+});
 
 Tensor cross_entropy_backward(const Tensor& x, const Tensor& labels, const Tensor& weight,
                               const Tensor& dy, const CrossEntropyAttrs& attrs) {
@@ -145,13 +102,10 @@ Tensor cross_entropy_backward(const Tensor& x, const Tensor& labels, const Tenso
 
 // y = -log softmax(x)[label], weighted, smoothed and reduced; its gradient is the op above
 // (docs/derivations/softmax_cross_entropy.md)
-Op cross_entropy_op(
-    "cross_entropy",
-    [](Backward& ctx) {
-      ctx.set(0, cross_entropy_backward(ctx.kept(0), ctx.kept(1), ctx.kept(2), ctx.dy(),
-                                        ctx.attrs<CrossEntropyAttrs>()));
-    },
-    cross_entropy_samples);
+Op cross_entropy_op("cross_entropy", [](Backward& ctx) {
+  ctx.set(0, cross_entropy_backward(ctx.kept(0), ctx.kept(1), ctx.kept(2), ctx.dy(),
+                                    ctx.attrs<CrossEntropyAttrs>()));
+});
 
 }  // namespace
 

@@ -1,7 +1,6 @@
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/elementwise.h>
-#include <gradus/autograd/sample.h>
-#include <gradus/tensor/kernels/elementwise.h>
+#include <gradus/kernels/elementwise/elementwise.h>
 
 namespace gradus {
 
@@ -34,45 +33,26 @@ void unary_backward(Backward& ctx) {
 }
 
 template <class F>
-Tensor apply(const F& f, const Tensor& x);
-
-/// Off the kinks at 0 and inside the domain of log, sqrt and powers.
-template <class F>
-std::vector<OpSample> unary_samples() {
-  F f;
-  if constexpr (requires { f.exponent; }) f.exponent = 1.7;
-  if constexpr (requires { f.low; }) f = F{-0.9, 1.1};
-  if constexpr (requires { f.c; }) f.c = -1.3;
-  return {{"(3, 5)",
-           {sample({3, 5}, 1, 0.3, 2.2)},
-           [f](std::span<const Tensor> x) { return apply(f, x[0]); }},
-          {"negated (7,)", {sample({7}, 2, 0.2, 1.8)}, [f](std::span<const Tensor> x) {
-             return F::positive_domain ? apply(f, x[0]) : apply(f, mul(x[0], -1));
-           }}};
-}
+Op unary_op(F::name, unary_backward<F>);
 
 template <class F>
-Op unary_op(F::name, unary_backward<F>, unary_samples<F>);
-
-template <class F>
-Tensor apply(const F& f, const Tensor& x) {
+Tensor evaluate(const F& f, const Tensor& x) {
   const raw::Contiguous values(x);
   Tensor y = empty_like(x);
   dispatch_floating(x.dtype(), F::name, [&]<class T>() {
     kernels::unary(f, x.numel(), values.data<T>(), y.mutable_data<T>());
   });
+  return y;
+}
+
+template <class F>
+Tensor apply(const F& f, const Tensor& x) {
+  const Tensor y = evaluate(f, x);
   const Tensor& kept = keep_if(F::needs != Needs::nothing, F::needs == Needs::result ? y : x);
   if constexpr (std::is_empty_v<F>)
     return record(unary_op<F>, y, {x}, {kept});
   else
     return record(unary_op<F>, y, {x}, {kept}, f);
-}
-
-/// A function whose derivative is 0.
-template <class F>
-Tensor constant(const F& f, const Tensor& x) {
-  const NoRecord pause;
-  return apply(f, x);
 }
 
 }  // namespace
@@ -112,10 +92,10 @@ Tensor mul(const Tensor& a, double b) { return apply(functions::MulScalar{b}, a)
 Tensor div(const Tensor& a, double b) { return apply(functions::DivScalar{b}, a); }
 Tensor pow(const Tensor& a, double b) { return apply(functions::PowScalar{b}, a); }
 
-Tensor step(const Tensor& x) { return constant(functions::Step{}, x); }
-Tensor sign(const Tensor& x) { return constant(functions::Sign{}, x); }
+Tensor step(const Tensor& x) { return evaluate(functions::Step{}, x); }
+Tensor sign(const Tensor& x) { return evaluate(functions::Sign{}, x); }
 Tensor inside(const Tensor& x, double low, double high) {
-  return constant(functions::Inside{low, high}, x);
+  return evaluate(functions::Inside{low, high}, x);
 }
 
 }  // namespace gradus

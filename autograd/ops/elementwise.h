@@ -4,7 +4,7 @@
 namespace gradus {
 
 // One function of each element; f32 or f64. Values and derivatives stand in
-// gradus/tensor/kernels/functions.h.
+// gradus/kernels/elementwise/functions.h.
 
 Tensor exp(const Tensor& x);
 Tensor log(const Tensor& x);

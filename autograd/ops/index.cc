@@ -1,6 +1,5 @@
 #include <gradus/autograd/ops/index.h>
-#include <gradus/autograd/sample.h>
-#include <gradus/tensor/kernels/threads.h>
+#include <gradus/kernels/runtime/threads.h>
 
 #include <algorithm>
 
@@ -58,45 +57,15 @@ void for_each_index(const AxisSizes& s, const int64_t* index, F f) {
 Tensor add_scattered(Tensor y, const Tensor& x, int64_t axis, const Tensor& index,
                      const Tensor& src);
 
-std::vector<OpSample> gather_samples() {
-  return {{"(3, 4) along 1",
-           {sample({3, 4}, 1)},
-           [](std::span<const Tensor> x) {
-             return gather(x[0], 1, Tensor::of({{3, 0}, {1, 1}, {2, 3}}, DType::i64));
-           }},
-          {"(3, 2, 2) along 0", {sample({3, 2, 2}, 1)}, [](std::span<const Tensor> x) {
-             return gather(
-                 x[0], 0,
-                 raw::reshape(Tensor::of({2, 0, 1, 1, 2, 2, 0, 1}, DType::i64), {2, 2, 2}));
-           }}};
-}
-
-std::vector<OpSample> scatter_samples() {
-  return {{"(3, 4) along 1",
-           {sample({3, 4}, 1), sample({3, 2}, 2)},
-           [](std::span<const Tensor> x) {
-             return scatter_add(x[0], 1, Tensor::of({{3, 0}, {1, 1}, {2, 3}}, DType::i64), x[1]);
-           }},
-          {"(2, 3) along 0", {sample({2, 3}, 1), sample({3, 3}, 2)}, [](std::span<const Tensor> x) {
-             return scatter_add(x[0], 0, Tensor::of({{1, 0, 1}, {0, 0, 1}, {1, 0, 1}}, DType::i64),
-                                x[1]);
-           }}};
-}
-
 Tensor add_rows(const Tensor& dy, const Tensor& indices, int64_t count);
-
-Tensor sample_indices() { return Tensor::of({{3, 0, 3}, {1, 3, 1}}, DType::i64); }
 
 }  // namespace
 
 // y = x at index:  dx = dy added there to zeros
-static Op gather_op(
-    "gather",
-    [](Backward& ctx) {
-      const Tensor none = zeros(ctx.input_shape(0), ctx.dy().dtype());
-      ctx.set(0, add_scattered(none, none, ctx.attrs<int64_t>(), ctx.kept(0), ctx.dy()));
-    },
-    gather_samples);
+static Op gather_op("gather", [](Backward& ctx) {
+  const Tensor none = zeros(ctx.input_shape(0), ctx.dy().dtype());
+  ctx.set(0, add_scattered(none, none, ctx.attrs<int64_t>(), ctx.kept(0), ctx.dy()));
+});
 
 Tensor gather(const Tensor& x, int64_t axis, const Tensor& index) {
   const AxisSizes s = axis_sizes("gather", x.shape(), axis, index.shape());
@@ -112,13 +81,10 @@ Tensor gather(const Tensor& x, int64_t axis, const Tensor& index) {
 }
 
 // y = x with src added at index:  dx = dy,  dsrc = dy at index
-static Op scatter_add_op(
-    "scatter_add",
-    [](Backward& ctx) {
-      if (ctx.needs(0)) ctx.set(0, ctx.dy());
-      if (ctx.needs(1)) ctx.set(1, gather(ctx.dy(), ctx.attrs<int64_t>(), ctx.kept(0)));
-    },
-    scatter_samples);
+static Op scatter_add_op("scatter_add", [](Backward& ctx) {
+  if (ctx.needs(0)) ctx.set(0, ctx.dy());
+  if (ctx.needs(1)) ctx.set(1, gather(ctx.dy(), ctx.attrs<int64_t>(), ctx.kept(0)));
+});
 
 Tensor scatter_add(const Tensor& x, int64_t axis, const Tensor& index, const Tensor& src) {
   return add_scattered(raw::clone(x), x, axis, index, src);
@@ -143,14 +109,8 @@ Tensor add_scattered(Tensor y, const Tensor& x, int64_t axis, const Tensor& inde
 }
 
 // dw = the rows of dy added up where they came from:  d dy = ddw's rows
-Op add_rows_op(
-    "embedding_backward", [](Backward& ctx) { ctx.set(0, embedding(ctx.dy(), ctx.kept(0))); },
-    [] {
-      return std::vector{
-          OpSample{"(2, 3, 2) into (4, 2)", {sample({2, 3, 2}, 1)}, [](std::span<const Tensor> x) {
-                     return add_rows(x[0], sample_indices(), 4);
-                   }}};
-    });
+Op add_rows_op("embedding_backward",
+               [](Backward& ctx) { ctx.set(0, embedding(ctx.dy(), ctx.kept(0))); });
 
 Tensor add_rows(const Tensor& dy, const Tensor& indices, int64_t count) {
   const int64_t d = dy.shape().back();
@@ -172,14 +132,9 @@ Tensor add_rows(const Tensor& dy, const Tensor& indices, int64_t count) {
 }  // namespace
 
 // y = weight's rows:  dw = the rows of dy added up where they came from
-static Op embedding_op(
-    "embedding",
-    [](Backward& ctx) { ctx.set(0, add_rows(ctx.dy(), ctx.kept(0), ctx.input_shape(0)[0])); },
-    [] {
-      return std::vector{OpSample{"(4, 3)", {sample({4, 3}, 1)}, [](std::span<const Tensor> x) {
-                                    return embedding(x[0], sample_indices());
-                                  }}};
-    });
+static Op embedding_op("embedding", [](Backward& ctx) {
+  ctx.set(0, add_rows(ctx.dy(), ctx.kept(0), ctx.input_shape(0)[0]));
+});
 
 Tensor embedding(const Tensor& weight, const Tensor& indices) {
   check(weight.ndim() == 2, "embedding: needs a weight of shape (V, D), got {}", weight.shape());

@@ -1,13 +1,12 @@
+#include <gradus/autograd/ops/detail/factor.h>
+#include <gradus/autograd/ops/detail/optional.h>
 #include <gradus/autograd/ops/elementwise.h>
-#include <gradus/autograd/ops/factor.h>
 #include <gradus/autograd/ops/linear.h>
 #include <gradus/autograd/ops/matmul.h>
-#include <gradus/autograd/ops/optional.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
-#include <gradus/autograd/sample.h>
-#include <gradus/tensor/kernels/elementwise.h>
-#include <gradus/tensor/kernels/reduce.h>
+#include <gradus/kernels/elementwise/elementwise.h>
+#include <gradus/kernels/reduce/reduce.h>
 
 namespace gradus {
 
@@ -32,19 +31,6 @@ void check_linear(const char* op, const Tensor& x, const Tensor& weight, const T
          x.shape(), weight.shape(), bias ? " and bias " : "", bias ? str(bias.shape()) : "");
 }
 
-template <Tensor (*op)(const Tensor& x, const Tensor& weight, const Tensor& bias)>
-std::vector<OpSample> linear_samples() {
-  std::vector<OpSample> samples;
-  for (const Shape& x : {Shape{3, 4}, Shape{4}, Shape{2, 3, 4}})
-    samples.push_back({str(x) + " to 5",
-                       {sample(x, 1), sample({5, 4}, 2), sample({5}, 3)},
-                       [](std::span<const Tensor> in) { return op(in[0], in[1], in[2]); }});
-  samples.push_back({"(3, 4) to 2 without a bias",
-                     {sample({3, 4}, 1), sample({2, 4}, 2)},
-                     [](std::span<const Tensor> in) { return op(in[0], in[1], {}); }});
-  return samples;
-}
-
 // dx = dy w,  dw = dy^T x,  db = the sum of dy's rows   (docs/derivations/linear.md)
 void linear_backward(Backward& ctx, const Tensor& given) {
   const bool matrix = given.ndim() == 2;
@@ -62,14 +48,12 @@ void linear_backward(Backward& ctx, const Tensor& given) {
 }
 
 // y = x w^T + b
-Op linear_op(
-    "linear", [](Backward& ctx) { linear_backward(ctx, ctx.dy()); }, linear_samples<linear>);
+Op linear_op("linear", [](Backward& ctx) { linear_backward(ctx, ctx.dy()); });
 
 // y = relu(x w^T + b): as linear, for dy where y is positive
-Op linear_relu_op(
-    "linear_relu",
-    [](Backward& ctx) { linear_backward(ctx, relu_gradient(ctx.dy(), ctx.kept(2))); },
-    linear_samples<linear_relu>);
+Op linear_relu_op("linear_relu", [](Backward& ctx) {
+  linear_backward(ctx, relu_gradient(ctx.dy(), ctx.kept(2)));
+});
 
 Tensor apply(const Op& op, const Tensor& x, const Tensor& weight, const Tensor& bias) {
   check_linear(op.name, x, weight, bias);

@@ -3,7 +3,6 @@
 #include <gradus/autograd/ops/loss.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
-#include <gradus/autograd/sample.h>
 
 namespace gradus {
 
@@ -26,35 +25,16 @@ void check_pair(const char* op, const Tensor& x, const Tensor& target, Reduction
         x.numel() == 0 ? ", and elements for a mean" : "");
 }
 
-constexpr Reduction kReductions[] = {Reduction::mean, Reduction::sum, Reduction::none};
-const char* name(Reduction reduction) {
-  return reduction == Reduction::mean ? "mean" : reduction == Reduction::sum ? "sum" : "none";
-}
-
-template <class F>
-std::vector<OpSample> pair_samples(double low, double high, F f) {
-  std::vector<OpSample> samples;
-  for (Reduction reduction : kReductions)
-    samples.push_back(
-        {std::string("(3, 5) ") + name(reduction),
-         {sample({3, 5}, 1), sample({3, 5}, 2, low, high)},
-         [f, reduction](std::span<const Tensor> x) { return f(x[0], x[1], reduction); }});
-  return samples;
-}
-
 }  // namespace
 
 // l = (x - t)^2:  dx = 2 (x - t) dl = -dt
-static Op mse_loss_op(
-    "mse_loss",
-    [](Backward& ctx) {
-      const Tensor x = ctx.kept(0);
-      const Tensor dl = spread(ctx.dy(), ctx.attrs<Reduction>(), x.numel());
-      const Tensor dx = (x - ctx.kept(1)) * mul(dl, 2);
-      if (ctx.needs(0)) ctx.set(0, dx);
-      if (ctx.needs(1)) ctx.set(1, -dx);
-    },
-    [] { return pair_samples(-2, 2, mse_loss); });
+static Op mse_loss_op("mse_loss", [](Backward& ctx) {
+  const Tensor x = ctx.kept(0);
+  const Tensor dl = spread(ctx.dy(), ctx.attrs<Reduction>(), x.numel());
+  const Tensor dx = (x - ctx.kept(1)) * mul(dl, 2);
+  if (ctx.needs(0)) ctx.set(0, dx);
+  if (ctx.needs(1)) ctx.set(1, -dx);
+});
 
 Tensor mse_loss(const Tensor& x, const Tensor& target, Reduction reduction) {
   check_pair("mse_loss", x, target, reduction);
@@ -76,21 +56,14 @@ struct HuberAttrs {
 }  // namespace
 
 // l = c (d - c / 2), d = x - t, c = d limited to [-delta, delta]:  dx = c dl = -dt
-static Op huber_loss_op(
-    "huber_loss",
-    [](Backward& ctx) {
-      const auto& [delta, reduction] = ctx.attrs<HuberAttrs>();
-      const Tensor x = ctx.kept(0);
-      const Tensor dl = spread(ctx.dy(), reduction, x.numel());
-      const Tensor dx = clamp(x - ctx.kept(1), -delta, delta) * dl;
-      if (ctx.needs(0)) ctx.set(0, dx);
-      if (ctx.needs(1)) ctx.set(1, -dx);
-    },
-    [] {
-      return pair_samples(-2, 2, [](const Tensor& x, const Tensor& target, Reduction reduction) {
-        return huber_loss(x, target, 0.7, reduction);
-      });
-    });
+static Op huber_loss_op("huber_loss", [](Backward& ctx) {
+  const auto& [delta, reduction] = ctx.attrs<HuberAttrs>();
+  const Tensor x = ctx.kept(0);
+  const Tensor dl = spread(ctx.dy(), reduction, x.numel());
+  const Tensor dx = clamp(x - ctx.kept(1), -delta, delta) * dl;
+  if (ctx.needs(0)) ctx.set(0, dx);
+  if (ctx.needs(1)) ctx.set(1, -dx);
+});
 
 Tensor huber_loss(const Tensor& x, const Tensor& target, double delta, Reduction reduction) {
   check_pair("huber_loss", x, target, reduction);
@@ -125,31 +98,12 @@ void check_constant(const char* op, const char* what, const Tensor& w, const Ten
 
 // l = w ((1 - z) x + h softplus(-x)), h = 1 + (q - 1) z:
 // dx = w (1 - z - h sigmoid(-x)) dl,  dz = w ((q - 1) softplus(-x) - x) dl
-static Op binary_cross_entropy_op(
-    "binary_cross_entropy_with_logits",
-    [](Backward& ctx) {
-      const Tensor x = ctx.kept(0), z = ctx.kept(1), w = ctx.kept(2), q = ctx.kept(3);
-      const Tensor dl = weighted(spread(ctx.dy(), ctx.attrs<Reduction>(), x.numel()), w);
-      if (ctx.needs(0)) ctx.set(0, (1 - z - positive_share(z, q) * sigmoid(-x)) * dl);
-      if (ctx.needs(1)) ctx.set(1, (q ? (q - 1) * softplus(-x) - x : -x) * dl);
-    },
-    [] {
-      auto samples =
-          pair_samples(0.1, 0.9, [](const Tensor& x, const Tensor& target, Reduction reduction) {
-            return binary_cross_entropy_with_logits(x, target, {.reduction = reduction});
-          });
-      auto with_weights =
-          pair_samples(0.1, 0.9, [](const Tensor& x, const Tensor& target, Reduction reduction) {
-            const Tensor w = sample({3, 1}, 3, 0.5, 2).set_requires_grad(false);
-            const Tensor q = sample({5}, 4, 0.5, 3).set_requires_grad(false);
-            return binary_cross_entropy_with_logits(x, target, {w, q, reduction});
-          });
-      for (OpSample& s : with_weights) {
-        s.label += " with weights";
-        samples.push_back(std::move(s));
-      }
-      return samples;
-    });
+static Op binary_cross_entropy_op("binary_cross_entropy_with_logits", [](Backward& ctx) {
+  const Tensor x = ctx.kept(0), z = ctx.kept(1), w = ctx.kept(2), q = ctx.kept(3);
+  const Tensor dl = weighted(spread(ctx.dy(), ctx.attrs<Reduction>(), x.numel()), w);
+  if (ctx.needs(0)) ctx.set(0, (1 - z - positive_share(z, q) * sigmoid(-x)) * dl);
+  if (ctx.needs(1)) ctx.set(1, (q ? (q - 1) * softplus(-x) - x : -x) * dl);
+});
 
 Tensor binary_cross_entropy_with_logits(const Tensor& x, const Tensor& target,
                                         const BinaryCrossEntropyOptions& options) {

@@ -1,6 +1,6 @@
 #pragma once
 #include <gradus/autograd/tape.h>
-#include <gradus/tensor/kernels/softmax.h>
+#include <gradus/kernels/softmax/softmax.h>
 
 namespace gradus {
 

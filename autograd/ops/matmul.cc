@@ -1,8 +1,7 @@
-#include <gradus/autograd/ops/factor.h>
+#include <gradus/autograd/ops/detail/factor.h>
 #include <gradus/autograd/ops/matmul.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
-#include <gradus/autograd/sample.h>
 
 namespace gradus {
 
@@ -143,41 +142,19 @@ Tensor right_gradient(const Tensor& a, const Tensor& dy, bool transpose_a, bool 
                 shape);
 }
 
-std::vector<OpSample> matmul_samples() {
-  struct Case {
-    Shape a, b;
-    bool transpose_a, transpose_b;
-  };
-  const Case cases[] = {{{3, 4}, {4, 5}, false, false},    {{4, 3}, {4, 5}, true, false},
-                        {{3, 4}, {5, 4}, false, true},     {{4, 3}, {5, 4}, true, true},
-                        {{2, 3, 4}, {4, 5}, false, false}, {{2, 1, 4, 3}, {3, 5, 4}, true, true}};
-  std::vector<OpSample> samples;
-  for (const Case& c : cases)
-    samples.push_back(
-        {str(c.a) + (c.transpose_a ? "^T " : " ") + str(c.b) + (c.transpose_b ? "^T" : ""),
-         {sample(c.a, 1), sample(c.b, 2)},
-         [ta = c.transpose_a, tb = c.transpose_b](std::span<const Tensor> x) {
-           return matmul(x[0], x[1], ta, tb);
-         }});
-  return samples;
-}
-
 }  // namespace
 
 // y = op(a) op(b):  d op(a) = dy op(b)^T,  d op(b) = op(a)^T dy  (docs/derivations/linear.md)
-static Op matmul_op(
-    "matmul",
-    [](Backward& ctx) {
-      const auto [ta, tb] = ctx.attrs<MatmulAttrs>();
-      const Tensor& dy = ctx.dy();
-      if (ctx.needs(0)) {
-        const Tensor b = ctx.kept(1);
-        ctx.set(0, sum_to(ta ? matmul(b, dy, tb, true) : matmul(dy, b, false, !tb),
-                          ctx.input_shape(0)));
-      }
-      if (ctx.needs(1)) ctx.set(1, right_gradient(ctx.kept(0), dy, ta, tb, ctx.input_shape(1)));
-    },
-    matmul_samples);
+static Op matmul_op("matmul", [](Backward& ctx) {
+  const auto [ta, tb] = ctx.attrs<MatmulAttrs>();
+  const Tensor& dy = ctx.dy();
+  if (ctx.needs(0)) {
+    const Tensor b = ctx.kept(1);
+    ctx.set(0,
+            sum_to(ta ? matmul(b, dy, tb, true) : matmul(dy, b, false, !tb), ctx.input_shape(0)));
+  }
+  if (ctx.needs(1)) ctx.set(1, right_gradient(ctx.kept(0), dy, ta, tb, ctx.input_shape(1)));
+});
 
 Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b) {
   const Sizes s = matmul_sizes(a, b, transpose_a, transpose_b);

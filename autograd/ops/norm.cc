@@ -1,13 +1,12 @@
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/compare.h>
+#include <gradus/autograd/ops/detail/optional.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/norm.h>
 #include <gradus/autograd/ops/norm_study.h>
-#include <gradus/autograd/ops/optional.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
-#include <gradus/autograd/sample.h>
-#include <gradus/tensor/kernels/norm.h>
+#include <gradus/kernels/norm/norm.h>
 
 #include <cmath>
 
@@ -91,58 +90,34 @@ void second_order(Backward& ctx, const NormGroups& groups, double eps, const Sha
   if (ctx.needs(2)) ctx.set(2, d.dy);
 }
 
-Tensor sample_mask(const Shape& shape) { return less(sample(shape, 9), 0.9); }
-
-std::vector<OpSample> layer_norm_samples() {
-  const auto run = [](Shape shape, Tensor valid) {
-    return [=](std::span<const Tensor> x) {
-      return layer_norm(x[0], shape, x.size() > 1 ? x[1] : Tensor(), x.size() > 2 ? x[2] : Tensor(),
-                        1e-5, valid);
-    };
-  };
-  return {{"(3, 5) with weight and bias",
-           {sample({3, 5}, 1), sample({5}, 2, 0.5, 2), sample({5}, 3)},
-           run({5}, {})},
-          {"(2, 3, 4) over two axes", {sample({2, 3, 4}, 1)}, run({3, 4}, {})},
-          {"(4, 3, 5) masked",
-           {sample({4, 3, 5}, 1), sample({5}, 2, 0.5, 2), sample({5}, 3)},
-           run({5}, sample_mask({4, 3}))}};
-}
-
 }  // namespace
 
 // dx, dw, db as a function of (x, w, dy); its gradient is norm_backward_backward.
-static Op layer_norm_backward_op(
-    "layer_norm_backward",
-    [](Backward& ctx) {
-      const auto& attrs = ctx.attrs<LayerNormAttrs>();
-      second_order(ctx, layer_norm_groups(ctx.kept(0), attrs.normalized_shape, ctx.kept(3)),
-                   attrs.eps, attrs.normalized_shape);
-    },
-    nullptr);
+static Op layer_norm_backward_op("layer_norm_backward", [](Backward& ctx) {
+  const auto& attrs = ctx.attrs<LayerNormAttrs>();
+  second_order(ctx, layer_norm_groups(ctx.kept(0), attrs.normalized_shape, ctx.kept(3)), attrs.eps,
+               attrs.normalized_shape);
+});
 
 // y = x^ w + b, x^ = (x - mean) r:  dx = r (g - mean(g) - x^ mean(g x^)), g = w dy;
 // dw = sum dy x^, db = sum dy  (docs/derivations/layer_norm.md)
-static Op layer_norm_op(
-    "layer_norm",
-    [](Backward& ctx) {
-      const auto& attrs = ctx.attrs<LayerNormAttrs>();
-      const Tensor x = ctx.kept(0), w = ctx.kept(1), mean = ctx.kept(2), rstd = ctx.kept(3),
-                   valid = ctx.kept(4);
-      const Tensor &dy = ctx.dy(), values = raw::contiguous(x), dy_values = raw::contiguous(dy),
-                   w_values = contiguous_or_none(w);
-      const int64_t d = attrs.normalized_shape.numel();
-      NormGradients grads = wanted(ctx, x, attrs.normalized_shape);
-      dispatch_floating(x.dtype(), "layer_norm", [&]<class T>() {
-        kernels::layer_norm_backward<T>(x.numel() / d, d, values.data<T>(), pointer<bool>(valid),
-                                        mean.data<T>(), rstd.data<T>(), pointer<T>(w_values),
-                                        dy_values.data<T>(), pointer<T>(grads.dx),
-                                        pointer<T>(grads.dweight), pointer<T>(grads.dbias));
-      });
-      record_gradients(layer_norm_backward_op, grads, x, w, dy, valid, attrs);
-      set_gradients(ctx, std::move(grads));
-    },
-    layer_norm_samples);
+static Op layer_norm_op("layer_norm", [](Backward& ctx) {
+  const auto& attrs = ctx.attrs<LayerNormAttrs>();
+  const Tensor x = ctx.kept(0), w = ctx.kept(1), mean = ctx.kept(2), rstd = ctx.kept(3),
+               valid = ctx.kept(4);
+  const Tensor &dy = ctx.dy(), values = raw::contiguous(x), dy_values = raw::contiguous(dy),
+               w_values = contiguous_or_none(w);
+  const int64_t d = attrs.normalized_shape.numel();
+  NormGradients grads = wanted(ctx, x, attrs.normalized_shape);
+  dispatch_floating(x.dtype(), "layer_norm", [&]<class T>() {
+    kernels::layer_norm_backward<T>(x.numel() / d, d, values.data<T>(), pointer<bool>(valid),
+                                    mean.data<T>(), rstd.data<T>(), pointer<T>(w_values),
+                                    dy_values.data<T>(), pointer<T>(grads.dx),
+                                    pointer<T>(grads.dweight), pointer<T>(grads.dbias));
+  });
+  record_gradients(layer_norm_backward_op, grads, x, w, dy, valid, attrs);
+  set_gradients(ctx, std::move(grads));
+});
 
 Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight,
                   const Tensor& bias, double eps, const Tensor& valid) {
@@ -180,30 +155,6 @@ Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& 
 
 namespace {
 
-/// Of batch_norm, batch_norm_relu or, with neither, batch_norm_inference.
-std::vector<OpSample> batch_norm_samples(decltype(batch_norm)* training) {
-  const auto run = [training](ChannelAxis axis, Tensor valid) {
-    return [=](std::span<const Tensor> x) {
-      const Tensor w = x.size() > 1 ? x[1] : Tensor(), b = x.size() > 2 ? x[2] : Tensor();
-      if (training) return training(x[0], w, b, 1e-5, axis, valid).y;
-      const int64_t c = x[0].size(axis == ChannelAxis::last ? -1 : 1);
-      return batch_norm_inference(x[0], sample({c}, 7).set_requires_grad(false),
-                                  sample({c}, 8, 0.5, 2).set_requires_grad(false), w, b, 1e-5, axis,
-                                  valid);
-    };
-  };
-  return {{"(5, 3) with weight and bias",
-           {sample({5, 3}, 1), sample({3}, 2, 0.5, 2), sample({3}, 3)},
-           run(ChannelAxis::second, {})},
-          {"(3, 2, 4)", {sample({3, 2, 4}, 1)}, run(ChannelAxis::second, {})},
-          {"(3, 2, 2, 3) with weight",
-           {sample({3, 2, 2, 3}, 1), sample({2}, 2, 0.5, 2)},
-           run(ChannelAxis::second, {})},
-          {"(3, 4, 2) channels last, masked",
-           {sample({3, 4, 2}, 1), sample({2}, 2, 0.5, 2), sample({2}, 3)},
-           run(ChannelAxis::last, sample_mask({3, 4}))}};
-}
-
 /// Checks what both forms of Batch Normalization take; returns the sizes.
 kernels::Channels check_batch_norm(const char* op, const Tensor& x, const Tensor& weight,
                                    const Tensor& bias, double eps, ChannelAxis axis,
@@ -221,14 +172,11 @@ kernels::Channels check_batch_norm(const char* op, const Tensor& x, const Tensor
 
 }  // namespace
 
-static Op batch_norm_backward_op(
-    "batch_norm_backward",
-    [](Backward& ctx) {
-      const auto& attrs = ctx.attrs<BatchNormAttrs>();
-      const NormGroups groups = batch_norm_groups(ctx.kept(0), attrs.axis, ctx.kept(3));
-      second_order(ctx, groups, attrs.eps, {groups.weights.numel()});
-    },
-    nullptr);
+static Op batch_norm_backward_op("batch_norm_backward", [](Backward& ctx) {
+  const auto& attrs = ctx.attrs<BatchNormAttrs>();
+  const NormGroups groups = batch_norm_groups(ctx.kept(0), attrs.axis, ctx.kept(3));
+  second_order(ctx, groups, attrs.eps, {groups.weights.numel()});
+});
 
 namespace {
 
@@ -265,21 +213,16 @@ Tensor before_relu(const Backward& ctx) {
 }
 
 // As layer_norm, with means over the valid elements of a channel (docs/derivations/batch_norm.md)
-Op batch_norm_op(
-    "batch_norm", [](Backward& ctx) { batch_norm_gradients(ctx, ctx.dy(), false); },
-    [] { return batch_norm_samples(batch_norm); });
+Op batch_norm_op("batch_norm", [](Backward& ctx) { batch_norm_gradients(ctx, ctx.dy(), false); });
 
 // As batch_norm, for dy where y is positive; y is computed again. To be differentiated, the two are
 // two ops.
-Op batch_norm_relu_op(
-    "batch_norm_relu",
-    [](Backward& ctx) {
-      if (detail::recorder)
-        batch_norm_gradients(ctx, relu_gradient(ctx.dy(), before_relu(ctx)), false);
-      else
-        batch_norm_gradients(ctx, ctx.dy(), true);
-    },
-    [] { return batch_norm_samples(batch_norm_relu); });
+Op batch_norm_relu_op("batch_norm_relu", [](Backward& ctx) {
+  if (detail::recorder)
+    batch_norm_gradients(ctx, relu_gradient(ctx.dy(), before_relu(ctx)), false);
+  else
+    batch_norm_gradients(ctx, ctx.dy(), true);
+});
 
 BatchNormResult apply(const Op& op, const Tensor& x, const Tensor& weight, const Tensor& bias,
                       double eps, ChannelAxis axis, const Tensor& valid) {
@@ -327,37 +270,33 @@ BatchNormResult batch_norm_relu(const Tensor& x, const Tensor& weight, const Ten
 }
 
 // y = (x - m) r w + b, m and r constants:  dx = w r dy, dw = sum dy (x - m) r, db = sum dy
-static Op batch_norm_inference_op(
-    "batch_norm_inference",
-    [](Backward& ctx) {
-      const auto& attrs = ctx.attrs<BatchNormAttrs>();
-      const Tensor x = ctx.kept(0), w = ctx.kept(1), mean = ctx.kept(2), rstd = ctx.kept(3),
-                   valid = ctx.kept(4);
-      const Tensor& dy = ctx.dy();
-      if (needs_grad(dy) || needs_grad(x) || needs_grad(w)) {
-        const NormGroups groups = batch_norm_groups(x, attrs.axis, valid);
-        const auto per_channel = [&](const Tensor& v) { return reshape(v, groups.weights); };
-        const Tensor g = clear_invalid(groups, reshape(dy, groups.shape));
-        const Tensor centred = clear_invalid(groups, reshape(x, groups.shape) - per_channel(mean));
-        const Tensor scaled = g * per_channel(rstd);
-        if (ctx.needs(0)) ctx.set(0, reshape(w ? scaled * per_channel(w) : scaled, x.shape()));
-        if (ctx.needs(1))
-          ctx.set(1, reshape(sum_to(scaled * centred, groups.weights), mean.shape()));
-        if (ctx.needs(2)) ctx.set(2, reshape(sum_to(g, groups.weights), mean.shape()));
-        return;
-      }
-      const Tensor values = raw::contiguous(x), dy_values = raw::contiguous(dy),
-                   w_values = contiguous_or_none(w);
-      NormGradients grads = wanted(ctx, x, mean.shape());
-      dispatch_floating(x.dtype(), "batch_norm_inference", [&]<class T>() {
-        kernels::batch_norm_backward_eval<T>(
-            channels_of(x, attrs.axis), values.data<T>(), pointer<bool>(valid), mean.data<T>(),
-            rstd.data<T>(), pointer<T>(w_values), dy_values.data<T>(), pointer<T>(grads.dx),
-            pointer<T>(grads.dweight), pointer<T>(grads.dbias));
-      });
-      set_gradients(ctx, std::move(grads));
-    },
-    [] { return batch_norm_samples(nullptr); });
+static Op batch_norm_inference_op("batch_norm_inference", [](Backward& ctx) {
+  const auto& attrs = ctx.attrs<BatchNormAttrs>();
+  const Tensor x = ctx.kept(0), w = ctx.kept(1), mean = ctx.kept(2), rstd = ctx.kept(3),
+               valid = ctx.kept(4);
+  const Tensor& dy = ctx.dy();
+  if (needs_grad(dy) || needs_grad(x) || needs_grad(w)) {
+    const NormGroups groups = batch_norm_groups(x, attrs.axis, valid);
+    const auto per_channel = [&](const Tensor& v) { return reshape(v, groups.weights); };
+    const Tensor g = clear_invalid(groups, reshape(dy, groups.shape));
+    const Tensor centred = clear_invalid(groups, reshape(x, groups.shape) - per_channel(mean));
+    const Tensor scaled = g * per_channel(rstd);
+    if (ctx.needs(0)) ctx.set(0, reshape(w ? scaled * per_channel(w) : scaled, x.shape()));
+    if (ctx.needs(1)) ctx.set(1, reshape(sum_to(scaled * centred, groups.weights), mean.shape()));
+    if (ctx.needs(2)) ctx.set(2, reshape(sum_to(g, groups.weights), mean.shape()));
+    return;
+  }
+  const Tensor values = raw::contiguous(x), dy_values = raw::contiguous(dy),
+               w_values = contiguous_or_none(w);
+  NormGradients grads = wanted(ctx, x, mean.shape());
+  dispatch_floating(x.dtype(), "batch_norm_inference", [&]<class T>() {
+    kernels::batch_norm_backward_eval<T>(
+        channels_of(x, attrs.axis), values.data<T>(), pointer<bool>(valid), mean.data<T>(),
+        rstd.data<T>(), pointer<T>(w_values), dy_values.data<T>(), pointer<T>(grads.dx),
+        pointer<T>(grads.dweight), pointer<T>(grads.dbias));
+  });
+  set_gradients(ctx, std::move(grads));
+});
 
 Tensor batch_norm_inference(const Tensor& x, const Tensor& mean, const Tensor& var,
                             const Tensor& weight, const Tensor& bias, double eps, ChannelAxis axis,

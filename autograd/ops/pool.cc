@@ -1,6 +1,5 @@
 #include <gradus/autograd/ops/pool.h>
-#include <gradus/autograd/sample.h>
-#include <gradus/tensor/kernels/pool.h>
+#include <gradus/kernels/pooling/pooling.h>
 
 namespace gradus {
 
@@ -61,96 +60,34 @@ Tensor spread(const Tensor& dy, const AverageAttrs& attrs);
 Tensor adaptive(const Tensor& x, const PlaneMap& map);
 Tensor adaptive_spread(const Tensor& dy, const PlaneMap& map);
 
-template <class F>
-OpSample pool_sample(std::string label, const Shape& shape, F f) {
-  return {std::move(label), {sample(shape, 1)}, [f](std::span<const Tensor> x) { return f(x[0]); }};
-}
-
-Tensor sample_indices() {
-  return raw::cast(Tensor::of({{1, 4, 4, 0}, {5, 2, 0, 3}, {2, 2, 1, 5}}), DType::i64);
-}
-const PlaneMap kSampleMap{{3, 1, 2, 3}, {3, 1, 2, 2}};
-const AverageAttrs kSampleAverage{{.planes = 6,
-                                   .height = 4,
-                                   .width = 5,
-                                   .kernel_h = 3,
-                                   .kernel_w = 2,
-                                   .stride_h = 2,
-                                   .stride_w = 2,
-                                   .padding_h = 1,
-                                   .padding_w = 1,
-                                   .count_include_pad = false},
-                                  {3, 2, 4, 5},
-                                  {3, 2, 2, 3}};
-
 }  // namespace
 
 // y = x at each window's largest place:  dx = dy put there
-static Op max_pool2d_op(
-    "max_pool2d",
-    [](Backward& ctx) { ctx.set(0, scatter(ctx.dy(), ctx.kept(0), ctx.attrs<PlaneMap>())); },
-    [] {
-      return std::vector{pool_sample("2x2", {3, 2, 4, 6},
-                                     [](const Tensor& x) {
-                                       return max_pool2d(x, {2, 2});
-                                     }),
-                         pool_sample("3x2, overlapping, padded", {3, 2, 5, 4}, [](const Tensor& x) {
-                           return max_pool2d(x, {3, 2}, {.stride = Pair{2, 1}, .padding = {1, 1}});
-                         })};
-    });
+static Op max_pool2d_op("max_pool2d", [](Backward& ctx) {
+  ctx.set(0, scatter(ctx.dy(), ctx.kept(0), ctx.attrs<PlaneMap>()));
+});
 
 // The linear map near x, and its adjoint; each is the other's gradient.
-static Op pool_gather_op(
-    "pool_gather",
-    [](Backward& ctx) { ctx.set(0, scatter(ctx.dy(), ctx.kept(0), ctx.attrs<PlaneMap>())); },
-    [] {
-      return std::vector{pool_sample("(3, 1, 2, 3)", kSampleMap.x_shape, [](const Tensor& x) {
-        return gather(x, sample_indices(), kSampleMap);
-      })};
-    });
-static Op pool_scatter_op(
-    "pool_scatter",
-    [](Backward& ctx) { ctx.set(0, gather(ctx.dy(), ctx.kept(0), ctx.attrs<PlaneMap>())); },
-    [] {
-      return std::vector{pool_sample("(3, 1, 2, 2)", kSampleMap.y_shape, [](const Tensor& dy) {
-        return scatter(dy, sample_indices(), kSampleMap);
-      })};
-    });
+static Op pool_gather_op("pool_gather", [](Backward& ctx) {
+  ctx.set(0, scatter(ctx.dy(), ctx.kept(0), ctx.attrs<PlaneMap>()));
+});
+static Op pool_scatter_op("pool_scatter", [](Backward& ctx) {
+  ctx.set(0, gather(ctx.dy(), ctx.kept(0), ctx.attrs<PlaneMap>()));
+});
 
-static Op avg_pool2d_op(
-    "avg_pool2d", [](Backward& ctx) { ctx.set(0, spread(ctx.dy(), ctx.attrs<AverageAttrs>())); },
-    [] {
-      return std::vector{pool_sample("2x3", {3, 2, 4, 6},
-                                     [](const Tensor& x) {
-                                       return avg_pool2d(x, {2, 3});
-                                     }),
-                         pool_sample("padded, not counted", kSampleAverage.x_shape,
-                                     [](const Tensor& x) { return average(x, kSampleAverage); })};
-    });
-static Op avg_pool2d_backward_op(
-    "avg_pool2d_backward",
-    [](Backward& ctx) { ctx.set(0, average(ctx.dy(), ctx.attrs<AverageAttrs>())); },
-    [] {
-      return std::vector{pool_sample("padded, not counted", kSampleAverage.y_shape,
-                                     [](const Tensor& dy) { return spread(dy, kSampleAverage); })};
-    });
+static Op avg_pool2d_op("avg_pool2d", [](Backward& ctx) {
+  ctx.set(0, spread(ctx.dy(), ctx.attrs<AverageAttrs>()));
+});
+static Op avg_pool2d_backward_op("avg_pool2d_backward", [](Backward& ctx) {
+  ctx.set(0, average(ctx.dy(), ctx.attrs<AverageAttrs>()));
+});
 
-static Op adaptive_avg_pool2d_op(
-    "adaptive_avg_pool2d",
-    [](Backward& ctx) { ctx.set(0, adaptive_spread(ctx.dy(), ctx.attrs<PlaneMap>())); },
-    [] {
-      return std::vector{pool_sample("(5, 4) to (2, 3)", {3, 2, 5, 4}, [](const Tensor& x) {
-        return adaptive_avg_pool2d(x, {2, 3});
-      })};
-    });
-static Op adaptive_avg_pool2d_backward_op(
-    "adaptive_avg_pool2d_backward",
-    [](Backward& ctx) { ctx.set(0, adaptive(ctx.dy(), ctx.attrs<PlaneMap>())); },
-    [] {
-      return std::vector{pool_sample("(2, 3) to (5, 4)", {3, 2, 2, 3}, [](const Tensor& dy) {
-        return adaptive_spread(dy, {{3, 2, 5, 4}, {3, 2, 2, 3}});
-      })};
-    });
+static Op adaptive_avg_pool2d_op("adaptive_avg_pool2d", [](Backward& ctx) {
+  ctx.set(0, adaptive_spread(ctx.dy(), ctx.attrs<PlaneMap>()));
+});
+static Op adaptive_avg_pool2d_backward_op("adaptive_avg_pool2d_backward", [](Backward& ctx) {
+  ctx.set(0, adaptive(ctx.dy(), ctx.attrs<PlaneMap>()));
+});
 
 namespace {
 

@@ -4,8 +4,7 @@
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/where.h>
-#include <gradus/autograd/sample.h>
-#include <gradus/tensor/kernels/reduce.h>
+#include <gradus/kernels/reduce/reduce.h>
 
 namespace gradus {
 
@@ -68,29 +67,13 @@ Tensor with_dims(const Tensor& y, const Shape& x_shape, const Flags& reduced) {
   return reshape(y, keep_dims(x_shape, reduced));
 }
 
-std::vector<OpSample> reduce_samples(Tensor (*f)(const Tensor&, const Axes&, bool)) {
-  const std::pair<Axes, bool> cases[] = {
-      {{}, false}, {{0}, false}, {{1, 2}, true}, {{0, 2}, false}};
-  std::vector<OpSample> samples;
-  for (const auto& [axes, keepdim] : cases)
-    samples.push_back({"(3, 4, 2) over " + str(axes) + (keepdim ? " keepdim" : ""),
-                       {sample({3, 4, 2}, 1)},
-                       [f, axes = axes, keepdim = keepdim](std::span<const Tensor> x) {
-                         return f(x[0], axes, keepdim);
-                       }});
-  return samples;
-}
-
 }  // namespace
 
 // y = sum x:  dx = dy, repeated
-static Op sum_op(
-    "sum",
-    [](Backward& ctx) {
-      const Shape shape = ctx.input_shape(0);
-      ctx.set(0, expand(with_dims(ctx.dy(), shape, ctx.attrs<ReduceAttrs>().reduced), shape));
-    },
-    [] { return reduce_samples(sum); });
+static Op sum_op("sum", [](Backward& ctx) {
+  const Shape shape = ctx.input_shape(0);
+  ctx.set(0, expand(with_dims(ctx.dy(), shape, ctx.attrs<ReduceAttrs>().reduced), shape));
+});
 
 Tensor sum(const Tensor& x, const Axes& axes, bool keepdim) {
   const Flags reduced = axis_flags("sum", axes, x.ndim());
@@ -111,22 +94,16 @@ Tensor mean(const Tensor& x, const Axes& axes, bool keepdim) {
 }
 
 // y = sum (x - m)^2 / count, m the mean:  dx = 2 (x - m) dy / count, since sum (x - m) = 0
-static Op var_op(
-    "var",
-    [](Backward& ctx) {
-      const auto& [reduced, count] = ctx.attrs<ReduceAttrs>();
-      const Tensor x = ctx.kept(0);
-      Axes axes;
-      for (int i = 0; i < x.ndim(); ++i)
-        if (reduced[i]) axes.push_back(i);
-      const Tensor centred = axes.ndim() == 0 ? mul(x, 0) : x - mean(x, axes, true);
-      const Tensor dy = with_dims(ctx.dy(), x.shape(), reduced);
-      ctx.set(0, centred * (dy * (2.0 / static_cast<double>(count))));
-    },
-    [] {
-      return reduce_samples(
-          [](const Tensor& x, const Axes& axes, bool keepdim) { return var(x, axes, keepdim); });
-    });
+static Op var_op("var", [](Backward& ctx) {
+  const auto& [reduced, count] = ctx.attrs<ReduceAttrs>();
+  const Tensor x = ctx.kept(0);
+  Axes axes;
+  for (int i = 0; i < x.ndim(); ++i)
+    if (reduced[i]) axes.push_back(i);
+  const Tensor centred = axes.ndim() == 0 ? mul(x, 0) : x - mean(x, axes, true);
+  const Tensor dy = with_dims(ctx.dy(), x.shape(), reduced);
+  ctx.set(0, centred * (dy * (2.0 / static_cast<double>(count))));
+});
 
 Tensor var(const Tensor& x, const Axes& axes, bool keepdim, int64_t correction) {
   const Flags reduced = axis_flags("var", axes, x.ndim());
@@ -151,8 +128,8 @@ static void extremum_backward(Backward& ctx) {
   ctx.set(0, dy * (chosen / sum_to(chosen, y.shape())));
 }
 
-static Op max_op("max", extremum_backward, [] { return reduce_samples(max); });
-static Op min_op("min", extremum_backward, [] { return reduce_samples(min); });
+static Op max_op("max", extremum_backward);
+static Op min_op("min", extremum_backward);
 
 template <class Kernel>
 static Tensor extremum(const Op& op, const Tensor& x, const Axes& axes, bool keepdim,

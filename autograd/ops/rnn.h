@@ -1,6 +1,6 @@
 #pragma once
 #include <gradus/autograd/tape.h>
-#include <gradus/tensor/kernels/rnn.h>
+#include <gradus/kernels/rnn/rnn.h>
 
 namespace gradus {
 

@@ -1,32 +1,15 @@
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
-#include <gradus/autograd/sample.h>
 
 #include <algorithm>
 
 namespace gradus {
 
-namespace {
-
-/// One sample: f of one tensor of the given shape.
-template <class F>
-OpSample shape_sample(std::string label, const Shape& shape, F f) {
-  return {std::move(label), {sample(shape, 1)}, [f](std::span<const Tensor> x) { return f(x[0]); }};
-}
-
-}  // namespace
+namespace {}  // namespace
 
 // y = x in another shape:  dx = dy in x's shape
-static Op reshape_op(
-    "reshape", [](Backward& ctx) { ctx.set(0, reshape(ctx.dy(), ctx.input_shape(0))); },
-    [] {
-      return std::vector{shape_sample("(3, 4) to (2, 6)", {3, 4},
-                                      [](const Tensor& x) {
-                                        return reshape(x, {2, -1});
-                                      }),
-                         shape_sample("of a transpose", {3, 5},
-                                      [](const Tensor& x) { return reshape(transpose(x), {15}); })};
-    });
+static Op reshape_op("reshape",
+                     [](Backward& ctx) { ctx.set(0, reshape(ctx.dy(), ctx.input_shape(0))); });
 
 Tensor reshape(const Tensor& x, const Shape& shape) {
   return record(reshape_op, raw::reshape(x, shape), {x});
@@ -49,19 +32,12 @@ Tensor flatten(const Tensor& x, int64_t first, int64_t last) {
 }
 
 // y[i_0, i_1, ...] = x with axis order[k] running as i_k:  dx is dy with the axes put back
-static Op permute_op(
-    "permute",
-    [](Backward& ctx) {
-      const Axes& order = ctx.attrs<Axes>();
-      Axes inverse = order;
-      for (int i = 0; i < order.ndim(); ++i) inverse[static_cast<int>(order[i])] = i;
-      ctx.set(0, permute(ctx.dy(), inverse));
-    },
-    [] {
-      return std::vector{shape_sample("(2, 3, 4) by 2 0 1", {2, 3, 4}, [](const Tensor& x) {
-        return permute(x, {2, 0, 1});
-      })};
-    });
+static Op permute_op("permute", [](Backward& ctx) {
+  const Axes& order = ctx.attrs<Axes>();
+  Axes inverse = order;
+  for (int i = 0; i < order.ndim(); ++i) inverse[static_cast<int>(order[i])] = i;
+  ctx.set(0, permute(ctx.dy(), inverse));
+});
 
 Tensor permute(const Tensor& x, const Axes& order) {
   check(order.ndim() == x.ndim(), "permute: {} axes for shape {}", order.ndim(), x.shape());
@@ -109,13 +85,8 @@ Tensor squeeze(const Tensor& x, int64_t axis) {
 }
 
 // y repeats x:  dx = the sum of dy over the repetitions
-static Op expand_op(
-    "expand", [](Backward& ctx) { ctx.set(0, sum_to(ctx.dy(), ctx.input_shape(0))); },
-    [] {
-      return std::vector{shape_sample("(3, 1) to (2, 3, 4)", {3, 1}, [](const Tensor& x) {
-        return expand(x, {2, 3, 4});
-      })};
-    });
+static Op expand_op("expand",
+                    [](Backward& ctx) { ctx.set(0, sum_to(ctx.dy(), ctx.input_shape(0))); });
 
 Tensor expand(const Tensor& x, const Shape& shape) {
   return record(expand_op, raw::expand(x, shape), {x});
@@ -143,24 +114,11 @@ Tensor apply_slice(const Tensor& x, const SliceAttrs& attrs);
 Tensor unslice(const Tensor& y, const SliceAttrs& attrs);
 
 // y = x[begin:end:step]:  dx = dy there, 0 elsewhere
-Op slice_op(
-    "slice", [](Backward& ctx) { ctx.set(0, unslice(ctx.dy(), ctx.attrs<SliceAttrs>())); },
-    [] {
-      return std::vector{
-          shape_sample("(4, 5)[:, 1:4]", {4, 5}, [](const Tensor& x) { return slice(x, 1, 1, 4); }),
-          shape_sample("(7,)[1:-1:2]", {7}, [](const Tensor& x) { return slice(x, 0, 1, -1, 2); }),
-          shape_sample("(3, 4, 2)[:, -1]", {3, 4, 2},
-                       [](const Tensor& x) { return select(x, 1, -1); })};
-    });
+Op slice_op("slice", [](Backward& ctx) { ctx.set(0, unslice(ctx.dy(), ctx.attrs<SliceAttrs>())); });
 
 // The adjoint: x = zeros, x[begin:end:step] = y:  dy = dx[begin:end:step]
-Op unslice_op(
-    "unslice", [](Backward& ctx) { ctx.set(0, apply_slice(ctx.dy(), ctx.attrs<SliceAttrs>())); },
-    [] {
-      return std::vector{shape_sample("into (4, 7)", {4, 3}, [](const Tensor& y) {
-        return unslice(y, {1, 1, 7, 2, {4, 7}});
-      })};
-    });
+Op unslice_op("unslice",
+              [](Backward& ctx) { ctx.set(0, apply_slice(ctx.dy(), ctx.attrs<SliceAttrs>())); });
 
 Tensor apply_slice(const Tensor& x, const SliceAttrs& attrs) {
   return record(slice_op, slice_view(x, attrs), {x}, {}, attrs);
@@ -196,20 +154,12 @@ struct ConcatAttrs {
 };
 
 // y_i = x[i] along the axis:  dx = the dy_i beside each other
-static Op unbind_op(
-    "unbind",
-    [](Backward& ctx) {
-      const int axis = ctx.attrs<int>();
-      TensorList parts;
-      for (int i = 0; i < ctx.input_shape(0)[axis]; ++i) parts.push_back(ctx.dy(i));
-      ctx.set(0, stack(parts, axis));
-    },
-    [] {
-      return std::vector{shape_sample("(3, 4, 2), two of four", {3, 4, 2}, [](const Tensor& x) {
-        const TensorList parts = unbind(x, 1);
-        return concat({parts[2], parts[0]}, 1);
-      })};
-    });
+static Op unbind_op("unbind", [](Backward& ctx) {
+  const int axis = ctx.attrs<int>();
+  TensorList parts;
+  for (int i = 0; i < ctx.input_shape(0)[axis]; ++i) parts.push_back(ctx.dy(i));
+  ctx.set(0, stack(parts, axis));
+});
 
 TensorList unbind(const Tensor& x, int64_t axis) {
   const int i = normalize_axis("unbind", axis, x.ndim());
@@ -227,26 +177,16 @@ TensorList unbind(const Tensor& x, int64_t axis) {
 }
 
 // y = x_0, x_1, ... one after the other:  dx_k = its part of dy
-static Op concat_op(
-    "concat",
-    [](Backward& ctx) {
-      const auto [axis, count] = ctx.attrs<ConcatAttrs>();
-      const Tensor sizes = ctx.kept(0);
-      int64_t begin = 0;
-      for (int i = 0; i < count; ++i) {
-        const int64_t size = sizes.data<int64_t>()[i];
-        if (ctx.needs(i)) ctx.set(i, slice(ctx.dy(), axis, begin, begin + size));
-        begin += size;
-      }
-    },
-    [] {
-      return std::vector{OpSample{"(2, 3) and (2, 4)",
-                                  {sample({2, 3}, 1), sample({2, 4}, 2)},
-                                  [](std::span<const Tensor> x) { return concat(x, 1); }},
-                         OpSample{"stack",
-                                  {sample({2, 3}, 1), sample({2, 3}, 2), sample({2, 3}, 3)},
-                                  [](std::span<const Tensor> x) { return stack(x, -1); }}};
-    });
+static Op concat_op("concat", [](Backward& ctx) {
+  const auto [axis, count] = ctx.attrs<ConcatAttrs>();
+  const Tensor sizes = ctx.kept(0);
+  int64_t begin = 0;
+  for (int i = 0; i < count; ++i) {
+    const int64_t size = sizes.data<int64_t>()[i];
+    if (ctx.needs(i)) ctx.set(i, slice(ctx.dy(), axis, begin, begin + size));
+    begin += size;
+  }
+});
 
 Tensor concat(std::span<const Tensor> tensors, int64_t axis) {
   check(!tensors.empty(), "concat: no tensors");

@@ -3,8 +3,7 @@
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/softmax.h>
-#include <gradus/autograd/sample.h>
-#include <gradus/tensor/kernels/softmax.h>
+#include <gradus/kernels/softmax/softmax.h>
 
 namespace gradus {
 
@@ -50,31 +49,13 @@ Tensor row_wise_backward(const char* op, const Tensor& y, const Tensor& dy, Kern
   return dx;
 }
 
-template <class F>
-std::vector<OpSample> softmax_samples(F f) {
-  std::vector<OpSample> samples;
-  const std::pair<Shape, int64_t> cases[] = {{{3, 5}, -1}, {{4}, 0}, {{2, 3, 4}, 1}};
-  for (const auto& [shape, axis] : cases)
-    samples.push_back({str(shape) + " along " + std::to_string(axis),
-                       {sample(shape, 1)},
-                       [f, axis = axis](std::span<const Tensor> x) { return f(x[0], axis); }});
-  return samples;
-}
-
-std::vector<OpSample> backward_samples(Tensor (*f)(const Tensor&, const Tensor&)) {
-  return {{"(3, 4)",
-           {sample({3, 4}, 1, 0.1, 0.9), sample({3, 4}, 2)},
-           [f](std::span<const Tensor> x) { return f(x[0], x[1]); }}};
-}
-
 Tensor log_softmax_backward(const Tensor& y, const Tensor& dy);
 
 }  // namespace
 
 // y = softmax(x):  dx = y (dy - sum dy y)  (docs/derivations/softmax_cross_entropy.md)
-static Op softmax_op(
-    "softmax", [](Backward& ctx) { ctx.set(0, softmax_backward(ctx.kept(0), ctx.dy())); },
-    [] { return softmax_samples(softmax); });
+static Op softmax_op("softmax",
+                     [](Backward& ctx) { ctx.set(0, softmax_backward(ctx.kept(0), ctx.dy())); });
 
 Tensor softmax(const Tensor& x, int64_t axis) {
   const int i = normalize_axis("softmax", axis, x.ndim());
@@ -87,16 +68,12 @@ Tensor softmax(const Tensor& x, int64_t axis) {
 
 // dx = y (dy - s), s = sum dy y; with g its gradient and t = sum g y:
 // d dy = y (g - t),  d y = g (dy - s) - t dy
-static Op softmax_backward_op(
-    "softmax_backward",
-    [](Backward& ctx) {
-      const Tensor y = ctx.kept(0), dy = ctx.kept(1);
-      const Tensor& g = ctx.dy();
-      if (ctx.needs(0))
-        ctx.set(0, g * (dy - sum(dy * y, {-1}, true)) - dy * sum(g * y, {-1}, true));
-      if (ctx.needs(1)) ctx.set(1, softmax_backward(y, g));
-    },
-    [] { return backward_samples(softmax_backward); });
+static Op softmax_backward_op("softmax_backward", [](Backward& ctx) {
+  const Tensor y = ctx.kept(0), dy = ctx.kept(1);
+  const Tensor& g = ctx.dy();
+  if (ctx.needs(0)) ctx.set(0, g * (dy - sum(dy * y, {-1}, true)) - dy * sum(g * y, {-1}, true));
+  if (ctx.needs(1)) ctx.set(1, softmax_backward(y, g));
+});
 
 Tensor softmax_backward(const Tensor& y, const Tensor& dy) {
   Tensor dx = row_wise_backward("softmax_backward", y, dy,
@@ -107,9 +84,9 @@ Tensor softmax_backward(const Tensor& y, const Tensor& dy) {
 }
 
 // y = log softmax(x):  dx = dy - exp(y) sum dy
-static Op log_softmax_op(
-    "log_softmax", [](Backward& ctx) { ctx.set(0, log_softmax_backward(ctx.kept(0), ctx.dy())); },
-    [] { return softmax_samples(log_softmax); });
+static Op log_softmax_op("log_softmax", [](Backward& ctx) {
+  ctx.set(0, log_softmax_backward(ctx.kept(0), ctx.dy()));
+});
 
 Tensor log_softmax(const Tensor& x, int64_t axis) {
   const int i = normalize_axis("log_softmax", axis, x.ndim());
@@ -122,16 +99,13 @@ Tensor log_softmax(const Tensor& x, int64_t axis) {
 
 // dx = dy - exp(y) sum dy; with g its gradient:
 // d dy = g - sum g exp(y),  d y = -exp(y) g sum dy
-static Op log_softmax_backward_op(
-    "log_softmax_backward",
-    [](Backward& ctx) {
-      const Tensor p = exp(ctx.kept(0));
-      const Tensor& g = ctx.dy();
-      const Tensor gp = g * p;
-      if (ctx.needs(0)) ctx.set(0, -gp * sum(ctx.kept(1), {-1}, true));
-      if (ctx.needs(1)) ctx.set(1, g - sum(gp, {-1}, true));
-    },
-    [] { return backward_samples(log_softmax_backward); });
+static Op log_softmax_backward_op("log_softmax_backward", [](Backward& ctx) {
+  const Tensor p = exp(ctx.kept(0));
+  const Tensor& g = ctx.dy();
+  const Tensor gp = g * p;
+  if (ctx.needs(0)) ctx.set(0, -gp * sum(ctx.kept(1), {-1}, true));
+  if (ctx.needs(1)) ctx.set(1, g - sum(gp, {-1}, true));
+});
 
 namespace {
 
@@ -146,16 +120,10 @@ Tensor log_softmax_backward(const Tensor& y, const Tensor& dy) {
 }  // namespace
 
 // y = log sum exp(x):  dx = dy softmax(x)
-static Op logsumexp_op(
-    "logsumexp",
-    [](Backward& ctx) {
-      const Tensor p = softmax(ctx.kept(0));
-      ctx.set(0, p * reshape(ctx.dy(), p.shape().erased(p.ndim() - 1).inserted(p.ndim() - 1, 1)));
-    },
-    [] {
-      return softmax_samples(
-          [](const Tensor& x, int64_t axis) { return logsumexp(x, axis, axis == 1); });
-    });
+static Op logsumexp_op("logsumexp", [](Backward& ctx) {
+  const Tensor p = softmax(ctx.kept(0));
+  ctx.set(0, p * reshape(ctx.dy(), p.shape().erased(p.ndim() - 1).inserted(p.ndim() - 1, 1)));
+});
 
 Tensor logsumexp(const Tensor& x, int64_t axis, bool keepdim) {
   const int i = normalize_axis("logsumexp", axis, x.ndim());

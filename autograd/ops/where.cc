@@ -1,27 +1,16 @@
-#include <gradus/autograd/ops/broadcast.h>
 #include <gradus/autograd/ops/compare.h>
+#include <gradus/autograd/ops/detail/broadcast.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/where.h>
-#include <gradus/autograd/sample.h>
 
 namespace gradus {
 
 // y = c ? a : b:  da = c ? dy : 0,  db = c ? 0 : dy
-static Op where_op(
-    "where",
-    [](Backward& ctx) {
-      const Tensor c = ctx.kept(0), zero = zeros({}, ctx.dy().dtype());
-      if (ctx.needs(0)) ctx.set(0, sum_to(where(c, ctx.dy(), zero), ctx.input_shape(0)));
-      if (ctx.needs(1)) ctx.set(1, sum_to(where(c, zero, ctx.dy()), ctx.input_shape(1)));
-    },
-    [] {
-      return broadcast_samples(
-          [](const Tensor& a, const Tensor& b) {
-            const Shape shape = broadcast_shapes("where", a.shape(), b.shape());
-            return where(greater(sample(shape, 3), 0), a, b);
-          },
-          -2, 2, -2, 2);
-    });
+static Op where_op("where", [](Backward& ctx) {
+  const Tensor c = ctx.kept(0), zero = zeros({}, ctx.dy().dtype());
+  if (ctx.needs(0)) ctx.set(0, sum_to(where(c, ctx.dy(), zero), ctx.input_shape(0)));
+  if (ctx.needs(1)) ctx.set(1, sum_to(where(c, zero, ctx.dy()), ctx.input_shape(1)));
+});
 
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
   check(condition.dtype() == DType::boolean, "where: the condition is {}, not bool",
@@ -50,8 +39,7 @@ Tensor masked_fill(const Tensor& x, const Tensor& mask, double value) {
 }
 
 // y = x in another dtype:  dx = dy in x's. No samples: differences cannot be taken through f32.
-static Op cast_op(
-    "cast", [](Backward& ctx) { ctx.set(0, cast(ctx.dy(), ctx.attrs<DType>())); }, nullptr);
+static Op cast_op("cast", [](Backward& ctx) { ctx.set(0, cast(ctx.dy(), ctx.attrs<DType>())); });
 
 Tensor cast(const Tensor& x, DType dtype) {
   if (x.dtype() == dtype) return x;

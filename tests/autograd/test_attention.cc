@@ -5,8 +5,8 @@
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/where.h>
-#include <gradus/autograd/sample.h>
-#include <gradus/tensor/kernels/threads.h>
+#include <gradus/gradcheck/samples.h>
+#include <gradus/kernels/runtime/threads.h>
 
 #include <algorithm>
 #include <limits>

@@ -1,5 +1,5 @@
 #define BOOST_TEST_MODULE bad_input
-#include <gradus/autograd/sample.h>
+#include <gradus/gradcheck/samples.h>
 #include <gradus/gradus.h>
 
 #include <functional>

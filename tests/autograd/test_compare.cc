@@ -4,7 +4,7 @@
 #include <gradus/autograd/ops/inplace.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
-#include <gradus/autograd/sample.h>
+#include <gradus/gradcheck/samples.h>
 
 #include <limits>
 

@@ -4,9 +4,10 @@
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
-#include <gradus/autograd/sample.h>
-#include <gradus/tensor/kernels/conv.h>
-#include <gradus/tensor/kernels/threads.h>
+#include <gradus/gradcheck/samples.h>
+#include <gradus/kernels/conv/conv.h>
+#include <gradus/kernels/conv/naive.h>
+#include <gradus/kernels/runtime/threads.h>
 
 #include <algorithm>
 #include <limits>

@@ -1,5 +1,5 @@
 #define BOOST_TEST_MODULE functional
-#include <gradus/autograd/functional.h>
+#include <gradus/autograd/functional/functional.h>
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/matmul.h>
@@ -7,7 +7,7 @@
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/softmax.h>
-#include <gradus/autograd/sample.h>
+#include <gradus/gradcheck/samples.h>
 
 #include "tests/checks.h"
 

@@ -3,8 +3,8 @@
 #include <gradus/autograd/ops/index.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
-#include <gradus/autograd/sample.h>
-#include <gradus/tensor/kernels/threads.h>
+#include <gradus/gradcheck/samples.h>
+#include <gradus/kernels/runtime/threads.h>
 
 #include "tests/checks.h"
 

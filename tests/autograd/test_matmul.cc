@@ -1,12 +1,12 @@
 #define BOOST_TEST_MODULE matmul
-#include <gradus/autograd/gradcheck.h>
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/linear.h>
 #include <gradus/autograd/ops/matmul.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
-#include <gradus/autograd/sample.h>
+#include <gradus/gradcheck/gradcheck.h>
+#include <gradus/gradcheck/samples.h>
 
 #include "tests/checks.h"
 

@@ -6,7 +6,7 @@
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/where.h>
-#include <gradus/autograd/sample.h>
+#include <gradus/gradcheck/samples.h>
 
 #include <functional>
 #include <limits>

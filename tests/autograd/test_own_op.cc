@@ -1,11 +1,11 @@
 #define BOOST_TEST_MODULE own_op
 // What docs/gradient_checking.md shows.
-#include <gradus/autograd/gradcheck.h>
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
-#include <gradus/layers/gradcheck.h>
+#include <gradus/gradcheck/gradcheck.h>
+#include <gradus/gradcheck/module.h>
 #include <gradus/models/mlp.h>
 #include <gradus/tensor/random.h>
 
@@ -16,14 +16,11 @@ using namespace gradus;
 namespace {
 
 // y = w tanh(x):  dx = dy w (1 - tanh^2 x),  dw = sum of dy tanh x over the rows
-Op gate_op(
-    "gate",
-    [](Backward& ctx) {
-      const Tensor x = ctx.kept(0), w = ctx.kept(1), t = tanh(x);
-      if (ctx.needs(0)) ctx.set(0, ctx.dy() * w * (1 - square(t)));
-      if (ctx.needs(1)) ctx.set(1, sum(ctx.dy() * t, {0}));
-    },
-    nullptr);
+Op gate_op("gate", [](Backward& ctx) {
+  const Tensor x = ctx.kept(0), w = ctx.kept(1), t = tanh(x);
+  if (ctx.needs(0)) ctx.set(0, ctx.dy() * w * (1 - square(t)));
+  if (ctx.needs(1)) ctx.set(1, sum(ctx.dy() * t, {0}));
+});
 
 Tensor gate(const Tensor& x, const Tensor& w) {
   Tensor y;

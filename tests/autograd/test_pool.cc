@@ -1,7 +1,8 @@
 #define BOOST_TEST_MODULE pool
 #include <gradus/autograd/ops/pool.h>
-#include <gradus/autograd/sample.h>
-#include <gradus/tensor/kernels/pool.h>
+#include <gradus/gradcheck/samples.h>
+#include <gradus/kernels/pooling/naive.h>
+#include <gradus/kernels/pooling/pooling.h>
 
 #include <cstring>
 #include <limits>

@@ -4,11 +4,11 @@
 #include <gradus/autograd/ops/loss.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
-#include <gradus/autograd/sample.h>
+#include <gradus/gradcheck/samples.h>
+#include <gradus/kernels/runtime/threads.h>
 #include <gradus/layers/linear.h>
 #include <gradus/layers/rnn.h>
 #include <gradus/optim/adam.h>
-#include <gradus/tensor/kernels/threads.h>
 #include <gradus/tensor/random.h>
 
 #include <boost/mpl/list.hpp>

@@ -1,5 +1,5 @@
 #pragma once
-#include <gradus/autograd/sample.h>
+#include <gradus/gradcheck/samples.h>
 #include <gradus/models/cnn.h>
 #include <gradus/models/mlp.h>
 #include <gradus/models/rnn_classifier.h>

@@ -8,6 +8,7 @@
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/softmax.h>
+#include <gradus/kernels/conv/conv.h>
 #include <gradus/layers/activation.h>
 #include <gradus/layers/attention.h>
 #include <gradus/layers/batch_norm.h>
@@ -21,7 +22,6 @@
 #include <gradus/models/cnn.h>
 #include <gradus/models/mlp.h>
 #include <gradus/models/transformer.h>
-#include <gradus/tensor/kernels/conv.h>
 
 #include <cmath>
 

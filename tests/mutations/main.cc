@@ -1,4 +1,4 @@
-#include <gradus/tensor/file.h>
+#include <gradus/base/file.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>

@@ -1,6 +1,6 @@
 #include "tests/mutations/mutant.h"
 
-#include <gradus/autograd/functional.h>
+#include <gradus/autograd/functional/functional.h>
 
 #include <cassert>
 #include <utility>

@@ -1,7 +1,7 @@
 #pragma once
-#include <gradus/autograd/checking/diagnosis.h>
-#include <gradus/autograd/function.h>
+#include <gradus/autograd/functional/function.h>
 #include <gradus/autograd/op.h>
+#include <gradus/gradcheck/diagnosis.h>
 #include <gradus/tensor/random.h>
 
 #include <functional>

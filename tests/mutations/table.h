@@ -1,5 +1,5 @@
 #pragma once
-#include <gradus/autograd/gradcheck.h>
+#include <gradus/gradcheck/gradcheck.h>
 
 #include <nlohmann/json.hpp>
 

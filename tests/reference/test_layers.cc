@@ -1,6 +1,7 @@
 #define BOOST_TEST_MODULE reference_layers
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/reduce.h>
+#include <gradus/gradcheck/samples.h>
 #include <gradus/layers/activation.h>
 #include <gradus/layers/attention.h>
 #include <gradus/layers/batch_norm.h>
@@ -8,7 +9,6 @@
 #include <gradus/layers/dropout.h>
 #include <gradus/layers/embedding.h>
 #include <gradus/layers/flatten.h>
-#include <gradus/layers/gradcheck.h>
 #include <gradus/layers/layer_norm.h>
 #include <gradus/layers/lengths.h>
 #include <gradus/layers/linear.h>
@@ -244,10 +244,10 @@ BOOST_AUTO_TEST_CASE(layers_are_pytorchs) {
     for (DType dtype : {DType::f64, DType::f32}) row.check(c, dtype);
     seen.insert(row.type);
   });
-  for (const ModuleRow* row : all_module_rows())
-    for (const ModuleSample& sample : row->samples()) {
+  for (const ModuleSamples* row : all_module_samples())
+    for (const ModuleSample& sample : row->make()) {
       const Module& module = *sample.module;
       BOOST_TEST(seen.contains(typeid(module)),
-                 row->name << ", " << module.describe() << " is in no case");
+                 row->module << ", " << module.describe() << " is in no case");
     }
 }

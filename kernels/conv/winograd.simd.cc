@@ -1,0 +1,275 @@
+// The transforms of Winograd's F(4x4, 3x3) (Lavin & Gray 2016), which gives 4x4 outputs of a 3x3
+// correlation with 36 products instead of 144:
+//
+//   Y = A^T [ (G w G^T) * (B^T x B) ] A,   * elementwise, summed over the input channels
+//
+// Along one axis it interpolates a polynomial of degree 5 at p = 0, a, -a, b, -b and infinity:
+//
+//          at p                                         at infinity
+//   A^T:   p^i, i = 0 .. 3                              [0 0 0 1]
+//   G:     p^k / prod of (p - the others), k = 0 .. 2   [0 0 1]
+//   B^T:   coefficients of prod of (z - the others)     of z (z^2 - a^2) (z^2 - b^2)
+//
+// With a = 3/4 and b = 3/2 the entries of A and B are exact, and rounding errors half of those at
+// the usual 1 and 2. A vector holds one pixel of kLanes channels.
+
+#include <gradus/kernels/conv/table.h>
+#include <gradus/kernels/runtime/isa.h>
+#include <gradus/kernels/vector/lanes.h>
+
+namespace gradus::kernels {
+namespace {
+
+using V = Vector<float>;
+constexpr int64_t kLanes = kWidth<float>;
+constexpr int64_t kMaxColumns = 4 * kMaxRun + 2;
+
+constexpr float a = 0.75f, b = 1.5f, a2 = a * a, b2 = b * b, a3 = a * a2, b3 = b * b2;
+
+/// t = B^T d
+inline void input_transform(const V (&d)[6], V (&t)[6]) {
+  const V even_a = d[4] - b2 * d[2], odd_a = d[3] - b2 * d[1];
+  const V even_b = d[4] - a2 * d[2], odd_b = d[3] - a2 * d[1];
+  t[0] = d[4] - (a2 + b2) * d[2] + a2 * b2 * d[0];
+  t[1] = even_a + a * odd_a;
+  t[2] = even_a - a * odd_a;
+  t[3] = even_b + b * odd_b;
+  t[4] = even_b - b * odd_b;
+  t[5] = d[5] - (a2 + b2) * d[3] + a2 * b2 * d[1];
+}
+
+/// y = A^T m
+inline void output_transform(const V (&m)[6], V (&y)[4]) {
+  const V even_a = m[1] + m[2], odd_a = m[1] - m[2], even_b = m[3] + m[4], odd_b = m[3] - m[4];
+  y[0] = m[0] + even_a + even_b;
+  y[1] = a * odd_a + b * odd_b;
+  y[2] = a2 * even_a + b2 * even_b;
+  y[3] = a3 * odd_a + b3 * odd_b + m[5];
+}
+
+/// m = A y
+inline void output_adjoint(const V (&y)[4], V (&m)[6]) {
+  const V even_a = y[0] + a2 * y[2], odd_a = y[1] + a2 * y[3];
+  const V even_b = y[0] + b2 * y[2], odd_b = y[1] + b2 * y[3];
+  m[0] = y[0];
+  m[1] = even_a + a * odd_a;
+  m[2] = even_a - a * odd_a;
+  m[3] = even_b + b * odd_b;
+  m[4] = even_b - b * odd_b;
+  m[5] = y[3];
+}
+
+constexpr float g0 = 1 / (a2 * b2), ga = 1 / (2 * a2 * (a2 - b2)), gb = 1 / (2 * b2 * (b2 - a2));
+
+/// u = G w
+inline void weight_transform(const V (&w)[3], V (&u)[6]) {
+  const V even_a = ga * w[0] + (ga * a2) * w[2], odd_a = (ga * a) * w[1];
+  const V even_b = gb * w[0] + (gb * b2) * w[2], odd_b = (gb * b) * w[1];
+  u[0] = g0 * w[0];
+  u[1] = even_a + odd_a;
+  u[2] = even_a - odd_a;
+  u[3] = even_b + odd_b;
+  u[4] = even_b - odd_b;
+  u[5] = w[2];
+}
+
+/// w = G^T u
+inline void weight_adjoint(const V (&u)[6], V (&w)[3]) {
+  const V even_a = u[1] + u[2], odd_a = u[1] - u[2], even_b = u[3] + u[4], odd_b = u[3] - u[4];
+  w[0] = g0 * u[0] + ga * even_a + gb * even_b;
+  w[1] = (ga * a) * odd_a + (gb * b) * odd_b;
+  w[2] = (ga * a2) * even_a + (gb * b2) * even_b + u[5];
+}
+
+/// f of `from` vectors at `in`, `in_step` floats apart, gives `to` vectors at `out`.
+template <int from, int to, class F>
+GRADUS_INLINE inline void apply(F f, const float* in, int64_t in_step, float* out,
+                                int64_t out_step) {
+  V source[from], result[to];
+  unroll<from>([&](int i) GRADUS_INLINE { source[i] = load(in + i * in_step); });
+  f(source, result);
+  unroll<to>([&](int i) GRADUS_INLINE { store(out + i * out_step, result[i]); });
+}
+
+void clear(float* x, int64_t vectors) {
+  for (int64_t i = 0; i < vectors; ++i) store(x + i * kLanes, V{});
+}
+
+int64_t clamped(int64_t x, int64_t low, int64_t high) {
+  return x < low ? low : x > high ? high : x;
+}
+
+/// The part of a run's rows and columns that lies in the image, counted from the run's first.
+struct Inside {
+  Inside(const TileRun& run, int64_t all_rows, int64_t all_columns)
+      : first_row(clamped(-run.top, 0, all_rows)),
+        end_row(clamped(run.height - run.top, first_row, all_rows)),
+        first_column(clamped(-run.left, 0, all_columns)),
+        end_column(clamped(run.width - run.left, first_column, all_columns)),
+        columns(end_column - first_column) {}
+  int64_t first_row, end_row, first_column, end_column, columns;
+};
+
+/// f(c, lanes) for each vector of channels.
+template <class F>
+void for_each_lanes(int64_t channels, F f) {
+  for (int64_t c = 0; c < channels; c += kLanes)
+    f(c, channels - c < kLanes ? channels - c : kLanes);
+}
+
+/// Pixels of `lanes` channels beside each other: to[row][column][c], the columns being those
+/// inside, and rows outside 0.
+void gather(const TileRun& run, const Inside& in, int64_t rows, int64_t lanes, const float* x,
+            float* to) {
+  const int64_t plane = run.height * run.width, row = in.columns * kLanes;
+  if (lanes < kLanes) clear(to, rows * in.columns);
+  clear(to, in.first_row * in.columns);
+  clear(to + in.end_row * row, (rows - in.end_row) * in.columns);
+  x += (run.top + in.first_row) * run.width + run.left + in.first_column;
+  to += in.first_row * row;
+  int64_t count = in.end_row - in.first_row, length = in.columns;
+  if (length == run.width) {  // whole rows lie behind each other
+    length *= count;
+    count = count > 0;
+  }
+  for (int64_t i = 0; i < count; ++i)
+    transpose(x + i * run.width, plane, lanes, length, to + i * row, kLanes);
+}
+
+/// The inverse of gather for rows of the tiles' own pixels.
+void scatter(const TileRun& run, const Inside& in, int64_t lanes, const float* from, float* y) {
+  const int64_t plane = run.height * run.width, row = in.columns * kLanes;
+  y += run.top * run.width + run.left;
+  int64_t count = in.end_row, length = in.columns;
+  if (length == run.width) {
+    length *= count;
+    count = 1;
+  }
+  for (int64_t i = 0; i < count; ++i)
+    transpose(from + i * row, kLanes, length, lanes, y + i * run.width, plane);
+}
+
+/// Transforms `rows` of pixels down their columns, then each tile's `rows` along its 6 rows.
+template <int rows, class F>
+void transform_pixels(const TileRun& run, const Inside& in, const float* pixels, F f,
+                      Points<float> to) {
+  alignas(64) float strip[6 * kMaxColumns * kLanes];
+  const int64_t row = (4 * run.tiles + rows - 4) * kLanes;
+  for (int p = 0; p < 6; ++p) {
+    clear(strip + p * row, in.first_column);
+    clear(strip + p * row + in.end_column * kLanes, row / kLanes - in.end_column);
+  }
+  for (int64_t j = 0; j < in.columns; ++j)
+    apply<rows, 6>(f, pixels + j * kLanes, in.columns * kLanes,
+                   strip + (in.first_column + j) * kLanes, row);
+  for (int64_t t = 0; t < run.tiles; ++t)
+    for (int p = 0; p < 6; ++p)
+      apply<rows, 6>(f, strip + p * row + 4 * t * kLanes, kLanes,
+                     to.data + t * to.row + 6 * p * to.point, to.point);
+}
+
+void input(const TileRun& run, const float* x, Points<float> v) {
+  alignas(64) float pixels[6 * kMaxColumns * kLanes];
+  const Inside in(run, 6, 4 * run.tiles + 2);
+  for_each_lanes(run.channels, [&](int64_t c, int64_t lanes) {
+    gather(run, in, 6, lanes, x + c * run.height * run.width, pixels);
+    transform_pixels<6>(run, in, pixels,
+                        [](const V(&d)[6], V(&t)[6]) GRADUS_INLINE { input_transform(d, t); },
+                        {v.data + c, v.row, v.point});
+  });
+}
+
+void output_gradient(const TileRun& run, const float* dy, Points<float> m, float* db) {
+  alignas(64) float pixels[4 * kMaxColumns * kLanes];
+  const Inside in(run, 4, 4 * run.tiles);
+  for_each_lanes(run.channels, [&](int64_t c, int64_t lanes) {
+    gather(run, in, 4, lanes, dy + c * run.height * run.width, pixels);
+    V sum = {};
+    for (int64_t i = 0; i < 4 * in.columns; ++i) sum += load(pixels + i * kLanes);
+    store(db + c, load(db + c) + sum);
+    transform_pixels<4>(run, in, pixels,
+                        [](const V(&d)[4], V(&t)[6]) GRADUS_INLINE { output_adjoint(d, t); },
+                        {m.data + c, m.row, m.point});
+  });
+}
+
+/// The 4x4 pixels of tile t to `pixels`, of which `columns` are still in the image.
+void output_tile(Points<const float> m, int64_t t, V shift, int64_t columns, float* pixels,
+                 int64_t row) {
+  alignas(64) float half[4 * 6 * kLanes];
+  for (int q = 0; q < 6; ++q)
+    apply<6, 4>([](const V(&s)[6], V(&r)[4]) GRADUS_INLINE { output_transform(s, r); },
+                m.data + t * m.row + q * m.point, 6 * m.point, half + q * kLanes, 6 * kLanes);
+  for (int i = 0; i < 4; ++i) {
+    V source[6], result[4];
+    unroll<6>([&](int q) GRADUS_INLINE { source[q] = load(half + (6 * i + q) * kLanes); });
+    output_transform(source, result);
+    unroll<4>([&](int j) GRADUS_INLINE {
+      if (j < columns) store(pixels + i * row + j * kLanes, result[j] + shift);
+    });
+  }
+}
+
+void output(const TileRun& run, Points<const float> m, const float* bias, float* y) {
+  alignas(64) float pixels[4 * kMaxColumns * kLanes];
+  const Inside in(run, 4, 4 * run.tiles);
+  for_each_lanes(run.channels, [&](int64_t c, int64_t lanes) {
+    const V shift = bias ? load_first(bias + c, static_cast<int>(lanes)) : V{};
+    for (int64_t t = 0; t < run.tiles; ++t)
+      output_tile({m.data + c, m.row, m.point}, t, shift, in.columns - 4 * t,
+                  pixels + 4 * t * kLanes, in.columns * kLanes);
+    scatter(run, in, lanes, pixels, y + c * run.height * run.width);
+  });
+}
+
+void weight(int64_t out, const float* w, int64_t stride, bool rotated, Points<float> u) {
+  alignas(64) float taps[9 * kLanes], half[3 * 6 * kLanes];
+  const auto transform = [](const V(&s)[3], V(&r)[6]) GRADUS_INLINE { weight_transform(s, r); };
+  const float* first = rotated ? taps + 8 * kLanes : taps;
+  const int64_t step = rotated ? -kLanes : kLanes;
+  for_each_lanes(out, [&](int64_t o, int64_t lanes) {
+    if (lanes < kLanes) clear(taps, 9);
+    transpose(w + o * stride, stride, lanes, 9, taps, kLanes);
+    for (int q = 0; q < 3; ++q)
+      apply<3, 6>(transform, first + q * step, 3 * step, half + q * kLanes, 3 * kLanes);
+    for (int p = 0; p < 6; ++p)
+      apply<3, 6>(transform, half + 3 * p * kLanes, kLanes, u.data + o + 6 * p * u.point, u.point);
+  });
+}
+
+void weight_gradient(int64_t channels, Points<const float> u, float* dw) {
+  alignas(64) float half[3 * 6 * kLanes];
+  const auto transform = [](const V(&s)[6], V(&r)[3]) GRADUS_INLINE { weight_adjoint(s, r); };
+  for_each_lanes(channels, [&](int64_t c, int64_t) {
+    for (int q = 0; q < 6; ++q)
+      apply<6, 3>(transform, u.data + c + q * u.point, 6 * u.point, half + q * kLanes, 6 * kLanes);
+    for (int k = 0; k < 3; ++k)
+      apply<6, 3>(transform, half + 6 * k * kLanes, kLanes, dw + 3 * k * u.row + c, u.row);
+  });
+}
+
+void sum_weight_gradients(int64_t channels, int64_t pieces, const float* parts, int64_t row,
+                          int64_t stride, float* dw) {
+  alignas(64) float taps[9 * kLanes];
+  for_each_lanes(channels, [&](int64_t c, int64_t lanes) {
+    for (int k = 0; k < 9; ++k) {
+      V sum = {};
+      for (int64_t piece = 0; piece < pieces; ++piece)
+        sum += load(parts + piece * stride + k * row + c);
+      store(taps + k * kLanes, sum);
+    }
+    transpose(taps, kLanes, 9, lanes, dw + 9 * c, 9);
+  });
+}
+
+constexpr WinogradKernels kKernels = {
+    kLanes, input, output, output_gradient, weight, weight_gradient, sum_weight_gradients};
+
+}  // namespace
+
+template <>
+const WinogradKernels& table_for<WinogradKernels, Isa::GRADUS_ISA>() {
+  return kKernels;
+}
+
+}  // namespace gradus::kernels

@@ -1,0 +1,203 @@
+#include <gradus/kernels/elementwise/elementwise.h>
+#include <gradus/kernels/runtime/loops.h>
+#include <gradus/kernels/runtime/workspace.h>
+
+namespace gradus::kernels {
+
+namespace {
+
+/// Array k under loops whose innermost stride is neither 0 nor 1 is copied, so that the kernels
+/// only meet rows that run or stay.
+template <int k, class T, int count>
+const T* dense(Loops<count>& loops, const T* x) {
+  static constinit thread_local Workspace<T, struct Copy> workspace;
+  const int last = loops.ndim - 1;
+  if (loops.strides[k][last] == 0 || loops.strides[k][last] == 1) return x;
+  int64_t sizes[kMaxLoops] = {}, n = 1;
+  for (int i = 0; i <= last; ++i) n *= sizes[i] = loops.strides[k][i] == 0 ? 1 : loops.sizes[i];
+  T* copy = workspace.of_size(n);
+  copy_strided(sizeof(T), loops.ndim, sizes, reinterpret_cast<const char*>(x), loops.strides[k],
+               reinterpret_cast<char*>(copy));
+  int64_t stride = 1;
+  for (int i = last; i >= 0; --i) {
+    if (sizes[i] == 1) continue;
+    loops.strides[k][i] = stride;
+    stride *= sizes[i];
+  }
+  return copy;
+}
+
+/// The last array is the result, contiguous. False if there is nothing to do.
+template <int count>
+bool prepare(Loops<count>& loops) {
+  int64_t stride = 1;
+  for (int i = loops.ndim - 1; i >= 0; --i) {
+    loops.strides[count - 1][i] = stride;
+    stride *= loops.sizes[i];
+  }
+  loops.collapse();
+  if (loops.ndim == 0) loops.push(1, {});
+  return stride > 0;
+}
+
+/// At least two loops, as for_each_row_block wants.
+template <int count>
+void pad(Loops<count>& loops) {
+  loops.collapse();
+  if (loops.ndim >= 2) return;
+  Loops<count> padded;
+  while (padded.ndim + loops.ndim < 2) padded.push(1, {});
+  int64_t stride[count];
+  for (int i = 0; i < loops.ndim; ++i) {
+    for (int k = 0; k < count; ++k) stride[k] = loops.strides[k][i];
+    padded.push(loops.sizes[i], stride);
+  }
+  loops = padded;
+}
+
+/// Calls kernel(rows, a, b, y) over the layout.
+template <class T, class Y, class Kernel>
+void broadcast_rows(const BroadcastLayout& layout, const T* a, const T* b, Y* y, Kernel kernel) {
+  Loops<3> loops;
+  for (int i = 0; i < layout.ndim; ++i)
+    loops.push(layout.sizes[i], {layout.a_strides[i], layout.b_strides[i], 0});
+  if (!prepare(loops)) return;
+  a = dense<0>(loops, a);
+  b = dense<1>(loops, b);
+  pad(loops);
+  const int last = loops.ndim - 1;
+  for_each_row_block(loops, kElementwiseGrain,
+                     [&](const int64_t* at, int64_t rows, int64_t columns) {
+                       kernel({rows, columns, loops.strides[0][last - 1], loops.strides[0][last],
+                               loops.strides[1][last - 1], loops.strides[1][last]},
+                              a + at[0], b + at[1], y + at[2]);
+                     });
+}
+
+template <class T, class Op>
+void compare_rows(const BinaryRows& r, const T* a, const T* b, bool* y, Op op) {
+  for (int64_t i = 0; i < r.rows; ++i, a += r.a_row, b += r.b_row, y += r.columns) {
+    if (r.a_column != 0 && r.b_column != 0)
+      for (int64_t j = 0; j < r.columns; ++j) y[j] = op(a[j], b[j]);
+    else if (r.a_column != 0)
+      for (int64_t j = 0; j < r.columns; ++j) y[j] = op(a[j], *b);
+    else
+      for (int64_t j = 0; j < r.columns; ++j) y[j] = op(*a, b[j * r.b_column]);
+  }
+}
+
+template <bool a_moves, bool b_moves, class T>
+void choose(int64_t n, const bool* __restrict c, const T* __restrict a, const T* __restrict b,
+            T* __restrict y) {
+  for (int64_t j = 0; j < n; ++j) {
+    const T p = a[a_moves ? j : 0], q = b[b_moves ? j : 0];  // read both: then it is no branch
+    y[j] = c[j] ? p : q;
+  }
+}
+
+/// One row of `where`; the column strides are 0 or 1.
+template <class T>
+void choose_row(int64_t n, const bool* c, int64_t c_column, const T* a, int64_t a_column,
+                const T* b, int64_t b_column, T* y) {
+  if (c_column == 0) {
+    const T* from = *c ? a : b;
+    const int64_t column = *c ? a_column : b_column;
+    for (int64_t j = 0; j < n; ++j) y[j] = from[j * column];
+  } else if (a_column != 0) {
+    b_column != 0 ? choose<true, true>(n, c, a, b, y) : choose<true, false>(n, c, a, b, y);
+  } else {
+    b_column != 0 ? choose<false, true>(n, c, a, b, y) : choose<false, false>(n, c, a, b, y);
+  }
+}
+
+template <class T, class Op>
+void compare_with(const BroadcastLayout& layout, const T* a, const T* b, bool* y, Op op) {
+  broadcast_rows(layout, a, b, y, [op](const BinaryRows& rows, const T* p, const T* q, bool* to) {
+    compare_rows(rows, p, q, to, op);
+  });
+}
+
+}  // namespace
+
+template <class T>
+void broadcast(const BroadcastLayout& layout, typename ElementwiseKernels<T>::Binary kernel,
+               const T* a, const T* b, T* y) {
+  broadcast_rows(layout, a, b, y, kernel);
+}
+
+template <class T>
+void compare(Compare op, const BroadcastLayout& layout, const T* a, const T* b, bool* y) {
+  switch (op) {
+    case Compare::less:
+      return compare_with(layout, a, b, y, [](T p, T q) { return p < q; });
+    case Compare::less_equal:
+      return compare_with(layout, a, b, y, [](T p, T q) { return p <= q; });
+    case Compare::greater:
+      return compare_with(layout, a, b, y, [](T p, T q) { return p > q; });
+    case Compare::greater_equal:
+      return compare_with(layout, a, b, y, [](T p, T q) { return p >= q; });
+    case Compare::equal:
+      return compare_with(layout, a, b, y, [](T p, T q) { return p == q; });
+    case Compare::not_equal:
+      return compare_with(layout, a, b, y, [](T p, T q) { return p != q; });
+  }
+}
+
+template <class T>
+void where(const WhereLayout& layout, const bool* c, const T* a, const T* b, T* y) {
+  Loops<4> loops;
+  for (int i = 0; i < layout.ndim; ++i)
+    loops.push(layout.sizes[i], {layout.c_strides[i], layout.a_strides[i], layout.b_strides[i], 0});
+  if (!prepare(loops)) return;
+  c = dense<0>(loops, c);
+  a = dense<1>(loops, a);
+  b = dense<2>(loops, b);
+  pad(loops);
+  const int last = loops.ndim - 1;
+  const auto& s = loops.strides;
+  for_each_row_block(
+      loops, kElementwiseGrain, [&](const int64_t* at, int64_t rows, int64_t columns) {
+        for (int64_t i = 0; i < rows; ++i)
+          choose_row(columns, c + at[0] + i * s[0][last - 1], s[0][last],
+                     a + at[1] + i * s[1][last - 1], s[1][last], b + at[2] + i * s[2][last - 1],
+                     s[2][last], y + at[3] + i * columns);
+      });
+}
+
+template <class From, class To>
+void cast(int64_t n, const From* x, To* y) {
+  parallel_for(n, kElementwiseGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) y[i] = static_cast<To>(x[i]);
+  });
+}
+
+template void broadcast<float>(const BroadcastLayout&, ElementwiseKernels<float>::Binary,
+                               const float*, const float*, float*);
+template void broadcast<double>(const BroadcastLayout&, ElementwiseKernels<double>::Binary,
+                                const double*, const double*, double*);
+template void compare(Compare, const BroadcastLayout&, const float*, const float*, bool*);
+template void where(const WhereLayout&, const bool*, const float*, const float*, float*);
+template void cast(int64_t, const float*, float*);
+template void cast(int64_t, const float*, double*);
+template void cast(int64_t, const float*, int64_t*);
+template void cast(int64_t, const float*, bool*);
+template void compare(Compare, const BroadcastLayout&, const double*, const double*, bool*);
+template void where(const WhereLayout&, const bool*, const double*, const double*, double*);
+template void cast(int64_t, const double*, float*);
+template void cast(int64_t, const double*, double*);
+template void cast(int64_t, const double*, int64_t*);
+template void cast(int64_t, const double*, bool*);
+template void compare(Compare, const BroadcastLayout&, const int64_t*, const int64_t*, bool*);
+template void where(const WhereLayout&, const bool*, const int64_t*, const int64_t*, int64_t*);
+template void cast(int64_t, const int64_t*, float*);
+template void cast(int64_t, const int64_t*, double*);
+template void cast(int64_t, const int64_t*, int64_t*);
+template void cast(int64_t, const int64_t*, bool*);
+template void compare(Compare, const BroadcastLayout&, const bool*, const bool*, bool*);
+template void where(const WhereLayout&, const bool*, const bool*, const bool*, bool*);
+template void cast(int64_t, const bool*, float*);
+template void cast(int64_t, const bool*, double*);
+template void cast(int64_t, const bool*, int64_t*);
+template void cast(int64_t, const bool*, bool*);
+
+}  // namespace gradus::kernels

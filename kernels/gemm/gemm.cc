@@ -1,0 +1,260 @@
+#include <gradus/base/error.h>
+#include <gradus/kernels/gemm/blas.h>
+#include <gradus/kernels/gemm/gemm.h>
+#include <gradus/kernels/gemm/table.h>
+#include <gradus/kernels/runtime/isa.h>
+#include <gradus/kernels/runtime/threads.h>
+#include <gradus/kernels/runtime/workspace.h>
+
+#include <algorithm>
+#include <climits>
+
+namespace gradus::kernels {
+namespace {
+
+// Counted in multiplications; measured, docs/decisions.md. Below kLarge our kernels are as fast as
+// OpenBLAS or faster; a tile of kTile pays for handing it to another thread.
+constexpr int64_t kLarge = int64_t{1} << 31;
+// Few rows do not pay for transposing B, and OpenBLAS has AVX-512 kernels that need not.
+constexpr int64_t kThinRows = 16, kThin = int64_t{1} << 22;
+constexpr int64_t kTile = int64_t{1} << 18;
+constexpr int64_t kMaxTiles = 16;
+// From here on a transposed A pays for copying it; tiles are then not cut below kCopiedTile.
+constexpr int64_t kCopied = int64_t{1} << 20, kCopiedColumns = 64, kCopiedTile = 96;
+// k is summed in pieces where C alone has too few tiles.
+constexpr int64_t kPieceOfK = 4096;
+constexpr int64_t kSmallC = int64_t{1} << 16;
+
+void call_blas(const GemmProblem<float>& g) {
+  blas().sgemm(101, g.ta == Transpose::yes ? 112 : 111, g.tb == Transpose::yes ? 112 : 111,
+               static_cast<int>(g.m), static_cast<int>(g.n), static_cast<int>(g.k), g.alpha, g.a,
+               static_cast<int>(g.lda), g.b, static_cast<int>(g.ldb), g.beta, g.c,
+               static_cast<int>(g.ldc));
+}
+void call_blas(const GemmProblem<double>& g) {
+  blas().dgemm(101, g.ta == Transpose::yes ? 112 : 111, g.tb == Transpose::yes ? 112 : 111,
+               static_cast<int>(g.m), static_cast<int>(g.n), static_cast<int>(g.k), g.alpha, g.a,
+               static_cast<int>(g.lda), g.b, static_cast<int>(g.ldb), g.beta, g.c,
+               static_cast<int>(g.ldc));
+}
+
+template <class T>
+GemmProblem<T> with_row_in_c(GemmProblem<T> g) {
+  if (g.row)
+    for (int64_t i = 0; i < g.m; ++i) std::copy_n(g.row, g.n, g.c + i * g.ldc);
+  g.row = nullptr;
+  return g;
+}
+
+template <class T>
+void run(const GemmProblem<T>& g, GemmPath path) {
+  if (path == GemmPath::openblas) return call_blas(with_row_in_c(g));
+  const GemmKernels<T>& table = kernels<GemmKernels<T>>();
+  if (path == GemmPath::in_place || g.ta == Transpose::no) return table.in_place(g);
+  static constinit thread_local Workspace<T, struct Copied> workspace;
+  table.copied(g, workspace.of_size(table.copied_workspace(g.m)));
+}
+
+/// Rows i .. i + m - 1 and columns j .. j + n - 1 of the product.
+template <class T>
+GemmProblem<T> part_of_c(const GemmProblem<T>& g, int64_t i, int64_t m, int64_t j, int64_t n) {
+  GemmProblem<T> part = g;
+  part.m = m;
+  part.n = n;
+  part.a += g.ta == Transpose::yes ? i : i * g.lda;
+  part.b += g.tb == Transpose::yes ? j * g.ldb : j;
+  part.c += i * g.ldc + j;
+  if (g.row) part.row += j;
+  return part;
+}
+
+/// The terms p .. p + k - 1 of every sum.
+template <class T>
+GemmProblem<T> part_of_k(const GemmProblem<T>& g, int64_t p, int64_t k) {
+  GemmProblem<T> part = g;
+  part.k = k;
+  part.a += g.ta == Transpose::yes ? p * g.lda : p;
+  part.b += g.tb == Transpose::yes ? p : p * g.ldb;
+  return part;
+}
+
+template <class T>
+void scale(const GemmProblem<T>& g) {
+  for (int64_t i = 0; i < g.m; ++i) {
+    T* c = g.c + i * g.ldc;
+    const T* old = g.row ? g.row : c;
+    for (int64_t j = 0; j < g.n; ++j) c[j] = g.beta == T(0) ? T(0) : g.beta * old[j];
+  }
+}
+
+struct Grid {
+  int64_t rows, columns;  // of one tile
+};
+
+/// Halves the longer side of C until a tile is small enough or there are enough of them.
+Grid grid_for(int64_t m, int64_t n, int64_t k, bool copied) {
+  Grid tile{m, n};
+  const auto halved = [](int64_t size, int64_t multiple) {
+    return ((size + 1) / 2 + multiple - 1) / multiple * multiple;
+  };
+  for (int64_t tiles = 1; tiles < kMaxTiles; tiles *= 2) {
+    if (tile.rows * tile.columns * k < 2 * kTile) break;
+    if (tile.rows >= tile.columns && tile.rows > (copied ? 2 * kCopiedTile : 32))
+      tile.rows = halved(tile.rows, 12);
+    else if (tile.columns > (copied ? 2 * kCopiedTile : 64))
+      tile.columns = halved(tile.columns, 16);
+    else
+      break;
+  }
+  return tile;
+}
+
+template <class T>
+void run_tiled(const GemmProblem<T>& g, GemmPath path) {
+  const Grid tile = grid_for(g.m, g.n, g.k, path == GemmPath::copied && g.ta == Transpose::yes);
+  const int64_t across = pieces_of(g.n, tile.columns);
+  const int64_t tiles = across * pieces_of(g.m, tile.rows);
+  if (tiles == 1) return run(g, path);
+  parallel_for(tiles, 1, [&](int64_t index, int64_t) {
+    const int64_t i = index / across * tile.rows, j = index % across * tile.columns;
+    run(part_of_c(g, i, std::min(tile.rows, g.m - i), j, std::min(tile.columns, g.n - j)), path);
+  });
+}
+
+/// A small C with a long k: pieces of k side by side, each into a C of its own, added in order.
+template <class T>
+void run_in_pieces_of_k(const GemmProblem<T>& g, GemmPath path, int64_t pieces) {
+  const int64_t length = pieces_of(g.k, pieces), size = g.m * g.n;
+  static constinit thread_local Workspace<T, struct Partial> workspace;
+  T* partial = workspace.of_size(pieces * size);
+  parallel_for(pieces, 1, [&](int64_t piece, int64_t) {
+    const int64_t p = piece * length;
+    GemmProblem<T> part = part_of_k(g, p, std::min(length, g.k - p));
+    part.beta = 0;
+    part.c = partial + piece * size;
+    part.ldc = g.n;
+    run(part, path);
+  });
+  for (int64_t i = 0; i < g.m; ++i) {
+    T* c = g.c + i * g.ldc;
+    const T* old = g.row ? g.row : c;
+    for (int64_t j = 0; j < g.n; ++j) {
+      T sum = 0;
+      for (int64_t piece = 0; piece < pieces; ++piece) sum += partial[piece * size + i * g.n + j];
+      c[j] = g.beta == T(0) ? sum : sum + g.beta * old[j];
+    }
+  }
+}
+
+/// How many pieces of k, none of them empty; 1: k is not cut.
+int64_t pieces_of_k(int64_t m, int64_t n, int64_t k) {
+  if (m * n > kSmallC || k < 2 * kPieceOfK || m * n * k < 4 * kTile) return 1;
+  return pieces_of(k, pieces_of(k, std::min(k / kPieceOfK, kMaxTiles)));
+}
+
+template <class T>
+GemmPath resolve(const GemmProblem<T>& g, GemmPath path) {
+  if (path == GemmPath::automatic) return gemm_path<T>(g.ta, g.tb, g.m, g.n, g.k);
+  check(path != GemmPath::openblas || blas(),
+        "gemm: the path openblas is forced, but there is no OpenBLAS");
+  return path;
+}
+
+// What is too small to be cut goes where gemm_path would send it, without asking.
+static_assert(2 * kTile <= std::min({kLarge, kThin, kCopied}));
+
+}  // namespace
+
+template <class T>
+void gemm(const GemmProblem<T>& g, GemmPath path) {
+  if (g.m <= 0 || g.n <= 0) return;
+  if (g.k <= 0 || g.alpha == T(0)) return scale(g);
+  const bool whole = g.m * g.n * g.k < 2 * kTile;
+  if (whole && path == GemmPath::automatic) return kernels<GemmKernels<T>>().in_place(g);
+  path = resolve(g, path);
+  if (path == GemmPath::openblas && std::max({g.m, g.n, g.k, g.lda, g.ldb, g.ldc}) > INT_MAX)
+    path = GemmPath::in_place;
+  if (whole) return run(g, path);
+  const int64_t pieces = pieces_of_k(g.m, g.n, g.k);
+  if (pieces > 1) return run_in_pieces_of_k(g, path, pieces);
+  run_tiled(g, path);
+}
+
+const char* name(GemmPath path) {
+  switch (path) {
+    case GemmPath::automatic:
+      return "automatic";
+    case GemmPath::in_place:
+      return "in place";
+    case GemmPath::copied:
+      return "copied";
+    case GemmPath::openblas:
+      return "openblas";
+  }
+  return "?";
+}
+
+template <class T>
+GemmPath gemm_path(Transpose ta, Transpose tb, int64_t m, int64_t n, int64_t k) {
+  const int64_t work = m * n * k;
+  const bool thin =
+      tb == Transpose::yes && m <= kThinRows && work >= kThin && active_isa() == Isa::avx512;
+  const bool copied = ta == Transpose::yes && std::min(m, n) >= kCopiedColumns && work >= kCopied;
+  if ((work >= kLarge || thin) && blas()) return GemmPath::openblas;
+  return copied ? GemmPath::copied : GemmPath::in_place;
+}
+
+template <class T>
+void gemm_batched(const GemmProblem<T>& first, int64_t stride_a, int64_t stride_b, int64_t stride_c,
+                  int64_t batch) {
+  const int64_t work = std::max<int64_t>(1, first.m * first.n * first.k);
+  const auto product = [&](int64_t i) {
+    GemmProblem<T> g = first;
+    g.a += i * stride_a;
+    g.b += i * stride_b;
+    g.c += i * stride_c;
+    gemm(g);
+  };
+  if (batch < kMaxTiles && work >= 2 * kTile) {  // few and large: each is cut by itself
+    for (int64_t i = 0; i < batch; ++i) product(i);
+    return;
+  }
+  parallel_for(batch, per_grain(work, kTile), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) product(i);
+  });
+}
+
+template <class T>
+int64_t packed_size(int64_t n, int64_t k) {
+  return kernels<GemmKernels<T>>().packed_size(n, k);
+}
+
+template <class T>
+void pack(Transpose tb, int64_t n, int64_t k, const T* b, int64_t ldb, T* packed) {
+  const GemmProblem<T> g{Transpose::no, tb, 0, n, k, T(1), nullptr, 0, b, ldb, T(0), nullptr, 0};
+  kernels<GemmKernels<T>>().pack(g, packed);
+}
+
+template <class T>
+void gemm_packed(int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* packed, T beta,
+                 T* c, int64_t ldc) {
+  const GemmProblem<T> g{Transpose::no, Transpose::no, m, n,    k, T(1), a,
+                         lda,           nullptr,       0, beta, c, ldc};
+  if (m <= 0 || n <= 0) return;
+  if (k <= 0) return scale(g);
+  kernels<GemmKernels<T>>().prepacked(g, packed);
+}
+
+#define GRADUS_INSTANTIATE(T)                                                                 \
+  template GemmPath gemm_path<T>(Transpose, Transpose, int64_t, int64_t, int64_t);            \
+  template void gemm<T>(const GemmProblem<T>&, GemmPath);                                     \
+  template void gemm_batched<T>(const GemmProblem<T>&, int64_t, int64_t, int64_t, int64_t);   \
+  template int64_t packed_size<T>(int64_t, int64_t);                                          \
+  template void pack<T>(Transpose, int64_t, int64_t, const T*, int64_t, T*);                  \
+  template void gemm_packed<T>(int64_t, int64_t, int64_t, const T*, int64_t, const T*, T, T*, \
+                               int64_t);
+GRADUS_INSTANTIATE(float)
+GRADUS_INSTANTIATE(double)
+#undef GRADUS_INSTANTIATE
+
+}  // namespace gradus::kernels

@@ -1,0 +1,60 @@
+#pragma once
+#include <cstdint>
+
+namespace gradus::kernels {
+
+enum class Transpose : bool { no, yes };
+
+/// One matrix product on raw memory, row-major: C = alpha op(A) op(B) + beta C, with op(A) (m,k)
+/// and op(B) (k,n). lda, ldb and ldc are the distances between stored rows. With a `row` (n), a
+/// bias, each row of C is alpha op(A) op(B) + beta row.
+template <class T>
+struct GemmProblem {
+  Transpose ta, tb;
+  int64_t m, n, k;
+  T alpha;
+  const T* a;
+  int64_t lda;
+  const T* b;
+  int64_t ldb;
+  T beta;
+  T* c;
+  int64_t ldc;
+  const T* row = nullptr;
+};
+
+/// `in_place` and `copied` are ours: the one reads A where it lies, the other copies it first if it
+/// is transposed.
+enum class GemmPath { automatic, in_place, copied, openblas };
+const char* name(GemmPath path);
+
+/// The path that `automatic` takes for an (m,k) x (k,n) product; depends on the shape and on
+/// whether OpenBLAS is there.
+template <class T>
+GemmPath gemm_path(Transpose ta, Transpose tb, int64_t m, int64_t n, int64_t k);
+
+/// C = alpha op(A) op(B) + beta C, row-major, for float and double; C is not read where beta is 0,
+/// and neither are A and B where alpha is 0. C is cut into tiles, and a long k into pieces, by the
+/// shape alone: the result is bit for bit the same on any number of threads. `path` is for tests: a
+/// path that is not there (no OpenBLAS) throws Error.
+template <class T>
+void gemm(const GemmProblem<T>& g, GemmPath path = GemmPath::automatic);
+
+/// `batch` products like `first`, whose matrices lie stride_a, stride_b and stride_c elements
+/// apart; a stride of 0 for a or b uses the same matrix each time.
+template <class T>
+void gemm_batched(const GemmProblem<T>& first, int64_t stride_a, int64_t stride_b, int64_t stride_c,
+                  int64_t batch);
+
+/// op(B) (k, n) in the order in which a product reads it: copied once for many products.
+template <class T>
+int64_t packed_size(int64_t n, int64_t k);
+template <class T>
+void pack(Transpose tb, int64_t n, int64_t k, const T* b, int64_t ldb, T* packed);
+
+/// C = A B + beta C, A (m, k), B (k, n) packed; by the calling thread alone.
+template <class T>
+void gemm_packed(int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* packed, T beta,
+                 T* c, int64_t ldc);
+
+}  // namespace gradus::kernels

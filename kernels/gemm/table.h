@@ -1,0 +1,21 @@
+#pragma once
+#include <gradus/kernels/gemm/gemm.h>
+
+namespace gradus::kernels {
+
+/// Our own matrix products for one instruction-set level, on the calling thread.
+template <class T>
+struct GemmKernels {
+  /// Reads A in place, B too or, transposed or for many rows, through a panel on the stack.
+  void (*in_place)(const GemmProblem<T>& problem);
+  /// Copies A, which is transposed, into `workspace`, which holds copied_workspace(m) elements,
+  /// 64-byte aligned; B goes through a panel there.
+  void (*copied)(const GemmProblem<T>& problem, T* workspace);
+  int64_t (*copied_workspace)(int64_t m);
+  /// All of op(B), panel after panel, and a product with it; sizes are packed_size(n, k).
+  void (*pack)(const GemmProblem<T>& problem, T* to);
+  void (*prepacked)(const GemmProblem<T>& problem, const T* b);
+  int64_t (*packed_size)(int64_t n, int64_t k);
+};
+
+}  // namespace gradus::kernels

@@ -1,0 +1,396 @@
+#include <gradus/kernels/norm/norm.h>
+#include <gradus/kernels/norm/table.h>
+#include <gradus/kernels/runtime/isa.h>
+#include <gradus/kernels/runtime/streamed.h>
+#include <gradus/kernels/runtime/threads.h>
+#include <gradus/kernels/runtime/workspace.h>
+
+#include <algorithm>
+
+namespace gradus::kernels {
+namespace {
+
+constexpr int64_t kGrain = 1 << 15;  // elements that a thread takes at a time
+constexpr int64_t kPiece = 1 << 16;  // of a channel, and of columns, that threads may share
+
+int64_t numel(const Channels& s) { return s.outer * s.channels * s.inner; }
+
+/// Memory of the calling thread, another for each use.
+template <class T, class Use>
+T* scratch(int64_t count) {
+  static constinit thread_local Workspace<T, Use> workspace;
+  return workspace.of_size(count);
+}
+
+int64_t count_valid(const Channels& s, const bool* valid) {
+  const int64_t n = s.outer * s.inner;
+  return valid ? std::count(valid, valid + n, true) : n;
+}
+
+/// A single channel is one run whatever its axes.
+Channels simplified(const Channels& s) {
+  return s.channels == 1 ? Channels{1, 1, s.outer * s.inner} : s;
+}
+bool in_columns(const Channels& s) { return s.inner == 1 && s.channels > 1; }
+
+/// Some of a channel's values: runs, and where they begin in x and in the mask.
+struct Piece {
+  Runs runs;
+  int64_t at, valid_at;
+};
+
+/// How a channel's values are cut: whole runs, or parts of long ones.
+class Cut {
+ public:
+  explicit Cut(const Channels& s)
+      : s_(s),
+        columns_(std::clamp<int64_t>(s.inner, 1, kPiece)),
+        rows_(kPiece / columns_),
+        column_pieces_(pieces_of(s.inner, columns_)),
+        count_(pieces_of(s.outer, rows_) * column_pieces_) {}
+
+  int64_t count() const { return count_; }
+  Piece piece(int64_t channel, int64_t index) const {
+    const int64_t row = index / column_pieces_ * rows_, column = index % column_pieces_ * columns_;
+    return {{std::min(rows_, s_.outer - row), std::min(columns_, s_.inner - column),
+             s_.channels * s_.inner, s_.inner},
+            (row * s_.channels + channel) * s_.inner + column,
+            row * s_.inner + column};
+  }
+
+ private:
+  Channels s_;
+  int64_t columns_, rows_, column_pieces_, count_;
+};
+
+/// part = first(channel, piece) of every piece; combine(channel, parts, count) of every channel;
+/// then(channel, piece) of every piece: all at once for a channel that is one piece.
+template <class Part, class First, class Combine, class Then>
+void sweep_channels(const Channels& s, First first, Combine combine, Then then) {
+  const Cut cut(s);
+  const int64_t n = cut.count();
+  if (n == 1) {
+    parallel_for_rows(s.channels, s.outer * s.inner, kGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t c = begin; c < end; ++c) {
+        const Piece piece = cut.piece(c, 0);
+        const Part part = first(c, piece);
+        combine(c, &part, int64_t{1});
+        then(c, piece);
+      }
+    });
+    return;
+  }
+  Part* parts = scratch<Part, struct Parts>(s.channels * n);
+  parallel_for(s.channels * n, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) parts[k] = first(k / n, cut.piece(k / n, k % n));
+  });
+  for (int64_t c = 0; c < s.channels; ++c) combine(c, parts + c * n, n);
+  parallel_for(s.channels * n, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) then(k / n, cut.piece(k / n, k % n));
+  });
+}
+
+/// body(first row, rows, piece) over pieces of rows of columns.
+int64_t rows_of_piece(const Channels& s) { return std::max<int64_t>(128, kPiece / s.channels); }
+template <class Body>
+void for_row_pieces(const Channels& s, Body body) {
+  const int64_t rows = rows_of_piece(s);
+  parallel_for(pieces_of(s.outer, rows), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) body(p * rows, std::min(rows, s.outer - p * rows), p);
+  });
+}
+
+const bool* from(const bool* valid, int64_t at) { return valid ? valid + at : nullptr; }
+
+/// finish(channel, moments) for every channel, then(channel, piece) for all its pieces.
+template <class T, class Finish, class Then>
+void channel_stats(const Channels& s, const T* x, const bool* valid, Finish finish, Then then) {
+  const auto moments = kernels<NormKernels<T>>().moments;
+  sweep_channels<Moments>(
+      s,
+      [&](int64_t, const Piece& p) { return moments(p.runs, x + p.at, from(valid, p.valid_at)); },
+      [&](int64_t c, const Moments* parts, int64_t n) {
+        Moments total;
+        for (int64_t k = 0; k < n; ++k) total = merged(total, parts[k]);
+        finish(c, total);
+      },
+      then);
+}
+
+template <class T>
+void column_stats(const Channels& s, const T* x, const bool* valid, T* mean, T* var) {
+  const ColumnNormKernels<T>& table = kernels<ColumnNormKernels<T>>();
+  const int64_t columns = s.channels,
+                n = std::max<int64_t>(1, pieces_of(s.outer, rows_of_piece(s)));
+  double* parts = scratch<double, struct Parts>(2 * n * columns);
+  int64_t* counts = scratch<int64_t, struct Parts>(n);
+  std::fill_n(parts, 2 * columns, 0.0);
+  counts[0] = 0;
+  for_row_pieces(s, [&](int64_t row, int64_t rows, int64_t p) {
+    double* part = parts + 2 * p * columns;
+    counts[p] =
+        table.moments(rows, columns, x + row * columns, from(valid, row), part, part + columns);
+  });
+  for (int64_t p = 1; p < n; ++p) {
+    const double* other = parts + 2 * p * columns;
+    table.merge(columns, counts[0], parts, parts + columns, counts[p], other, other + columns);
+    counts[0] += counts[p];
+  }
+  const double each = counts[0] > 0 ? 1 / static_cast<double>(counts[0]) : 0;
+  for (int64_t c = 0; c < columns; ++c) mean[c] = static_cast<T>(parts[c]);
+  for (int64_t c = 0; c < columns; ++c) var[c] = static_cast<T>(parts[columns + c] * each);
+}
+
+double variance(const Moments& m) { return m.count > 0 ? m.squares / m.count : 0; }
+
+/// What all channels' normalization is made of; w and b may be null.
+template <class T>
+struct Transform {
+  const T *mean, *rstd, *w, *b;
+  bool relu = false;
+
+  Affine<T> at(int64_t c) const {
+    return {mean[c], w ? rstd[c] * w[c] : rstd[c], b ? b[c] : T(0), relu};
+  }
+  /// In memory of the calling thread.
+  ColumnAffine<T> of_columns(int64_t columns) const {
+    T *scale = scratch<T, struct PerColumn>(2 * columns), *shift = scale + columns;
+    for (int64_t c = 0; c < columns; ++c) scale[c] = at(c).scale, shift[c] = at(c).shift;
+    return {mean, scale, shift, relu};
+  }
+};
+
+template <class T>
+GradientAffine<T> gradient_affine(const Transform<T>& f, int64_t c, T dw, T db, int64_t count) {
+  if (count == 0) return {f.at(c), 0, 0};
+  const T n = static_cast<T>(count);
+  return {f.at(c), db / n, dw / n * f.rstd[c]};
+}
+
+template <class T>
+void normalize_columns(const Channels& s, const T* x, const bool* valid, const Transform<T>& f,
+                       T* y) {
+  const ColumnAffine<T> columns = f.of_columns(s.channels);
+  const auto normalize = kernels<ColumnNormKernels<T>>().normalize;
+  parallel_for_rows(s.outer, s.channels, kGrain, [&](int64_t begin, int64_t end) {
+    normalize(end - begin, s.channels, columns, x + begin * s.channels, from(valid, begin),
+              y + begin * s.channels);
+  });
+}
+
+/// dx in columns, of sums over `count` values.
+template <class T>
+void column_gradient(const Channels& s, const T* x, const bool* valid, const Transform<T>& f,
+                     const T* dy, const T* dw, const T* db, int64_t count, T* dx) {
+  const ColumnAffine<T> columns = f.of_columns(s.channels);
+  T *mean_dy = scratch<T, struct PerColumnOfGradient>(2 * s.channels),
+    *slope = mean_dy + s.channels;
+  for (int64_t c = 0; c < s.channels; ++c) {
+    const GradientAffine<T> g = gradient_affine(f, c, dw[c], db[c], count);
+    mean_dy[c] = g.mean_dy;
+    slope[c] = g.slope;
+  }
+  const auto gradient = kernels<ColumnNormKernels<T>>().gradient;
+  parallel_for_rows(s.outer, s.channels, kGrain, [&](int64_t begin, int64_t end) {
+    const int64_t at = begin * s.channels;
+    gradient(end - begin, s.channels, columns, mean_dy, slope, x + at, from(valid, begin), dy + at,
+             dx + at);
+  });
+}
+
+template <class T>
+void column_sums(const Channels& s, const T* x, const bool* valid, const Transform<T>& f,
+                 const T* dy, T* dw, T* db) {
+  const ColumnAffine<T> affine = f.of_columns(s.channels);
+  const auto kernel = kernels<ColumnNormKernels<T>>().gradient_sums;
+  const int64_t columns = s.channels,
+                n = std::max<int64_t>(1, pieces_of(s.outer, rows_of_piece(s)));
+  double* parts = scratch<double, struct Parts>(2 * n * columns);
+  std::fill_n(parts, 2 * n * columns, 0.0);
+  for_row_pieces(s, [&](int64_t row, int64_t rows, int64_t p) {
+    double* sums = parts + 2 * p * columns;
+    kernel(rows, columns, affine, x + row * columns, from(valid, row), dy + row * columns, sums,
+           sums + columns);
+  });
+  for (int64_t p = 1; p < n; ++p)
+    for (int64_t j = 0; j < 2 * columns; ++j) parts[j] += parts[2 * p * columns + j];
+  for (int64_t c = 0; c < columns; ++c) {
+    if (db) db[c] = static_cast<T>(parts[c]);
+    if (dw) dw[c] = static_cast<T>(parts[columns + c] * static_cast<double>(f.rstd[c]));
+  }
+}
+
+/// dw and db of channels that are runs, then dx if it is wanted.
+template <class T>
+void run_backward(const Channels& s, const T* x, const bool* valid, const Transform<T>& f,
+                  const T* dy, T* dx, T* dw, T* db) {
+  const NormKernels<T>& table = kernels<NormKernels<T>>();
+  const int64_t count = dx ? count_valid(s, valid) : 0;
+  const auto gradient = [&](int64_t c, const Piece& p) {
+    if (!dx) return;
+    table.gradient(p.runs, gradient_affine(f, c, dw[c], db[c], count), x + p.at,
+                   from(valid, p.valid_at), dy + p.at, dx + p.at, streamed<T>(numel(s)));
+  };
+  sweep_channels<GradientSums>(
+      s,
+      [&](int64_t c, const Piece& p) {
+        return table.gradient_sums(p.runs, f.at(c), x + p.at, from(valid, p.valid_at), dy + p.at);
+      },
+      [&](int64_t c, const GradientSums* parts, int64_t n) {
+        GradientSums total;
+        for (int64_t k = 0; k < n; ++k) total.dy += parts[k].dy, total.dy_x += parts[k].dy_x;
+        if (db) db[c] = static_cast<T>(total.dy);
+        if (dw) dw[c] = static_cast<T>(total.dy_x * static_cast<double>(f.rstd[c]));
+      },
+      gradient);
+}
+
+/// then(channel, piece) for every piece.
+template <class Then>
+void for_each_piece(const Channels& s, Then then) {
+  const Cut cut(s);
+  const int64_t n = cut.count(), size = n > 1 ? kGrain : s.outer * s.inner;
+  parallel_for_rows(s.channels * n, size, kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) then(k / n, cut.piece(k / n, k % n));
+  });
+}
+
+}  // namespace
+
+template <class T>
+void batch_norm_rstd(int64_t channels, double eps, const T* var, T* rstd) {
+  kernels<NormKernels<T>>().rstd(channels, eps, var, rstd);
+}
+
+template <class T>
+void batch_norm_normalize(const Channels& shape, const T* x, const bool* valid, const T* mean,
+                          const T* rstd, const T* w, const T* b, T* y) {
+  const Channels s = simplified(shape);
+  const Transform<T> f{mean, rstd, w, b};
+  if (in_columns(s)) return normalize_columns(s, x, valid, f, y);
+  const auto normalize = kernels<NormKernels<T>>().normalize;
+  for_each_piece(s, [&](int64_t c, const Piece& p) {
+    normalize(p.runs, f.at(c), x + p.at, from(valid, p.valid_at), y + p.at, streamed<T>(numel(s)));
+  });
+}
+
+template <class T>
+int64_t batch_norm(const Channels& shape, double eps, const T* x, const bool* valid, const T* w,
+                   const T* b, bool relu, T* y, T* mean, T* var, T* rstd) {
+  const Channels s = simplified(shape);
+  const Transform<T> f{mean, rstd, w, b, relu};
+  if (in_columns(s)) {
+    column_stats(s, x, valid, mean, var);
+    batch_norm_rstd(s.channels, eps, var, rstd);
+    normalize_columns(s, x, valid, f, y);
+  } else {
+    const auto normalize = kernels<NormKernels<T>>().normalize;
+    channel_stats(
+        s, x, valid,
+        [&](int64_t c, const Moments& m) {
+          mean[c] = static_cast<T>(m.mean);
+          var[c] = static_cast<T>(variance(m));
+          batch_norm_rstd(1, eps, var + c, rstd + c);
+        },
+        [&](int64_t c, const Piece& p) {
+          normalize(p.runs, f.at(c), x + p.at, from(valid, p.valid_at), y + p.at,
+                    streamed<T>(numel(s)));
+        });
+  }
+  return count_valid(s, valid);
+}
+
+template <class T>
+void batch_norm_backward(const Channels& shape, const T* x, const bool* valid, const T* mean,
+                         const T* rstd, const T* w, const T* b, bool relu, const T* dy, T* dx,
+                         T* dw, T* db) {
+  const Channels s = simplified(shape);
+  const Transform<T> f{mean, rstd, w, b, relu};
+  T* sums = scratch<T, struct ChannelSums>(2 * s.channels);
+  if (!dw) dw = sums;
+  if (!db) db = sums + s.channels;
+  if (!in_columns(s)) return run_backward(s, x, valid, f, dy, dx, dw, db);
+  column_sums(s, x, valid, f, dy, dw, db);
+  if (dx) column_gradient(s, x, valid, f, dy, dw, db, count_valid(s, valid), dx);
+}
+
+template <class T>
+void batch_norm_backward_eval(const Channels& shape, const T* x, const bool* valid, const T* mean,
+                              const T* rstd, const T* w, const T* dy, T* dx, T* dw, T* db) {
+  if (dw || db) {
+    const Channels s = simplified(shape);
+    const Transform<T> f{mean, rstd, nullptr, nullptr};
+    in_columns(s) ? column_sums(s, x, valid, f, dy, dw, db)
+                  : run_backward<T>(s, x, valid, f, dy, nullptr, dw, db);
+  }
+  if (!dx) return;
+  T* zero = scratch<T, struct ChannelSums>(shape.channels);
+  std::fill_n(zero, shape.channels, T(0));
+  batch_norm_normalize<T>(shape, dy, valid, zero, rstd, w, nullptr, dx);
+}
+
+template <class T>
+void layer_norm(int64_t rows, int64_t d, double eps, const T* x, const bool* valid, const T* w,
+                const T* b, T* y, T* mean, T* rstd) {
+  const auto kernel = kernels<NormKernels<T>>().layer_norm;
+  parallel_for_rows(rows, d, kGrain, [&](int64_t i, int64_t end) {
+    kernel(end - i, d, eps, x + i * d, from(valid, i), w, b, y + i * d, mean ? mean + i : nullptr,
+           rstd ? rstd + i : nullptr, streamed<T>(rows * d));
+  });
+}
+
+template <class T>
+void layer_norm_backward(int64_t rows, int64_t d, const T* x, const bool* valid, const T* mean,
+                         const T* rstd, const T* w, const T* dy, T* dx, T* dw, T* db) {
+  const auto kernel = kernels<NormKernels<T>>().layer_norm_backward;
+  const bool with_sums = dw || db;
+  // At most 64 sums over pieces of rows, and of four rows each, or with long rows there would be as
+  // many sums as elements.
+  const int64_t piece = std::max(
+                    {per_grain(d, kGrain), pieces_of(rows, 64), std::min<int64_t>(4, rows)}),
+                n = pieces_of(rows, piece);
+  double* parts = with_sums ? scratch<double, struct Parts>(2 * n * d) : nullptr;
+  parallel_for(n, 1, [&](int64_t begin, int64_t end) {
+    T* sums = with_sums ? scratch<T, struct RowSums>(2 * d) : nullptr;
+    for (int64_t p = begin; p < end; ++p) {
+      const int64_t i = p * piece;
+      double* part = with_sums ? parts + 2 * p * d : nullptr;
+      if (with_sums) std::fill_n(part, 2 * d, 0.0);
+      kernel(std::min(piece, rows - i), d, x + i * d, from(valid, i), mean + i, rstd + i, w,
+             dy + i * d, dx ? dx + i * d : nullptr, sums, part, part ? part + d : nullptr,
+             streamed<T>(rows * d));
+    }
+  });
+  if (!with_sums) return;
+  parallel_for_rows(d, 2 * n, kGrain, [&](int64_t begin, int64_t end) {
+    const auto add_up = [&](double* sums, T* to) {
+      if (!to) return;
+      for (int64_t p = 1; p < n; ++p)
+        for (int64_t j = begin; j < end; ++j) sums[j] += sums[2 * p * d + j];
+      for (int64_t j = begin; j < end; ++j)
+        to[j] = n == 0 ? T(0) : static_cast<T>(sums[j]);  // of no rows
+    };
+    add_up(parts, dw);
+    add_up(parts + d, db);
+  });
+}
+
+#define GRADUS_INSTANTIATE(T)                                                                     \
+  template void batch_norm_rstd(int64_t, double, const T*, T*);                                   \
+  template void batch_norm_normalize(const Channels&, const T*, const bool*, const T*, const T*,  \
+                                     const T*, const T*, T*);                                     \
+  template int64_t batch_norm(const Channels&, double, const T*, const bool*, const T*, const T*, \
+                              bool, T*, T*, T*, T*);                                              \
+  template void batch_norm_backward(const Channels&, const T*, const bool*, const T*, const T*,   \
+                                    const T*, const T*, bool, const T*, T*, T*, T*);              \
+  template void batch_norm_backward_eval(const Channels&, const T*, const bool*, const T*,        \
+                                         const T*, const T*, const T*, T*, T*, T*);               \
+  template void layer_norm(int64_t, int64_t, double, const T*, const bool*, const T*, const T*,   \
+                           T*, T*, T*);                                                           \
+  template void layer_norm_backward(int64_t, int64_t, const T*, const bool*, const T*, const T*,  \
+                                    const T*, const T*, T*, T*, T*);
+GRADUS_INSTANTIATE(float)
+GRADUS_INSTANTIATE(double)
+#undef GRADUS_INSTANTIATE
+
+}  // namespace gradus::kernels

@@ -1,0 +1,380 @@
+// Normalization of runs: a channel of NCHW, a row. Sums run over blocks in T, the blocks' sums in
+// f64; the order is fixed by the shape.
+
+#include <gradus/kernels/norm/table.h>
+#include <gradus/kernels/runtime/isa.h>
+#include <gradus/kernels/vector/lanes.h>
+#include <gradus/kernels/vector/math.h>
+
+namespace gradus::kernels {
+namespace {
+
+constexpr int64_t kBlockElements = 4096;  // read twice from the first cache
+constexpr int64_t kBlockRows = 128;       // whose part of dw and db is summed in T
+
+inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/// A place in the mask, if there is one.
+template <bool masked>
+inline const bool* mask_at(const bool* valid, int64_t offset) {
+  return masked ? valid + offset : nullptr;
+}
+
+/// f(block, x offset, mask offset) over blocks of the runs: several short runs or a part of one.
+template <class F>
+inline void for_each_block(const Runs& r, F f) {
+  if (r.columns == 0) return;
+  const int64_t columns = smaller(r.columns, kBlockElements), rows = kBlockElements / columns;
+  for (int64_t i = 0; i < r.rows; i += rows)
+    for (int64_t j = 0; j < r.columns; j += columns)
+      f(Runs{smaller(rows, r.rows - i), smaller(columns, r.columns - j), r.stride, r.valid_stride},
+        i * r.stride + j, i * r.valid_stride + j);
+}
+
+int64_t count_valid(const Runs& r, const bool* valid) {
+  int64_t count = 0;
+  for (int64_t i = 0; i < r.rows; ++i)
+    for (int64_t j = 0; j < r.columns; ++j) count += valid[i * r.valid_stride + j];
+  return count;
+}
+
+/// The sum of a block only has to give a number near the mean; what it misses is made up for.
+template <class T, bool masked>
+Moments block_moments(const Runs& r, const T* x, const bool* valid) {
+  const auto count = static_cast<double>(masked ? count_valid(r, valid) : r.rows * r.columns);
+  if (count == 0) return {};
+  Sums<T> rough;
+  for (int64_t i = 0; i < r.rows; ++i) {
+    const T* p = x + i * r.stride;
+    for_each_vector<T, masked>(r.columns, mask_at<masked>(valid, i * r.valid_stride),
+                               [&](int64_t j, int k, auto lanes) GRADUS_INLINE {
+                                 rough.parts[k] += lanes.keep(lanes.load(p + j));
+                               });
+  }
+  const double each = 1 / count;
+  const T near = static_cast<T>(rough.total() * each);
+  Sums<T> sums, squares;
+  for (int64_t i = 0; i < r.rows; ++i) {
+    const T* p = x + i * r.stride;
+    for_each_vector<T, masked>(r.columns, mask_at<masked>(valid, i * r.valid_stride),
+                               [&](int64_t j, int k, auto lanes) GRADUS_INLINE {
+                                 const Vector<T> v = lanes.keep(lanes.load(p + j) - near);
+                                 sums.parts[k] += v;
+                                 squares.parts[k] += v * v;
+                               });
+  }
+  const double missed = sums.total(), deviation = missed * each;
+  const double about = squares.total() - missed * deviation;
+  return {count, static_cast<double>(near) + deviation, about < 0 ? 0 : about};
+}
+
+template <class T, bool masked>
+Moments run_moments(const Runs& r, const T* x, const bool* valid) {
+  if (r.rows == 1 && r.columns <= kBlockElements) return block_moments<T, masked>(r, x, valid);
+  Moments total;
+  for_each_block(r, [&](const Runs& block, int64_t offset, int64_t valid_offset) GRADUS_INLINE {
+    total = merged(
+        total, block_moments<T, masked>(block, x + offset, mask_at<masked>(valid, valid_offset)));
+  });
+  return total;
+}
+
+/// What of dy passes.
+template <bool relu, class T>
+inline Vector<T> passing(const Affine<T>& f, Vector<T> centered, Vector<T> dy) {
+  if constexpr (!relu) return dy;
+  return centered * f.scale + f.shift > 0 ? dy : Vector<T>{};
+}
+
+// In the following f is a copy, so that what it holds stays in registers while memory is written.
+
+template <class T, bool relu, bool masked, bool streamed = false>
+void normalize_runs(const Runs& r, const Affine<T> f, const T* x, const bool* valid, T* y) {
+  for (int64_t i = 0; i < r.rows; ++i) {
+    const T* p = x + i * r.stride;
+    T* to = y + i * r.stride;
+    for_each_vector<T, masked>(r.columns, mask_at<masked>(valid, i * r.valid_stride),
+                               [&](int64_t j, int, auto lanes) GRADUS_INLINE {
+                                 Vector<T> v = (lanes.load(p + j) - f.mean) * f.scale + f.shift;
+                                 if constexpr (relu) v = v < 0 ? Vector<T>{} : v;
+                                 put<T, streamed>(lanes, to + j, lanes.keep(v));
+                               });
+  }
+}
+
+template <class T, bool relu, bool masked>
+GradientSums run_gradient_sums(const Runs& r, const Affine<T> f, const T* x, const bool* valid,
+                               const T* dy) {
+  GradientSums total;
+  for_each_block(r, [&](const Runs& block, int64_t offset, int64_t valid_offset) GRADUS_INLINE {
+    Sums<T> sums, products;
+    for (int64_t i = 0; i < block.rows; ++i) {
+      const T *p = x + offset + i * r.stride, *q = dy + offset + i * r.stride;
+      for_each_vector<T, masked>(block.columns,
+                                 mask_at<masked>(valid, valid_offset + i * r.valid_stride),
+                                 [&](int64_t j, int k, auto lanes) GRADUS_INLINE {
+                                   const Vector<T> v = lanes.load(p + j) - f.mean,
+                                                   g = passing<relu>(f, v, lanes.load(q + j));
+                                   sums.parts[k] += lanes.keep(g);
+                                   products.parts[k] += lanes.keep(g * v);
+                                 });
+    }
+    total.dy += sums.total();
+    total.dy_x += products.total();
+  });
+  return total;
+}
+
+template <class T, bool relu, bool masked, bool streamed = false>
+void run_gradient(const Runs& r, const GradientAffine<T> f, const T* x, const bool* valid,
+                  const T* dy, T* dx) {
+  for (int64_t i = 0; i < r.rows; ++i) {
+    const T *p = x + i * r.stride, *q = dy + i * r.stride;
+    T* to = dx + i * r.stride;
+    for_each_vector<T, masked>(
+        r.columns, mask_at<masked>(valid, i * r.valid_stride),
+        [&](int64_t j, int, auto lanes) GRADUS_INLINE {
+          const Vector<T> v = lanes.load(p + j) - f.y.mean,
+                          g = passing<relu>(f.y, v, lanes.load(q + j));
+          put<T, streamed>(lanes, to + j, lanes.keep((g - f.mean_dy - v * f.slope) * f.y.scale));
+        });
+  }
+}
+
+template <class T>
+Moments moments(const Runs& r, const T* x, const bool* valid) {
+  return valid ? run_moments<T, true>(r, x, valid) : run_moments<T, false>(r, x, valid);
+}
+template <class T, bool relu>
+void normalize_as(const Runs& r, const Affine<T>& f, const T* x, const bool* valid, T* y,
+                  bool streamed) {
+  if (valid) return normalize_runs<T, relu, true>(r, f, x, valid, y);
+  if (!streamed || !streamable(y, r.stride))
+    return normalize_runs<T, relu, false>(r, f, x, valid, y);
+  normalize_runs<T, relu, false, true>(r, f, x, valid, y);
+  order_streams();
+}
+template <class T, bool relu>
+GradientSums gradient_sums_as(const Runs& r, const Affine<T>& f, const T* x, const bool* valid,
+                              const T* dy) {
+  return valid ? run_gradient_sums<T, relu, true>(r, f, x, valid, dy)
+               : run_gradient_sums<T, relu, false>(r, f, x, valid, dy);
+}
+template <class T, bool relu>
+void gradient_as(const Runs& r, const GradientAffine<T>& f, const T* x, const bool* valid,
+                 const T* dy, T* dx, bool streamed) {
+  if (valid) return run_gradient<T, relu, true>(r, f, x, valid, dy, dx);
+  if (!streamed || !streamable(dx, r.stride))
+    return run_gradient<T, relu, false>(r, f, x, valid, dy, dx);
+  run_gradient<T, relu, false, true>(r, f, x, valid, dy, dx);
+  order_streams();
+}
+
+template <class T>
+void normalize(const Runs& r, const Affine<T>& f, const T* x, const bool* valid, T* y,
+               bool streamed) {
+  (f.relu ? normalize_as<T, true> : normalize_as<T, false>)(r, f, x, valid, y, streamed);
+}
+template <class T>
+GradientSums gradient_sums(const Runs& r, const Affine<T>& f, const T* x, const bool* valid,
+                           const T* dy) {
+  return (f.relu ? gradient_sums_as<T, true> : gradient_sums_as<T, false>)(r, f, x, valid, dy);
+}
+template <class T>
+void gradient(const Runs& r, const GradientAffine<T>& f, const T* x, const bool* valid, const T* dy,
+              T* dx, bool streamed) {
+  (f.y.relu ? gradient_as<T, true> : gradient_as<T, false>)(r, f, x, valid, dy, dx, streamed);
+}
+
+template <class T>
+void reciprocal_std(int64_t n, double eps, const T* __restrict var, T* __restrict rstd) {
+  for (int64_t i = 0; i < n; ++i)
+    rstd[i] = static_cast<T>(1 / math::sqrt(static_cast<double>(var[i]) + eps));
+}
+
+template <class T, bool streamed, bool with_w, bool with_b>
+void normalize_row(int64_t d, T mean, T rstd, const T* x, const T* w, const T* b, T* y) {
+  for_each_vector<T, false>(d, nullptr, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
+    Vector<T> v = (lanes.load(x + j) - mean) * rstd;
+    if constexpr (with_w) v *= lanes.load(w + j);
+    if constexpr (with_b) v += lanes.load(b + j);
+    put<T, streamed>(lanes, y + j, v);
+  });
+}
+
+template <class T, bool streamed>
+auto row_normalizer(bool with_w, bool with_b) {
+  return with_w ? (with_b ? normalize_row<T, streamed, true, true>
+                          : normalize_row<T, streamed, true, false>)
+                : (with_b ? normalize_row<T, streamed, false, true>
+                          : normalize_row<T, streamed, false, false>);
+}
+
+template <class T>
+void layer_norm(int64_t rows, int64_t d, double eps, const T* x, const bool* valid, const T* w,
+                const T* b, T* y, T* mean, T* rstd, bool streamed) {
+  streamed = streamed && streamable(y, d);
+  const auto normalize = streamed ? row_normalizer<T, true>(w, b) : row_normalizer<T, false>(w, b);
+  const Runs row{1, d, d, d};
+  for (int64_t i = 0; i < rows; ++i, x += d, y += d) {
+    T m = 0, r = 0;
+    if (!valid || valid[i]) {
+      const Moments moments = run_moments<T, false>(row, x, nullptr);
+      m = static_cast<T>(moments.mean);
+      r = static_cast<T>(1 / math::sqrt(moments.squares / static_cast<double>(d) + eps));
+      normalize(d, m, r, x, w, b, y);
+    } else {
+      for (int64_t j = 0; j < d; ++j) y[j] = 0;
+    }
+    if (mean) mean[i] = m;
+    if (rstd) rstd[i] = r;
+  }
+  if (streamed) order_streams();
+}
+
+/// sum g and sum g (x - mean), g = w dy.
+template <class T, bool with_w>
+GradientSums row_gradient_sums(int64_t d, T mean, const T* x, const T* w, const T* dy) {
+  GradientSums total;
+  for (int64_t first = 0; first < d; first += kBlockElements) {
+    Sums<T> sums, products;
+    for_each_vector<T, false>(smaller(kBlockElements, d - first), nullptr,
+                              [&](int64_t k, int part, auto lanes) GRADUS_INLINE {
+                                const int64_t j = first + k;
+                                Vector<T> g = lanes.load(dy + j);
+                                if constexpr (with_w) g *= lanes.load(w + j);
+                                sums.parts[part] += g;
+                                products.parts[part] += lanes.keep(g * (lanes.load(x + j) - mean));
+                              });
+    total.dy += sums.total();
+    total.dy_x += products.total();
+  }
+  return total;
+}
+
+/// What the gradient of one row needs.
+template <class T>
+struct RowGradient {
+  int64_t at;  // of the row in x
+  T rstd;
+  GradientAffine<T> f;
+};
+
+/// dx of `count` rows, and their part of the sums over rows. Streamed, a row's cache line is
+/// written whole before the next row's.
+template <class T, bool streamed, int count, bool with_w, bool with_dx, bool with_sums>
+void row_gradients(int64_t d, const RowGradient<T>* rows, const T* x, const T* w, const T* dy,
+                   T* dx, T* dw, T* db) {
+  const auto columns = [&](int64_t first, auto vectors, auto lanes) GRADUS_INLINE {
+    constexpr int n = decltype(vectors)::value;
+    Vector<T> scale[n] = {}, weight_sum[n] = {}, sum[n] = {};
+    unroll<n>([&](int i) GRADUS_INLINE {
+      const int64_t j = first + i * kWidth<T>;
+      if constexpr (with_w) scale[i] = lanes.load(w + j);
+      if constexpr (with_sums) weight_sum[i] = lanes.load(dw + j), sum[i] = lanes.load(db + j);
+    });
+    unroll<count * n>([&](int index) GRADUS_INLINE {
+      const int i = index % n;
+      const RowGradient<T>& row = rows[index / n];
+      const int64_t at = row.at + first + i * kWidth<T>;
+      const Vector<T> g = lanes.load(dy + at), v = lanes.load(x + at) - row.f.y.mean;
+      if constexpr (with_sums) weight_sum[i] += g * (v * row.rstd), sum[i] += g;
+      if constexpr (with_dx) {
+        const Vector<T> wg = with_w ? g * scale[i] : g;
+        put<T, streamed>(lanes, dx + at, (wg - row.f.mean_dy - v * row.f.slope) * row.f.y.scale);
+      }
+    });
+    unroll<n>([&](int i) GRADUS_INLINE {
+      const int64_t j = first + i * kWidth<T>;
+      if constexpr (with_sums) lanes.store(dw + j, weight_sum[i]), lanes.store(db + j, sum[i]);
+    });
+  };
+  using One = std::integral_constant<int, 1>;
+  using Line = std::integral_constant<int, 64 / kVectorBytes>;
+  int64_t j = 0;
+  if constexpr (streamed)
+    for (; j + Line::value * kWidth<T> <= d; j += Line::value * kWidth<T>)
+      columns(j, Line{}, AllLanes<T>{});
+  for_each_vector<T, false>(d - j, nullptr, [&](int64_t k, int, auto lanes) GRADUS_INLINE {
+    columns(j + k, One{}, lanes);
+  });
+}
+
+template <class T, bool streamed, bool with_w, bool with_dx, bool with_sums>
+void rows_gradient(int64_t rows, int64_t d, const T* x, const bool* valid, const T* mean,
+                   const T* rstd, const T* w, const T* dy, T* dx, T* dw, T* db) {
+  constexpr int group = 4;  // rows that share what is loaded of w, dw and db
+  RowGradient<T> pending[group];
+  int count = 0;
+  for (int64_t i = 0; i < rows; ++i) {
+    const int64_t at = i * d;
+    if (valid && !valid[i]) {
+      for (int64_t j = 0; j < d && with_dx; ++j) dx[at + j] = 0;
+      continue;
+    }
+    RowGradient<T>& row = pending[count++];
+    row = {at, rstd[i], {{mean[i], rstd[i], 0}, 0, 0}};
+    if (with_dx) {
+      const GradientSums sums = row_gradient_sums<T, with_w>(d, mean[i], x + at, w, dy + at);
+      const double r = static_cast<double>(rstd[i]), each = 1 / static_cast<double>(d);
+      row.f.mean_dy = static_cast<T>(sums.dy * each);
+      row.f.slope = static_cast<T>(sums.dy_x * each * r * r);
+    }
+    if (count < group) continue;
+    row_gradients<T, streamed, group, with_w, with_dx, with_sums>(d, pending, x, w, dy, dx, dw, db);
+    count = 0;
+  }
+  for (int k = 0; k < count; ++k)
+    row_gradients<T, streamed, 1, with_w, with_dx, with_sums>(d, pending + k, x, w, dy, dx, dw, db);
+}
+
+template <class T, bool streamed>
+void add_layer_norm_backward(int64_t rows, int64_t d, const T* x, const bool* valid, const T* mean,
+                             const T* rstd, const T* w, const T* dy, T* dx, T* sums, double* dw,
+                             double* db) {
+  if (!dw) {
+    const auto run = w ? rows_gradient<T, streamed, true, true, false>
+                       : rows_gradient<T, streamed, false, true, false>;
+    if (dx) run(rows, d, x, valid, mean, rstd, w, dy, dx, nullptr, nullptr);
+    return;
+  }
+  const auto run = !dx ? rows_gradient<T, false, false, false, true>
+                       : (w ? rows_gradient<T, streamed, true, true, true>
+                            : rows_gradient<T, streamed, false, true, true>);
+  for (int64_t i = 0; i < rows; i += kBlockRows) {
+    for (int64_t j = 0; j < 2 * d; ++j) sums[j] = 0;
+    run(smaller(kBlockRows, rows - i), d, x + i * d, valid ? valid + i : nullptr, mean + i,
+        rstd + i, w, dy + i * d, dx ? dx + i * d : nullptr, sums, sums + d);
+    add_to(d, sums, dw);
+    add_to(d, sums + d, db);
+  }
+}
+
+template <class T>
+void layer_norm_backward(int64_t rows, int64_t d, const T* x, const bool* valid, const T* mean,
+                         const T* rstd, const T* w, const T* dy, T* dx, T* sums, double* dw,
+                         double* db, bool streamed) {
+  if (!dx || !streamed || !streamable(dx, d))
+    return add_layer_norm_backward<T, false>(rows, d, x, valid, mean, rstd, w, dy, dx, sums, dw,
+                                             db);
+  add_layer_norm_backward<T, true>(rows, d, x, valid, mean, rstd, w, dy, dx, sums, dw, db);
+  order_streams();
+}
+
+template <class T>
+constexpr NormKernels<T> kTable = {
+    moments<T>,        normalize<T>,  gradient_sums<T>,      gradient<T>,
+    reciprocal_std<T>, layer_norm<T>, layer_norm_backward<T>};
+
+}  // namespace
+
+template <>
+const NormKernels<float>& table_for<NormKernels<float>, Isa::GRADUS_ISA>() {
+  return kTable<float>;
+}
+template <>
+const NormKernels<double>& table_for<NormKernels<double>, Isa::GRADUS_ISA>() {
+  return kTable<double>;
+}
+
+}  // namespace gradus::kernels

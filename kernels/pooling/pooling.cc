@@ -1,0 +1,208 @@
+#include <gradus/base/error.h>
+#include <gradus/kernels/pooling/naive.h>
+#include <gradus/kernels/pooling/pooling.h>
+#include <gradus/kernels/pooling/table.h>
+#include <gradus/kernels/runtime/isa.h>
+#include <gradus/kernels/runtime/threads.h>
+
+#include <algorithm>
+
+namespace gradus::kernels {
+
+namespace {
+
+int64_t output_size(int64_t size, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation,
+                    bool ceil_mode) {
+  const int64_t room = size + 2 * padding - dilation * (kernel - 1) - 1;
+  if (room < 0) return 0;
+  const int64_t count = (room + (ceil_mode ? stride - 1 : 0)) / stride + 1;
+  const bool begins_outside = (count - 1) * stride >= size + padding;
+  return ceil_mode && begins_outside ? count - 1 : count;
+}
+
+/// Whether every window has a place in the image. One that begins in the padding has none if its
+/// dilation takes it across the image in one step.
+bool windows_meet_image(int64_t size, int64_t outputs, int64_t stride, int64_t padding,
+                        int64_t dilation) {
+  for (int64_t i = 0; i < outputs && i * stride < padding; ++i) {
+    const int64_t first_inside = ((i * stride - padding) % dilation + dilation) % dilation;
+    if (first_inside >= size) return false;
+  }
+  return true;
+}
+
+/// f(plane) for each plane, spread over the threads by size.
+template <class F>
+void for_each_plane(int64_t planes, int64_t work, F f) {
+  parallel_for(planes, std::max<int64_t>(1, (1 << 15) / (work + 1)),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t plane = begin; plane < end; ++plane) f(plane);
+               });
+}
+
+/// Rows, columns or windows [begin, end) of an axis.
+struct Range {
+  int64_t begin, end;
+};
+
+/// The windows of a row that lie in the image's columns.
+Range windows_inside(const Pool2dShape& s) {
+  const int64_t outputs = s.output_width();
+  const int64_t begin = std::min((s.padding_w + s.stride_w - 1) / s.stride_w, outputs);
+  const int64_t room = s.width + s.padding_w - s.dilation_w * (s.kernel_w - 1) - 1;
+  const int64_t end = room < 0 ? 0 : std::min(outputs, room / s.stride_w + 1);
+  return {begin, std::max(begin, end)};
+}
+
+/// Windows inside the image's columns many at a time, the others one by one.
+template <class T>
+void max_plane(const Pool2dShape& s, const T* x, T* y, int64_t* indices) {
+  const int64_t height = s.output_height(), width = s.output_width(), in = s.height * s.width;
+  const bool served = s.stride_w <= 2 && s.dilation_w == 1 && in <= INT32_MAX;
+  const Range inside = served ? windows_inside(s) : Range{width, width};
+  const auto max_windows = kernels<PoolKernels<T>>().max_windows;
+  for (int64_t i = 0; i < height; ++i, y += width, indices += width) {
+    if (inside.begin < inside.end) {
+      const int64_t top = i * s.stride_h - s.padding_h;
+      const int64_t p = top < 0 ? (s.dilation_h - 1 - top) / s.dilation_h : 0;
+      const int64_t end = std::min(s.kernel_h, (s.height - 1 - top) / s.dilation_h + 1);
+      const int64_t first =
+          (top + p * s.dilation_h) * s.width + inside.begin * s.stride_w - s.padding_w;
+      // What is written behind the row's windows is written again.
+      max_windows({inside.end - inside.begin, end - p, s.kernel_w, s.dilation_h * s.width,
+                   s.stride_w, first, x + first, in - first, (height - i) * width - inside.begin},
+                  y + inside.begin, indices + inside.begin);
+    }
+    const auto alone = [&](int64_t j) { naive::max_window(s, x, i, j, y + j, indices + j); };
+    for (int64_t j = 0; j < inside.begin; ++j) alone(j);
+    for (int64_t j = inside.end; j < width; ++j) alone(j);
+  }
+}
+
+Range adaptive_range(int64_t i, int64_t size, int64_t outputs) {
+  return {i * size / outputs, ((i + 1) * size + outputs - 1) / outputs};
+}
+
+}  // namespace
+
+int64_t Pool2dShape::output_height() const {
+  return output_size(height, kernel_h, stride_h, padding_h, dilation_h, ceil_mode);
+}
+int64_t Pool2dShape::output_width() const {
+  return output_size(width, kernel_w, stride_w, padding_w, dilation_w, ceil_mode);
+}
+
+void check_pool2d(const char* op, const Pool2dShape& s) {
+  check(s.kernel_h > 0 && s.kernel_w > 0 && s.stride_h > 0 && s.stride_w > 0 && s.dilation_h > 0 &&
+            s.dilation_w > 0,
+        "{}: kernel {}x{}, stride {}x{} and dilation {}x{} must be positive", op, s.kernel_h,
+        s.kernel_w, s.stride_h, s.stride_w, s.dilation_h, s.dilation_w);
+  check(s.padding_h >= 0 && s.padding_w >= 0 && 2 * s.padding_h <= s.kernel_h &&
+            2 * s.padding_w <= s.kernel_w,
+        "{}: padding {}x{} must lie between 0 and half the kernel of {}x{}", op, s.padding_h,
+        s.padding_w, s.kernel_h, s.kernel_w);
+  check(s.output_height() > 0 && s.output_width() > 0,
+        "{}: a window of {}x{} is larger than the image of {}x{} with padding {}x{}", op,
+        s.kernel_h, s.kernel_w, s.height, s.width, s.padding_h, s.padding_w);
+  check(windows_meet_image(s.height, s.output_height(), s.stride_h, s.padding_h, s.dilation_h) &&
+            windows_meet_image(s.width, s.output_width(), s.stride_w, s.padding_w, s.dilation_w),
+        "{}: with dilation {}x{} and padding {}x{} a window lies wholly outside the image of {}x{}",
+        op, s.dilation_h, s.dilation_w, s.padding_h, s.padding_w, s.height, s.width);
+}
+
+template <class T>
+void max_pool2d(const Pool2dShape& s, const T* x, T* y, int64_t* indices) {
+  check_pool2d("max_pool2d", s);
+  const int64_t in = s.height * s.width, out = s.output_height() * s.output_width();
+  for_each_plane(s.planes, out * s.kernel_h * s.kernel_w,
+                 [&](int64_t p) { max_plane(s, x + p * in, y + p * out, indices + p * out); });
+}
+
+template <class T>
+void pool_gather(int64_t planes, int64_t x_plane, int64_t y_plane, const T* x,
+                 const int64_t* indices, T* y) {
+  for_each_plane(planes, y_plane, [&](int64_t p) {
+    for (int64_t k = 0; k < y_plane; ++k)
+      y[p * y_plane + k] = x[p * x_plane + indices[p * y_plane + k]];
+  });
+}
+
+template <class T>
+void pool_scatter(int64_t planes, int64_t x_plane, int64_t y_plane, const T* dy,
+                  const int64_t* indices, T* dx) {
+  for_each_plane(planes, x_plane + y_plane, [&](int64_t p) {
+    std::fill_n(dx + p * x_plane, x_plane, T(0));
+    for (int64_t k = 0; k < y_plane; ++k)
+      dx[p * x_plane + indices[p * y_plane + k]] += dy[p * y_plane + k];
+  });
+}
+
+template <class T>
+void avg_pool2d(const Pool2dShape& s, const T* x, T* y) {
+  check_pool2d("avg_pool2d", s);
+  Pool2dShape one = s;
+  one.planes = 1;
+  for_each_plane(s.planes, one.y_size() * s.kernel_h * s.kernel_w, [&](int64_t p) {
+    naive::avg_pool2d(one, x + p * one.x_size(), y + p * one.y_size());
+  });
+}
+
+template <class T>
+void avg_pool2d_backward(const Pool2dShape& s, const T* dy, T* dx) {
+  check_pool2d("avg_pool2d", s);
+  Pool2dShape one = s;
+  one.planes = 1;
+  for_each_plane(s.planes, one.y_size() * s.kernel_h * s.kernel_w, [&](int64_t p) {
+    naive::avg_pool2d_backward(one, dy + p * one.y_size(), dx + p * one.x_size());
+  });
+}
+
+template <class T>
+void adaptive_avg_pool2d(int64_t planes, int64_t height, int64_t width, int64_t output_height,
+                         int64_t output_width, const T* x, T* y) {
+  const int64_t out = output_height * output_width;
+  for_each_plane(planes, height * width, [&](int64_t p) {
+    naive::adaptive_avg_pool2d(1, height, width, output_height, output_width,
+                               x + p * height * width, y + p * out);
+  });
+}
+
+template <class T>
+void adaptive_avg_pool2d_backward(int64_t planes, int64_t height, int64_t width,
+                                  int64_t output_height, int64_t output_width, const T* dy, T* dx) {
+  for_each_plane(planes, height * width, [&](int64_t plane) {
+    T* to = dx + plane * height * width;
+    const T* from = dy + plane * output_height * output_width;
+    std::fill_n(to, height * width, T(0));
+    for (int64_t i = 0; i < output_height; ++i) {
+      const Range rows = adaptive_range(i, height, output_height);
+      for (int64_t j = 0; j < output_width; ++j) {
+        const Range columns = adaptive_range(j, width, output_width);
+        const T share = *from++ / T((rows.end - rows.begin) * (columns.end - columns.begin));
+        for (int64_t h = rows.begin; h < rows.end; ++h)
+          for (int64_t v = columns.begin; v < columns.end; ++v) to[h * width + v] += share;
+      }
+    }
+  });
+}
+
+template void max_pool2d(const Pool2dShape&, const float*, float*, int64_t*);
+template void max_pool2d(const Pool2dShape&, const double*, double*, int64_t*);
+template void pool_gather(int64_t, int64_t, int64_t, const float*, const int64_t*, float*);
+template void pool_gather(int64_t, int64_t, int64_t, const double*, const int64_t*, double*);
+template void pool_scatter(int64_t, int64_t, int64_t, const float*, const int64_t*, float*);
+template void pool_scatter(int64_t, int64_t, int64_t, const double*, const int64_t*, double*);
+template void avg_pool2d(const Pool2dShape&, const float*, float*);
+template void avg_pool2d(const Pool2dShape&, const double*, double*);
+template void avg_pool2d_backward(const Pool2dShape&, const float*, float*);
+template void avg_pool2d_backward(const Pool2dShape&, const double*, double*);
+template void adaptive_avg_pool2d(int64_t, int64_t, int64_t, int64_t, int64_t, const float*,
+                                  float*);
+template void adaptive_avg_pool2d(int64_t, int64_t, int64_t, int64_t, int64_t, const double*,
+                                  double*);
+template void adaptive_avg_pool2d_backward(int64_t, int64_t, int64_t, int64_t, int64_t,
+                                           const float*, float*);
+template void adaptive_avg_pool2d_backward(int64_t, int64_t, int64_t, int64_t, int64_t,
+                                           const double*, double*);
+
+}  // namespace gradus::kernels

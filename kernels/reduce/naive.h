@@ -1,0 +1,31 @@
+#pragma once
+#include <gradus/kernels/reduce/reduce.h>
+
+#include <cstdint>
+
+// Definitions of this family: what the kernels are compared with.
+namespace gradus::kernels::naive {
+
+template <class X>
+void sum(int64_t outer, int64_t n, int64_t inner, const X* x, X* y) {
+  for (int64_t k = 0; k < outer * inner; ++k) {
+    X total = 0;
+    for (int64_t i = 0; i < n; ++i) total += x[(k / inner * n + i) * inner + k % inner];
+    y[k] = total;
+  }
+}
+
+template <class X>
+void max(int64_t outer, int64_t n, int64_t inner, const X* x, X* y, int64_t* index) {
+  for (int64_t k = 0; k < outer * inner; ++k) {
+    const auto at = [&](int64_t i) { return x[(k / inner * n + i) * inner + k % inner]; };
+    index[k] = 0;
+    for (int64_t i = 1; i < n; ++i) {
+      const X best = at(index[k]);
+      if (best == best && (at(i) > best || at(i) != at(i))) index[k] = i;
+    }
+    y[k] = at(index[k]);
+  }
+}
+
+}  // namespace gradus::kernels::naive

@@ -1,0 +1,281 @@
+#include <gradus/kernels/runtime/threads.h>
+#include <gradus/kernels/runtime/workspace.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace gradus {
+namespace kernels {
+namespace {
+
+constexpr int kMaxThreads = 256;
+constexpr uint32_t kOpen = 1u << 31;
+// Waking a sleeper costs 10 us here and often lands on the core of its waker; gaps inside a
+// training step are shorter than this.
+constexpr std::chrono::microseconds kSpin{500};
+// Where another core answers later than this, a job that takes less than kSmallNs is done alone.
+constexpr std::chrono::nanoseconds kNear{250};
+constexpr int64_t kSmallNs = 50'000;
+constexpr uint32_t kAskAgain = 64;  // jobs
+
+thread_local bool in_job = false;
+struct InJob {
+  bool outer = std::exchange(in_job, true);
+  ~InJob() { in_job = outer; }
+};
+
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+using Clock = std::chrono::steady_clock;
+
+/// Spins until done() holds or kSpin has passed; returns done().
+template <class Done>
+bool spin_until(Done done) {
+  const auto begin = Clock::now();
+  for (;;) {
+    for (int i = 0; i < 32; ++i) {
+      if (done()) return true;
+      pause();
+    }
+    if (Clock::now() - begin > kSpin) return done();
+  }
+}
+
+/// One job at a time, described by plain fields. `gate_` holds whether it is open to helpers and
+/// how many are inside: a worker enters by adding 1 and stays if the gate was open; the caller
+/// closes it once all chunks are claimed and waits for those inside. So nobody ever waits for a
+/// worker that is asleep.
+class Pool {
+ public:
+  /// Leaked, so that a job in some static destructor after shutdown() still finds it (and runs
+  /// inline).
+  static Pool& instance() {
+    static Pool& pool = *new Pool;
+    return pool;
+  }
+
+  void run(int64_t chunks, void (*body)(void*, int64_t), void* context, ChunkTime& time) {
+    const int helpers = static_cast<int>(std::min<int64_t>(chunks, threads()) - 1);
+    if (in_job || helpers < 1 || busy_.exchange(true, std::memory_order_acquire))
+      return run_here(chunks, body, context);
+    start_workers(helpers);
+    // Measured with one helper; with several, all of them would have to be far.
+    if (helpers > 1 || near()) return share(chunks, body, context, helpers);
+    const auto begin = Clock::now();
+    const auto taken = [&] { return std::chrono::nanoseconds(Clock::now() - begin).count(); };
+    if (chunks * time.ns.load(std::memory_order_relaxed) < kSmallNs) {
+      busy_.store(false, std::memory_order_release);
+      const InJob guard;
+      run_here(chunks, body, context);
+      time.ns.store(taken() / chunks, std::memory_order_relaxed);
+    } else {
+      share(chunks, body, context, helpers);
+      // An interruption was timed, perhaps: once more.
+      if (taken() < kSmallNs) time.ns.store(0, std::memory_order_relaxed);
+    }
+  }
+
+ private:
+  Pool() : owner_(getpid()) {
+    workers_.reserve(kMaxThreads);
+    std::atexit([] { instance().shutdown(); });
+  }
+
+  static void run_here(int64_t chunks, void (*body)(void*, int64_t), void* context) {
+    for (int64_t chunk = 0; chunk < chunks; ++chunk) body(context, chunk);
+  }
+
+  /// With busy_ held, which it releases.
+  void share(int64_t chunks, void (*body)(void*, int64_t), void* context, int helpers) {
+    body_ = body;
+    context_ = context;
+    for (int64_t i = 0; i <= helpers; ++i) {
+      shares_[i].next.store(chunks * i / (helpers + 1), std::memory_order_relaxed);
+      shares_[i].end = chunks * (i + 1) / (helpers + 1);
+    }
+    helpers_.store(helpers, std::memory_order_relaxed);
+    gate_.fetch_or(kOpen, std::memory_order_release);
+    call();
+    work(0);
+    gate_.fetch_and(~kOpen, std::memory_order_acq_rel);
+    const auto all_left = [this] { return gate_.load(std::memory_order_acquire) == 0; };
+    if (!spin_until(all_left))
+      while (!all_left()) std::this_thread::yield();
+    std::exception_ptr error;
+    if (failed_.load(std::memory_order_relaxed)) {
+      error = std::exchange(error_, nullptr);
+      failed_.store(false, std::memory_order_relaxed);
+    }
+    busy_.store(false, std::memory_order_release);
+    if (error) std::rethrow_exception(error);
+  }
+
+  void start_workers(int count) {
+    while (static_cast<int>(workers_.size()) < count) {
+      const int index = static_cast<int>(workers_.size());
+      started_.store(false, std::memory_order_relaxed);
+      try {
+        workers_.emplace_back([this, index] { loop(index); });
+      } catch (const std::exception&) {
+        return;  // no more threads or memory: the caller does the work
+      }
+      // What a thread asks of malloc when it starts, it asks before the first job ends.
+      started_.wait(false, std::memory_order_acquire);
+    }
+  }
+
+  void shutdown() {
+    if (owner_ != getpid()) return;  // a forked child has the list of workers but not the threads
+    // Holding busy_ for good makes later jobs run inline.
+    while (busy_.exchange(true, std::memory_order_acquire)) std::this_thread::yield();
+    stop_.store(true, std::memory_order_release);
+    call();
+    for (std::thread& worker : workers_) worker.join();
+    workers_.clear();
+  }
+
+  uint32_t call() {
+    const uint32_t generation = generation_.fetch_add(1, std::memory_order_seq_cst) + 1;
+    generation_.notify_all();
+    return generation;
+  }
+
+  /// Whether the first worker, if awake, answers within kNear. It does not where the two cores
+  /// share no cache, or another process has its core: what passes between two small jobs then costs
+  /// more than the second core gives.
+  bool near() {
+    if (jobs_ % kAskAgain == 0 && asleep_.load(std::memory_order_relaxed)) {
+      if (!near_) call();  // as share() will otherwise; the next job asks
+      return near_;
+    }
+    if (jobs_++ % kAskAgain != 0) return near_;
+    helpers_.store(0, std::memory_order_relaxed);  // they answer, and do not look for a job
+    near_ = false;
+    for (int attempt = 0; attempt < 3 && !near_; ++attempt) {
+      const auto begin = Clock::now();
+      const uint32_t question = call();
+      bool answered = false;
+      while (!answered && Clock::now() - begin < 4 * kNear)
+        answered = answer_.load(std::memory_order_acquire) == question;
+      near_ = answered && Clock::now() - begin < kNear;
+    }
+    return near_;
+  }
+
+  void loop(int index) {
+    in_job = true;
+    detail::give_back_at_thread_end();
+    started_.store(true, std::memory_order_release);
+    started_.notify_one();
+    uint32_t seen = 0;
+    for (;;) {
+      const auto called = [&] { return generation_.load(std::memory_order_acquire) != seen; };
+      if (!spin_until(called)) {
+        if (index == 0) asleep_.store(true, std::memory_order_relaxed);
+        generation_.wait(seen, std::memory_order_acquire);
+        if (index == 0) asleep_.store(false, std::memory_order_relaxed);
+      }
+      seen = generation_.load(std::memory_order_acquire);
+      if (index == 0) answer_.store(seen, std::memory_order_release);
+      if (stop_.load(std::memory_order_acquire)) return;
+      if (index >= helpers_.load(std::memory_order_relaxed)) continue;
+      if (gate_.fetch_add(1, std::memory_order_acq_rel) & kOpen) work(index + 1);
+      gate_.fetch_sub(1, std::memory_order_acq_rel);
+    }
+  }
+
+  /// The chunks of this thread's own share, then what others have not begun.
+  void work(int self) {
+    const InJob guard;
+    const int count = helpers_.load(std::memory_order_relaxed) + 1;
+    for (int i = 0; i < count; ++i) {
+      Share& share = shares_[(self + i) % count];
+      int64_t chunk;
+      while ((chunk = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end) {
+        if (failed_.load(std::memory_order_relaxed)) break;
+        try {
+          body_(context_, chunk);
+        } catch (...) {
+          if (!failed_.exchange(true, std::memory_order_relaxed)) error_ = std::current_exception();
+        }
+      }
+    }
+  }
+
+  /// Consecutive chunks that one thread begins with: the same part of every array of a size, which
+  /// is then still in its core's caches.
+  struct alignas(64) Share {
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;
+  };
+
+  // What a job is; written by its caller before the gate opens.
+  void (*body_)(void*, int64_t) = nullptr;
+  void* context_ = nullptr;
+  std::exception_ptr error_;
+  Share shares_[kMaxThreads];
+  alignas(64) std::atomic<uint32_t> gate_{0};
+  std::atomic<uint32_t> answer_{0};  // the generation that the first worker has seen
+  alignas(64) std::atomic<uint32_t> generation_{0};
+  alignas(64) std::atomic<bool> busy_{false};
+  std::atomic<bool> failed_{false}, stop_{false}, started_{false}, asleep_{false};
+  std::atomic<int> helpers_{0};
+  uint32_t jobs_ = 0;
+  bool near_ = true;
+  std::vector<std::thread> workers_;
+  pid_t owner_;
+};
+
+/// The cores this process may run on, and no more than its control group's share of them.
+int default_threads() {
+  cpu_set_t set;
+  int count = sched_getaffinity(0, sizeof set, &set) == 0
+                  ? CPU_COUNT(&set)
+                  : static_cast<int>(std::thread::hardware_concurrency());
+  if (std::FILE* file = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
+    long long quota = 0, period = 0;  // "max 100000" reads as nothing
+    if (std::fscanf(file, "%lld %lld", &quota, &period) == 2 && quota > 0 && period > 0)
+      count = static_cast<int>(std::min<long long>(count, (quota + period - 1) / period));
+    std::fclose(file);
+  }
+  return std::clamp(count, 1, kMaxThreads);
+}
+
+std::atomic<int>& thread_count() {
+  static std::atomic<int> count{default_threads()};
+  return count;
+}
+
+}  // namespace
+
+void run_chunks(int64_t chunks, void (*body)(void* context, int64_t chunk), void* context,
+                ChunkTime& time) {
+  Pool::instance().run(chunks, body, context, time);
+}
+
+}  // namespace kernels
+
+void set_threads(int count) {
+  check(count >= 1 && count <= kernels::kMaxThreads, "set_threads: {} is not between 1 and {}",
+        count, kernels::kMaxThreads);
+  kernels::thread_count().store(count, std::memory_order_relaxed);
+}
+
+int threads() { return kernels::thread_count().load(std::memory_order_relaxed); }
+
+}  // namespace gradus

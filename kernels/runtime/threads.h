@@ -1,0 +1,68 @@
+#pragma once
+#include <gradus/base/error.h>
+
+#include <atomic>
+#include <cstdint>
+#include <type_traits>
+
+namespace gradus {
+
+/// How many threads kernels may use (process-wide; at least 1). Default: the number of cores this
+/// process may run on. Results do not depend on it, bit for bit.
+void set_threads(int count);
+int threads();
+
+namespace kernels {
+
+/// How long a chunk of a loop last took on the calling thread alone; 0: to be timed.
+struct ChunkTime {
+  std::atomic<int64_t> ns{0};
+};
+
+/// Runs body(context, chunk) for chunk = 0 .. chunks-1, spread over the pool; returns when all are
+/// done. Called from inside such a body it runs on the calling thread alone. The first exception is
+/// rethrown. A job for one helper is done by the calling thread alone while that one answers
+/// slowly, if `time` says that it is small or does not know.
+void run_chunks(int64_t chunks, void (*body)(void* context, int64_t chunk), void* context,
+                ChunkTime& time);
+
+/// How many pieces of `size` hold n.
+inline int64_t pieces_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
+
+/// Calls body(begin, end) over consecutive ranges of at most `grain` that cover [0, n). The cut
+/// depends on n and grain alone, never on the number of threads.
+template <class Body>
+void parallel_for(int64_t n, int64_t grain, Body&& body) {
+  if (n <= grain) {
+    if (n > 0) body(int64_t{0}, n);
+    return;
+  }
+  struct Job {
+    std::remove_reference_t<Body>& body;
+    int64_t n, grain;
+  } job{body, n, grain};
+  static constinit ChunkTime time;
+  run_chunks(
+      pieces_of(n, grain),
+      [](void* context, int64_t chunk) {
+        const Job& j = *static_cast<Job*>(context);
+        const int64_t begin = chunk * j.grain;
+        j.body(begin, begin + j.grain < j.n ? begin + j.grain : j.n);
+      },
+      &job, time);
+}
+
+/// How many rows of `size` elements hold `grain`; at least one.
+inline int64_t per_grain(int64_t size, int64_t grain) {
+  return size >= grain ? 1 : grain / (size > 0 ? size : 1);
+}
+
+/// parallel_for over rows of `size` elements, about `grain` elements at a time. What is small is
+/// spared the division.
+template <class Body>
+void parallel_for_rows(int64_t rows, int64_t size, int64_t grain, Body&& body) {
+  parallel_for(rows, rows * size <= grain ? rows : per_grain(size, grain), body);
+}
+
+}  // namespace kernels
+}  // namespace gradus

@@ -1,0 +1,78 @@
+#include <gradus/kernels/runtime/threads.h>
+#include <gradus/kernels/runtime/workspace.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+#include <mutex>
+#include <new>
+#include <utility>
+
+namespace gradus::kernels::detail {
+
+struct SpareBlock {
+  SpareBlock* next;
+};
+
+namespace {
+
+// Trivially destructible: threads end after static destructors too.
+constinit std::mutex mutex;
+constinit thread_local WorkspaceBlock* blocks = nullptr;
+
+void add_spare(WorkspaceUse& use) {
+  void* memory = std::aligned_alloc(64, static_cast<size_t>(use.bytes));
+  if (!memory) throw std::bad_alloc();
+  use.spares = new (memory) SpareBlock{use.spares};
+}
+
+void* take(WorkspaceUse& use) {
+  if (!use.spares) add_spare(use);
+  return std::exchange(use.spares, use.spares->next);
+}
+
+/// Of a size that the use has outgrown, it is of no use to anyone.
+void give_back(WorkspaceBlock& block) {
+  if (block.bytes == block.use->bytes)
+    block.use->spares = new (block.memory) SpareBlock{block.use->spares};
+  else
+    std::free(block.memory);
+  block.memory = nullptr;
+  block.bytes = 0;
+}
+
+struct AtThreadEnd {
+  ~AtThreadEnd() {
+    const std::lock_guard lock(mutex);
+    for (; blocks; blocks = blocks->next) give_back(*blocks);
+  }
+};
+
+}  // namespace
+
+void give_back_at_thread_end() {
+  static thread_local AtThreadEnd at_thread_end;
+  (void)at_thread_end;
+}
+
+void grow(WorkspaceUse& use, WorkspaceBlock& block, int64_t bytes) {
+  if (!block.use) {
+    give_back_at_thread_end();
+    block.use = &use;
+    block.next = blocks;
+    blocks = &block;
+  }
+  const std::lock_guard lock(mutex);
+  if (bytes > use.bytes) {
+    while (use.spares) std::free(std::exchange(use.spares, use.spares->next));
+    use.bytes =
+        std::max<int64_t>(64, static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(bytes))));
+    for (int i = 0; i < threads(); ++i) add_spare(use);
+  }
+  void* memory = take(use);
+  if (block.memory) give_back(block);
+  block.memory = memory;
+  block.bytes = use.bytes;
+}
+
+}  // namespace gradus::kernels::detail

@@ -1,0 +1,75 @@
+#pragma once
+#include <gradus/kernels/softmax/softmax.h>
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+// Definitions of this family: what the kernels are compared with.
+namespace gradus::kernels::naive {
+
+template <class X>
+X logsumexp(int64_t d, const X* x) {
+  using std::exp, std::log;
+  X largest = x[0], sum = 0;
+  for (int64_t j = 1; j < d; ++j) largest = x[j] > largest ? x[j] : largest;
+  if (largest == -std::numeric_limits<double>::infinity()) return largest;
+  for (int64_t j = 0; j < d; ++j) sum += exp(x[j] - largest);
+  return largest + log(sum);
+}
+
+template <class X>
+void log_softmax(int64_t rows, int64_t d, const X* x, X* y) {
+  for (int64_t i = 0; i < rows; ++i) {
+    const X total = logsumexp(d, x + i * d);
+    for (int64_t j = 0; j < d; ++j) y[i * d + j] = x[i * d + j] - total;
+  }
+}
+
+template <class X>
+void softmax(int64_t rows, int64_t d, const X* x, X* y) {
+  using std::exp;
+  log_softmax(rows, d, x, y);
+  for (int64_t k = 0; k < rows * d; ++k) y[k] = y[k] == y[k] ? X(exp(y[k])) : X(0);
+}
+
+template <class X>
+void softmax_backward(int64_t rows, int64_t d, const X* y, const X* dy, X* dx) {
+  for (int64_t i = 0; i < rows; ++i, y += d, dy += d, dx += d) {
+    X sum = 0;
+    for (int64_t j = 0; j < d; ++j) sum += dy[j] * y[j];
+    for (int64_t j = 0; j < d; ++j) dx[j] = y[j] * (dy[j] - sum);
+  }
+}
+
+template <class X>
+void log_softmax_backward(int64_t rows, int64_t d, const X* y, const X* dy, X* dx) {
+  using std::exp;
+  for (int64_t i = 0; i < rows; ++i, y += d, dy += d, dx += d) {
+    X sum = 0;
+    for (int64_t j = 0; j < d; ++j) sum += dy[j];
+    for (int64_t j = 0; j < d; ++j) dx[j] = dy[j] - exp(y[j]) * sum;
+  }
+}
+
+/// The loss of each row; returns the total weight.
+template <class X>
+X cross_entropy(int64_t rows, int64_t classes, const X* x, const int64_t* labels, const X* w,
+                const CrossEntropyOptions& options, X* loss) {
+  X total = 0;
+  for (int64_t i = 0; i < rows; ++i) {
+    const int64_t t = labels[i];
+    loss[i] = 0;
+    if (t == options.ignore_index) continue;
+    total += w ? w[t] : X(1);
+    const X log_sum = logsumexp(classes, x + i * classes);
+    for (int64_t c = 0; c < classes; ++c) {
+      const double target =
+          (c == t ? 1 - options.label_smoothing : 0) + options.label_smoothing / double(classes);
+      if (target != 0) loss[i] -= target * (w ? w[c] : X(1)) * (x[i * classes + c] - log_sum);
+    }
+  }
+  return total;
+}
+
+}  // namespace gradus::kernels::naive

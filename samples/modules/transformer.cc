@@ -1,0 +1,42 @@
+#include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/compare.h>
+#include <gradus/autograd/ops/elementwise.h>
+#include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/shape.h>
+#include <gradus/autograd/ops/where.h>
+#include <gradus/gradcheck/samples.h>
+#include <gradus/layers/batch_norm.h>
+#include <gradus/layers/layer_norm.h>
+#include <gradus/layers/lengths.h>
+#include <gradus/models/transformer.h>
+
+namespace gradus {
+
+namespace {}  // namespace
+
+static ModuleSamples encoder_block_row("EncoderBlock", [] {
+  const Tensor valid = length_mask(raw::cast(Tensor::of({3, 2}), DType::i64), 3);
+  std::vector<ModuleSample> samples;
+  for (Norm norm : {Norm::none, Norm::batch, Norm::layer})
+    for (NormPlace place : {NormPlace::before, NormPlace::after})
+      samples.push_back(module_sample(
+          fmt::format("{} {}", name(norm), place == NormPlace::before ? "before" : "after"),
+          EncoderBlock({.dim = 4, .heads = 2, .mlp_dim = 3, .norm = norm, .norm_place = place}),
+          {sample({2, 3, 4}, 1)},
+          [valid](EncoderBlock& m, std::span<const Tensor> x) { return m.forward(x[0], valid); }));
+  return samples;
+});
+
+static ModuleSamples transformer_row("Transformer", [] {
+  const Tensor lengths = raw::cast(Tensor::of({3, 2}), DType::i64);
+  std::vector<ModuleSample> samples;
+  for (Norm norm : {Norm::none, Norm::batch, Norm::layer})
+    samples.push_back(module_sample(
+        name(norm),
+        Transformer(3, 2, 3, {.dim = 4, .heads = 2, .depth = 1, .mlp_dim = 3, .norm = norm}),
+        {sample({2, 3, 2}, 1)},
+        [lengths](Transformer& m, std::span<const Tensor> x) { return m.forward(x[0], lengths); }));
+  return samples;
+});
+
+}  // namespace gradus

@@ -1,0 +1,365 @@
+#define BOOST_TEST_MODULE softmax_kernels
+#include <gradus/base/error.h>
+#include <gradus/kernels/runtime/isa.h>
+#include <gradus/kernels/runtime/threads.h>
+#include <gradus/kernels/softmax/naive.h>
+#include <gradus/kernels/softmax/softmax.h>
+#include <gradus/kernels/softmax/table.h>
+
+#include <algorithm>
+#include <boost/math/differentiation/autodiff.hpp>
+#include <boost/mpl/list.hpp>
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "tests/kernels/kernel_checks.h"
+
+using namespace gradus::test;
+using namespace gradus;
+using namespace gradus::kernels;
+using Scalars = boost::mpl::list<float, double>;
+using Dual = decltype(boost::math::differentiation::make_fvar<double, 1>(0));
+
+namespace {
+
+Values<double> random(int64_t n, double scale, unsigned seed) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<double> normal(0, scale);
+  Values<double> x(static_cast<size_t>(n));
+  for (double& v : x) v = static_cast<float>(normal(generator));  // the same in f32 and f64
+  return x;
+}
+
+struct Problem {
+  Problem(int64_t n, int64_t features)
+      : rows(n), d(features), x(random(n * d, 3, 1)), dy(random(n * d, 1, 2)), w(random(d, 1, 3)) {
+    std::mt19937 generator(4);
+    for (double& v : w) v = static_cast<float>(std::abs(v) + 0.25);
+    for (int64_t i = 0; i < n && d > 0; ++i)
+      labels.push_back(i % 5 == 2 ? -100 : static_cast<int64_t>(generator()) % d);
+    for (size_t i = 1; i < x.size(); i += 7)  // beyond f32's exp
+      x[i] = static_cast<float>(x[i] + (i % 2 ? 60 : -200));
+  }
+  int64_t rows, d;
+  Values<double> x, dy, w;
+  Values<int64_t> labels;
+};
+
+template <class T>
+struct Result {
+  explicit Result(const Problem& p)
+      : y(p.x.size()), dx(y), log_y(y), log_dx(y), sums(static_cast<size_t>(p.rows)) {}
+  bool operator==(const Result& o) const {
+    return same_bits(y, o.y) && same_bits(dx, o.dx) && same_bits(log_y, o.log_y) &&
+           same_bits(log_dx, o.log_dx) && same_bits(sums, o.sums);
+  }
+  Values<T> y, dx, log_y, log_dx, sums;
+};
+
+template <class T>
+Result<T> run(const Problem& p) {
+  const Values<T> x = as<T>(p.x), dy = as<T>(p.dy);
+  Result<T> r(p);
+  softmax(p.rows, p.d, x.data(), r.y.data());
+  softmax_backward(p.rows, p.d, r.y.data(), dy.data(), r.dx.data());
+  log_softmax(p.rows, p.d, x.data(), r.log_y.data());
+  log_softmax_backward(p.rows, p.d, r.log_y.data(), dy.data(), r.log_dx.data());
+  logsumexp(p.rows, p.d, x.data(), r.sums.data());
+  return r;
+}
+
+Result<Exact> define(const Problem& p) {
+  const Values<Exact> x = as<Exact>(p.x), dy = as<Exact>(p.dy);
+  Result<Exact> r(p);
+  naive::softmax(p.rows, p.d, x.data(), r.y.data());
+  naive::softmax_backward(p.rows, p.d, r.y.data(), dy.data(), r.dx.data());
+  naive::log_softmax(p.rows, p.d, x.data(), r.log_y.data());
+  naive::log_softmax_backward(p.rows, p.d, r.log_y.data(), dy.data(), r.log_dx.data());
+  for (int64_t i = 0; i < p.rows; ++i)
+    r.sums[static_cast<size_t>(i)] = naive::logsumexp(p.d, x.data() + i * p.d);
+  return r;
+}
+
+template <class T>
+void compare(const Result<T>& r, const Result<Exact>& exact) {
+  check_close(r.y, exact.y, 4);
+  check_close(r.dx, exact.dx, 16);
+  check_close(r.log_y, exact.log_y, 4);
+  check_close(r.log_dx, exact.log_dx, 64);  // the sum of dy is up to 100
+  check_close(r.sums, exact.sums, 4);
+}
+
+const int64_t kShapes[][2] = {{0, 5},    {1, 1},    {3, 1},    {5, 2},   {131, 3}, {300, 10},
+                              {7, 15},   {7, 16},   {7, 17},   {5, 64},  {9, 67},  {3, 1000},
+                              {3, 2047}, {3, 2048}, {3, 2049}, {2, 5003}};
+
+/// The loss of every row, and of the batch as it is reduced.
+struct Loss {
+  Values<Exact> rows;
+  Exact total_weight, reduced;
+};
+
+Loss define_loss(const Problem& p, bool weighted, const CrossEntropyOptions& options) {
+  const Values<Exact> x = as<Exact>(p.x), w = as<Exact>(p.w);
+  Loss loss;
+  loss.rows.resize(static_cast<size_t>(p.rows));
+  loss.total_weight =
+      naive::cross_entropy(p.rows, p.d, x.data(), p.labels.data(), weighted ? w.data() : nullptr,
+                           options, loss.rows.data());
+  loss.reduced = 0;
+  for (Exact v : loss.rows) loss.reduced += v;
+  if (options.reduction == Reduction::mean) loss.reduced /= loss.total_weight;
+  return loss;
+}
+
+/// d(sum g_i l_i)/dx by the definition in dual numbers, g = 1 / total weight for the mean.
+Values<Exact> define_loss_gradient(const Problem& p, const Values<double>& w,
+                                   const CrossEntropyOptions& options, const Values<double>& g) {
+  Values<Exact> dx(p.x.size());
+  const Values<Dual> dual_w = as<Dual>(w);
+  for (size_t k = 0; k < p.x.size(); ++k) {
+    Values<Dual> x = as<Dual>(p.x), loss(static_cast<size_t>(p.rows));
+    x[k] = boost::math::differentiation::make_fvar<double, 1>(p.x[k]);
+    naive::cross_entropy(p.rows, p.d, x.data(), p.labels.data(),
+                         w.empty() ? nullptr : dual_w.data(), options, loss.data());
+    dx[k] = 0;
+    for (size_t i = 0; i < loss.size(); ++i)
+      dx[k] += static_cast<Exact>(g[i] * loss[i].derivative(1));
+  }
+  return dx;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(softmax_is_its_definition, T, Scalars) {
+  set_threads(2);
+  for (const auto& [rows, d] : kShapes) {
+    BOOST_TEST_CONTEXT(rows << "x" << d) {
+      const Problem p(rows, d);
+      compare(run<T>(p), define(p));
+    }
+  }
+  run<T>(Problem(3, 0));
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(softmax_at_every_level, T, Scalars) {
+  for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512}) {
+    if (!supports(isa)) continue;
+    const SoftmaxKernels<T>& table = table_for<SoftmaxKernels<T>>(isa);
+    for (const auto& [rows, d] : kShapes) {
+      BOOST_TEST_CONTEXT(name(isa) << " " << rows << "x" << d) {
+        const Problem p(rows, d);
+        const Values<T> x = as<T>(p.x), dy = as<T>(p.dy), w = as<T>(p.w);
+        Result<T> r(p);
+        Values<T> shift(r.sums.size()), twice(r.sums.size(), T(2)), doubled(x.size());
+        table.softmax(rows, d, nullptr, x.data(), r.y.data(), false);
+        table.softmax(rows, d, twice.data(), x.data(), doubled.data(), false);
+        table.softmax_backward(rows, d, r.y.data(), dy.data(), r.dx.data(), false);
+        table.log_softmax(rows, d, x.data(), r.log_y.data());
+        table.log_softmax_backward(rows, d, r.log_y.data(), dy.data(), r.log_dx.data());
+        table.log_sums(rows, d, x.data(), shift.data(), r.sums.data());
+        for (size_t i = 0; i < r.sums.size(); ++i) r.sums[i] += shift[i];
+        const Result<Exact> exact = define(p);
+        compare(r, exact);
+        for (size_t k = 0; k < x.size(); ++k) BOOST_TEST(doubled[k] == 2 * r.y[k]);
+        Exact dot = 0, size = 1;
+        for (size_t j = 0; rows > 0 && j < w.size(); ++j) {
+          const Exact term = static_cast<Exact>(w[j]) * (static_cast<Exact>(x[j]) - 1);
+          dot += term, size += std::abs(term);
+        }
+        const double sum = rows > 0 ? table.weighted_sum(d, T(1), w.data(), x.data()) : 0;
+        // A rounding of x - shift, and of each of d / 16 additions of products.
+        const double roundings = 3 + static_cast<double>(d) / 32;
+        BOOST_TEST(std::abs(static_cast<Exact>(sum) - dot) / size <
+                   roundings * std::numeric_limits<T>::epsilon());
+        Values<T> less = w;
+        table.subtract(d, T(0.5), w.data(), less.data());
+        for (size_t j = 0; j < w.size(); ++j) BOOST_TEST(less[j] == w[j] / 2);
+      }
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(streamed_results_are_the_same, T, Scalars) {
+  set_threads(2);
+  for (const auto& [rows, d] : {std::pair<int64_t, int64_t>{2100, 512}, {1200, 1001}}) {
+    const Problem p(rows, d);
+    const Values<T> x = as<T>(p.x), dy = as<T>(p.dy);
+    Values<T> y(x.size()), dx(x.size());
+    const SoftmaxKernels<T>& table = kernels::kernels<SoftmaxKernels<T>>();
+    table.softmax(rows, d, nullptr, x.data(), y.data(), false);
+    table.softmax_backward(rows, d, y.data(), dy.data(), dx.data(), false);
+    StreamedTo<T> streamed_y(y), streamed_dx(dx);
+    for (int64_t offset : {0, 1}) {
+      softmax(rows, d, x.data(), streamed_y.block.data() + offset);
+      softmax_backward(rows, d, y.data(), dy.data(), streamed_dx.block.data() + offset);
+      streamed_y.check_at(offset);
+      streamed_dx.check_at(offset);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(softmax_is_the_same_on_any_number_of_threads, T, Scalars) {
+  for (const auto& [rows, d] : {std::pair<int64_t, int64_t>{3001, 10}, {301, 130}, {5, 9001}}) {
+    const Problem p(rows, d);
+    set_threads(1);
+    const Result<T> one = run<T>(p);
+    for (int count : {2, 3}) {
+      set_threads(count);
+      BOOST_TEST((run<T>(p) == one));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(infinities_and_nan, T, Scalars) {
+  const T inf = std::numeric_limits<T>::infinity(), nan = std::numeric_limits<T>::quiet_NaN();
+  for (int64_t d : {3, 19, 3000}) {
+    const auto n = static_cast<size_t>(d);
+    Values<T> x(4 * n, -inf), y(x), log_y(x), sums(4);
+    x[n] = 2, x[n + 1] = 2;  // beside these, masked
+    x[2 * n + 2] = inf;
+    x[3 * n] = 1, x[4 * n - 1] = nan;
+    softmax(4, d, x.data(), y.data());
+    log_softmax(4, d, x.data(), log_y.data());
+    logsumexp(4, d, x.data(), sums.data());
+    for (size_t j = 0; j < n; ++j) {
+      BOOST_TEST(y[j] == 0);
+      BOOST_TEST(log_y[j] == -inf);
+      BOOST_TEST(y[n + j] == (j < 2 ? T(0.5) : T(0)));
+      BOOST_TEST(
+          (j < 2 ? std::abs(log_y[n + j] + std::log(T(2))) < T(1e-6) : log_y[n + j] == -inf));
+      BOOST_TEST((std::isnan(y[2 * n + j]) && std::isnan(y[3 * n + j])));
+    }
+    BOOST_TEST(sums[0] == -inf);
+    BOOST_TEST(std::abs(sums[1] - 2 - std::log(T(2))) < T(1e-6));
+    BOOST_TEST(sums[2] == inf);
+    BOOST_TEST(std::isnan(sums[3]));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_naive_gradients_are_those_of_the_definitions) {
+  const Problem p(3, 5);
+  const Values<double> x = random(15, 1, 9);
+  Values<double> y(15), log_y(15), dx(15), log_dx(15);
+  naive::softmax(3, 5, x.data(), y.data());
+  naive::log_softmax(3, 5, x.data(), log_y.data());
+  naive::softmax_backward(3, 5, y.data(), p.dy.data(), dx.data());
+  naive::log_softmax_backward(3, 5, log_y.data(), p.dy.data(), log_dx.data());
+  for (size_t k = 0; k < x.size(); ++k) {
+    Values<Dual> at = as<Dual>(x), dual_y(15), dual_log_y(15);
+    at[k] = boost::math::differentiation::make_fvar<double, 1>(x[k]);
+    naive::softmax(3, 5, at.data(), dual_y.data());
+    naive::log_softmax(3, 5, at.data(), dual_log_y.data());
+    double sum = 0, log_sum = 0;
+    for (size_t i = 0; i < x.size(); ++i) {
+      sum += p.dy[i] * dual_y[i].derivative(1);
+      log_sum += p.dy[i] * dual_log_y[i].derivative(1);
+    }
+    BOOST_TEST(std::abs(sum - dx[k]) < 1e-14);
+    BOOST_TEST(std::abs(log_sum - log_dx[k]) < 1e-14);
+  }
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(cross_entropy_is_its_definition, T, Scalars) {
+  set_threads(2);
+  for (const auto& [rows, d] : kShapes) {
+    for (int kind = 0; kind < 4 && rows > 0; ++kind) {
+      const Problem p(rows, d);
+      const bool weighted = kind & 1;
+      const Values<T> x = as<T>(p.x), w = as<T>(p.w);
+      for (Reduction reduction : {Reduction::none, Reduction::mean, Reduction::sum}) {
+        const CrossEntropyOptions options{kind & 2 ? 0.3 : 0.0, -100, reduction};
+        const Loss exact = define_loss(p, weighted, options);
+        Values<T> loss(reduction == Reduction::none ? static_cast<size_t>(rows) : 1);
+        const double total = cross_entropy(rows, d, x.data(), p.labels.data(),
+                                           weighted ? w.data() : nullptr, options, loss.data());
+        BOOST_TEST_CONTEXT(rows << "x" << d << " kind " << kind) {
+          BOOST_TEST(std::abs(static_cast<Exact>(total) / exact.total_weight - 1) < 1e-12);
+          check_close(loss,
+                      reduction == Reduction::none ? exact.rows : Values<Exact>{exact.reduced}, 8);
+        }
+      }
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(cross_entropys_gradient_is_that_of_its_definition, T, Scalars) {
+  set_threads(2);
+  for (const auto& [rows, d] : {std::pair<int64_t, int64_t>{1, 1}, {7, 3}, {9, 17}}) {
+    for (int kind = 0; kind < 4; ++kind) {
+      Problem p(rows, d);
+      if (!(kind & 1)) p.w.clear();
+      const Values<T> x = as<T>(p.x), w = as<T>(p.w), dy = as<T>(p.dy);
+      for (Reduction reduction : {Reduction::none, Reduction::mean, Reduction::sum}) {
+        const CrossEntropyOptions options{kind & 2 ? 0.3 : 0.0, -100, reduction};
+        Values<T> loss(static_cast<size_t>(rows)), dx(x.size(), T(7));
+        const T* weights = w.empty() ? nullptr : w.data();
+        const double total =
+            cross_entropy(rows, d, x.data(), p.labels.data(), weights, options, loss.data());
+        cross_entropy_backward(rows, d, x.data(), p.labels.data(), weights, options, total,
+                               dy.data(), dx.data());
+        Values<double> g(static_cast<size_t>(rows), p.dy[0]);
+        if (reduction == Reduction::none) std::copy_n(p.dy.begin(), rows, g.begin());
+        if (reduction == Reduction::mean)
+          for (double& v : g) v /= total;
+        check_close(dx, define_loss_gradient(p, p.w, options, g), 8);
+      }
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(an_ignored_row_is_not_read_into_anything) {
+  const double nan = std::nan("");
+  const double x[] = {nan, nan, 1, 2};
+  const int64_t labels[] = {5, 1};
+  const CrossEntropyOptions options{0.1, 5, Reduction::mean};
+  double loss, dx[4];
+  const double one = 1;
+  BOOST_TEST(cross_entropy<double>(2, 2, x, labels, nullptr, options, &loss) == 1);
+  BOOST_TEST(std::isfinite(loss));
+  cross_entropy_backward<double>(2, 2, x, labels, nullptr, options, 1, &one, dx);
+  BOOST_TEST((dx[0] == 0 && dx[1] == 0 && std::abs(dx[2] + dx[3]) < 1e-16 && dx[2] > 0));
+
+  const int64_t none[] = {5, 5};
+  BOOST_TEST(cross_entropy<double>(2, 2, x, none, nullptr, options, &loss) == 0);
+  BOOST_TEST(std::isnan(loss));
+}
+
+BOOST_AUTO_TEST_CASE(a_label_out_of_range_is_named) {
+  const float x[9] = {};
+  for (int64_t bad : {int64_t{-1}, int64_t{3}, int64_t{1} << 40}) {
+    const int64_t labels[] = {0, bad, 2};
+    float loss;
+    try {
+      cross_entropy<float>(3, 3, x, labels, nullptr, {}, &loss);
+      BOOST_ERROR("no error");
+    } catch (const Error& error) {
+      const std::string message = error.what();
+      BOOST_TEST(message.find("label " + std::to_string(bad) + " of row 1") != std::string::npos);
+      BOOST_TEST(message.find("3 classes") != std::string::npos);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(cross_entropy_is_the_same_on_any_number_of_threads, T, Scalars) {
+  const Problem p(5001, 11);
+  const Values<T> x = as<T>(p.x), w = as<T>(p.w);
+  const CrossEntropyOptions options{0.2, -100, Reduction::mean};
+  const auto run_once = [&](int count) {
+    set_threads(count);
+    Values<T> result(x.size() + 1);
+    const T one = 1;
+    const double total =
+        cross_entropy(p.rows, p.d, x.data(), p.labels.data(), w.data(), options, &result.back());
+    cross_entropy_backward(p.rows, p.d, x.data(), p.labels.data(), w.data(), options, total, &one,
+                           result.data());
+    return result;
+  };
+  const Values<T> one = run_once(1);
+  for (int count : {2, 3}) BOOST_TEST(same_bits(run_once(count), one));
+}
