@@ -400,6 +400,42 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(casts_fill_accumulate_scale, T, Scalars) {
   for (int64_t i = 0; i < 100; ++i) BOOST_TEST(filled[i] == (i < 99 ? T(2.5) : T(0)));
 }
 
+BOOST_AUTO_TEST_CASE_TEMPLATE(casts_and_fills_are_their_definition, T, Everything) {
+  const auto cast_to = [](auto to, int64_t n) {
+    using To = decltype(to);
+    const Array<T> x = random<T>(n, -50, 50, 18);
+    Array<To> y(n + 1), expected(n + 1);
+    y[n] = expected[n] = To(1);
+    cast(n, x.data(), y.data());
+    naive::cast(n, x.data(), expected.data());
+    BOOST_TEST((y == expected));
+  };
+  for (int64_t n : {0, 1, 7, 33, 257, 1 << 15, 100003}) {
+    cast_to(float(), n);
+    cast_to(double(), n);
+    cast_to(int64_t(), n);
+    cast_to(bool(), n);
+    Array<T> y(n + 1), expected(n + 1);
+    fill(n, T(3), y.data());
+    naive::fill(n, T(3), expected.data());
+    BOOST_TEST((y == expected));
+  }
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(sums_and_multiples_in_place_are_their_definition, T, Scalars) {
+  for (int64_t n : {0, 1, 7, 33, 257, 1 << 15, 100003}) {
+    const Array<T> x = random<T>(n, -1, 1, 19);
+    Array<T> y = random<T>(n, -1, 1, 20), expected = random<T>(n, -1, 1, 20);
+    accumulate(n, x.data(), y.data());
+    add_value(n, T(0.3), y.data());
+    scale(n, T(1.5), y.data());
+    naive::accumulate(n, x.data(), expected.data());
+    naive::add_value(n, T(0.3), expected.data());
+    naive::scale(n, T(1.5), expected.data());
+    BOOST_TEST((y == expected));
+  }
+}
+
 BOOST_AUTO_TEST_CASE_TEMPLATE(bitwise_the_same_on_any_number_of_threads, T, Scalars) {
   const int64_t rows = 331, columns = 511, n = rows * columns;
   const Array<T> x = random<T>(n, -2, 2, 16), b = random<T>(n, -2, 2, 17);
