@@ -4,6 +4,7 @@
 #include <gradus/autograd/functional/function.h>
 #include <gradus/autograd/functional/functional.h>
 #include <gradus/autograd/op.h>
+#include <gradus/autograd/ops/activation.h>
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/attention.h>
 #include <gradus/autograd/ops/compare.h>
@@ -35,6 +36,7 @@
 #include <gradus/gradcheck/oracles.h>
 #include <gradus/gradcheck/samples.h>
 #include <gradus/layers/activation.h>
+#include <gradus/layers/any_module.h>
 #include <gradus/layers/attention.h>
 #include <gradus/layers/batch_norm.h>
 #include <gradus/layers/conv2d.h>
@@ -46,6 +48,7 @@
 #include <gradus/layers/lengths.h>
 #include <gradus/layers/linear.h>
 #include <gradus/layers/module.h>
+#include <gradus/layers/norm.h>
 #include <gradus/layers/parameter.h>
 #include <gradus/layers/pool.h>
 #include <gradus/layers/rnn.h>
