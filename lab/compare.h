@@ -1,8 +1,5 @@
 #pragma once
-#include <gradus/data/dataset.h>
-#include <gradus/layers/sequential.h>
-#include <gradus/models/norm.h>
-
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -54,12 +51,5 @@ struct Progress {
 std::vector<Run> compare(const CompareOptions& options,
                          const std::function<void(const Progress&)>& progress,
                          const std::function<bool()>& stop);
-
-/// The names that CompareOptions takes.
-std::vector<std::string> model_names();
-std::vector<std::string> optimizer_names();
-
-/// A model for images like these.
-AnyModule make_model(const std::string& model, Norm norm, const Dataset& data);
 
 }  // namespace gradus::lab
