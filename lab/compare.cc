@@ -13,7 +13,6 @@
 #include <numeric>
 #include <optional>
 
-#include "lab/models.h"
 #include "lab/optimizers.h"
 
 namespace gradus::lab {
@@ -160,7 +159,7 @@ void train(AnyModule& model, const Split& data, const CompareOptions& options, R
     model->eval();
     const double eval_accuracy = accuracy(model, data.test, options.batch_size, stop);
     double batch_accuracy = eval_accuracy;
-    if (run.norm == "batch") {
+    if (depends_on_batch(norm_from(run.norm))) {
       AnyModule copy = model;  // training mode changes the running statistics: of the copy
       copy->train();
       batch_accuracy = accuracy(copy, data.test, options.batch_size, stop);

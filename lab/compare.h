@@ -4,11 +4,13 @@
 #include <string>
 #include <vector>
 
+#include "lab/models.h"
+
 namespace gradus::lab {
 
 struct CompareOptions {
   std::vector<std::string> models = {"cnn", "rnn", "transformer"};
-  std::vector<std::string> norms = {"none", "batch", "layer"};
+  std::vector<std::string> norms = norm_names();
   int64_t seeds = 3;
   int64_t epochs = 30;
   int64_t batch_size = 32;

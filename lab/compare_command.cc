@@ -142,7 +142,7 @@ The table, a row for each norm:
   loss             training loss, mean over the last epoch
   epochs to 95%    until the test accuracy was 95 % for the first time
   gap              accuracy with statistics of the test batches themselves minus
-                   that with the running ones (BatchNorm alone has the two)
+                   that with the running ones (norms that depend on the batch)
   ms/step          median time of a training step
   parameters       how many numbers are trained
 
@@ -172,7 +172,7 @@ Command::Run setup(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--norms", o.norms, "Which normalizations")
       ->delimiter(',')
-      ->check(CLI::IsMember({"none", "batch", "layer"}))
+      ->check(CLI::IsMember(norm_names()))
       ->capture_default_str();
   app.add_option("--seeds", o.seeds, "How many seeds, from 1")
       ->check(CLI::Range(1, 1000000))

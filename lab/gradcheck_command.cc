@@ -58,7 +58,7 @@ Command::Run setup(CLI::App& app) {
                                       "Check this model's loss on digits, to first order")
                            ->check(CLI::IsMember(detail::names(all_models())));
   app.add_option("--norm", options->model.norm, "The model's normalization")
-      ->check(CLI::IsMember({"none", "batch", "layer"}))
+      ->check(CLI::IsMember(norm_names()))
       ->capture_default_str()
       ->needs(model);
   app.add_option("--weights", options->model.weights, "The model's weights, a safetensors file")

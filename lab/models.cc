@@ -60,6 +60,12 @@ const ModelRow rows[] = {
 
 }  // namespace
 
+std::vector<std::string> norm_names() {
+  std::vector<std::string> names;
+  for (Norm norm : all_norms()) names.emplace_back(name(norm));
+  return names;
+}
+
 std::span<const ModelRow> all_models() { return rows; }
 const ModelRow& find_model(std::string_view name) { return detail::find("model", rows, name); }
 

@@ -18,6 +18,9 @@ struct ModelRow {
   const char* augmentation = "";  ///< in words: what the model is shown
 };
 
+/// The names of all_norms().
+std::vector<std::string> norm_names();
+
 std::span<const ModelRow> all_models();
 /// An error that lists the names if it is none of them.
 const ModelRow& find_model(std::string_view name);
