@@ -67,3 +67,4 @@
 #include <gradus/tensor/random.h>
 #include <gradus/tensor/safetensors.h>
 #include <gradus/tensor/tensor.h>
+#include <gradus/version.h>

@@ -8,7 +8,7 @@ foreach(folder IN LISTS public_folders)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/${folder} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/gradus
           FILES_MATCHING PATTERN "*.h" PATTERN "detail" EXCLUDE PATTERN "digits" EXCLUDE)
 endforeach()
-install(FILES ${PROJECT_SOURCE_DIR}/gradus.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/gradus)
+install(FILES ${PROJECT_SOURCE_DIR}/gradus.h ${PROJECT_BINARY_DIR}/include/gradus/version.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/gradus)
 if(TARGET gradus_program)
   install(TARGETS gradus_program RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()

@@ -12,6 +12,7 @@ foreach(folder IN LISTS library_folders)
   file(CREATE_LINK ${PROJECT_SOURCE_DIR}/${folder} ${PROJECT_BINARY_DIR}/include/gradus/${folder} SYMBOLIC)
 endforeach()
 file(CREATE_LINK ${PROJECT_SOURCE_DIR}/gradus.h ${PROJECT_BINARY_DIR}/include/gradus/gradus.h SYMBOLIC)
+configure_file(${PROJECT_SOURCE_DIR}/cmake/version.h.in ${PROJECT_BINARY_DIR}/include/gradus/version.h @ONLY)
 
 set(source_globs)
 foreach(folder IN LISTS library_folders)

@@ -5,6 +5,7 @@
 #include <gradus/kernels/runtime/isa.h>
 #include <gradus/kernels/runtime/threads.h>
 #include <gradus/tensor/random.h>
+#include <gradus/version.h>
 
 #include <algorithm>
 #include <chrono>

@@ -1,3 +1,5 @@
+#include <gradus/version.h>
+
 #include <cstdio>
 
 #include "lab/command.h"

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gradus/base/error.h>
 #include <gradus/base/file.h>
+#include <gradus/version.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
