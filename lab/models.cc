@@ -32,7 +32,7 @@ int64_t channels(const Dataset& data) { return data.x.size(1); }
 int64_t height(const Dataset& data) { return data.x.size(2); }
 int64_t width(const Dataset& data) { return data.x.size(3); }
 
-const ModelRow rows[] = {
+constexpr ModelRow kModels[] = {
     {.name = "cnn",
      .make = [](Norm norm, const Dataset& data) -> AnyModule {
        return Cnn(channels(data), height(data), width(data), data.classes,
@@ -66,7 +66,7 @@ std::vector<std::string> norm_names() {
   return names;
 }
 
-std::span<const ModelRow> all_models() { return rows; }
-const ModelRow& find_model(std::string_view name) { return detail::find("model", rows, name); }
+std::span<const ModelRow> all_models() { return kModels; }
+const ModelRow& find_model(std::string_view name) { return detail::find("model", kModels, name); }
 
 }  // namespace gradus::lab

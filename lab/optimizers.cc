@@ -15,7 +15,7 @@ std::unique_ptr<Optimizer> plain(std::vector<Tensor> parameters, double lr) {
   return std::make_unique<Method>(std::move(parameters), Options{.lr = lr});
 }
 
-const OptimizerRow rows[] = {
+constexpr OptimizerRow kOptimizers[] = {
     {"adam", plain<Adam, AdamOptions>},
     {"adamw", plain<AdamW, AdamWOptions>},
     {"sgd",
@@ -27,9 +27,9 @@ const OptimizerRow rows[] = {
 
 }  // namespace
 
-std::span<const OptimizerRow> all_optimizers() { return rows; }
+std::span<const OptimizerRow> all_optimizers() { return kOptimizers; }
 const OptimizerRow& find_optimizer(std::string_view name) {
-  return detail::find("optimizer", rows, name);
+  return detail::find("optimizer", kOptimizers, name);
 }
 
 }  // namespace gradus::lab

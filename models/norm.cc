@@ -18,7 +18,7 @@ struct NormRow {
   AnyNorm (*over_images)(int64_t channels, int64_t height, int64_t width, Activation activation);
 };
 
-const NormRow rows[] = {
+constexpr NormRow kNorms[] = {
     {Norm::none, "none", false, RecurrentPlace::nowhere,
      [](int64_t, Activation a) -> AnyNorm { return NoNorm(a); },
      [](int64_t, int64_t, int64_t, Activation a) -> AnyNorm { return NoNorm(a); }},
@@ -39,9 +39,9 @@ const NormRow rows[] = {
 };
 
 const NormRow& row_of(Norm norm) {
-  const auto row = std::find_if(std::begin(rows), std::end(rows),
+  const auto row = std::find_if(std::begin(kNorms), std::end(kNorms),
                                 [&](const NormRow& candidate) { return candidate.norm == norm; });
-  check(row != std::end(rows), "norm: {} has no row in models/norm.cc", static_cast<int>(norm));
+  check(row != std::end(kNorms), "norm: {} has no row in models/norm.cc", static_cast<int>(norm));
   return *row;
 }
 
@@ -49,12 +49,12 @@ const NormRow& row_of(Norm norm) {
 
 std::vector<Norm> all_norms() {
   std::vector<Norm> norms;
-  for (const NormRow& row : rows) norms.push_back(row.norm);
+  for (const NormRow& row : kNorms) norms.push_back(row.norm);
   return norms;
 }
 
 const char* name(Norm norm) { return row_of(norm).name; }
-Norm norm_from(std::string_view name) { return detail::find("norm", rows, name).norm; }
+Norm norm_from(std::string_view name) { return detail::find("norm", kNorms, name).norm; }
 bool depends_on_batch(Norm norm) { return row_of(norm).depends_on_batch; }
 RecurrentPlace recurrent_place(Norm norm) { return row_of(norm).recurrent_place; }
 
