@@ -23,7 +23,8 @@ list(SORT public_headers)
 list(TRANSFORM public_headers REPLACE "(.+)" "#include <gradus/\\1>\n" OUTPUT_VARIABLE umbrella)
 list(JOIN umbrella "" umbrella)
 file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/include/gradus/gradus.h
-     CONTENT "#pragma once\n// Every public header of Gradus.\n\n@umbrella@" @ONLY)
+     CONTENT "#pragma once\n// Every public header of Gradus.\n\n@umbrella@#include <gradus/version.h>\n" @ONLY)
+configure_file(${PROJECT_SOURCE_DIR}/cmake/version.h.in ${PROJECT_BINARY_DIR}/include/gradus/version.h @ONLY)
 
 set(source_globs)
 foreach(folder IN LISTS library_folders)

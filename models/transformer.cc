@@ -4,8 +4,6 @@
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/where.h>
-#include <gradus/layers/batch_norm.h>
-#include <gradus/layers/layer_norm.h>
 #include <gradus/layers/lengths.h>
 #include <gradus/models/transformer.h>
 
@@ -13,19 +11,13 @@ namespace gradus {
 
 EncoderBlock::EncoderBlock(const TransformerOptions& options)
     : place_(options.norm_place),
-      norm1_(feature_norm(options.norm, options.dim, true)),
-      norm2_(feature_norm(options.norm, options.dim, true)),
+      norm1_(feature_norm(options.norm, options.dim)),
+      norm2_(feature_norm(options.norm, options.dim)),
       attn_(options.dim, options.heads, {.dropout = options.dropout}),
       linear1_(options.dim, options.mlp_dim, {.relu = true}),
       linear2_(options.mlp_dim, options.dim),
       dropout_(options.dropout) {
   finish_construction();
-}
-
-static Tensor masked_norm(AnyModule& norm, const Tensor& x, const Tensor& valid) {
-  if (BatchNorm* batch = norm.as<BatchNorm>()) return batch->forward(x, valid);
-  if (LayerNorm* layer = norm.as<LayerNorm>()) return layer->forward(x, valid);
-  return norm(x);
 }
 
 Tensor EncoderBlock::forward(const Tensor& x, const Tensor& valid) {
@@ -35,11 +27,11 @@ Tensor EncoderBlock::forward(const Tensor& x, const Tensor& valid) {
   };
   const auto mlp = [&](const Tensor& h) { return dropout_(linear2_(dropout_(linear1_(h)))); };
   if (place_ == NormPlace::before) {
-    const Tensor h = x + attend(masked_norm(norm1_, x, valid));
-    return h + mlp(masked_norm(norm2_, h, valid));
+    const Tensor h = x + attend(norm1_(x, valid));
+    return h + mlp(norm2_(h, valid));
   }
-  const Tensor h = masked_norm(norm1_, x + attend(x), valid);
-  return masked_norm(norm2_, h + mlp(h), valid);
+  const Tensor h = norm1_(x + attend(x), valid);
+  return norm2_(h + mlp(h), valid);
 }
 
 void EncoderBlock::visit(Visitor& visitor) {
@@ -59,7 +51,7 @@ Transformer::Transformer(int64_t steps, int64_t features, int64_t classes,
                          TransformerOptions options)
     : project_(features, options.dim),
       positions_(empty({steps, options.dim})),
-      norm_(options.norm_place == NormPlace::before ? feature_norm(options.norm, options.dim, true)
+      norm_(options.norm_place == NormPlace::before ? feature_norm(options.norm, options.dim)
                                                     : feature_norm(Norm::none, options.dim)),
       head_(options.dim, classes) {
   check(options.depth > 0, "Transformer: depth {}", options.depth);
@@ -81,7 +73,7 @@ Tensor Transformer::forward(const Tensor& x, const Tensor& lengths) {
   const Tensor tokens = project_(valid ? clear_padding(x, valid) : x);
   Tensor h = tokens + slice(positions_, 0, 0, steps);
   for (EncoderBlock& block : blocks_) h = block.forward(h, valid);
-  h = masked_norm(norm_, h, valid);
+  h = norm_(h, valid);
   if (!valid) return head_(mean(h, {1}));
   return head_(sum(clear_padding(h, valid), {1}) / counts);
 }
