@@ -1,3 +1,4 @@
+#include <gradus/autograd/tape.h>
 #include <gradus/kernels/reduce/reduce.h>
 #include <gradus/kernels/update/update.h>
 #include <gradus/optim/optimizer.h>
@@ -61,6 +62,7 @@ void Optimizer::zero_grad() {
 }
 
 void Optimizer::step() {
+  const NoRecord pause;
   for (Group& group : groups_) {
     for (Slot& slot : group.slots) {
       const Tensor& grad = slot.parameter.grad();

@@ -16,7 +16,7 @@ struct ParameterGroup {
 
 /// Changes parameters by their gradients; a parameter without a gradient is left alone. A method
 /// names its moments, what it remembers for each parameter, and says how one parameter is updated.
-/// Nothing is recorded on a tape.
+/// Nothing is recorded on a tape, not even if an update is written in ops.
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
