@@ -154,6 +154,21 @@ void sum(int64_t outer, int64_t n, int64_t inner, const T* x, T* y) {
 }
 
 template <class T>
+double sum_of_squares(int64_t n, const T* x) {
+  const auto kernel = kernels<ReduceKernels<T>>().sum_of_squares;
+  if (n <= kPiece) return kernel(n, x);
+  static constinit thread_local Workspace<double, struct SquareParts> workspace;
+  const int64_t pieces = pieces_of(n, kPiece);
+  double* parts = workspace.of_size(pieces);
+  parallel_for(n, kPiece, [&](int64_t begin, int64_t end) {
+    parts[begin / kPiece] = kernel(end - begin, x + begin);
+  });
+  double total = 0;
+  for (int64_t k = 0; k < pieces; ++k) total += parts[k];
+  return total;
+}
+
+template <class T>
 void max(int64_t outer, int64_t n, int64_t inner, const T* x, T* y, int64_t* index) {
   if (inner == 0) return;
   const ReduceKernels<T>& table = kernels<ReduceKernels<T>>();
@@ -171,6 +186,8 @@ void min(int64_t outer, int64_t n, int64_t inner, const T* x, T* y, int64_t* ind
 
 template void sum(int64_t, int64_t, int64_t, const float*, float*);
 template void sum(int64_t, int64_t, int64_t, const double*, double*);
+template double sum_of_squares(int64_t, const float*);
+template double sum_of_squares(int64_t, const double*);
 template void max(int64_t, int64_t, int64_t, const float*, float*, int64_t*);
 template void max(int64_t, int64_t, int64_t, const double*, double*, int64_t*);
 template void min(int64_t, int64_t, int64_t, const float*, float*, int64_t*);
