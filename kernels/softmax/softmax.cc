@@ -149,18 +149,7 @@ void cross_entropy_backward(int64_t rows, int64_t classes, const T* x, const int
   });
 }
 
-#define GRADUS_INSTANTIATE(T)                                                                \
-  template void softmax(int64_t, int64_t, const T*, T*);                                     \
-  template void log_softmax(int64_t, int64_t, const T*, T*);                                 \
-  template void logsumexp(int64_t, int64_t, const T*, T*);                                   \
-  template void softmax_backward(int64_t, int64_t, const T*, const T*, T*);                  \
-  template void log_softmax_backward(int64_t, int64_t, const T*, const T*, T*);              \
-  template double cross_entropy(int64_t, int64_t, const T*, const int64_t*, const T*,        \
-                                const CrossEntropyOptions&, T*);                             \
-  template void cross_entropy_backward(int64_t, int64_t, const T*, const int64_t*, const T*, \
-                                       const CrossEntropyOptions&, double, const T*, T*);
-GRADUS_INSTANTIATE(float)
-GRADUS_INSTANTIATE(double)
-#undef GRADUS_INSTANTIATE
+GRADUS_INSTANTIATE(softmax<T>, log_softmax<T>, logsumexp<T>, softmax_backward<T>,
+                   log_softmax_backward<T>, cross_entropy<T>, cross_entropy_backward<T>)
 
 }  // namespace gradus::kernels
