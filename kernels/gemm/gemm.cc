@@ -204,24 +204,73 @@ GemmPath gemm_path(Transpose ta, Transpose tb, int64_t m, int64_t n, int64_t k) 
   return copied ? GemmPath::copied : GemmPath::in_place;
 }
 
+namespace {
+
+/// Products side by side: how many, and how far apart their matrices lie.
+struct BatchLoop {
+  int64_t size, a, b, c;
+};
+
+BatchLoop loop_of(const Loops<3>& batch, int i) {
+  const auto& strides = batch.strides;
+  return {batch.sizes[i], strides[0][i], strides[1][i], strides[2][i]};
+}
+
 template <class T>
-void gemm_batched(const GemmProblem<T>& first, int64_t stride_a, int64_t stride_b, int64_t stride_c,
-                  int64_t batch) {
+GemmProblem<T> moved(GemmProblem<T> g, int64_t a, int64_t b, int64_t c) {
+  g.a += a;
+  g.b += b;
+  g.c += c;
+  return g;
+}
+
+/// Products of the innermost loop that are one of more rows, with one B, become that.
+template <class T>
+void join_rows(GemmProblem<T>& g, Loops<3>& batch) {
+  if (batch.ndim == 0 || g.ta == Transpose::yes) return;
+  const BatchLoop loop = loop_of(batch, batch.ndim - 1);
+  if (loop.a != g.m * g.lda || loop.b != 0 || loop.c != g.m * g.ldc) return;
+  g.m *= loop.size;
+  batch.erase(batch.ndim - 1);
+}
+
+/// Takes the longest loop out of a batch.
+BatchLoop take_longest(Loops<3>& batch) {
+  if (batch.ndim == 0) return {1, 0, 0, 0};
+  int longest = batch.ndim - 1;
+  for (int i = longest; i >= 0; --i)
+    if (batch.sizes[i] > batch.sizes[longest]) longest = i;
+  const BatchLoop loop = loop_of(batch, longest);
+  batch.erase(longest);
+  return loop;
+}
+
+/// The products of one loop, spread over the threads.
+template <class T>
+void run_loop(const GemmProblem<T>& first, const BatchLoop& loop) {
   const int64_t work = std::max<int64_t>(1, first.m * first.n * first.k);
-  const auto product = [&](int64_t i) {
-    GemmProblem<T> g = first;
-    g.a += i * stride_a;
-    g.b += i * stride_b;
-    g.c += i * stride_c;
-    gemm(g);
-  };
-  if (batch < kMaxTiles && work >= 2 * kTile) {  // few and large: each is cut by itself
-    for (int64_t i = 0; i < batch; ++i) product(i);
+  const auto product = [&](int64_t i) { gemm(moved(first, i * loop.a, i * loop.b, i * loop.c)); };
+  if (loop.size < kMaxTiles && work >= 2 * kTile) {  // few and large: each is cut by itself
+    for (int64_t i = 0; i < loop.size; ++i) product(i);
     return;
   }
-  parallel_for(batch, per_grain(work, kTile), [&](int64_t begin, int64_t end) {
+  parallel_for(loop.size, per_grain(work, kTile), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) product(i);
   });
+}
+
+}  // namespace
+
+template <class T>
+void gemm_batched(const GemmProblem<T>& first, const Loops<3>& batch) {
+  GemmProblem<T> g = first;
+  Loops<3> others = batch;
+  others.collapse();
+  join_rows(g, others);
+  const BatchLoop longest = take_longest(others);
+  Odometer<3> at(others, 0);
+  for (int64_t i = others.numel(); i > 0; --i, at.next())
+    run_loop(moved(g, at.offsets[0], at.offsets[1], at.offsets[2]), longest);
 }
 
 template <class T>

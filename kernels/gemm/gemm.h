@@ -1,4 +1,6 @@
 #pragma once
+#include <gradus/kernels/runtime/loops.h>
+
 #include <cstdint>
 
 namespace gradus::kernels {
@@ -40,11 +42,10 @@ GemmPath gemm_path(Transpose ta, Transpose tb, int64_t m, int64_t n, int64_t k);
 template <class T>
 void gemm(const GemmProblem<T>& g, GemmPath path = GemmPath::automatic);
 
-/// `batch` products like `first`, whose matrices lie stride_a, stride_b and stride_c elements
-/// apart; a stride of 0 for a or b uses the same matrix each time.
+/// Products like `first` along each loop of the batch, whose strides are those of A, B and C; a
+/// stride of 0 uses the same matrix each time.
 template <class T>
-void gemm_batched(const GemmProblem<T>& first, int64_t stride_a, int64_t stride_b, int64_t stride_c,
-                  int64_t batch);
+void gemm_batched(const GemmProblem<T>& first, const Loops<3>& batch);
 
 /// op(B) (k, n) in the order in which a product reads it: copied once for many products.
 template <class T>

@@ -119,25 +119,6 @@ void max_pool2d(const Pool2dShape& s, const T* x, T* y, int64_t* indices) {
 }
 
 template <class T>
-void pool_gather(int64_t planes, int64_t x_plane, int64_t y_plane, const T* x,
-                 const int64_t* indices, T* y) {
-  for_each_plane(planes, y_plane, [&](int64_t p) {
-    for (int64_t k = 0; k < y_plane; ++k)
-      y[p * y_plane + k] = x[p * x_plane + indices[p * y_plane + k]];
-  });
-}
-
-template <class T>
-void pool_scatter(int64_t planes, int64_t x_plane, int64_t y_plane, const T* dy,
-                  const int64_t* indices, T* dx) {
-  for_each_plane(planes, x_plane + y_plane, [&](int64_t p) {
-    std::fill_n(dx + p * x_plane, x_plane, T(0));
-    for (int64_t k = 0; k < y_plane; ++k)
-      dx[p * x_plane + indices[p * y_plane + k]] += dy[p * y_plane + k];
-  });
-}
-
-template <class T>
 void avg_pool2d(const Pool2dShape& s, const T* x, T* y) {
   check_pool2d("avg_pool2d", s);
   Pool2dShape one = s;
@@ -186,7 +167,7 @@ void adaptive_avg_pool2d_backward(int64_t planes, int64_t height, int64_t width,
   });
 }
 
-GRADUS_INSTANTIATE(max_pool2d<T>, pool_gather<T>, pool_scatter<T>, avg_pool2d<T>,
-                   avg_pool2d_backward<T>, adaptive_avg_pool2d<T>, adaptive_avg_pool2d_backward<T>)
+GRADUS_INSTANTIATE(max_pool2d<T>, avg_pool2d<T>, avg_pool2d_backward<T>, adaptive_avg_pool2d<T>,
+                   adaptive_avg_pool2d_backward<T>)
 
 }  // namespace gradus::kernels

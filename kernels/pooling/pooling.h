@@ -30,20 +30,10 @@ void check_pool2d(const char* op, const Pool2dShape& shape);
 
 /// y = the largest x in each window, a NaN being larger than all (as in PyTorch); indices (planes,
 /// OH, OW) = where in its plane it is, i.e. h W + w, the first of equals (with NaNs: the last).
-/// Padding is never chosen.
+/// Padding is never chosen. Near x it is a gather, its backward a scatter of dy to the indices
+/// (kernels/index).
 template <class T>
 void max_pool2d(const Pool2dShape& shape, const T* x, T* y, int64_t* indices);
-
-/// The linear map that max_pool2d is near x, and its adjoint:
-/// gather:  y[p, k] = x[p, indices[p, k]],   x (planes, x_plane), y and indices (planes, y_plane)
-/// scatter: dx[p, i] = sum of dy[p, k] over the k with indices[p, k] = i: max_pool2d's backward.
-/// Each is the other's gradient.
-template <class T>
-void pool_gather(int64_t planes, int64_t x_plane, int64_t y_plane, const T* x,
-                 const int64_t* indices, T* y);
-template <class T>
-void pool_scatter(int64_t planes, int64_t x_plane, int64_t y_plane, const T* dy,
-                  const int64_t* indices, T* dx);
 
 /// y = the sum of each window, divided by its size: with count_include_pad that of the window
 /// clipped to the padded input, otherwise clipped to the input. A linear map; backward is its

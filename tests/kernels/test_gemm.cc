@@ -5,6 +5,7 @@
 #include <gradus/kernels/gemm/naive.h>
 #include <gradus/kernels/gemm/table.h>
 #include <gradus/kernels/runtime/isa.h>
+#include <gradus/kernels/runtime/loops.h>
 #include <gradus/kernels/runtime/threads.h>
 
 #include <array>
@@ -321,10 +322,48 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(batches_are_single_products, T, Scalars) {
                  b.data() + i * stride_b, s.k, T(0.5), expected.data() + i * stride_c, s.n});
       gemm_batched<T>({Transpose::no, Transpose::yes, s.m, s.n, s.k, T(1.5), a.data(), s.k,
                        b.data(), s.k, T(0.5), c.data(), s.n},
-                      stride_a, stride_b, stride_c, s.batch);
+                      {1, {s.batch}, {{stride_a}, {stride_b}, {stride_c}}});
       BOOST_TEST(same_bits(c, expected));
     }
   }
+}
+
+// Several loops of products: that repeat A or B, that lie apart, and that are rows of one product.
+BOOST_AUTO_TEST_CASE_TEMPLATE(loops_of_batches_are_single_products, T, Scalars) {
+  constexpr int64_t m = 5, n = 7, k = 4, x = m * k, w = k * n, y = m * n;
+  const Loops<3> batches[] = {{0, {}, {{}, {}, {}}},
+                              {1, {1}, {{0}, {0}, {0}}},
+                              {2, {3, 4}, {{4 * x, x}, {4 * w, w}, {4 * y, y}}},
+                              {2, {3, 4}, {{4 * x, x}, {0, 0}, {4 * y, y}}},
+                              {2, {3, 4}, {{x, 3 * x}, {0, 0}, {4 * y, y}}},
+                              {3, {2, 4, 3}, {{12 * x, 3 * x, x}, {0, w, 0}, {12 * y, 3 * y, y}}},
+                              {3, {2, 4, 3}, {{0, x, 0}, {3 * w, 0, w}, {12 * y, 3 * y, y}}},
+                              {3, {2, 0, 3}, {{x, x, x}, {w, w, w}, {y, y, y}}}};
+  std::mt19937 random(6);
+  std::uniform_real_distribution<double> uniform(-1, 1);
+  std::vector<T> a(24 * x), b(24 * w);
+  for (auto* v : {&a, &b})
+    for (T& value : *v) value = static_cast<T>(uniform(random));
+  for (const Loops<3>& batch : batches)
+    for (Transpose ta : {Transpose::no, Transpose::yes}) {
+      const GemmProblem<T> g{
+          ta, Transpose::no, m,       n, k, T(1), a.data(), ta == Transpose::yes ? m : k, b.data(),
+          n,  T(0),          nullptr, n};
+      std::vector<T> c(24 * y, T(7)), expected = c;
+      for (int64_t i = 0; i < batch.numel(); ++i) {
+        const Odometer<3> at(batch, i);
+        GemmProblem<T> one = g;
+        one.a += at.offsets[0];
+        one.b += at.offsets[1];
+        one.c = expected.data() + at.offsets[2];
+        naive::gemm(one);
+      }
+      GemmProblem<T> first = g;
+      first.c = c.data();
+      gemm_batched(first, batch);
+      for (size_t i = 0; i < c.size(); ++i)
+        BOOST_TEST(std::abs(c[i] - expected[i]) <= 8 * std::numeric_limits<T>::epsilon());
+    }
 }
 
 // One B for products of several heights, each row's bits whatever others are there.
