@@ -62,5 +62,6 @@
 #include <gradus/optim/schedule.h>
 #include <gradus/optim/sgd.h>
 #include <gradus/tensor/random.h>
+#include <gradus/tensor/runtime.h>
 #include <gradus/tensor/safetensors.h>
 #include <gradus/tensor/tensor.h>

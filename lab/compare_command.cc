@@ -1,4 +1,4 @@
-#include <gradus/kernels/runtime/threads.h>
+#include <gradus/tensor/runtime.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 

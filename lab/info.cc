@@ -7,6 +7,7 @@
 #include <gradus/kernels/runtime/isa.h>
 #include <gradus/kernels/runtime/threads.h>
 #include <gradus/tensor/random.h>
+#include <gradus/tensor/runtime.h>
 
 #include <algorithm>
 #include <chrono>
@@ -84,6 +85,7 @@ nlohmann::ordered_json info() {
   if (threads() > 1 && all < 1.3 * one)
     warnings.push_back(
         "more threads hardly help: other programs are busy, or the threads share a core");
+  const kernels::SmallJobsInfo small_jobs = kernels::small_jobs_info();
   return {{"version", GRADUS_VERSION},
           {"compiler", GRADUS_COMPILER},
           {"flags", GRADUS_FLAGS},
@@ -99,6 +101,8 @@ nlohmann::ordered_json info() {
           {"blas_expected_core", blas.expected_core},
           {"blas_core_chosen_by", blas.chosen_by},
           {"threads", threads()},
+          {"small_jobs", small_jobs.shared ? "shared" : "alone"},
+          {"small_jobs_chosen_by", small_jobs.chosen_by},
           {"gflops_one_thread", one},
           {"gflops_all_threads", all},
           {"warnings", warnings}};

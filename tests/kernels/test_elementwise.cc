@@ -2,7 +2,7 @@
 #include <gradus/kernels/elementwise/elementwise.h>
 #include <gradus/kernels/elementwise/naive.h>
 #include <gradus/kernels/runtime/isa.h>
-#include <gradus/kernels/runtime/threads.h>
+#include <gradus/tensor/runtime.h>
 
 #include <algorithm>
 #include <boost/math/differentiation/autodiff.hpp>

@@ -5,7 +5,7 @@
 #include <gradus/kernels/gemm/naive.h>
 #include <gradus/kernels/gemm/table.h>
 #include <gradus/kernels/runtime/isa.h>
-#include <gradus/kernels/runtime/threads.h>
+#include <gradus/tensor/runtime.h>
 
 #include <array>
 #include <boost/mpl/list.hpp>

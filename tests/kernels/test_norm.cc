@@ -4,7 +4,7 @@
 #include <gradus/kernels/norm/norm.h>
 #include <gradus/kernels/norm/table.h>
 #include <gradus/kernels/runtime/isa.h>
-#include <gradus/kernels/runtime/threads.h>
+#include <gradus/tensor/runtime.h>
 
 #include <algorithm>
 #include <boost/math/differentiation/autodiff.hpp>

@@ -3,7 +3,7 @@
 #include <gradus/kernels/reduce/reduce.h>
 #include <gradus/kernels/reduce/table.h>
 #include <gradus/kernels/runtime/isa.h>
-#include <gradus/kernels/runtime/threads.h>
+#include <gradus/tensor/runtime.h>
 
 #include <boost/mpl/list.hpp>
 #include <boost/test/unit_test.hpp>

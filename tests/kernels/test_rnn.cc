@@ -3,7 +3,7 @@
 #include <gradus/kernels/rnn/rnn.h>
 #include <gradus/kernels/rnn/table.h>
 #include <gradus/kernels/runtime/isa.h>
-#include <gradus/kernels/runtime/threads.h>
+#include <gradus/tensor/runtime.h>
 
 #include <algorithm>
 #include <boost/math/differentiation/autodiff.hpp>

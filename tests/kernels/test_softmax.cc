@@ -1,10 +1,10 @@
 #define BOOST_TEST_MODULE softmax_kernels
 #include <gradus/base/error.h>
 #include <gradus/kernels/runtime/isa.h>
-#include <gradus/kernels/runtime/threads.h>
 #include <gradus/kernels/softmax/naive.h>
 #include <gradus/kernels/softmax/softmax.h>
 #include <gradus/kernels/softmax/table.h>
+#include <gradus/tensor/runtime.h>
 
 #include <algorithm>
 #include <boost/math/differentiation/autodiff.hpp>

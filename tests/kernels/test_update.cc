@@ -1,9 +1,9 @@
 #define BOOST_TEST_MODULE update_kernels
 #include <gradus/kernels/runtime/isa.h>
-#include <gradus/kernels/runtime/threads.h>
 #include <gradus/kernels/update/naive.h>
 #include <gradus/kernels/update/table.h>
 #include <gradus/kernels/update/update.h>
+#include <gradus/tensor/runtime.h>
 
 #include <algorithm>
 #include <boost/mpl/list.hpp>
