@@ -57,7 +57,7 @@ std::vector<std::string> what_makes_it_slow() {
     warnings.push_back(fmt::format(
         "OPENBLAS_CORETYPE has OpenBLAS use its {} kernels; {} would suit this processor",
         blas.core, blas.expected_core));
-  for (const kernels::Isa isa : {kernels::Isa::avx2, kernels::Isa::avx512})
+  for (const kernels::Isa isa : kernels::kLevels)
     if (kernels::supports(isa) && kernels::active_isa() < isa)
       warnings.push_back(fmt::format("GRADUS_ISA={}: the processor has {}",
                                      kernels::name(kernels::active_isa()), kernels::name(isa)));

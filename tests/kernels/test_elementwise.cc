@@ -74,7 +74,7 @@ void for_each_function(TypeList<F...>, Visit visit) {
 
 template <class Visit>
 void for_each_level(Visit visit) {
-  for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512})
+  for (Isa isa : kLevels)
     if (supports(isa)) visit(isa);
 }
 

@@ -45,7 +45,7 @@ bool same_bits(const std::vector<T>& x, const std::vector<T>& y) {
 
 template <class Visit>
 void for_each_level(Visit visit) {
-  for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512})
+  for (Isa isa : kLevels)
     if (supports(isa)) visit(isa);
 }
 

@@ -148,7 +148,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(softmax_is_its_definition, T, Scalars) {
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(softmax_at_every_level, T, Scalars) {
-  for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512}) {
+  for (Isa isa : kLevels) {
     if (!supports(isa)) continue;
     const SoftmaxKernels<T>& table = table_for<SoftmaxKernels<T>>(isa);
     for (const auto& [rows, d] : kShapes) {

@@ -103,7 +103,7 @@ void check_close(const State<T>& s, const State<double>& exact, double bound) {
 }  // namespace
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(steps_are_their_definitions_at_every_level, T, Scalars) {
-  for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512}) {
+  for (Isa isa : kLevels) {
     if (!supports(isa)) continue;
     const UpdateKernels<T>& table = table_for<UpdateKernels<T>>(isa);
     for (int kind = 0; kind < kKinds; ++kind) {
@@ -154,7 +154,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(sums_of_squares, T, Scalars) {
       set_threads(count);
       BOOST_TEST(sum_of_squares(n, x.data()) == one);
     }
-    for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512}) {
+    for (Isa isa : kLevels) {
       if (!supports(isa) || n > 70000) continue;
       const double sum = table_for<UpdateKernels<T>>(isa).sum_of_squares(n, x.data());
       BOOST_TEST(std::abs(sum - expected) <= 1e-14 * expected);
