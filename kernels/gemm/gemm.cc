@@ -15,7 +15,7 @@ namespace {
 // Counted in multiplications; measured, docs/decisions.md. Below kLarge our kernels are as fast as
 // OpenBLAS or faster; a tile of kTile pays for handing it to another thread.
 constexpr int64_t kLarge = int64_t{1} << 31;
-// Few rows do not pay for transposing B, and OpenBLAS has AVX-512 kernels that need not.
+// Few rows do not pay for transposing B, and OpenBLAS has kernels for some levels that need not.
 constexpr int64_t kThinRows = 16, kThin = int64_t{1} << 22;
 constexpr int64_t kTile = int64_t{1} << 18;
 constexpr int64_t kMaxTiles = 16;
@@ -221,8 +221,8 @@ bool applies(GemmPath path, Transpose ta, Transpose tb) {
 template <class T>
 GemmPath gemm_path(Transpose ta, Transpose tb, int64_t m, int64_t n, int64_t k) {
   const int64_t work = m * n * k;
-  const bool thin =
-      tb == Transpose::yes && m <= kThinRows && work >= kThin && active_isa() == Isa::avx512;
+  const bool thin = tb == Transpose::yes && m <= kThinRows && work >= kThin &&
+                    kernels<GemmKernels<T>>().thin_to_blas;
   const bool copied = ta == Transpose::yes && std::min(m, n) >= kCopiedColumns && work >= kCopied;
   if ((work >= kLarge || thin) && blas()) return GemmPath::openblas;
   return copied ? GemmPath::copied : own_path(ta, tb, m);

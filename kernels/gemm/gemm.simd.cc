@@ -9,11 +9,7 @@
 namespace gradus::kernels {
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int kAccumulators = 24, kMaxVectors = 4;
-#else
-constexpr int kAccumulators = 12, kMaxVectors = 2;
-#endif
+constexpr int kAccumulators = Level::kProductSums, kMaxVectors = Level::kProductVectors;
 // Fewer rows than there are registers for when one vector is wide enough: enough to hide the
 // latency.
 constexpr int kMaxRows = 12;
@@ -267,8 +263,8 @@ int64_t copied_workspace(int64_t m) {
 }
 
 template <class T>
-constexpr GemmKernels<T> kKernels = {in_place<T>, panels<T>,    copied<T>,     copied_workspace<T>,
-                                     pack<T>,     prepacked<T>, packed_size<T>};
+constexpr GemmKernels<T> kKernels = {in_place<T>, panels<T>,    copied<T>,      copied_workspace<T>,
+                                     pack<T>,     prepacked<T>, packed_size<T>, Level::kThinToBlas};
 
 }  // namespace
 

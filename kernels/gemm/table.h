@@ -18,6 +18,8 @@ struct GemmKernels {
   void (*pack)(const GemmProblem<T>& problem, T* to);
   void (*prepacked)(const GemmProblem<T>& problem, const T* b);
   int64_t (*packed_size)(int64_t n, int64_t k);
+  /// Whether OpenBLAS is faster for few rows and a transposed B.
+  bool thin_to_blas;
 };
 
 }  // namespace gradus::kernels

@@ -2,7 +2,7 @@
 #include <gradus/kernels/elementwise/elementwise.h>
 #include <gradus/kernels/elementwise/naive.h>
 #include <gradus/kernels/runtime/isa.h>
-#include <gradus/kernels/runtime/threads.h>
+#include <gradus/tensor/runtime.h>
 
 #include <algorithm>
 #include <boost/math/differentiation/autodiff.hpp>
@@ -73,7 +73,7 @@ void for_each_function(TypeList<F...>, Visit visit) {
 
 template <class Visit>
 void for_each_level(Visit visit) {
-  for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512})
+  for (Isa isa : kLevels)
     if (supports(isa)) visit(isa);
 }
 

@@ -6,7 +6,7 @@
 #include <gradus/kernels/gemm/table.h>
 #include <gradus/kernels/runtime/isa.h>
 #include <gradus/kernels/runtime/loops.h>
-#include <gradus/kernels/runtime/threads.h>
+#include <gradus/tensor/runtime.h>
 
 #include <array>
 #include <boost/mpl/list.hpp>
@@ -241,7 +241,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(the_naive_form_is_the_definition, T, Scalars) {
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(every_level_is_the_definition, T, Scalars) {
-  for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512}) {
+  for (Isa isa : kLevels) {
     if (!supports(isa)) continue;
     const GemmKernels<T>& table = table_for<GemmKernels<T>>(isa);
     for (const Case& s : cases()) {

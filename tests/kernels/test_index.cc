@@ -1,7 +1,7 @@
 #define BOOST_TEST_MODULE index_kernels
 #include <gradus/kernels/index/index.h>
 #include <gradus/kernels/index/naive.h>
-#include <gradus/kernels/runtime/threads.h>
+#include <gradus/tensor/runtime.h>
 
 #include <boost/mpl/list.hpp>
 #include <boost/test/unit_test.hpp>

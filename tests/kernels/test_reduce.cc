@@ -3,7 +3,7 @@
 #include <gradus/kernels/reduce/reduce.h>
 #include <gradus/kernels/reduce/table.h>
 #include <gradus/kernels/runtime/isa.h>
-#include <gradus/kernels/runtime/threads.h>
+#include <gradus/tensor/runtime.h>
 
 #include <boost/mpl/list.hpp>
 #include <boost/test/unit_test.hpp>
@@ -46,7 +46,7 @@ bool same_bits(const std::vector<T>& x, const std::vector<T>& y) {
 
 template <class Visit>
 void for_each_level(Visit visit) {
-  for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512})
+  for (Isa isa : kLevels)
     if (supports(isa)) visit(isa);
 }
 
@@ -253,7 +253,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(sums_of_squares, T, Scalars) {
       set_threads(count);
       BOOST_TEST(sum_of_squares(n, x.data()) == one);
     }
-    for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512}) {
+    for (Isa isa : kLevels) {
       if (!supports(isa) || n > 70000) continue;
       const double sum = table_for<ReduceKernels<T>>(isa).sum_of_squares(n, x.data());
       BOOST_TEST(std::abs(sum - expected) <= bound * expected);
