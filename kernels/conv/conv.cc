@@ -140,13 +140,6 @@ void conv2d_weight(const Conv2dShape& s, const T* x, const T* dy, T* dw, T* db, 
   im2col_conv2d_weight(s, x, dy, dw, db);
 }
 
-#define GRADUS_INSTANTIATE(T)                                                           \
-  template ConvPath conv_path<T>(const Conv2dShape&);                                   \
-  template void conv2d(const Conv2dShape&, const T*, const T*, const T*, T*, ConvPath); \
-  template void conv2d_input(const Conv2dShape&, const T*, const T*, T*, ConvPath);     \
-  template void conv2d_weight(const Conv2dShape&, const T*, const T*, T*, T*, ConvPath);
-GRADUS_INSTANTIATE(float)
-GRADUS_INSTANTIATE(double)
-#undef GRADUS_INSTANTIATE
+GRADUS_INSTANTIATE(conv_path<T>, conv2d<T>, conv2d_input<T>, conv2d_weight<T>)
 
 }  // namespace gradus::kernels

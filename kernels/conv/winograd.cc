@@ -1,4 +1,4 @@
-// 3x3 convolution with stride 1 in the transformed domain of simd/conv_winograd.cc: a block of
+// 3x3 convolution with stride 1 in the transformed domain of winograd.simd.cc: a block of
 // tiles at a time, transform, multiply for each of the 36 points, transform back.
 //
 //   y:   m_p (tiles, out) = v_p (tiles, in) u_p (in, out)

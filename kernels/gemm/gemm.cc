@@ -245,16 +245,6 @@ void gemm_packed(int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const
   kernels<GemmKernels<T>>().prepacked(g, packed);
 }
 
-#define GRADUS_INSTANTIATE(T)                                                                 \
-  template GemmPath gemm_path<T>(Transpose, Transpose, int64_t, int64_t, int64_t);            \
-  template void gemm<T>(const GemmProblem<T>&, GemmPath);                                     \
-  template void gemm_batched<T>(const GemmProblem<T>&, int64_t, int64_t, int64_t, int64_t);   \
-  template int64_t packed_size<T>(int64_t, int64_t);                                          \
-  template void pack<T>(Transpose, int64_t, int64_t, const T*, int64_t, T*);                  \
-  template void gemm_packed<T>(int64_t, int64_t, int64_t, const T*, int64_t, const T*, T, T*, \
-                               int64_t);
-GRADUS_INSTANTIATE(float)
-GRADUS_INSTANTIATE(double)
-#undef GRADUS_INSTANTIATE
+GRADUS_INSTANTIATE(gemm_path<T>, gemm<T>, gemm_batched<T>, packed_size<T>, pack<T>, gemm_packed<T>)
 
 }  // namespace gradus::kernels

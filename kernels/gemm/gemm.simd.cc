@@ -283,13 +283,6 @@ constexpr GemmKernels<T> kKernels = {in_place<T>, copied<T>,    copied_workspace
 
 }  // namespace
 
-template <>
-const GemmKernels<float>& table_for<GemmKernels<float>, Isa::GRADUS_ISA>() {
-  return kKernels<float>;
-}
-template <>
-const GemmKernels<double>& table_for<GemmKernels<double>, Isa::GRADUS_ISA>() {
-  return kKernels<double>;
-}
+GRADUS_TABLES(GemmKernels, kKernels)
 
 }  // namespace gradus::kernels

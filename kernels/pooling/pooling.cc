@@ -186,23 +186,7 @@ void adaptive_avg_pool2d_backward(int64_t planes, int64_t height, int64_t width,
   });
 }
 
-template void max_pool2d(const Pool2dShape&, const float*, float*, int64_t*);
-template void max_pool2d(const Pool2dShape&, const double*, double*, int64_t*);
-template void pool_gather(int64_t, int64_t, int64_t, const float*, const int64_t*, float*);
-template void pool_gather(int64_t, int64_t, int64_t, const double*, const int64_t*, double*);
-template void pool_scatter(int64_t, int64_t, int64_t, const float*, const int64_t*, float*);
-template void pool_scatter(int64_t, int64_t, int64_t, const double*, const int64_t*, double*);
-template void avg_pool2d(const Pool2dShape&, const float*, float*);
-template void avg_pool2d(const Pool2dShape&, const double*, double*);
-template void avg_pool2d_backward(const Pool2dShape&, const float*, float*);
-template void avg_pool2d_backward(const Pool2dShape&, const double*, double*);
-template void adaptive_avg_pool2d(int64_t, int64_t, int64_t, int64_t, int64_t, const float*,
-                                  float*);
-template void adaptive_avg_pool2d(int64_t, int64_t, int64_t, int64_t, int64_t, const double*,
-                                  double*);
-template void adaptive_avg_pool2d_backward(int64_t, int64_t, int64_t, int64_t, int64_t,
-                                           const float*, float*);
-template void adaptive_avg_pool2d_backward(int64_t, int64_t, int64_t, int64_t, int64_t,
-                                           const double*, double*);
+GRADUS_INSTANTIATE(max_pool2d<T>, pool_gather<T>, pool_scatter<T>, avg_pool2d<T>,
+                   avg_pool2d_backward<T>, adaptive_avg_pool2d<T>, adaptive_avg_pool2d_backward<T>)
 
 }  // namespace gradus::kernels

@@ -169,11 +169,6 @@ void min(int64_t outer, int64_t n, int64_t inner, const T* x, T* y, int64_t* ind
              : extremum_columns(table.min_columns, outer, n, inner, x, y, index);
 }
 
-template void sum(int64_t, int64_t, int64_t, const float*, float*);
-template void sum(int64_t, int64_t, int64_t, const double*, double*);
-template void max(int64_t, int64_t, int64_t, const float*, float*, int64_t*);
-template void max(int64_t, int64_t, int64_t, const double*, double*, int64_t*);
-template void min(int64_t, int64_t, int64_t, const float*, float*, int64_t*);
-template void min(int64_t, int64_t, int64_t, const double*, double*, int64_t*);
+GRADUS_INSTANTIATE(sum<T>, max<T>, min<T>)
 
 }  // namespace gradus::kernels
