@@ -28,7 +28,7 @@ optim: base tensor autograd kernels/runtime kernels/elementwise kernels/update
 models: base tensor autograd autograd/ops layers
 gradcheck: base tensor autograd autograd/ops autograd/functional layers
 data: base tensor
-samples/ops: base tensor autograd autograd/ops autograd/functional gradcheck
+samples/ops: base tensor autograd autograd/ops autograd/functional gradcheck kernels/elementwise
 samples/modules: base tensor autograd autograd/ops layers models gradcheck
 '
 

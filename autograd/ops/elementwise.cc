@@ -8,8 +8,8 @@ namespace {
 
 using functions::Needs;
 
-/// dx = dy F'(kept), the argument or the result. One kernel, or, when the sweep records itself, the
-/// same expression in ops.
+/// dx = dy F'(kept), kept being x or y. One kernel, or, when the sweep records itself, the same
+/// expression in ops.
 template <class F>
 Tensor gradient(const F& f, const Tensor& dy, const Tensor& kept) {
   if (needs_grad(dy) || needs_grad(kept)) return dy * f.derivative(kept);
@@ -48,7 +48,7 @@ Tensor evaluate(const F& f, const Tensor& x) {
 template <class F>
 Tensor apply(const F& f, const Tensor& x) {
   const Tensor y = evaluate(f, x);
-  const Tensor& kept = keep_if(F::needs != Needs::nothing, F::needs == Needs::result ? y : x);
+  const Tensor& kept = keep_if(F::needs != Needs::nothing, F::needs == Needs::y ? y : x);
   if constexpr (std::is_empty_v<F>)
     return record(unary_op<F>, y, {x}, {kept});
   else
@@ -57,30 +57,19 @@ Tensor apply(const F& f, const Tensor& x) {
 
 }  // namespace
 
-Tensor exp(const Tensor& x) { return apply(functions::Exp{}, x); }
-Tensor log(const Tensor& x) { return apply(functions::Log{}, x); }
-Tensor sqrt(const Tensor& x) { return apply(functions::Sqrt{}, x); }
-Tensor rsqrt(const Tensor& x) { return apply(functions::Rsqrt{}, x); }
-Tensor abs(const Tensor& x) { return apply(functions::Abs{}, x); }
-Tensor neg(const Tensor& x) { return apply(functions::Neg{}, x); }
-Tensor sin(const Tensor& x) { return apply(functions::Sin{}, x); }
-Tensor cos(const Tensor& x) { return apply(functions::Cos{}, x); }
-Tensor tanh(const Tensor& x) { return apply(functions::Tanh{}, x); }
-Tensor erf(const Tensor& x) { return apply(functions::Erf{}, x); }
-Tensor square(const Tensor& x) { return apply(functions::Square{}, x); }
-Tensor reciprocal(const Tensor& x) { return apply(functions::Reciprocal{}, x); }
-Tensor sigmoid(const Tensor& x) { return apply(functions::Sigmoid{}, x); }
-Tensor relu(const Tensor& x) { return apply(functions::Relu{}, x); }
+#define GRADUS_UNARY(Functor, op, ...) \
+  Tensor op(const Tensor& x) { return apply(functions::Functor{}, x); }
+#include <gradus/kernels/elementwise/functions.inc>
+
 Tensor relu_gradient(const Tensor& dy, const Tensor& y) {
   check_same_dtype("relu_gradient", dy, y);
   check(dy.shape() == y.shape(), "relu_gradient: dy {} for y {}", dy.shape(), y.shape());
   return gradient(functions::Relu{}, dy, y);
 }
+
 Tensor gelu(const Tensor& x, GeluForm form) {
   return form == GeluForm::exact ? apply(functions::GeluErf{}, x) : apply(functions::GeluTanh{}, x);
 }
-Tensor silu(const Tensor& x) { return apply(functions::Silu{}, x); }
-Tensor softplus(const Tensor& x) { return apply(functions::Softplus{}, x); }
 
 Tensor clamp(const Tensor& x, double low, double high) {
   check(low <= high, "clamp: low {} is above high {}", low, high);

@@ -3,21 +3,30 @@
 
 namespace gradus {
 
-// One function of each element; f32 or f64. Values and derivatives stand in
-// gradus/kernels/elementwise/functions.h.
+// One function of each element; f32 or f64. Values and derivatives are the rows of
+// kernels/elementwise/functions.inc, from which the definitions follow.
 
+/// e^x
 Tensor exp(const Tensor& x);
+/// The natural logarithm; NaN for x < 0
 Tensor log(const Tensor& x);
+/// The square root; NaN for x < 0
 Tensor sqrt(const Tensor& x);
 /// 1 / sqrt(x)
 Tensor rsqrt(const Tensor& x);
 /// |x|; its derivative at 0 is 0.
 Tensor abs(const Tensor& x);
+/// -x
 Tensor neg(const Tensor& x);
+/// The sine of x radians
 Tensor sin(const Tensor& x);
+/// The cosine of x radians
 Tensor cos(const Tensor& x);
+/// (e^x - e^-x) / (e^x + e^-x)
 Tensor tanh(const Tensor& x);
+/// 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x
 Tensor erf(const Tensor& x);
+/// x^2
 Tensor square(const Tensor& x);
 /// 1 / x
 Tensor reciprocal(const Tensor& x);

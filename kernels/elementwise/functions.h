@@ -4,15 +4,19 @@
 #include <type_traits>
 
 // Each elementwise function once: its value and its derivative, as expressions that serve scalars,
-// vector lanes, dual numbers and recorded tensors alike. Everything is inlined by force, since
-// these are also compiled for each instruction set, and one of those copies may not stand for the
-// others.
+// vector lanes, dual numbers and recorded tensors alike. Those without parameters are the rows of
+// functions.inc. Everything is inlined by force, since these are also compiled for each instruction
+// set, and one of those copies may not stand for the others.
 #define GRADUS_INLINE [[gnu::always_inline]]
 
 namespace gradus::functions {
 
-/// What a function's derivative reads, and hence what the tape keeps.
-enum class Needs { argument, result, nothing };
+/// What a function's derivative is an expression of, and hence what the tape keeps: the argument x
+/// or the result y.
+enum class Needs { x, y, nothing };
+/// Where a function and its derivative are defined: everywhere, but for poles and kinks at 0, or
+/// for x > 0.
+enum class Domain { all, positive };
 
 using math::abs;
 using math::cos;
@@ -36,6 +40,11 @@ using Number = std::conditional_t<std::is_floating_point_v<X>, X, double>;
 template <class X>
 GRADUS_INLINE inline X step(const X& x) {
   return x > 0 ? X(1) : X(0);
+}
+/// max(x, 0), NaN for NaN
+template <class X>
+GRADUS_INLINE inline X relu(const X& x) {
+  return x < 0 ? X(0) : x;
 }
 /// -1, 0 or 1
 template <class X>
@@ -68,424 +77,99 @@ GRADUS_INLINE inline X normal_cdf(const X& x) {
   return Number<X>(0.5) * (1 + erf(Number<X>(0.70710678118654752440) * x));
 }
 
-/// What a row is unless it says otherwise. The derivative is a function of the argument or the
-/// result.
-template <Needs what>
-struct Function {
-  static constexpr Needs needs = what;
-  /// Whether the function, or its derivative, is only defined for x > 0.
-  static constexpr bool positive_domain = false;
-};
+/// x times the normal density
+template <class X>
+GRADUS_INLINE inline X x_density(const X& x) {
+  return Number<X>(0.39894228040143267794) * (x * gauss(x));  // 1 / sqrt(2 pi)
+}
+constexpr double kTwoOverSqrtPi = 1.12837916709551257390;
+constexpr double kGeluScale = 0.79788456080286535588;  // sqrt(2 / pi)
+constexpr double kGeluCubic = 0.044715;
+/// What gelu_tanh takes the tanh of.
+template <class X>
+GRADUS_INLINE inline X gelu_inner(const X& x) {
+  return x * (Number<X>(kGeluScale) + Number<X>(kGeluScale * kGeluCubic) * (x * x));
+}
+/// gelu_tanh's derivative, t = tanh(gelu_inner(x))
+template <class X>
+GRADUS_INLINE inline X gelu_tanh_slope(const X& x, const X& t) {
+  const X slope = Number<X>(kGeluScale) + Number<X>(3 * kGeluScale * kGeluCubic) * (x * x);
+  return Number<X>(0.5) * ((1 + t) + x * ((1 - t * t) * slope));
+}
+/// silu's derivative, s = sigmoid(x)
+template <class X>
+GRADUS_INLINE inline X silu_slope(const X& x, const X& s) {
+  return s * (1 + x * (1 - s));
+}
+/// x limited to [low, high]
+template <class X>
+GRADUS_INLINE inline X clamp(const X& x, Number<X> low, Number<X> high) {
+  return x < low ? X(low) : x > high ? X(high) : x;
+}
+/// The derivative of x ^ p; for p = 0 it is 0 at x = 0 too.
+template <class X>
+GRADUS_INLINE inline X pow_slope(const X& x, Number<X> p) {
+  if (p == 0) return x * 0;
+  return p * pow(x, p - 1);
+}
 
-struct Neg : Function<Needs::nothing> {
-  static constexpr const char* name = "neg";
-  template <class X>
-  GRADUS_INLINE X value(const X& x) const {
-    return -x;
-  }
-  template <class X>
-  GRADUS_INLINE X derivative(const X&) const {
-    return X(-1);
-  }
-};
+/// The larger; NaN if either is.
+template <class X>
+GRADUS_INLINE inline X maximum(const X& a, const X& b) {
+  const X larger = a > b ? a : b;  // b where a is NaN
+  return a != a ? a : larger;
+}
+/// The smaller; NaN if either is.
+template <class X>
+GRADUS_INLINE inline X minimum(const X& a, const X& b) {
+  const X smaller = a < b ? a : b;
+  return a != a ? a : smaller;
+}
 
-struct Exp : Function<Needs::result> {
-  static constexpr const char* name = "exp";
-  template <class X>
-  GRADUS_INLINE X value(const X& x) const {
-    return exp(x);
-  }
-  template <class X>
-  GRADUS_INLINE X derivative(const X& y) const {
-    return y;
-  }
-};
-
-struct Log : Function<Needs::argument> {
-  static constexpr const char* name = "log";
-  static constexpr bool positive_domain = true;
-  template <class X>
-  GRADUS_INLINE X value(const X& x) const {
-    return log(x);
-  }
-  template <class X>
-  GRADUS_INLINE X derivative(const X& x) const {
-    return 1 / x;
-  }
-};
-
-struct Sqrt : Function<Needs::result> {
-  static constexpr const char* name = "sqrt";
-  static constexpr bool positive_domain = true;
-  template <class X>
-  GRADUS_INLINE X value(const X& x) const {
-    return sqrt(x);
-  }
-  template <class X>
-  GRADUS_INLINE X derivative(const X& y) const {
-    return Number<X>(0.5) / y;
-  }
-};
-
-/// 1 / sqrt(x)
-struct Rsqrt : Function<Needs::result> {
-  static constexpr const char* name = "rsqrt";
-  static constexpr bool positive_domain = true;
-  template <class X>
-  GRADUS_INLINE X value(const X& x) const {
-    return 1 / sqrt(x);
-  }
-  template <class X>
-  GRADUS_INLINE X derivative(const X& y) const {
-    return Number<X>(-0.5) * (y * y * y);
-  }
-};
-
-/// |x|; its derivative at 0 is 0.
-struct Abs : Function<Needs::argument> {
-  static constexpr const char* name = "abs";
-  template <class X>
-  GRADUS_INLINE X value(const X& x) const {
-    return abs(x);
-  }
-  template <class X>
-  GRADUS_INLINE X derivative(const X& x) const {
-    return sign(x);
-  }
-};
-
-struct Sin : Function<Needs::argument> {
-  static constexpr const char* name = "sin";
-  template <class X>
-  GRADUS_INLINE X value(const X& x) const {
-    return sin(x);
-  }
-  template <class X>
-  GRADUS_INLINE X derivative(const X& x) const {
-    return cos(x);
-  }
-};
-
-struct Cos : Function<Needs::argument> {
-  static constexpr const char* name = "cos";
-  template <class X>
-  GRADUS_INLINE X value(const X& x) const {
-    return cos(x);
-  }
-  template <class X>
-  GRADUS_INLINE X derivative(const X& x) const {
-    return -sin(x);
-  }
-};
-
-struct Tanh : Function<Needs::result> {
-  static constexpr const char* name = "tanh";
-  template <class X>
-  GRADUS_INLINE X value(const X& x) const {
-    return tanh(x);
-  }
-  template <class X>
-  GRADUS_INLINE X derivative(const X& y) const {
-    return 1 - y * y;
-  }
-};
-
-struct Erf : Function<Needs::argument> {
-  static constexpr const char* name = "erf";
-  template <class X>
-  GRADUS_INLINE X value(const X& x) const {
-    return erf(x);
-  }
-  template <class X>
-  GRADUS_INLINE X derivative(const X& x) const {
-    return Number<X>(1.12837916709551257390) * exp(-(x * x));  // 2 / sqrt(pi)
-  }
-};
-
-/// 1 / (1 + exp(-x))
-struct Sigmoid : Function<Needs::result> {
-  static constexpr const char* name = "sigmoid";
-  template <class X>
-  GRADUS_INLINE X value(const X& x) const {
-    return sigmoid(x);
-  }
-  template <class X>
-  GRADUS_INLINE X derivative(const X& y) const {
-    return y * (1 - y);
-  }
-};
-
-/// max(x, 0); its derivative at 0 is 0.
-struct Relu : Function<Needs::result> {
-  static constexpr const char* name = "relu";
-  template <class X>
-  GRADUS_INLINE X value(const X& x) const {
-    return x < 0 ? X(0) : x;  // so that NaN stays
-  }
-  template <class X>
-  GRADUS_INLINE X derivative(const X& y) const {
-    return step(y);
-  }
-};
-
-/// x Phi(x), Phi the normal distribution function (Hendrycks & Gimpel 2016)
-struct GeluErf : Function<Needs::argument> {
-  static constexpr const char* name = "gelu";
-  template <class X>
-  GRADUS_INLINE X value(const X& x) const {
-    return x * normal_cdf(x);
-  }
-  template <class X>
-  GRADUS_INLINE X derivative(const X& x) const {
-    const Number<X> density = Number<X>(0.39894228040143267794);  // 1 / sqrt(2 pi)
-    return normal_cdf(x) + density * (x * gauss(x));
-  }
-};
-
-/// 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
-struct GeluTanh : Function<Needs::argument> {
-  static constexpr const char* name = "gelu_tanh";
-  template <class X>
-  GRADUS_INLINE X value(const X& x) const {
-    return Number<X>(0.5) * (x * (1 + tanh(inner(x))));
-  }
-  template <class X>
-  GRADUS_INLINE X derivative(const X& x) const {
-    const X t = tanh(inner(x));
-    const X slope = Number<X>(kScale) + Number<X>(3 * kScale * kCubic) * (x * x);
-    return Number<X>(0.5) * ((1 + t) + x * ((1 - t * t) * slope));
-  }
-
- private:
-  static constexpr double kScale = 0.79788456080286535588;  // sqrt(2 / pi)
-  static constexpr double kCubic = 0.044715;
-  template <class X>
-  GRADUS_INLINE static X inner(const X& x) {
-    return x * (Number<X>(kScale) + Number<X>(kScale * kCubic) * (x * x));
-  }
-};
-
-/// x sigmoid(x)
-struct Silu : Function<Needs::argument> {
-  static constexpr const char* name = "silu";
-  template <class X>
-  GRADUS_INLINE X value(const X& x) const {
-    return x * sigmoid(x);
-  }
-  template <class X>
-  GRADUS_INLINE X derivative(const X& x) const {
-    const X s = sigmoid(x);
-    return s * (1 + x * (1 - s));
-  }
-};
-
-/// log(1 + exp(x))
-struct Softplus : Function<Needs::argument> {
-  static constexpr const char* name = "softplus";
-  template <class X>
-  GRADUS_INLINE X value(const X& x) const {
-    return Relu().value(x) + log1p(exp(-abs(x)));
-  }
-  template <class X>
-  GRADUS_INLINE X derivative(const X& x) const {
-    return sigmoid(x);
-  }
-};
-
-struct Square : Function<Needs::argument> {
-  static constexpr const char* name = "square";
-  template <class X>
-  GRADUS_INLINE X value(const X& x) const {
-    return x * x;
-  }
-  template <class X>
-  GRADUS_INLINE X derivative(const X& x) const {
-    return 2 * x;
-  }
-};
-
-/// 1 / x
-struct Reciprocal : Function<Needs::result> {
-  static constexpr const char* name = "reciprocal";
-  template <class X>
-  GRADUS_INLINE X value(const X& x) const {
-    return 1 / x;
-  }
-  template <class X>
-  GRADUS_INLINE X derivative(const X& y) const {
-    return -(y * y);
-  }
-};
-
-/// x limited to [low, high]; its derivative is 1 on the closed interval.
-struct Clamp : Function<Needs::argument> {
-  static constexpr const char* name = "clamp";
-  double low = 0, high = 0;
-  Clamp() = default;
-  Clamp(double low_, double high_) : low(low_), high(high_) {}
-  template <class X>
-  GRADUS_INLINE X value(const X& x) const {
-    const Number<X> from = static_cast<Number<X>>(low), to = static_cast<Number<X>>(high);
-    return x < from ? X(from) : x > to ? X(to) : x;
-  }
-  template <class X>
-  GRADUS_INLINE X derivative(const X& x) const {
-    return inside(x, static_cast<Number<X>>(low), static_cast<Number<X>>(high));
-  }
-};
-
-/// x ^ exponent
-struct PowScalar : Function<Needs::argument> {
-  static constexpr const char* name = "pow_scalar";
-  static constexpr bool positive_domain = true;
-  double exponent = 0;
-  PowScalar() = default;
-  explicit PowScalar(double exponent_) : exponent(exponent_) {}
-  template <class X>
-  GRADUS_INLINE X value(const X& x) const {
-    return pow(x, static_cast<Number<X>>(exponent));
-  }
-  template <class X>
-  GRADUS_INLINE X derivative(const X& x) const {
-    const Number<X> p = static_cast<Number<X>>(exponent);
-    if (p == 0) return x * 0;
-    return p * pow(x, p - 1);
-  }
-};
-
-struct AddScalar : Function<Needs::nothing> {
-  static constexpr const char* name = "add_scalar";
+// Parameters of a function
+struct Nothing {};
+struct Constant {
   double c = 0;
-  AddScalar() = default;
-  explicit AddScalar(double c_) : c(c_) {}
-  template <class X>
-  GRADUS_INLINE X value(const X& x) const {
-    return x + static_cast<Number<X>>(c);
-  }
-  template <class X>
-  GRADUS_INLINE X derivative(const X&) const {
-    return X(1);
-  }
 };
-
-struct MulScalar : Function<Needs::nothing> {
-  static constexpr const char* name = "mul_scalar";
-  double c = 0;
-  MulScalar() = default;
-  explicit MulScalar(double c_) : c(c_) {}
-  template <class X>
-  GRADUS_INLINE X value(const X& x) const {
-    return x * static_cast<Number<X>>(c);
-  }
-  template <class X>
-  GRADUS_INLINE X derivative(const X&) const {
-    return X(static_cast<Number<X>>(c));
-  }
-};
-
-struct DivScalar : Function<Needs::nothing> {
-  static constexpr const char* name = "div_scalar";
-  double c = 1;
-  DivScalar() = default;
-  explicit DivScalar(double c_) : c(c_) {}
-  template <class X>
-  GRADUS_INLINE X value(const X& x) const {
-    return x / static_cast<Number<X>>(c);
-  }
-  template <class X>
-  GRADUS_INLINE X derivative(const X&) const {
-    return X(static_cast<Number<X>>(1 / c));
-  }
-};
-
-struct Step : Function<Needs::nothing> {
-  static constexpr const char* name = "step";
-  template <class X>
-  GRADUS_INLINE X value(const X& x) const {
-    return step(x);
-  }
-  template <class X>
-  GRADUS_INLINE X derivative(const X&) const {
-    return X(0);
-  }
-};
-
-struct Sign : Function<Needs::nothing> {
-  static constexpr const char* name = "sign";
-  template <class X>
-  GRADUS_INLINE X value(const X& x) const {
-    return sign(x);
-  }
-  template <class X>
-  GRADUS_INLINE X derivative(const X&) const {
-    return X(0);
-  }
-};
-
-struct Inside : Function<Needs::nothing> {
-  static constexpr const char* name = "inside";
+struct Bounds {
   double low = 0, high = 0;
-  Inside() = default;
-  Inside(double low_, double high_) : low(low_), high(high_) {}
-  template <class X>
-  GRADUS_INLINE X value(const X& x) const {
-    return inside(x, static_cast<Number<X>>(low), static_cast<Number<X>>(high));
-  }
-  template <class X>
-  GRADUS_INLINE X derivative(const X&) const {
-    return X(0);
-  }
 };
+
+// A row's functor. The derivative's argument is named as what is kept, so that an expression of
+// anything else does not compile.
+#define GRADUS_UNARY_WITH(Parameters, Name, op, where, of_x, kept, ...) \
+  struct Name : Parameters {                                            \
+    static constexpr const char* name = #op;                            \
+    static constexpr Domain domain = Domain::where;                     \
+    static constexpr Needs needs = Needs::kept;                         \
+    template <class X>                                                  \
+    GRADUS_INLINE X value(const X& x) const {                           \
+      return of_x;                                                      \
+    }                                                                   \
+    template <class X>                                                  \
+    GRADUS_INLINE X derivative([[maybe_unused]] const X& kept) const {  \
+      return __VA_ARGS__;                                               \
+    }                                                                   \
+  };
+#define GRADUS_UNARY(...) GRADUS_UNARY_WITH(Nothing, __VA_ARGS__)
+#include <gradus/kernels/elementwise/functions.inc>
 
 // Functions of two arguments; their derivatives stand with the ops.
-
-struct Add {
-  template <class X>
-  GRADUS_INLINE static X value(const X& a, const X& b) {
-    return a + b;
-  }
-};
-struct Sub {
-  template <class X>
-  GRADUS_INLINE static X value(const X& a, const X& b) {
-    return a - b;
-  }
-};
-struct Mul {
-  template <class X>
-  GRADUS_INLINE static X value(const X& a, const X& b) {
-    return a * b;
-  }
-};
-struct Div {
-  template <class X>
-  GRADUS_INLINE static X value(const X& a, const X& b) {
-    return a / b;
-  }
-};
-/// The larger; NaN if either is.
-struct Maximum {
-  template <class X>
-  GRADUS_INLINE static X value(const X& a, const X& b) {
-    const X larger = a > b ? a : b;  // b where a is NaN
-    return a != a ? a : larger;
-  }
-};
-/// The smaller; NaN if either is.
-struct Minimum {
-  template <class X>
-  GRADUS_INLINE static X value(const X& a, const X& b) {
-    const X smaller = a < b ? a : b;
-    return a != a ? a : smaller;
-  }
-};
-/// a ^ b
-struct Pow {
-  template <class X>
-  GRADUS_INLINE static X value(const X& a, const X& b) {
-    return pow(a, b);
-  }
-};
+#define GRADUS_BINARY(Name, of_a_and_b)                    \
+  struct Name {                                            \
+    template <class X>                                     \
+    GRADUS_INLINE static X value(const X& a, const X& b) { \
+      return of_a_and_b;                                   \
+    }                                                      \
+  };
+GRADUS_BINARY(Add, (a + b))
+GRADUS_BINARY(Sub, (a - b))
+GRADUS_BINARY(Mul, (a * b))
+GRADUS_BINARY(Div, (a / b))
+GRADUS_BINARY(Pow, pow(a, b))
+GRADUS_BINARY(Maximum, maximum(a, b))
+GRADUS_BINARY(Minimum, minimum(a, b))
+#undef GRADUS_BINARY
 
 template <class... F>
 struct TypeList {
@@ -501,9 +185,15 @@ constexpr int index_of(TypeList<Fs...>) {
   return index;
 }
 
-using Unary = TypeList<Neg, Exp, Log, Sqrt, Rsqrt, Abs, Sin, Cos, Tanh, Erf, Sigmoid, Relu, GeluErf,
-                       GeluTanh, Silu, Softplus, Square, Reciprocal, Clamp, PowScalar, AddScalar,
-                       MulScalar, DivScalar, Step, Sign, Inside>;
+/// TypeList, for rows that each have a comma before them
+template <class, class... F>
+using Rows = TypeList<F...>;
+
+#define GRADUS_UNARY(Name, ...) , Name
+#define GRADUS_UNARY_WITH(Parameters, Name, ...) , Name
+using Unary = Rows<void
+#include <gradus/kernels/elementwise/functions.inc>
+                   >;
 using Binary = TypeList<Add, Sub, Mul, Div, Maximum, Minimum, Pow>;
 
 }  // namespace gradus::functions

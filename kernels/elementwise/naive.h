@@ -16,6 +16,31 @@ void unary_backward(const F& f, int64_t n, const X* dy, const X* kept, X* dx) {
   for (int64_t i = 0; i < n; ++i) dx[i] = dy[i] * f.derivative(kept[i]);
 }
 
+template <class X>
+void accumulate(int64_t n, const X* x, X* y) {
+  for (int64_t i = 0; i < n; ++i) y[i] += x[i];
+}
+
+template <class X>
+void add_value(int64_t n, X value, X* y) {
+  for (int64_t i = 0; i < n; ++i) y[i] += value;
+}
+
+template <class X>
+void scale(int64_t n, X alpha, X* x) {
+  for (int64_t i = 0; i < n; ++i) x[i] *= alpha;
+}
+
+template <class X>
+void fill(int64_t n, X value, X* y) {
+  for (int64_t i = 0; i < n; ++i) y[i] = value;
+}
+
+template <class From, class To>
+void cast(int64_t n, const From* x, To* y) {
+  for (int64_t i = 0; i < n; ++i) y[i] = static_cast<To>(x[i]);
+}
+
 /// Where element `i` of a contiguous array of `sizes` stands in one with these strides.
 inline int64_t offset(int ndim, const int64_t* sizes, const int64_t* strides, int64_t i) {
   int64_t result = 0;
