@@ -4,11 +4,12 @@ include(CMakePackageConfigHelpers)
 set_target_properties(gradus PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
 install(TARGETS gradus EXPORT gradus_targets RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR}
         LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-foreach(folder IN LISTS public_folders)
-  install(DIRECTORY ${PROJECT_SOURCE_DIR}/${folder} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/gradus
-          FILES_MATCHING PATTERN "*.h" PATTERN "detail" EXCLUDE PATTERN "digits" EXCLUDE)
+foreach(header IN LISTS public_headers)
+  get_filename_component(folder ${header} DIRECTORY)
+  install(FILES ${PROJECT_SOURCE_DIR}/${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/gradus/${folder})
 endforeach()
-install(FILES ${PROJECT_SOURCE_DIR}/gradus.h ${PROJECT_BINARY_DIR}/include/gradus/version.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/gradus)
+install(FILES ${PROJECT_BINARY_DIR}/include/gradus/gradus.h ${PROJECT_BINARY_DIR}/include/gradus/version.h
+        DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/gradus)
 if(TARGET gradus_program)
   install(TARGETS gradus_program RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()

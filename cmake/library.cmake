@@ -11,7 +11,19 @@ foreach(folder IN LISTS library_folders)
   file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/include/gradus)
   file(CREATE_LINK ${PROJECT_SOURCE_DIR}/${folder} ${PROJECT_BINARY_DIR}/include/gradus/${folder} SYMBOLIC)
 endforeach()
-file(CREATE_LINK ${PROJECT_SOURCE_DIR}/gradus.h ${PROJECT_BINARY_DIR}/include/gradus/gradus.h SYMBOLIC)
+
+# <gradus/gradus.h> is every public header, so that none can be forgotten.
+set(header_globs)
+foreach(folder IN LISTS public_folders)
+  list(APPEND header_globs ${folder}/*.h)
+endforeach()
+file(GLOB_RECURSE public_headers RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS ${header_globs})
+list(FILTER public_headers EXCLUDE REGEX "/detail/")
+list(SORT public_headers)
+list(TRANSFORM public_headers REPLACE "(.+)" "#include <gradus/\\1>\n" OUTPUT_VARIABLE umbrella)
+list(JOIN umbrella "" umbrella)
+file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/include/gradus/gradus.h
+     CONTENT "#pragma once\n// Every public header of Gradus.\n\n@umbrella@#include <gradus/version.h>\n" @ONLY)
 configure_file(${PROJECT_SOURCE_DIR}/cmake/version.h.in ${PROJECT_BINARY_DIR}/include/gradus/version.h @ONLY)
 
 set(source_globs)

@@ -1,5 +1,4 @@
 #include <gradus/layers/module.h>
-#include <gradus/tensor/safetensors.h>
 
 #include <algorithm>
 #include <functional>
@@ -177,8 +176,8 @@ void Module::load_state(const NamedTensors& values) {
   for (auto& [path, tensor] : own) raw::copy(given.at(path), tensor);
 }
 
-void Module::save(const std::string& path) { save_safetensors(path, state()); }
-void Module::load(const std::string& path) { load_state(load_safetensors(path)); }
+void Module::save(const std::string& path) { save_tensors(path, state()); }
+void Module::load(const std::string& path) { load_state(load_tensors(path)); }
 
 void Module::to(DType dtype) {
   check(is_floating(dtype), "to: parameters are f32 or f64, not {}", gradus::name(dtype));

@@ -1,6 +1,7 @@
 #pragma once
 #include <gradus/layers/init.h>
 #include <gradus/layers/parameter.h>
+#include <gradus/tensor/tensor_file.h>
 
 #include <string>
 #include <string_view>
@@ -29,8 +30,6 @@ class Visitor {
   virtual void on_module(std::string_view, Module&) {}
 };
 
-using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
-
 /// A layer or a model: tensors and modules it owns, listed once in visit(). A concrete module has a
 /// `forward` that takes what it needs. Copies are deep.
 class Module {
@@ -58,6 +57,7 @@ class Module {
   NamedTensors state();
   /// Copies values in; names, shapes and dtypes must be those of state(), or nothing changes.
   void load_state(const NamedTensors& values);
+  /// state() in a file, and from one: see save_tensors().
   void save(const std::string& path);
   void load(const std::string& path);
 

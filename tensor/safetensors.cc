@@ -51,8 +51,7 @@ Tensor read_tensor(const std::string& path, const std::string& name, const Json&
 
 }  // namespace
 
-void save_safetensors(const std::string& path,
-                      const std::vector<std::pair<std::string, Tensor>>& tensors) {
+void save_safetensors(const std::string& path, const NamedTensors& tensors) {
   Json header = Json::object();
   uint64_t offset = 0;
   for (const auto& [name, x] : tensors) {
@@ -77,7 +76,7 @@ void save_safetensors(const std::string& path,
   });
 }
 
-std::vector<std::pair<std::string, Tensor>> load_safetensors(const std::string& path) {
+NamedTensors load_safetensors(const std::string& path) {
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   check(file.good(), "{}: cannot be opened", path);
   const auto size = static_cast<uint64_t>(file.tellg());
@@ -88,7 +87,7 @@ std::vector<std::pair<std::string, Tensor>> load_safetensors(const std::string& 
         "{}: not a safetensors file: {} bytes with a header of {}", path, size, length);
   std::string text(length, '\0');
   file.read(text.data(), static_cast<std::streamsize>(length));
-  std::vector<std::pair<std::string, Tensor>> tensors;
+  NamedTensors tensors;
   try {
     const Json header = Json::parse(text);
     for (const auto& [name, entry] : header.items()) {
