@@ -191,8 +191,8 @@ Work chain_of_adds() {
           [=] { return std::vector<double>{a->grad().at({3})}; }};
 }
 
-struct Softmax : Activation {
-  Softmax() : Activation("Softmax", [](const Tensor& x) { return softmax(x); }) {}
+struct Softmax : ActivationModule {
+  Softmax() : ActivationModule("Softmax", [](const Tensor& x) { return softmax(x); }) {}
 };
 
 Work conv(int64_t in, int64_t out, int64_t size, int64_t batch) {

@@ -4,10 +4,10 @@
 
 namespace gradus {
 
-/// A module without parameters: y = f(x), each element for itself.
-class Activation : public UnaryModule {
+/// A module without parameters: y = f(x).
+class ActivationModule : public UnaryModule {
  public:
-  Activation(std::string kind, Tensor (*f)(const Tensor&)) : kind_(std::move(kind)), f_(f) {}
+  ActivationModule(std::string kind, Tensor (*f)(const Tensor&)) : kind_(std::move(kind)), f_(f) {}
   Tensor forward(const Tensor& x) override { return f_(x); }
   void visit(Visitor&) override {}
   std::string describe() const override { return kind_; }
@@ -17,26 +17,26 @@ class Activation : public UnaryModule {
   Tensor (*f_)(const Tensor&);
 };
 
-struct Relu : Activation {
-  Relu() : Activation("Relu", relu) {}
+struct Relu : ActivationModule {
+  Relu() : ActivationModule("Relu", relu) {}
 };
-struct Tanh : Activation {
-  Tanh() : Activation("Tanh", tanh) {}
+struct Tanh : ActivationModule {
+  Tanh() : ActivationModule("Tanh", tanh) {}
 };
-struct Sigmoid : Activation {
-  Sigmoid() : Activation("Sigmoid", sigmoid) {}
+struct Sigmoid : ActivationModule {
+  Sigmoid() : ActivationModule("Sigmoid", sigmoid) {}
 };
-struct Silu : Activation {
-  Silu() : Activation("Silu", silu) {}
+struct Silu : ActivationModule {
+  Silu() : ActivationModule("Silu", silu) {}
 };
-struct Softplus : Activation {
-  Softplus() : Activation("Softplus", softplus) {}
+struct Softplus : ActivationModule {
+  Softplus() : ActivationModule("Softplus", softplus) {}
 };
-struct Gelu : Activation {
-  Gelu() : Activation("Gelu", [](const Tensor& x) { return gelu(x); }) {}
+struct Gelu : ActivationModule {
+  Gelu() : ActivationModule("Gelu", [](const Tensor& x) { return gelu(x); }) {}
 };
-struct Identity : Activation {
-  Identity() : Activation("Identity", [](const Tensor& x) { return x; }) {}
+struct Identity : ActivationModule {
+  Identity() : ActivationModule("Identity", [](const Tensor& x) { return x; }) {}
 };
 
 }  // namespace gradus

@@ -1,5 +1,5 @@
 #pragma once
-#include <gradus/layers/module.h>
+#include <gradus/layers/norm.h>
 
 #include <optional>
 
@@ -23,13 +23,12 @@ struct BatchNormOptions {
 /// PyTorch's conventions: running_var keeps the unbiased variance, momentum weighs the new value.
 /// Positions that a mask leaves out enter neither statistics nor gradient, and y is 0 there. One
 /// value per channel in training is an error.
-class BatchNorm : public UnaryModule {
+class BatchNorm : public NormModule {
  public:
   explicit BatchNorm(int64_t channels, BatchNormOptions options = {});
-  Tensor forward(const Tensor& x) override { return forward(x, {}); }
-  /// valid: bool, x's shape without the channels: (N), (N, L), (N, H, W), (N, T).
-  Tensor forward(const Tensor& x, const Tensor& valid);
-  Tensor operator()(const Tensor& x, const Tensor& valid = {}) { return forward(x, valid); }
+  using NormModule::forward;
+  /// valid: (N), (N, L), (N, H, W), (N, T).
+  Tensor forward(const Tensor& x, const Tensor& valid) override;
 
   /// While frozen, evaluation's transform in training, too, and no change of the running
   /// statistics; train() does not undo it.

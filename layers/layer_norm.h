@@ -1,5 +1,5 @@
 #pragma once
-#include <gradus/layers/module.h>
+#include <gradus/layers/norm.h>
 
 namespace gradus {
 
@@ -14,15 +14,14 @@ struct LayerNormOptions {
 /// in training and evaluation:  y = (x - mean) / sqrt(var + eps) * weight + bias.
 ///
 /// x: (..., normalized_shape)   weight, bias: normalized_shape   y: like x
-class LayerNorm : public UnaryModule {
+class LayerNorm : public NormModule {
  public:
   explicit LayerNorm(const Shape& normalized_shape, LayerNormOptions options = {});
   explicit LayerNorm(int64_t features, LayerNormOptions options = {})
       : LayerNorm(Shape{features}, options) {}
-  Tensor forward(const Tensor& x) override { return forward(x, {}); }
-  /// valid: bool, x's shape without the normalized axes; y is 0 where it is false, whatever x is.
-  Tensor forward(const Tensor& x, const Tensor& valid);
-  Tensor operator()(const Tensor& x, const Tensor& valid = {}) { return forward(x, valid); }
+  using NormModule::forward;
+  /// y is 0 where valid is false, whatever x is.
+  Tensor forward(const Tensor& x, const Tensor& valid) override;
 
   void visit(Visitor& visitor) override;
   std::string describe() const override;

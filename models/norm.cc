@@ -1,4 +1,3 @@
-#include <gradus/layers/activation.h>
 #include <gradus/layers/batch_norm.h>
 #include <gradus/layers/layer_norm.h>
 #include <gradus/models/norm.h>
@@ -16,25 +15,16 @@ Norm norm_from(std::string_view text) {
   throw Error(fmt::format("norm: '{}' is none of none, batch, layer", text));
 }
 
-namespace {
-
-AnyModule no_norm(bool relu) {
-  if (relu) return Relu();
-  return Identity();
-}
-
-}  // namespace
-
-AnyModule feature_norm(Norm norm, int64_t features, bool sequences, bool relu) {
+AnyNorm feature_norm(Norm norm, int64_t features, bool sequences, bool relu) {
   if (norm == Norm::batch) return BatchNorm(features, {.channels_last = sequences, .relu = relu});
   if (norm == Norm::layer) return LayerNorm(features, {.relu = relu});
-  return no_norm(relu);
+  return NoNorm(relu ? Activation::relu : Activation::none);
 }
 
-AnyModule image_norm(Norm norm, int64_t channels, int64_t height, int64_t width, bool relu) {
+AnyNorm image_norm(Norm norm, int64_t channels, int64_t height, int64_t width, bool relu) {
   if (norm == Norm::batch) return BatchNorm(channels, {.relu = relu});
   if (norm == Norm::layer) return LayerNorm(Shape{channels, height, width}, {.relu = relu});
-  return no_norm(relu);
+  return NoNorm(relu ? Activation::relu : Activation::none);
 }
 
 }  // namespace gradus

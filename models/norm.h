@@ -1,5 +1,5 @@
 #pragma once
-#include <gradus/layers/sequential.h>
+#include <gradus/layers/norm.h>
 
 #include <string_view>
 
@@ -14,9 +14,9 @@ Norm norm_from(std::string_view name);
 
 /// For features in the last axis: BatchNorm over all other axes, or LayerNorm over the features;
 /// sequences are (N, T, C). With relu, max(y, 0) for the norm's y.
-AnyModule feature_norm(Norm norm, int64_t features, bool sequences = false, bool relu = false);
+AnyNorm feature_norm(Norm norm, int64_t features, bool sequences = false, bool relu = false);
 /// For images (N, C, H, W): BatchNorm over N, H, W (Ioffe & Szegedy 2015, section 3.2), or
 /// LayerNorm over C, H, W (Ba et al. 2016, section 6.7).
-AnyModule image_norm(Norm norm, int64_t channels, int64_t height, int64_t width, bool relu = false);
+AnyNorm image_norm(Norm norm, int64_t channels, int64_t height, int64_t width, bool relu = false);
 
 }  // namespace gradus

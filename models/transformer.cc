@@ -5,8 +5,6 @@
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/where.h>
-#include <gradus/layers/batch_norm.h>
-#include <gradus/layers/layer_norm.h>
 #include <gradus/layers/lengths.h>
 #include <gradus/models/transformer.h>
 
@@ -23,12 +21,6 @@ EncoderBlock::EncoderBlock(const TransformerOptions& options)
   finish_construction();
 }
 
-static Tensor masked_norm(AnyModule& norm, const Tensor& x, const Tensor& valid) {
-  if (BatchNorm* batch = norm.as<BatchNorm>()) return batch->forward(x, valid);
-  if (LayerNorm* layer = norm.as<LayerNorm>()) return layer->forward(x, valid);
-  return norm(x);
-}
-
 Tensor EncoderBlock::forward(const Tensor& x, const Tensor& valid) {
   const ErrorContext where(name());
   const auto attend = [&](const Tensor& h) {
@@ -36,11 +28,11 @@ Tensor EncoderBlock::forward(const Tensor& x, const Tensor& valid) {
   };
   const auto mlp = [&](const Tensor& h) { return dropout_(linear2_(dropout_(linear1_(h)))); };
   if (place_ == NormPlace::before) {
-    const Tensor h = x + attend(masked_norm(norm1_, x, valid));
-    return h + mlp(masked_norm(norm2_, h, valid));
+    const Tensor h = x + attend(norm1_(x, valid));
+    return h + mlp(norm2_(h, valid));
   }
-  const Tensor h = masked_norm(norm1_, x + attend(x), valid);
-  return masked_norm(norm2_, h + mlp(h), valid);
+  const Tensor h = norm1_(x + attend(x), valid);
+  return norm2_(h + mlp(h), valid);
 }
 
 void EncoderBlock::visit(Visitor& visitor) {
@@ -82,7 +74,7 @@ Tensor Transformer::forward(const Tensor& x, const Tensor& lengths) {
   const Tensor tokens = project_(valid ? clear_padding(x, valid) : x);
   Tensor h = tokens + slice(positions_, 0, 0, steps);
   for (EncoderBlock& block : blocks_) h = block.forward(h, valid);
-  h = masked_norm(norm_, h, valid);
+  h = norm_(h, valid);
   if (!valid) return head_(mean(h, {1}));
   return head_(sum(clear_padding(h, valid), {1}) / counts);
 }

@@ -30,7 +30,7 @@ class EncoderBlock : public Module {
 
  private:
   NormPlace place_;
-  AnyModule norm1_, norm2_;
+  AnyNorm norm1_, norm2_;
   MultiHeadAttention attn_;
   Linear linear1_, linear2_;
   Dropout dropout_;
@@ -51,7 +51,7 @@ class Transformer : public UnaryModule {
   Linear project_;
   Parameter positions_;  // (steps, dim)
   std::vector<EncoderBlock> blocks_;
-  AnyModule norm_;
+  AnyNorm norm_;
   Linear head_;
 };
 

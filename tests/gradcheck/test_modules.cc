@@ -26,11 +26,12 @@ BOOST_AUTO_TEST_CASE(every_module_is_right_to_second_order) {
 
 // The sources are searched for classes that derive from a module.
 BOOST_AUTO_TEST_CASE(every_module_has_samples) {
-  std::set<std::string> rows, abstract{"UnaryModule", "Activation", "RecurrentCell"};
+  std::set<std::string> rows,
+      abstract{"UnaryModule", "NormModule", "ActivationModule", "RecurrentCell"};
   for (const ModuleSamples* row : all_module_samples()) rows.insert(row->module);
   const std::regex definition(
-      "(?:class|struct) (\\w+) (?:final )?: (?:public )?(?:Module|UnaryModule|Activation|"
-      "RecurrentCell) ");
+      "(?:class|struct) (\\w+) (?:final )?: (?:public )?(?:Module|UnaryModule|NormModule|"
+      "ActivationModule|RecurrentCell) ");
   int found = 0;
   for (const char* folder : {"layers", "models"})
     for (const auto& file :

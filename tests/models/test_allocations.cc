@@ -93,7 +93,8 @@ BOOST_AUTO_TEST_CASE(no_model_asks_malloc_after_the_third_step) {
 // gradient() asks for the vector that it returns.
 BOOST_AUTO_TEST_CASE(no_module_asks_malloc_after_the_third_step) {
   AnyModule modules[] = {Conv2d(4, 8, 3, {.padding = 1}), BatchNorm(4), LayerNorm(Shape{4, 9, 9}),
-                         Gelu(), Activation("Softmax", [](const Tensor& h) { return softmax(h); })};
+                         Gelu(),
+                         ActivationModule("Softmax", [](const Tensor& h) { return softmax(h); })};
   for (AnyModule& module : modules) {
     const Tensor x = randn({5, 4, 9, 9}).set_requires_grad();
     std::vector<Tensor> leaves = module->parameters();

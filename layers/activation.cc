@@ -1,7 +1,0 @@
-#include <gradus/layers/activation.h>
-
-namespace gradus {
-
-namespace {}  // namespace
-
-}  // namespace gradus

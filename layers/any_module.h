@@ -1,0 +1,44 @@
+#pragma once
+#include <gradus/layers/module.h>
+
+#include <concepts>
+#include <memory>
+
+namespace gradus {
+
+/// Holds any module that is a Base by value: copying it copies the module.
+template <class Base>
+class Any {
+ public:
+  template <std::derived_from<Base> M>
+  Any(M module) : module_(std::make_unique<M>(std::move(module))), copy_(copy_of<M>) {}
+  /// What was known to be more than a Base.
+  template <std::derived_from<Base> More>
+  Any(Any<More> other) : module_(std::move(other.module_)), copy_(other.copy_) {}
+  Any(const Any& other) : module_(other.copy_(*other.module_)), copy_(other.copy_) {}
+  Any(Any&&) noexcept = default;
+  Any& operator=(const Any& other) { return *this = Any(other); }
+  Any& operator=(Any&&) noexcept = default;
+
+  template <class... Inputs>
+  Tensor operator()(const Inputs&... inputs) {
+    return (**this).forward(inputs...);
+  }
+  Base& operator*() { return static_cast<Base&>(*module_); }
+  Base* operator->() { return &**this; }
+
+ private:
+  template <class Less>
+  friend class Any;
+  template <class M>
+  static std::unique_ptr<Module> copy_of(const Module& module) {
+    return std::make_unique<M>(static_cast<const M&>(module));
+  }
+
+  std::unique_ptr<Module> module_;
+  std::unique_ptr<Module> (*copy_)(const Module&);
+};
+
+using AnyModule = Any<UnaryModule>;
+
+}  // namespace gradus
