@@ -83,10 +83,11 @@ Work mlp(std::vector<int64_t> sizes, int64_t batch, Norm norm, bool adam) {
 }
 
 Work cnn(Norm norm) {
-  const auto model = filled(
-      Sequential(Conv2d(1, 16, 3, {.padding = 1}), image_norm(norm, 16, 28, 28, true), MaxPool2d(2),
-                 Conv2d(16, 32, 3, {.padding = 1}), image_norm(norm, 32, 14, 14, true),
-                 MaxPool2d(2), Flatten(), Linear(32 * 7 * 7, 10)));
+  const auto model = filled(Sequential(Conv2d(1, 16, 3, {.padding = 1}),
+                                       image_norm(norm, 16, 28, 28, Activation::relu), MaxPool2d(2),
+                                       Conv2d(16, 32, 3, {.padding = 1}),
+                                       image_norm(norm, 32, 14, 14, Activation::relu), MaxPool2d(2),
+                                       Flatten(), Linear(32 * 7 * 7, 10)));
   return training(model, std::make_shared<Sgd>(model->parameters(), SgdOptions{.momentum = 0.9}),
                   input(100, {64, 1, 28, 28}), labels(101, {64}, 10));
 }

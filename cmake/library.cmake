@@ -46,6 +46,7 @@ if(GRADUS_SANITIZE)
     list(APPEND simd_optimization --param=asan-instrumentation-with-call-threshold=0)
   endif()
 endif()
+set(simd_options ${simd_optimization} -fno-math-errno -fno-trapping-math)
 set(simd_flags_avx2 -march=x86-64-v3)
 set(simd_flags_avx512 -march=x86-64-v4 -mprefer-vector-width=512)
 
@@ -68,6 +69,9 @@ check_linker_flag(CXX -Wl,-Bsymbolic-functions GRADUS_CAN_BIND_SYMBOLS)
 if(GRADUS_CAN_BIND_SYMBOLS)
   target_link_options(gradus PRIVATE -Wl,-Bsymbolic-functions)
 endif()
+# An optimizer's rule is compiled for every level in its own source (kernels/update/update.h).
+file(GLOB update_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/optim/*.cc)
+set_source_files_properties(${update_sources} PROPERTIES COMPILE_OPTIONS "${simd_options}")
 # What prints and reads is large, and never waited for.
 file(GLOB wordy_sources ${PROJECT_SOURCE_DIR}/gradcheck/detail/*.cc ${PROJECT_SOURCE_DIR}/autograd/view.cc
      ${PROJECT_SOURCE_DIR}/tensor/safetensors.cc ${PROJECT_SOURCE_DIR}/tensor/print.cc ${PROJECT_SOURCE_DIR}/data/*.cc)
@@ -75,7 +79,7 @@ set_source_files_properties(${wordy_sources} PROPERTIES COMPILE_OPTIONS $<$<CONF
 foreach(level IN LISTS simd_levels)
   add_library(gradus_simd_${level} OBJECT ${simd_sources})
   target_compile_definitions(gradus_simd_${level} PRIVATE GRADUS_ISA=${level})
-  target_compile_options(gradus_simd_${level} PRIVATE ${simd_optimization} -fno-math-errno -fno-trapping-math ${simd_flags_${level}})
+  target_compile_options(gradus_simd_${level} PRIVATE ${simd_options} ${simd_flags_${level}})
   target_include_directories(gradus_simd_${level} PRIVATE ${PROJECT_BINARY_DIR}/include)
   target_link_libraries(gradus_simd_${level} PRIVATE $<BUILD_INTERFACE:gradus_options>)
   target_sources(gradus PRIVATE $<TARGET_OBJECTS:gradus_simd_${level}>)

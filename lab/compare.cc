@@ -3,24 +3,17 @@
 #include <gradus/autograd/ops/cross_entropy.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
-#include <gradus/data/augment.h>
 #include <gradus/data/idx.h>
 #include <gradus/data/loader.h>
-#include <gradus/models/cnn.h>
-#include <gradus/models/mlp.h>
-#include <gradus/models/rnn_classifier.h>
-#include <gradus/models/transformer.h>
-#include <gradus/optim/adam.h>
-#include <gradus/optim/rmsprop.h>
 #include <gradus/optim/schedule.h>
-#include <gradus/optim/sgd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <memory>
 #include <numeric>
 #include <optional>
+
+#include "lab/optimizers.h"
 
 namespace gradus::lab {
 
@@ -30,34 +23,6 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
-}
-
-/// Images as the rows that a sequence model reads: (N, C, H, W) -> (N, H, C W).
-class RowTransformer : public UnaryModule {
- public:
-  explicit RowTransformer(Transformer transformer) : transformer_(std::move(transformer)) {
-    finish_construction();
-  }
-  Tensor forward(const Tensor& x) override {
-    return transformer_.forward(flatten(transpose(x, 1, 2), 2));
-  }
-  void visit(Visitor& visitor) override { visitor.module("transformer", transformer_); }
-  std::string describe() const override { return "RowTransformer"; }
-
- private:
-  Transformer transformer_;
-};
-
-std::unique_ptr<Optimizer> make_optimizer(const std::string& name, std::vector<Tensor> parameters,
-                                          double lr) {
-  if (name == "sgd")
-    return std::make_unique<Sgd>(std::move(parameters), SgdOptions{.lr = lr, .momentum = 0.9});
-  if (name == "adam") return std::make_unique<Adam>(std::move(parameters), AdamOptions{.lr = lr});
-  if (name == "adamw")
-    return std::make_unique<AdamW>(std::move(parameters), AdamWOptions{.lr = lr});
-  if (name == "rmsprop")
-    return std::make_unique<Rmsprop>(std::move(parameters), RmspropOptions{.lr = lr});
-  throw Error(fmt::format("optimizer: '{}' is none of sgd, adam, adamw, rmsprop", name));
 }
 
 void check_distinct(const char* what, const std::vector<std::string>& names) {
@@ -123,8 +88,8 @@ class Forecast {
         static_cast<double>(options.epochs * training_loader(data, options, 1).size());
     for (const std::string& model : options.models)
       for (const std::string& norm : options.norms)
-        costs_.push_back(
-            steps * step_seconds(make_model(model, norm_from(norm), data.train), options, data));
+        costs_.push_back(steps * step_seconds(find_model(model).make(norm_from(norm), data.train),
+                                              options, data));
   }
   /// In the run that counts from 0, when it has taken so long for this part of its epochs.
   void learn(size_t run, double part, double seconds) {
@@ -140,7 +105,7 @@ class Forecast {
  private:
   static double step_seconds(AnyModule model, const CompareOptions& options, const Split& data) {
     model->initialize(1);
-    const auto optimizer = make_optimizer(options.optimizer, model->parameters(), options.lr);
+    const auto optimizer = find_optimizer(options.optimizer).make(model->parameters(), options.lr);
     const Batch batch = training_loader(data, options, 1).epoch(0).batch(0);
     double best = HUGE_VAL;
     for (int i = 0; i < 4; ++i) {
@@ -159,7 +124,8 @@ class Forecast {
 void train(AnyModule& model, const Split& data, const CompareOptions& options, Run& run,
            const std::function<void(int64_t, double, double)>& step_done,
            const std::function<bool()>& stop) {
-  const auto optimizer = make_optimizer(options.optimizer, model->parameters(), options.lr);
+  const auto optimizer = find_optimizer(options.optimizer).make(model->parameters(), options.lr);
+  const auto augment = find_model(run.model).augment;
   const DataLoader loader = training_loader(data, options, run.seed);
   const int64_t steps = options.epochs * loader.size();
   const int64_t warmup = std::min(loader.size(), steps - 1);
@@ -174,7 +140,7 @@ void train(AnyModule& model, const Split& data, const CompareOptions& options, R
     Generator shifts(run.seed, fmt::format("shifts of epoch {}", epoch));
     for (Batch batch : loader.epoch(static_cast<uint64_t>(epoch))) {
       if (stop()) throw Stopped();
-      if (run.model == "cnn") batch.x = random_shift(batch.x, 1, 0.5, black, shifts);
+      if (augment) batch.x = augment(batch.x, black, shifts);
       const auto begin = Clock::now();
       optimizer->set_lr_factor(schedule(step++));
       loss_sum += train_step(model, *optimizer, batch);
@@ -193,7 +159,7 @@ void train(AnyModule& model, const Split& data, const CompareOptions& options, R
     model->eval();
     const double eval_accuracy = accuracy(model, data.test, options.batch_size, stop);
     double batch_accuracy = eval_accuracy;
-    if (run.norm == "batch") {
+    if (depends_on_batch(norm_from(run.norm))) {
       AnyModule copy = model;  // training mode changes the running statistics: of the copy
       copy->train();
       batch_accuracy = accuracy(copy, data.test, options.batch_size, stop);
@@ -214,19 +180,6 @@ int64_t Run::epochs_to(double accuracy) const {
   return 0;
 }
 
-std::vector<std::string> model_names() { return {"cnn", "rnn", "transformer", "mlp"}; }
-std::vector<std::string> optimizer_names() { return {"adam", "adamw", "sgd", "rmsprop"}; }
-
-AnyModule make_model(const std::string& model, Norm norm, const Dataset& data) {
-  const int64_t c = data.x.size(1), h = data.x.size(2), w = data.x.size(3);
-  if (model == "cnn") return Cnn(c, h, w, data.classes, {.channels = {16, 32}, .norm = norm});
-  if (model == "rnn") return RnnClassifier(c * w, data.classes, {.hidden = 64, .norm = norm});
-  if (model == "transformer")
-    return RowTransformer(Transformer(h, c * w, data.classes, {.norm = norm}));
-  if (model == "mlp") return Mlp(c * h * w, data.classes, {.hidden = {64, 64}, .norm = norm});
-  throw Error(fmt::format("model: '{}' is none of cnn, rnn, transformer, mlp", model));
-}
-
 std::vector<Run> compare(const CompareOptions& options,
                          const std::function<void(const Progress&)>& progress,
                          const std::function<bool()>& stop) {
@@ -235,7 +188,7 @@ std::vector<Run> compare(const CompareOptions& options,
         options.seeds, options.epochs, options.batch_size);
   check_distinct("model", options.models);
   check_distinct("norm", options.norms);
-  make_optimizer(options.optimizer, {Parameter(zeros({1}))}, options.lr);  // fails early
+  find_optimizer(options.optimizer).make({Parameter(zeros({1}))}, options.lr);  // fails early
   const size_t count =
       options.models.size() * options.norms.size() * static_cast<size_t>(options.seeds);
   std::optional<Forecast> forecast;
@@ -245,7 +198,7 @@ std::vector<Run> compare(const CompareOptions& options,
     if (!forecast) forecast.emplace(options, data);
     for (const std::string& name : options.models) {
       for (const std::string& norm : options.norms) {
-        AnyModule model = make_model(name, norm_from(norm), data.train);
+        AnyModule model = find_model(name).make(norm_from(norm), data.train);
         model->initialize(static_cast<uint64_t>(seed));
         manual_seed(static_cast<uint64_t>(seed));
         Run& run = runs.emplace_back(

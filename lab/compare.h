@@ -1,17 +1,16 @@
 #pragma once
-#include <gradus/data/dataset.h>
-#include <gradus/layers/sequential.h>
-#include <gradus/models/norm.h>
-
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
+
+#include "lab/models.h"
 
 namespace gradus::lab {
 
 struct CompareOptions {
   std::vector<std::string> models = {"cnn", "rnn", "transformer"};
-  std::vector<std::string> norms = {"none", "batch", "layer"};
+  std::vector<std::string> norms = norm_names();
   int64_t seeds = 3;
   int64_t epochs = 30;
   int64_t batch_size = 32;
@@ -54,12 +53,5 @@ struct Progress {
 std::vector<Run> compare(const CompareOptions& options,
                          const std::function<void(const Progress&)>& progress,
                          const std::function<bool()>& stop);
-
-/// The names that CompareOptions takes.
-std::vector<std::string> model_names();
-std::vector<std::string> optimizer_names();
-
-/// A model for images like these.
-AnyModule make_model(const std::string& model, Norm norm, const Dataset& data);
 
 }  // namespace gradus::lab

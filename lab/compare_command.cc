@@ -1,3 +1,4 @@
+#include <gradus/base/detail/named.h>
 #include <gradus/kernels/runtime/threads.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -7,7 +8,9 @@
 #include <csignal>
 #include <memory>
 
-#include "lab/commands.h"
+#include "lab/command.h"
+#include "lab/models.h"
+#include "lab/optimizers.h"
 #include "lab/report.h"
 
 namespace gradus::lab {
@@ -125,12 +128,13 @@ int run(const Settings& settings) {
   return stopped_by != 0 ? 128 + stopped_by : 0;
 }
 
-constexpr const char* kFooter = R"(
+constexpr const char* kTraining = R"(
 Within a seed all runs share the split into training and test images, the
 initial values of equally named parameters, and the batches. The learning rate
-rises over the first epoch, then falls along half a cosine. The cnn is shown
-half of its images moved by up to a pixel.
+rises over the first epoch, then falls along half a cosine.
+)";
 
+constexpr const char* kResults = R"(
 The table, a row for each norm:
   test accuracy %  after the last epoch, mean +- deviation over seeds
   vs none          points gained over the first norm on average over seeds, and
@@ -138,7 +142,7 @@ The table, a row for each norm:
   loss             training loss, mean over the last epoch
   epochs to 95%    until the test accuracy was 95 % for the first time
   gap              accuracy with statistics of the test batches themselves minus
-                   that with the running ones (BatchNorm alone has the two)
+                   that with the running ones (norms that depend on the batch)
   ms/step          median time of a training step
   parameters       how many numbers are trained
 
@@ -151,45 +155,53 @@ Exit codes: 0 done, 2 wrong input, 130 stopped by Ctrl-C.
   gradus compare --models cnn --norms none,batch --seeds 10
   gradus compare --models mlp --data /usr/share/datasets/fashion-mnist --epochs 3)";
 
-}  // namespace
+std::string footer() {
+  std::string text = kTraining + 1;
+  for (const ModelRow& model : all_models())
+    if (model.augment) text += fmt::format("The {} is shown {}.\n", model.name, model.augmentation);
+  return text + kResults;
+}
 
-Command compare_command(CLI::App& program) {
+Command::Run setup(CLI::App& app) {
   const auto settings = std::make_shared<Settings>();
   CompareOptions& o = settings->options;
-  CLI::App* app = program.add_subcommand(
-      "compare", "Train the same models with no normalization, BatchNorm and LayerNorm");
-  app->footer(kFooter + 1);
-  app->add_option("--models", o.models, "Which models")
+  app.footer(footer());
+  app.add_option("--models", o.models, "Which models")
       ->delimiter(',')
-      ->check(CLI::IsMember(model_names()))
+      ->check(CLI::IsMember(detail::names(all_models())))
       ->capture_default_str();
-  app->add_option("--norms", o.norms, "Which normalizations")
+  app.add_option("--norms", o.norms, "Which normalizations")
       ->delimiter(',')
-      ->check(CLI::IsMember({"none", "batch", "layer"}))
+      ->check(CLI::IsMember(norm_names()))
       ->capture_default_str();
-  app->add_option("--seeds", o.seeds, "How many seeds, from 1")
+  app.add_option("--seeds", o.seeds, "How many seeds, from 1")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
-  app->add_option("--epochs", o.epochs, "Passes over the training images")
+  app.add_option("--epochs", o.epochs, "Passes over the training images")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
-  app->add_option("--batch-size", o.batch_size, "Images a step")
+  app.add_option("--batch-size", o.batch_size, "Images a step")
       ->check(CLI::Range(2, 1000000))
       ->capture_default_str();
-  app->add_option("--lr", o.lr, "Largest learning rate")->capture_default_str();
-  app->add_option("--optimizer", o.optimizer, "Update rule")
-      ->check(CLI::IsMember(optimizer_names()))
+  app.add_option("--lr", o.lr, "Largest learning rate")->capture_default_str();
+  app.add_option("--optimizer", o.optimizer, "Update rule")
+      ->check(CLI::IsMember(detail::names(all_optimizers())))
       ->capture_default_str();
-  app->add_option("--data", o.data,
-                  "'digits', or a folder with MNIST's four IDX files, gzipped or not")
+  app.add_option("--data", o.data,
+                 "'digits', or a folder with MNIST's four IDX files, gzipped or not")
       ->capture_default_str();
-  app->add_option("--threads", settings->threads,
-                  "Threads; 0: one a core; results do not depend on it")
+  app.add_option("--threads", settings->threads,
+                 "Threads; 0: one a core; results do not depend on it")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
-  app->add_option("--output", settings->output, "Folder for the results")->capture_default_str();
-  app->add_flag("--json", settings->json, "Print the summary as JSON instead of the table");
-  return {app, [settings] { return run(*settings); }};
+  app.add_option("--output", settings->output, "Folder for the results")->capture_default_str();
+  app.add_flag("--json", settings->json, "Print the summary as JSON instead of the table");
+  return [settings] { return run(*settings); };
 }
+
+}  // namespace
+
+static Command compare_command(
+    "compare", "Train the same models with no normalization, BatchNorm and LayerNorm", setup);
 
 }  // namespace gradus::lab

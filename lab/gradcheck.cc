@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <set>
 
-#include "lab/compare.h"
+#include "lab/models.h"
 
 namespace gradus::lab {
 
@@ -119,7 +119,8 @@ Checked check_model(const ModelSettings& model_settings, const GradcheckSettings
   Split data = split(digits(), 0.2, settings.seed);
   standardize(data);
   const Dataset batch = subset(data.test, arange(8));
-  AnyModule model = make_model(model_settings.model, norm_from(model_settings.norm), data.train);
+  AnyModule model =
+      find_model(model_settings.model).make(norm_from(model_settings.norm), data.train);
   model->initialize(settings.seed);
   if (!model_settings.weights.empty()) model->load(model_settings.weights);
   Checked checked{model_settings.model, "model", 1, {}};

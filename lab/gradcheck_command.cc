@@ -1,11 +1,12 @@
 #include <fmt/core.h>
+#include <gradus/base/detail/named.h>
 #include <unistd.h>
 
 #include <memory>
 
-#include "lab/commands.h"
-#include "lab/compare.h"
+#include "lab/command.h"
 #include "lab/gradcheck.h"
+#include "lab/models.h"
 
 namespace gradus::lab {
 
@@ -44,31 +45,32 @@ int run(Options& options) {
   return 0;
 }
 
-}  // namespace
-
-Command gradcheck_command(CLI::App& program) {
+Command::Run setup(CLI::App& app) {
   const auto options = std::make_shared<Options>();
-  CLI::App* app = program.add_subcommand(
-      "gradcheck", "Check the derivatives of every op and module, or of a saved model");
-  app->add_option("name", options->settings.names, "Only these ops and modules");
-  app->add_option("--order", options->order, "1 or 2; both if not given")->check(CLI::Range(1, 2));
-  app->add_option("--seed", options->settings.seed, "Of the random directions")
+  app.add_option("name", options->settings.names, "Only these ops and modules");
+  app.add_option("--order", options->order, "1 or 2; both if not given")->check(CLI::Range(1, 2));
+  app.add_option("--seed", options->settings.seed, "Of the random directions")
       ->capture_default_str();
-  app->add_option("--mode", options->mode, "The full Jacobian or random directions")
+  app.add_option("--mode", options->mode, "The full Jacobian or random directions")
       ->check(CLI::IsMember({"automatic", "full", "projected"}))
       ->capture_default_str();
-  CLI::Option* model = app->add_option("--model", options->model.model,
-                                       "Check this model's loss on digits, to first order")
-                           ->check(CLI::IsMember(model_names()));
-  app->add_option("--norm", options->model.norm, "The model's normalization")
-      ->check(CLI::IsMember({"none", "batch", "layer"}))
+  CLI::Option* model = app.add_option("--model", options->model.model,
+                                      "Check this model's loss on digits, to first order")
+                           ->check(CLI::IsMember(detail::names(all_models())));
+  app.add_option("--norm", options->model.norm, "The model's normalization")
+      ->check(CLI::IsMember(norm_names()))
       ->capture_default_str()
       ->needs(model);
-  app->add_option("--weights", options->model.weights, "The model's weights, a safetensors file")
+  app.add_option("--weights", options->model.weights, "The model's weights, a safetensors file")
       ->check(CLI::ExistingFile)
       ->needs(model);
-  app->add_flag("--json", options->json, "As JSON");
-  return {app, [options] { return run(*options); }};
+  app.add_flag("--json", options->json, "As JSON");
+  return [options] { return run(*options); };
 }
+
+}  // namespace
+
+static Command gradcheck_command(
+    "gradcheck", "Check the derivatives of every op and module, or of a saved model", setup);
 
 }  // namespace gradus::lab

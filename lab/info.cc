@@ -1,5 +1,3 @@
-#include "lab/info.h"
-
 #include <fmt/format.h>
 #include <gradus/autograd/ops/matmul.h>
 #include <gradus/kernels/gemm/blas.h>
@@ -11,6 +9,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "lab/command.h"
 
 namespace gradus::lab {
 
@@ -71,8 +73,7 @@ std::string shown(const nlohmann::ordered_json& value) {
   return fmt::format("{}", fmt::join(value.get<std::vector<std::string>>(), " "));
 }
 
-}  // namespace
-
+/// Version, compiler, processor, instruction sets, BLAS, measured Gflop/s, threads, and warnings.
 nlohmann::ordered_json info() {
   const kernels::CpuInfo& cpu = kernels::cpu_info();
   const kernels::BlasInfo& blas = kernels::blas_info();
@@ -105,6 +106,7 @@ nlohmann::ordered_json info() {
           {"warnings", warnings}};
 }
 
+/// The same for people.
 std::string to_text(const nlohmann::ordered_json& info) {
   std::string text;
   for (const auto& [key, value] : info.items()) {
@@ -118,5 +120,19 @@ std::string to_text(const nlohmann::ordered_json& info) {
   if (!text.empty()) text.pop_back();
   return text;
 }
+
+Command::Run setup(CLI::App& app) {
+  const auto json = std::make_shared<bool>(false);
+  app.add_flag("--json", *json, "As JSON");
+  return [json] {
+    const nlohmann::ordered_json facts = info();
+    fmt::print("{}\n", *json ? facts.dump(2) : to_text(facts));
+    return 0;
+  };
+}
+
+}  // namespace
+
+static Command info_command("info", "What a bug report needs: build, processor, BLAS", setup);
 
 }  // namespace gradus::lab

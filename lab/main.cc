@@ -2,7 +2,7 @@
 
 #include <cstdio>
 
-#include "lab/commands.h"
+#include "lab/command.h"
 
 int main(int argc, char** argv) {
   using namespace gradus::lab;
@@ -13,16 +13,19 @@ int main(int argc, char** argv) {
   program.failure_message([](const CLI::App*, const CLI::Error& error) {
     return std::string("gradus: ") + error.what() + " (see --help)\n";
   });
-  const Command commands[] = {compare_command(program), gradcheck_command(program),
-                              info_command(program)};
+  std::vector<std::pair<const CLI::App*, Command::Run>> commands;
+  for (const Command* command : all_commands()) {
+    CLI::App* app = program.add_subcommand(command->name, command->summary);
+    commands.emplace_back(app, command->setup(*app));
+  }
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return program.exit(error) == 0 ? 0 : 2;
   }
   try {
-    for (const Command& command : commands)
-      if (*command.app) return command.run();
+    for (const auto& [app, run] : commands)
+      if (*app) return run();
     std::fputs(program.help().c_str(), stderr);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "gradus: %s\n", error.what());

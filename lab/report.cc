@@ -65,8 +65,10 @@ std::string curve(const std::string& name, const std::vector<const Run*>& runs,
   return text + "END\n";
 }
 
+/// The norm's own, whichever others are drawn.
 const char* color(const std::string& norm) {
-  return norm == "none" ? "#666666" : norm == "batch" ? "#0072b2" : "#d55e00";
+  constexpr const char* colors[] = {"#666666", "#0072b2", "#d55e00", "#009e73", "#cc79a7"};
+  return colors[static_cast<size_t>(norm_from(norm)) % std::size(colors)];
 }
 
 /// Where the axis of accuracies begins, in %, so that the ends of the curves can be told apart.
@@ -273,7 +275,8 @@ std::string table(const std::vector<Summary>& summaries) {
       row(norm, accuracy_cell(s), difference_cell(s),
           s.final_loss < 100 ? fmt::format("{:.4f}", s.final_loss)
                              : fmt::format("{:.2g}", s.final_loss),
-          epochs_cell(s), s.norm == "batch" ? fmt::format("{:+.2f}", 100 * s.gap) : "-",
+          epochs_cell(s),
+          depends_on_batch(norm_from(s.norm)) ? fmt::format("{:+.2f}", 100 * s.gap) : "-",
           fmt::format("{:.3f}", s.step_ms), s.parameters);
   }
   text +=

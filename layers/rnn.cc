@@ -9,20 +9,19 @@ namespace gradus {
 template <class Cell>
 Recurrent<Cell>::Recurrent(int64_t input_size, int64_t hidden_size, RecurrentOptions<Cell> options)
     : cell(input_size, hidden_size, options.cell) {
-  const int64_t count = options.batch_norm ? std::max<int64_t>(1, options.batch_norm_steps) : 0;
-  for (int64_t t = 0; t < count; ++t)
-    norms.emplace_back(cell.weight_ih.size(0), BatchNormOptions{.channels_last = true});
+  const int64_t count = options.norm ? std::max<int64_t>(1, options.norm_steps) : 0;
+  for (int64_t t = 0; t < count; ++t) norms.push_back(options.norm(cell.weight_ih.size(0)));
   finish_construction();
 }
 
 template <class Cell>
 Tensor Recurrent<Cell>::normalized_projection(const Tensor& x, const Tensor& valid) {
   const Tensor projected = cell.project(x);
-  if (norms.size() == 1) return norms[0].forward(projected, valid);
+  if (norms.size() == 1) return norms[0](projected, valid);
   TensorList steps = unbind(projected, 1);
   const TensorList valid_steps = valid ? unbind(valid, 1) : TensorList(steps.size());
   for (size_t t = 0; t < steps.size(); ++t)
-    steps[t] = norms[std::min(t, norms.size() - 1)].forward(steps[t], valid_steps[t]);
+    steps[t] = norms[std::min(t, norms.size() - 1)](steps[t], valid_steps[t]);
   return stack(steps, 1);
 }
 
@@ -47,14 +46,14 @@ template <class Cell>
 void Recurrent<Cell>::visit(Visitor& visitor) {
   visitor.module("cell", cell);
   for (size_t t = 0; t < norms.size(); ++t)
-    visitor.module(norms.size() == 1 ? "norm" : "norm." + std::to_string(t), norms[t]);
+    visitor.module(norms.size() == 1 ? "norm" : "norm." + std::to_string(t), *norms[t]);
 }
 
 template <class Cell>
 std::string Recurrent<Cell>::describe() const {
   const std::string kind = Cell::kSequenceName;
   if (norms.empty()) return kind;
-  return kind + (norms.size() == 1 ? "(batch norm, over all steps)" : "(batch norm, per step)");
+  return kind + (norms.size() == 1 ? "(norm over all steps)" : "(norm per step)");
 }
 
 template class Recurrent<RnnCell>;

@@ -1,5 +1,4 @@
 #pragma once
-#include <gradus/layers/batch_norm.h>
 #include <gradus/layers/rnn_cell.h>
 
 #include <vector>
@@ -9,12 +8,12 @@ namespace gradus {
 template <class Cell>
 struct RecurrentOptions {
   typename Cell::Options cell = {};
-  /// Batch Normalization of the projected inputs, h' = f(BN(x W^T) + ...), with statistics over all
-  /// valid (N, T) (Laurent et al. 2016, section 3).
-  bool batch_norm = false;
-  /// If above 0: statistics of their own for each of the first so many steps, the last of them for
-  /// all later ones (Cooijmans et al. 2016, section 3).
-  int64_t batch_norm_steps = 0;
+  /// Of the projected inputs (N, T, G H) of all steps, h' = f(norm(x W^T) + ...), a BatchNorm then
+  /// having statistics over all valid (N, T) (Laurent et al. 2016, section 3).
+  MakeNorm norm = {};
+  /// If above 0: a norm of its own for each of the first so many steps, the last of them for all
+  /// later ones (Cooijmans et al. 2016, section 3).
+  int64_t norm_steps = 0;
 };
 
 struct RnnOutput {
@@ -39,7 +38,7 @@ class Recurrent : public Module {
   std::string describe() const override;
 
   Cell cell;
-  std::vector<BatchNorm> norms;  ///< none, one for all steps, or one a step
+  std::vector<AnyNorm> norms;  ///< none, one for all steps, or one a step
 
  private:
   Tensor normalized_projection(const Tensor& x, const Tensor& valid);

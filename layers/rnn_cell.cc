@@ -58,7 +58,7 @@ void RecurrentCell::visit(Visitor& visitor) {
 RnnCell::RnnCell(int64_t input_size, int64_t hidden_size, RnnCellOptions options)
     : RecurrentCell(options.nonlinearity == Nonlinearity::tanh ? CellKind::tanh : CellKind::relu,
                     input_size, hidden_size, options.bias) {
-  if (options.layer_norm) norm.emplace(hidden_size);
+  if (options.norm) norm = options.norm(hidden_size);
   finish_construction();
 }
 
@@ -71,7 +71,7 @@ RecurrenceResult RnnCell::run(const Tensor& x, bool projected, const CellState& 
   Tensor h = state.h ? state.h : zeros({x.size(0), hidden_size()}, x.dtype());
   TensorList outputs;
   for (size_t t = 0; t < steps.size(); ++t) {
-    const Tensor sum = norm->forward(steps[t] + linear(h, weight_hh, bias_hh));
+    const Tensor sum = (*norm)(steps[t] + linear(h, weight_hh, bias_hh));
     const Tensor next = kind_ == CellKind::tanh ? tanh(sum) : relu(sum);
     h = valid ? where(valid_steps[t], next, h) : next;
     outputs.push_back(valid ? where(valid_steps[t], next, zero) : next);
@@ -81,12 +81,12 @@ RecurrenceResult RnnCell::run(const Tensor& x, bool projected, const CellState& 
 
 void RnnCell::visit(Visitor& visitor) {
   RecurrentCell::visit(visitor);
-  if (norm) visitor.module("norm", *norm);
+  if (norm) visitor.module("norm", **norm);
 }
 
 std::string RnnCell::describe() const {
   return fmt::format("RnnCell({}, {}, {}{})", input_size(), hidden_size(),
-                     kind_ == CellKind::tanh ? "tanh" : "relu", norm ? ", layer norm" : "");
+                     kind_ == CellKind::tanh ? "tanh" : "relu", norm ? ", norm" : "");
 }
 
 LstmCell::LstmCell(int64_t input_size, int64_t hidden_size, GatedCellOptions options)

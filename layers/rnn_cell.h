@@ -1,7 +1,8 @@
 #pragma once
 #include <gradus/autograd/ops/rnn.h>
-#include <gradus/layers/layer_norm.h>
+#include <gradus/layers/norm.h>
 
+#include <functional>
 #include <optional>
 
 namespace gradus {
@@ -35,12 +36,17 @@ class RecurrentCell : public Module {
   CellKind kind_;
 };
 
+/// A norm over so many features, those of the last axis, e.g. [](int64_t n) { return LayerNorm(n);
+/// }.
+using MakeNorm = std::function<AnyNorm(int64_t features)>;
+
 enum class Nonlinearity { tanh, relu };
 
 struct RnnCellOptions {
   Nonlinearity nonlinearity = Nonlinearity::tanh;
   bool bias = true;
-  bool layer_norm = false;  ///< h' = f(LN(a))  (Ba et al. 2016, equation 4)
+  /// h' = f(norm(a)), for norms that treat each example alone  (Ba et al. 2016, equation 4)
+  MakeNorm norm = {};
 };
 
 /// One step of an Elman network (docs/derivations/rnn_cell.md):
@@ -60,7 +66,7 @@ class RnnCell : public RecurrentCell {
   void visit(Visitor& visitor) override;
   std::string describe() const override;
 
-  std::optional<LayerNorm> norm;
+  std::optional<AnyNorm> norm;
 };
 
 struct GatedCellOptions {

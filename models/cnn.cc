@@ -26,7 +26,8 @@ ResidualBlock::ResidualBlock(int64_t in_channels, int64_t out_channels, int64_t 
                              int64_t height, int64_t width, Norm norm)
     : conv1_(in_channels, out_channels, 3, {.stride = stride, .padding = 1, .kaiming = true}),
       conv2_(out_channels, out_channels, 3, {.padding = 1, .kaiming = true}),
-      norm1_(image_norm(norm, out_channels, strided(height, stride), strided(width, stride), true)),
+      norm1_(image_norm(norm, out_channels, strided(height, stride), strided(width, stride),
+                        Activation::relu)),
       norm2_(image_norm(norm, out_channels, strided(height, stride), strided(width, stride))),
       shortcut_(shortcut(in_channels, out_channels, stride)) {
   finish_construction();
@@ -50,7 +51,8 @@ std::string ResidualBlock::describe() const { return "ResidualBlock"; }
 
 Cnn::Cnn(int64_t channels, int64_t height, int64_t width, int64_t classes, CnnOptions options)
     : stem_(channels, checked(options.channels).front(), 3, {.padding = 1, .kaiming = true}),
-      stem_norm_(image_norm(options.norm, options.channels.front(), height, width, true)),
+      stem_norm_(
+          image_norm(options.norm, options.channels.front(), height, width, Activation::relu)),
       head_(options.channels.back(), classes) {
   int64_t in = options.channels.front();
   for (size_t i = 0; i < options.channels.size(); ++i) {

@@ -8,7 +8,8 @@ Mlp::Mlp(int64_t inputs, int64_t outputs, MlpOptions options)
       head_(options.hidden.empty() ? inputs : options.hidden.back(), outputs) {
   for (int64_t width : options.hidden) {
     layers_.emplace_back(inputs, width, LinearOptions{.relu = !normalized_});
-    norms_.push_back(feature_norm(options.norm, width, false, normalized_));
+    norms_.push_back(
+        feature_norm(options.norm, width, normalized_ ? Activation::relu : Activation::none));
     inputs = width;
   }
   finish_construction();

@@ -1,30 +1,70 @@
+#include <gradus/base/detail/named.h>
 #include <gradus/layers/batch_norm.h>
 #include <gradus/layers/layer_norm.h>
 #include <gradus/models/norm.h>
 
+#include <algorithm>
+
 namespace gradus {
 
-const char* name(Norm norm) {
-  constexpr const char* names[] = {"none", "batch", "layer"};
-  return names[static_cast<int>(norm)];
+namespace {
+
+struct NormRow {
+  Norm norm;
+  const char* name;
+  bool depends_on_batch;
+  RecurrentPlace recurrent_place;
+  AnyNorm (*over_features)(int64_t features, Activation activation);
+  AnyNorm (*over_images)(int64_t channels, int64_t height, int64_t width, Activation activation);
+};
+
+constexpr NormRow kNorms[] = {
+    {Norm::none, "none", false, RecurrentPlace::nowhere,
+     [](int64_t, Activation a) -> AnyNorm { return NoNorm(a); },
+     [](int64_t, int64_t, int64_t, Activation a) -> AnyNorm { return NoNorm(a); }},
+    {Norm::batch, "batch", true, RecurrentPlace::projection,
+     [](int64_t features, Activation a) -> AnyNorm {
+       return BatchNorm(features, {.channels_last = true, .relu = a == Activation::relu});
+     },
+     [](int64_t channels, int64_t, int64_t, Activation a) -> AnyNorm {
+       return BatchNorm(channels, {.relu = a == Activation::relu});
+     }},
+    {Norm::layer, "layer", false, RecurrentPlace::cell,
+     [](int64_t features, Activation a) -> AnyNorm {
+       return LayerNorm(features, {.relu = a == Activation::relu});
+     },
+     [](int64_t channels, int64_t height, int64_t width, Activation a) -> AnyNorm {
+       return LayerNorm(Shape{channels, height, width}, {.relu = a == Activation::relu});
+     }},
+};
+
+const NormRow& row_of(Norm norm) {
+  const auto row = std::find_if(std::begin(kNorms), std::end(kNorms),
+                                [&](const NormRow& candidate) { return candidate.norm == norm; });
+  check(row != std::end(kNorms), "norm: {} has no row in models/norm.cc", static_cast<int>(norm));
+  return *row;
 }
 
-Norm norm_from(std::string_view text) {
-  for (Norm norm : {Norm::none, Norm::batch, Norm::layer})
-    if (text == name(norm)) return norm;
-  throw Error(fmt::format("norm: '{}' is none of none, batch, layer", text));
+}  // namespace
+
+std::vector<Norm> all_norms() {
+  std::vector<Norm> norms;
+  for (const NormRow& row : kNorms) norms.push_back(row.norm);
+  return norms;
 }
 
-AnyNorm feature_norm(Norm norm, int64_t features, bool sequences, bool relu) {
-  if (norm == Norm::batch) return BatchNorm(features, {.channels_last = sequences, .relu = relu});
-  if (norm == Norm::layer) return LayerNorm(features, {.relu = relu});
-  return NoNorm(relu ? Activation::relu : Activation::none);
+const char* name(Norm norm) { return row_of(norm).name; }
+Norm norm_from(std::string_view name) { return detail::find("norm", kNorms, name).norm; }
+bool depends_on_batch(Norm norm) { return row_of(norm).depends_on_batch; }
+RecurrentPlace recurrent_place(Norm norm) { return row_of(norm).recurrent_place; }
+
+AnyNorm feature_norm(Norm norm, int64_t features, Activation activation) {
+  return row_of(norm).over_features(features, activation);
 }
 
-AnyNorm image_norm(Norm norm, int64_t channels, int64_t height, int64_t width, bool relu) {
-  if (norm == Norm::batch) return BatchNorm(channels, {.relu = relu});
-  if (norm == Norm::layer) return LayerNorm(Shape{channels, height, width}, {.relu = relu});
-  return NoNorm(relu ? Activation::relu : Activation::none);
+AnyNorm image_norm(Norm norm, int64_t channels, int64_t height, int64_t width,
+                   Activation activation) {
+  return row_of(norm).over_images(channels, height, width, activation);
 }
 
 }  // namespace gradus

@@ -3,13 +3,22 @@
 
 namespace gradus {
 
+namespace {
+
+RecurrentOptions<RnnCell> rnn_options(const RnnClassifierOptions& options) {
+  RecurrentOptions<RnnCell> rnn{.cell = {.nonlinearity = options.nonlinearity},
+                                .norm_steps = options.norm_steps};
+  const RecurrentPlace place = recurrent_place(options.norm);
+  const auto norm = [kind = options.norm](int64_t n) { return feature_norm(kind, n); };
+  if (place == RecurrentPlace::projection) rnn.norm = norm;
+  if (place == RecurrentPlace::cell) rnn.cell.norm = norm;
+  return rnn;
+}
+
+}  // namespace
+
 RnnClassifier::RnnClassifier(int64_t features, int64_t classes, RnnClassifierOptions options)
-    : rnn_(features, options.hidden,
-           {.cell = {.nonlinearity = options.nonlinearity,
-                     .layer_norm = options.norm == Norm::layer},
-            .batch_norm = options.norm == Norm::batch,
-            .batch_norm_steps = options.batch_norm_steps}),
-      head_(options.hidden, classes) {
+    : rnn_(features, options.hidden, rnn_options(options)), head_(options.hidden, classes) {
   finish_construction();
 }
 

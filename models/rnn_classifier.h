@@ -9,12 +9,11 @@ struct RnnClassifierOptions {
   int64_t hidden = 64;
   Norm norm = Norm::none;
   Nonlinearity nonlinearity = Nonlinearity::tanh;
-  int64_t batch_norm_steps = 0;  ///< see RecurrentOptions
+  int64_t norm_steps = 0;  ///< see RecurrentOptions
 };
 
-/// An Elman network over a sequence and a Linear on its last state. Batch Normalization stands on
-/// the projected inputs (Laurent et al. 2016, section 3), Layer Normalization on the summed inputs
-/// inside the cell (Ba et al. 2016, section 3.1).  x: (N, T, D)   y: (N, classes)
+/// An Elman network over a sequence, its norm at the norm's RecurrentPlace, and a Linear on its
+/// last state.  x: (N, T, D)   y: (N, classes)
 class RnnClassifier : public UnaryModule {
  public:
   RnnClassifier(int64_t features, int64_t classes, RnnClassifierOptions options = {});

@@ -12,8 +12,8 @@ namespace gradus {
 
 EncoderBlock::EncoderBlock(const TransformerOptions& options)
     : place_(options.norm_place),
-      norm1_(feature_norm(options.norm, options.dim, true)),
-      norm2_(feature_norm(options.norm, options.dim, true)),
+      norm1_(feature_norm(options.norm, options.dim)),
+      norm2_(feature_norm(options.norm, options.dim)),
       attn_(options.dim, options.heads, {.dropout = options.dropout}),
       linear1_(options.dim, options.mlp_dim, {.relu = true}),
       linear2_(options.mlp_dim, options.dim),
@@ -52,7 +52,7 @@ Transformer::Transformer(int64_t steps, int64_t features, int64_t classes,
                          TransformerOptions options)
     : project_(features, options.dim),
       positions_(empty({steps, options.dim})),
-      norm_(options.norm_place == NormPlace::before ? feature_norm(options.norm, options.dim, true)
+      norm_(options.norm_place == NormPlace::before ? feature_norm(options.norm, options.dim)
                                                     : feature_norm(Norm::none, options.dim)),
       head_(options.dim, classes) {
   check(options.depth > 0, "Transformer: depth {}", options.depth);

@@ -1,12 +1,12 @@
-#include <gradus/kernels/update/update.h>
 #include <gradus/optim/adam.h>
+#include <gradus/optim/detail/update_elements.h>
 
 #include <cmath>
 
 namespace gradus {
 
 Adam::Adam(const char* name, std::vector<Tensor> parameters, AdamOptions options, bool decoupled)
-    : Optimizer({"exp_avg", "exp_avg_sq", ""}), options_(options), decoupled_(decoupled) {
+    : Optimizer({"exp_avg", "exp_avg_sq"}), options_(options), decoupled_(decoupled) {
   check(options.beta1 >= 0 && options.beta1 < 1 && options.beta2 >= 0 && options.beta2 < 1,
         "{}: betas {} and {} must lie in [0, 1)", name, options.beta1, options.beta2);
   check_rate(name, "eps", options.eps);
@@ -21,18 +21,25 @@ AdamW::AdamW(std::vector<Tensor> parameters, AdamWOptions options)
            {options.lr, options.beta1, options.beta2, options.eps, options.weight_decay}, true) {}
 
 void Adam::update(const Update& u) {
-  const double step = static_cast<double>(u.step);
-  dispatch_floating(u.parameter.dtype(), "Adam", [&]<class T>() {
-    kernels::adam<T>(u.parameter.numel(), u.gradient.data<T>(), u.parameter.mutable_data<T>(),
-                     u.moments[0].mutable_data<T>(), u.moments[1].mutable_data<T>(),
-                     {.lr = u.lr,
-                      .beta1 = options_.beta1,
-                      .beta2 = options_.beta2,
-                      .eps = options_.eps,
-                      .weight_decay = u.weight_decay,
-                      .decoupled = decoupled_,
-                      .correction1 = 1 - std::pow(options_.beta1, step),
-                      .correction2 = 1 - std::pow(options_.beta2, step)});
+  constexpr int64_t grain = 1 << 13;  // small, since an element costs a root and a division
+  update_elements<2, grain>(u, [&]<class T>() {
+    // m^ / (sqrt(v^) + eps) is root m / (sqrt(v) + root eps) / correction1: a division less.
+    const double step = static_cast<double>(u.step),
+                 correction1 = 1 - std::pow(options_.beta1, step),
+                 root = std::sqrt(1 - std::pow(options_.beta2, step));
+    const bool decoupled = decoupled_;
+    const T decay(decoupled ? 1 - u.lr * u.weight_decay : u.weight_decay),
+        fresh1(1 - options_.beta1), beta2(options_.beta2), fresh2(1 - options_.beta2),
+        eps(options_.eps * root), step_size(u.lr * root / correction1);
+    return [=](T& p, T g, T& m, T& v) {
+      if (decoupled)
+        p *= decay;
+      else
+        g += decay * p;
+      m += fresh1 * (g - m);
+      v = beta2 * v + fresh2 * g * g;
+      p -= step_size * (m / (math::sqrt(v) + eps));
+    };
   });
 }
 

@@ -1,4 +1,5 @@
-#include <gradus/kernels/elementwise/elementwise.h>
+#include <gradus/autograd/tape.h>
+#include <gradus/kernels/reduce/reduce.h>
 #include <gradus/kernels/update/update.h>
 #include <gradus/optim/optimizer.h>
 
@@ -61,15 +62,17 @@ void Optimizer::zero_grad() {
 }
 
 void Optimizer::step() {
+  const NoRecord pause;
   for (Group& group : groups_) {
     for (Slot& slot : group.slots) {
       const Tensor& grad = slot.parameter.grad();
       if (!grad) continue;
-      for (int i = 0; i < kMaxMoments; ++i) {
-        if (*moment_names_[i] &&
-            (!slot.moments[i] || slot.moments[i].dtype() != slot.parameter.dtype()))
-          slot.moments[i] = slot.moments[i] ? raw::cast(slot.moments[i], slot.parameter.dtype())
-                                            : zeros_like(slot.parameter);
+      slot.moments.resize(moment_names_.size());
+      for (size_t m = 0; m < slot.moments.size(); ++m) {
+        Tensor& moment = slot.moments[m];
+        if (moment_names_[m].empty() || (moment && moment.dtype() == slot.parameter.dtype()))
+          continue;
+        moment = moment ? raw::cast(moment, slot.parameter.dtype()) : zeros_like(slot.parameter);
       }
       const raw::Contiguous gradient(grad);
       update({group.lr * lr_factor_, group.weight_decay, ++slot.steps, slot.parameter,
@@ -85,7 +88,7 @@ std::vector<std::pair<std::string, Tensor>> Optimizer::state() const {
       const Slot& slot = groups_[g].slots[i];
       const std::string path = fmt::format("{}.{}.", g, i);
       result.emplace_back(path + "step", full({}, static_cast<double>(slot.steps), DType::i64));
-      for (int m = 0; m < kMaxMoments; ++m)
+      for (size_t m = 0; m < slot.moments.size(); ++m)
         if (slot.moments[m]) result.emplace_back(path + moment_names_[m], slot.moments[m]);
     }
   }
@@ -112,9 +115,9 @@ void Optimizer::load_state(const std::vector<std::pair<std::string, Tensor>>& va
       slot.steps = *steps.data<int64_t>();
       check(slot.steps >= 0, "Optimizer: {}step is {}", path, slot.steps);
       ++used;
-      for (int m = 0; m < kMaxMoments; ++m) {
-        slot.moments[m] = {};
-        if (!*moment_names_[m] || slot.steps == 0) continue;
+      slot.moments.assign(moment_names_.size(), {});
+      for (size_t m = 0; m < slot.moments.size(); ++m) {
+        if (moment_names_[m].empty() || slot.steps == 0) continue;
         const Tensor& moment = value_of(path + moment_names_[m]);
         check(moment.shape() == slot.parameter.shape() && moment.dtype() == slot.parameter.dtype(),
               "Optimizer: {}{} is {} {} for a parameter of {} {}", path, moment_names_[m],
@@ -143,11 +146,14 @@ double clip_grad_norm(std::span<const Tensor> parameters, double max_norm) {
   const double norm = std::sqrt(total);
   check(std::isfinite(norm), "clip_grad_norm: the gradients' norm is {}", norm);
   if (norm <= max_norm) return norm;
+  constexpr int64_t grain = 1 << 15;
   for (const Tensor& parameter : parameters) {
     if (!parameter.grad()) continue;
     Tensor gradient = raw::contiguous(parameter.grad());
     dispatch_floating(gradient.dtype(), "clip_grad_norm", [&]<class T>() {
-      kernels::scale(gradient.numel(), static_cast<T>(max_norm / norm), gradient.mutable_data<T>());
+      kernels::update(
+          gradient.numel(), grain, [scale = static_cast<T>(max_norm / norm)](T& x) { x *= scale; },
+          gradient.mutable_data<T>());
     });
     if (!gradient.is(parameter.grad())) Tensor(parameter).set_grad(gradient);
   }

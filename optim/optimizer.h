@@ -1,7 +1,6 @@
 #pragma once
 #include <gradus/tensor/tensor.h>
 
-#include <array>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,8 +14,9 @@ struct ParameterGroup {
   double weight_decay = 0;
 };
 
-/// Changes parameters by their gradients; a parameter without a gradient is left alone. Each update
-/// is one pass over the parameter, its gradient and its moments. Nothing is recorded on a tape.
+/// Changes parameters by their gradients; a parameter without a gradient is left alone. A method
+/// names its moments, what it remembers for each parameter, and says how one parameter is updated.
+/// Nothing is recorded on a tape, not even if an update is written in ops.
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
@@ -42,22 +42,19 @@ class Optimizer {
   /// Copies such a state of an equal optimizer in; if it does not fit nothing changes.
   void load_state(const std::vector<std::pair<std::string, Tensor>>& values);
 
- protected:
-  static constexpr int kMaxMoments = 3;
-  using Moments = std::array<Tensor, kMaxMoments>;
-
-  /// `moment_names`: of what the method remembers for each parameter, "" for what it does not use.
-  explicit Optimizer(std::array<const char*, kMaxMoments> moment_names)
-      : moment_names_(moment_names) {}
-
-  /// What one update needs to know of its parameter. Moments begin as zeros.
+  /// What one update needs to know of its parameter.
   struct Update {
     double lr, weight_decay;
     int64_t step;  ///< 1 for the first
     Tensor& parameter;
-    const Tensor& gradient;
-    Moments& moments;
+    const Tensor& gradient;        ///< contiguous
+    std::vector<Tensor>& moments;  ///< in the order of their names, zeros at first
   };
+
+ protected:
+  /// In `moments` "" stands for one that the options leave out: its Tensor is empty.
+  explicit Optimizer(std::vector<std::string> moments) : moment_names_(std::move(moments)) {}
+
   virtual void update(const Update& u) = 0;
 
   /// An error naming `optimizer` unless the value is finite and not negative.
@@ -66,7 +63,7 @@ class Optimizer {
  private:
   struct Slot {
     Tensor parameter;
-    Moments moments;
+    std::vector<Tensor> moments;  ///< as many as names, once there was a step
     int64_t steps = 0;
   };
   struct Group {
@@ -75,7 +72,7 @@ class Optimizer {
   };
   void check_group(size_t group) const;
 
-  std::array<const char*, kMaxMoments> moment_names_;
+  std::vector<std::string> moment_names_;
   std::vector<Group> groups_;
   double lr_factor_ = 1;
 };

@@ -1,4 +1,4 @@
-#include <gradus/kernels/update/update.h>
+#include <gradus/optim/detail/update_elements.h>
 #include <gradus/optim/rmsprop.h>
 
 namespace gradus {
@@ -15,18 +15,24 @@ Rmsprop::Rmsprop(std::vector<Tensor> parameters, RmspropOptions options)
 }
 
 void Rmsprop::update(const Update& u) {
-  dispatch_floating(u.parameter.dtype(), "Rmsprop", [&]<class T>() {
-    const auto moment = [&](int i) {
-      return u.moments[i] ? u.moments[i].template mutable_data<T>() : nullptr;
+  const auto make_rule = [&]<class T>(auto with_momentum, auto centered) {
+    const T lr(u.lr), alpha(options_.alpha), fresh(1 - options_.alpha), eps(options_.eps),
+        decay(u.weight_decay), momentum(options_.momentum);
+    return [=](T& p, T g, T& v, T& buffer, T& mean) {
+      g += decay * p;
+      v = alpha * v + fresh * g * g;
+      T square = v;
+      if constexpr (centered) {
+        mean += fresh * (g - mean);
+        square -= mean * mean;
+        square = square < 0 ? T(0) : square;  // by rounding, when g hardly changes
+      }
+      T step = g / (math::sqrt(square) + eps);
+      if constexpr (with_momentum) step = buffer = step + momentum * buffer;
+      p -= lr * step;
     };
-    kernels::rmsprop<T>(u.parameter.numel(), u.gradient.data<T>(), u.parameter.mutable_data<T>(),
-                        moment(0), moment(1), moment(2),
-                        {.lr = u.lr,
-                         .alpha = options_.alpha,
-                         .eps = options_.eps,
-                         .weight_decay = u.weight_decay,
-                         .momentum = options_.momentum});
-  });
+  };
+  update_elements<3>(u, make_rule, options_.momentum > 0, options_.centered);
 }
 
 }  // namespace gradus

@@ -1,10 +1,10 @@
-#include <gradus/kernels/update/update.h>
+#include <gradus/optim/detail/update_elements.h>
 #include <gradus/optim/sgd.h>
 
 namespace gradus {
 
 Sgd::Sgd(std::vector<Tensor> parameters, SgdOptions options)
-    : Optimizer({options.momentum != 0 ? "momentum_buffer" : "", "", ""}), options_(options) {
+    : Optimizer({options.momentum != 0 ? "momentum_buffer" : ""}), options_(options) {
   check_rate("Sgd", "momentum", options.momentum);
   check_rate("Sgd", "dampening", options.dampening);
   check(!options.nesterov || (options.momentum > 0 && options.dampening == 0),
@@ -14,16 +14,20 @@ Sgd::Sgd(std::vector<Tensor> parameters, SgdOptions options)
 }
 
 void Sgd::update(const Update& u) {
-  dispatch_floating(u.parameter.dtype(), "Sgd", [&]<class T>() {
-    kernels::sgd<T>(u.parameter.numel(), u.gradient.data<T>(), u.parameter.mutable_data<T>(),
-                    u.moments[0] ? u.moments[0].mutable_data<T>() : nullptr,
-                    {.lr = u.lr,
-                     .momentum = options_.momentum,
-                     .dampening = options_.dampening,
-                     .weight_decay = u.weight_decay,
-                     .nesterov = options_.nesterov,
-                     .first = u.step == 1});
-  });
+  const auto make_rule = [&]<class T>(auto with_momentum) {
+    const T lr(u.lr), momentum(options_.momentum), fresh(1 - options_.dampening),
+        decay(u.weight_decay);
+    const bool first = u.step == 1, nesterov = options_.nesterov;
+    return [=](T& p, T g, T& buffer) {
+      g += decay * p;
+      if constexpr (with_momentum) {
+        buffer = first ? g : momentum * buffer + fresh * g;
+        g = nesterov ? g + momentum * buffer : buffer;
+      }
+      p -= lr * g;
+    };
+  };
+  update_elements<1>(u, make_rule, options_.momentum != 0);
 }
 
 }  // namespace gradus

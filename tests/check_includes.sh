@@ -15,7 +15,7 @@ kernels/gemm: base kernels/runtime kernels/vector
 kernels/softmax: base kernels/runtime kernels/vector
 kernels/norm: base kernels/runtime kernels/vector
 kernels/pooling: base kernels/runtime kernels/vector
-kernels/update: base kernels/runtime kernels/vector
+kernels/update: kernels/runtime
 kernels/conv: base kernels/runtime kernels/vector kernels/gemm kernels/reduce
 kernels/attention: base kernels/runtime kernels/vector kernels/gemm kernels/softmax
 kernels/rnn: base kernels/runtime kernels/vector kernels/gemm kernels/reduce
@@ -24,7 +24,7 @@ autograd: base tensor
 autograd/ops: base tensor autograd kernels/*
 autograd/functional: base tensor autograd autograd/ops
 layers: base tensor autograd autograd/ops
-optim: base tensor autograd kernels/runtime kernels/elementwise kernels/update
+optim: base tensor autograd kernels/reduce kernels/update kernels/vector
 models: base tensor autograd autograd/ops layers
 gradcheck: base tensor autograd autograd/ops autograd/functional layers
 data: base tensor

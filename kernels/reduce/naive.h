@@ -16,6 +16,13 @@ void sum(int64_t outer, int64_t n, int64_t inner, const X* x, X* y) {
 }
 
 template <class X>
+X sum_of_squares(int64_t n, const X* x) {
+  X total = 0;
+  for (int64_t i = 0; i < n; ++i) total += x[i] * x[i];
+  return total;
+}
+
+template <class X>
 void max(int64_t outer, int64_t n, int64_t inner, const X* x, X* y, int64_t* index) {
   for (int64_t k = 0; k < outer * inner; ++k) {
     const auto at = [&](int64_t i) { return x[(k / inner * n + i) * inner + k % inner]; };

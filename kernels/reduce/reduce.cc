@@ -154,6 +154,21 @@ void sum(int64_t outer, int64_t n, int64_t inner, const T* x, T* y) {
 }
 
 template <class T>
+double sum_of_squares(int64_t n, const T* x) {
+  const auto kernel = kernels<ReduceKernels<T>>().sum_of_squares;
+  if (n <= kPiece) return kernel(n, x);
+  static constinit thread_local Workspace<double, struct SquareParts> workspace;
+  const int64_t pieces = pieces_of(n, kPiece);
+  double* parts = workspace.of_size(pieces);
+  parallel_for(n, kPiece, [&](int64_t begin, int64_t end) {
+    parts[begin / kPiece] = kernel(end - begin, x + begin);
+  });
+  double total = 0;
+  for (int64_t k = 0; k < pieces; ++k) total += parts[k];
+  return total;
+}
+
+template <class T>
 void max(int64_t outer, int64_t n, int64_t inner, const T* x, T* y, int64_t* index) {
   if (inner == 0) return;
   const ReduceKernels<T>& table = kernels<ReduceKernels<T>>();
@@ -169,6 +184,6 @@ void min(int64_t outer, int64_t n, int64_t inner, const T* x, T* y, int64_t* ind
              : extremum_columns(table.min_columns, outer, n, inner, x, y, index);
 }
 
-GRADUS_INSTANTIATE(sum<T>, max<T>, min<T>)
+GRADUS_INSTANTIATE(sum<T>, sum_of_squares<T>, max<T>, min<T>)
 
 }  // namespace gradus::kernels

@@ -10,6 +10,10 @@ namespace gradus::kernels {
 template <class T>
 void sum(int64_t outer, int64_t n, int64_t inner, const T* x, T* y);
 
+/// sum x^2, added up in f64 in an order that n alone fixes; for a norm over all gradients.   x: (n)
+template <class T>
+double sum_of_squares(int64_t n, const T* x);
+
 /// y = max x along the middle axis, index the place of the first that equals it unless null. NaN
 /// counts as the largest; n >= 1.   x: (outer, n, inner)   y, index: (outer, inner)
 template <class T>

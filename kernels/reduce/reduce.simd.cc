@@ -44,6 +44,25 @@ double sum(int64_t n, const T* x) {
   return total + static_cast<double>(block_sum(n, x));
 }
 
+template <class T>
+double sum_of_squares(int64_t n, const T* x) {
+  constexpr int width = kWidth<double>, parts = 4;
+  typedef T Part __attribute__((vector_size(width * sizeof(T)), aligned(sizeof(T)), may_alias));
+  Vector<double> sums[parts] = {};
+  int64_t i = 0;
+  for (; i + parts * width <= n; i += parts * width)
+    unroll<parts>([&](int k) __attribute__((always_inline)) {
+      const Part part = *reinterpret_cast<const Part*>(x + i + k * width);
+      const Vector<double> v = __builtin_convertvector(part, Vector<double>);
+      sums[k] += v * v;
+    });
+  double lanes[width], total = 0;
+  store(lanes, (sums[0] + sums[1]) + (sums[2] + sums[3]));
+  for (int k = 0; k < width; ++k) total += lanes[k];
+  for (; i < n; ++i) total += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  return total;
+}
+
 /// The column sums of at most a block of rows, four rows at a time.
 template <class T>
 void sum_block(int64_t rows, int64_t columns, const T* __restrict x, int64_t row,
@@ -146,6 +165,7 @@ void extremum_columns(int64_t rows, int64_t columns, const T* __restrict x, int6
 
 template <class T>
 constexpr ReduceKernels<T> kTable = {sum<T>,
+                                     sum_of_squares<T>,
                                      sum_columns<T>,
                                      sum_block<T>,
                                      extremum<true, T>,

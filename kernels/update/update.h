@@ -1,49 +1,58 @@
 #pragma once
-#include <cmath>
+// Updates in place, element by element, by a rule that the caller writes. For sources compiled with
+// simd_options of cmake/library.cmake.
+
+#include <gradus/kernels/runtime/isa.h>
+#include <gradus/kernels/runtime/threads.h>
+
 #include <cstdint>
 
 namespace gradus::kernels {
+namespace {  // what is compiled for an instruction set may not stand for the same code elsewhere
 
-// One step of an optimizer over parameter p with gradient g in one pass, in the order of PyTorch's
-// arithmetic. g is taken times grad_scale first, as clipping by a global norm needs.
+// One loop for each instruction set. The rule is inlined (flatten), and so compiled for it. The
+// loop has a copy of the rule, so that the compiler sees that no store changes what the rule
+// captured.
 
-struct SgdStep {
-  double lr = 0, momentum = 0, dampening = 0, weight_decay = 0;
-  bool nesterov = false;
-  bool first = false;  ///< the buffer has no value yet: it becomes g
-  double grad_scale = 1;
-};
+template <class Rule, class... X>
+[[gnu::flatten, gnu::noinline]] void update_baseline(int64_t n, Rule rule, X* __restrict... x) {
+  for (int64_t i = 0; i < n; ++i) rule(x[i]...);
+}
 
-/// g += weight_decay p; buffer = momentum buffer + (1 - dampening) g; p -= lr buffer, with Nesterov
-/// lr (g + momentum buffer). Without momentum, p -= lr g, and buffer may be null.
-template <class T>
-void sgd(int64_t n, const T* g, T* p, T* buffer, const SgdStep& step);
+#if defined(__x86_64__)
+template <class Rule, class... X>
+[[gnu::target("avx2,fma"), gnu::flatten, gnu::noinline]] void update_avx2(int64_t n, Rule rule,
+                                                                          X* __restrict... x) {
+  for (int64_t i = 0; i < n; ++i) rule(x[i]...);
+}
 
-struct AdamStep {
-  double lr = 0, beta1 = 0, beta2 = 0, eps = 0, weight_decay = 0;
-  bool decoupled = false;                   ///< AdamW: p shrinks by 1 - lr weight_decay instead
-  double correction1 = 1, correction2 = 1;  ///< 1 - beta^t
-  double grad_scale = 1;
-};
+template <class Rule, class... X>
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,fma"), gnu::flatten, gnu::noinline]] void
+update_avx512(int64_t n, Rule rule, X* __restrict... x) {
+  for (int64_t i = 0; i < n; ++i) rule(x[i]...);
+}
+#endif
 
-/// Kingma & Ba 2015, Loshchilov & Hutter 2019:  m = beta1 m + (1 - beta1) g;
-/// v = beta2 v + (1 - beta2) g^2;  p -= lr / correction1 m / (sqrt(v) / sqrt(correction2) + eps).
-template <class T>
-void adam(int64_t n, const T* g, T* p, T* m, T* v, const AdamStep& step);
+/// update() on the calling thread with the instructions of `isa`, which the processor must have.
+template <class Rule, class... X>
+void update_at([[maybe_unused]] Isa isa, int64_t n, const Rule& rule, X*... x) {
+#if defined(__x86_64__)
+  if (isa == Isa::avx512) return update_avx512(n, rule, x...);
+  if (isa == Isa::avx2) return update_avx2(n, rule, x...);
+#endif
+  update_baseline(n, rule, x...);
+}
 
-struct RmspropStep {
-  double lr = 0, alpha = 0, eps = 0, weight_decay = 0, momentum = 0;
-  double grad_scale = 1;
-};
+/// rule(x[i]...) for each i, where the rule takes what it changes by reference; a thread takes
+/// `grain` elements at a time.   x: (n), not overlapping, unless the rule leaves one of the two
+/// alone
+template <class Rule, class... X>
+void update(int64_t n, int64_t grain, const Rule& rule, X*... x) {
+  static const Isa isa = active_isa();
+  parallel_for(n, grain, [&](int64_t begin, int64_t end) {
+    update_at(isa, end - begin, rule, (x + begin)...);
+  });
+}
 
-/// v = alpha v + (1 - alpha) g^2;  u = g / (sqrt(v) + eps);  p -= lr u. With a mean of g, which may
-/// be null: mean = alpha mean + (1 - alpha) g, and v - mean^2 under the root (centered). With a
-/// buffer, which may be null: buffer = momentum buffer + u, p -= lr buffer.
-template <class T>
-void rmsprop(int64_t n, const T* g, T* p, T* v, T* buffer, T* mean, const RmspropStep& step);
-
-/// sum x^2, added up in f64 in an order that n alone fixes; for a norm over all gradients.
-template <class T>
-double sum_of_squares(int64_t n, const T* x);
-
+}  // namespace
 }  // namespace gradus::kernels

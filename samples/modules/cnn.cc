@@ -11,7 +11,7 @@ namespace {}  // namespace
 
 static ModuleSamples residual_block_row("ResidualBlock", [] {
   std::vector<ModuleSample> samples;
-  for (Norm norm : {Norm::none, Norm::batch, Norm::layer})
+  for (Norm norm : all_norms())
     samples.push_back(
         module_sample(name(norm), ResidualBlock(2, 3, 2, 4, 4, norm), sample({3, 2, 4, 4}, 1)));
   return samples;
@@ -19,7 +19,7 @@ static ModuleSamples residual_block_row("ResidualBlock", [] {
 
 static ModuleSamples cnn_row("Cnn", [] {
   std::vector<ModuleSample> samples;
-  for (Norm norm : {Norm::none, Norm::batch, Norm::layer})
+  for (Norm norm : all_norms())
     samples.push_back(module_sample(name(norm), Cnn(1, 4, 5, 3, {.channels = {2, 3}, .norm = norm}),
                                     sample({3, 1, 4, 5}, 1)));
   return samples;

@@ -1,5 +1,6 @@
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/gradcheck/samples.h>
+#include <gradus/layers/batch_norm.h>
 #include <gradus/layers/lengths.h>
 #include <gradus/layers/rnn.h>
 
@@ -13,6 +14,8 @@ Tensor everything(const RnnOutput& out) {
   return concat(parts);
 }
 
+AnyNorm over_steps(int64_t features) { return BatchNorm(features, {.channels_last = true}); }
+
 template <class Cell>
 void add_samples(std::vector<ModuleSample>& samples) {
   const Tensor lengths = raw::cast(Tensor::of({3, 1, 4, 2}), DType::i64);
@@ -24,9 +27,9 @@ void add_samples(std::vector<ModuleSample>& samples) {
   using Inputs = std::span<const Tensor>;
   add("with a first state", Recurrent<Cell>(3, 4), {sample({2, 3, 3}, 1), sample({2, 4}, 2)},
       [](Recurrent<Cell>& m, Inputs x) { return everything(m(x[0], {}, x[1])); });
-  add("batch norm, padded", Recurrent<Cell>(3, 2, {.batch_norm = true}), {sample({4, 4, 3}, 1)},
+  add("batch norm, padded", Recurrent<Cell>(3, 2, {.norm = over_steps}), {sample({4, 4, 3}, 1)},
       [lengths](Recurrent<Cell>& m, Inputs x) { return everything(m(x[0], lengths)); });
-  add("batch norm per step", Recurrent<Cell>(2, 2, {.batch_norm = true, .batch_norm_steps = 2}),
+  add("batch norm per step", Recurrent<Cell>(2, 2, {.norm = over_steps, .norm_steps = 2}),
       {sample({4, 3, 2}, 1)}, [](Recurrent<Cell>& m, Inputs x) { return everything(m(x[0])); });
 }
 

@@ -4,6 +4,7 @@
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/where.h>
 #include <gradus/gradcheck/samples.h>
+#include <gradus/layers/layer_norm.h>
 #include <gradus/layers/rnn_cell.h>
 
 namespace gradus {
@@ -17,7 +18,9 @@ static ModuleSamples rnn_cell_row("RnnCell", [] {
   return std::vector{
       module_sample("tanh", RnnCell(3, 4), {sample({5, 3}, 1), sample({5, 4}, 2)}, step),
       module_sample("relu, layer norm",
-                    RnnCell(3, 4, {.nonlinearity = Nonlinearity::relu, .layer_norm = true}),
+                    RnnCell(3, 4,
+                            {.nonlinearity = Nonlinearity::relu,
+                             .norm = [](int64_t n) { return LayerNorm(n); }}),
                     {sample({5, 3}, 1), sample({5, 4}, 2)}, step)};
 });
 

@@ -9,7 +9,7 @@ namespace {}  // namespace
 static ModuleSamples rnn_classifier_row("RnnClassifier", [] {
   const Tensor lengths = raw::cast(Tensor::of({3, 2, 1}), DType::i64);
   std::vector<ModuleSample> samples;
-  for (Norm norm : {Norm::none, Norm::batch, Norm::layer})
+  for (Norm norm : all_norms())
     samples.push_back(module_sample(name(norm), RnnClassifier(2, 3, {.hidden = 3, .norm = norm}),
                                     {sample({3, 3, 2}, 1)},
                                     [lengths](RnnClassifier& m, std::span<const Tensor> x) {

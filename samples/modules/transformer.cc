@@ -17,7 +17,7 @@ namespace {}  // namespace
 static ModuleSamples encoder_block_row("EncoderBlock", [] {
   const Tensor valid = length_mask(raw::cast(Tensor::of({3, 2}), DType::i64), 3);
   std::vector<ModuleSample> samples;
-  for (Norm norm : {Norm::none, Norm::batch, Norm::layer})
+  for (Norm norm : all_norms())
     for (NormPlace place : {NormPlace::before, NormPlace::after})
       samples.push_back(module_sample(
           fmt::format("{} {}", name(norm), place == NormPlace::before ? "before" : "after"),
@@ -30,7 +30,7 @@ static ModuleSamples encoder_block_row("EncoderBlock", [] {
 static ModuleSamples transformer_row("Transformer", [] {
   const Tensor lengths = raw::cast(Tensor::of({3, 2}), DType::i64);
   std::vector<ModuleSample> samples;
-  for (Norm norm : {Norm::none, Norm::batch, Norm::layer})
+  for (Norm norm : all_norms())
     samples.push_back(module_sample(
         name(norm),
         Transformer(3, 2, 3, {.dim = 4, .heads = 2, .depth = 1, .mlp_dim = 3, .norm = norm}),

@@ -233,3 +233,25 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(nothing_to_add_is_zero, T, Scalars) {
   sum<T>(0, 5, 1, nullptr, nullptr);
   max<T>(3, 5, 0, nullptr, nullptr, nullptr);
 }
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(sums_of_squares, T, Scalars) {
+  for (int64_t n : {0, 1, 7, 31, 32, 100, 1001, 300001}) {
+    const std::vector<T> x = random<T>(n, 0, 9);
+    std::vector<long double> exact(x.begin(), x.end());
+    const auto expected = static_cast<double>(naive::sum_of_squares(n, exact.data()));
+    set_threads(1);
+    const double one = sum_of_squares(n, x.data());
+    BOOST_TEST(std::abs(one - expected) <= 1e-14 * expected);
+    for (int count : {2, 3}) {
+      set_threads(count);
+      BOOST_TEST(sum_of_squares(n, x.data()) == one);
+    }
+    for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512}) {
+      if (!supports(isa) || n > 70000) continue;
+      const double sum = table_for<ReduceKernels<T>>(isa).sum_of_squares(n, x.data());
+      BOOST_TEST(std::abs(sum - expected) <= 1e-14 * expected);
+    }
+  }
+  const std::vector<T> large(100, T(1e30));  // whose squares f32 does not hold
+  BOOST_TEST(std::abs(sum_of_squares<T>(100, large.data()) / 1e62 - 1) < 1e-6);
+}

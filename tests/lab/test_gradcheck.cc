@@ -4,8 +4,8 @@
 
 #include <cstdio>
 
-#include "lab/compare.h"
 #include "lab/gradcheck.h"
+#include "lab/models.h"
 #include "tests/checks.h"
 
 using namespace gradus;
@@ -77,7 +77,7 @@ BOOST_AUTO_TEST_CASE(an_op_that_throws_is_a_failure_and_no_end) {
 
 BOOST_AUTO_TEST_CASE(a_saved_model_is_checked) {
   const std::string path = "test_lab_gradcheck.safetensors";
-  make_model("mlp", Norm::batch, digits())->save(path);
+  find_model("mlp").make(Norm::batch, digits())->save(path);
   const Checked checked =
       check_model({.model = "mlp", .norm = "batch", .weights = path}, {.orders = {1, 2}});
   BOOST_TEST(checked.ok(), gradcheck_table({checked}));

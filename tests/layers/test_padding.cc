@@ -6,6 +6,8 @@
 #include <gradus/autograd/ops/where.h>
 #include <gradus/gradcheck/samples.h>
 #include <gradus/layers/attention.h>
+#include <gradus/layers/batch_norm.h>
+#include <gradus/layers/layer_norm.h>
 #include <gradus/layers/lengths.h>
 #include <gradus/layers/rnn.h>
 #include <gradus/models/transformer.h>
@@ -20,6 +22,8 @@ using namespace gradus;
 // Padding never matters: with NaN in it, outputs, states, statistics and all gradients equal those
 // of each sequence by itself.
 namespace {
+
+AnyNorm over_steps(int64_t features) { return BatchNorm(features, {.channels_last = true}); }
 
 constexpr double kTolerance = 1e-12;
 constexpr int64_t kSteps = 5, kFeatures = 3;
@@ -105,7 +109,7 @@ void check_padding(M& model, F f) {
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(layer_norm_in_a_cell) {
-  Rnn model(kFeatures, 4, {.cell = {.layer_norm = true}});
+  Rnn model(kFeatures, 4, {.cell = {.norm = [](int64_t n) { return LayerNorm(n); }}});
   check_padding(model, [&](const Tensor& x, const Tensor& n) { return model(x, n).y; });
   const RnnOutput out = model(padded(), lengths());
   for (size_t n = 0; n < kLengths.size(); ++n)
@@ -116,7 +120,8 @@ BOOST_AUTO_TEST_CASE(layer_norm_in_a_cell) {
 template <class Cell>
 void check_recurrent() {
   for (int norms : {0, 1, 2}) {
-    Recurrent<Cell> model(kFeatures, 4, {.batch_norm = norms > 0, .batch_norm_steps = norms});
+    Recurrent<Cell> model(kFeatures, 4,
+                          {.norm = norms > 0 ? over_steps : MakeNorm(), .norm_steps = norms});
     if (norms > 0) {  // in training its statistics are over the whole batch
       model.to(DType::f64);
       model(sample({4, kSteps, kFeatures}, 2));
@@ -162,7 +167,7 @@ std::vector<double> trained(Recurrent<Cell> model, double fill) {
 using Cells = boost::mpl::list<RnnCell, LstmCell, GruCell>;
 BOOST_AUTO_TEST_CASE_TEMPLATE(batch_norm_in_training, Cell, Cells) {
   for (int64_t steps : {0, 2, 5}) {  // one norm, the last norm for several steps, one a step
-    const Recurrent<Cell> model(kFeatures, 4, {.batch_norm = true, .batch_norm_steps = steps});
+    const Recurrent<Cell> model(kFeatures, 4, {.norm = over_steps, .norm_steps = steps});
     const auto nan = trained(model, std::numeric_limits<double>::quiet_NaN()),
                number = trained(model, 7);
     for (double value : number) BOOST_TEST_REQUIRE(std::isfinite(value));

@@ -10,7 +10,7 @@
 namespace gradus::test {
 
 inline const char* const kModels[] = {"cnn", "rnn", "transformer", "mlp"};
-inline constexpr Norm kNorms[] = {Norm::none, Norm::batch, Norm::layer};
+inline const std::vector<Norm> kNorms = all_norms();
 
 /// A small model of each kind, for `inputs` of 10 classes; `width` is the mlp's and the rnn's.
 inline AnyModule make(const std::string& model, Norm norm, int64_t width = 32) {

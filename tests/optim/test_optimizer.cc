@@ -1,6 +1,7 @@
 #define BOOST_TEST_MODULE optimizer
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/elementwise.h>
+#include <gradus/autograd/ops/inplace.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/optim/adam.h>
@@ -31,6 +32,20 @@ Tensor leaf(std::initializer_list<double> values) {
   return Tensor::of(values, DType::f64).set_requires_grad();
 }
 
+/// A user's own method, written in ops.
+class RunningMean : public Optimizer {
+ public:
+  explicit RunningMean(std::vector<Tensor> parameters) : Optimizer({"mean"}) {
+    add_group({std::move(parameters), 0.1});
+  }
+
+ protected:
+  void update(const Update& u) override {
+    u.moments[0] = u.moments[0] * 0.9 + u.gradient * 0.1;
+    copy_(u.parameter, u.parameter - u.moments[0] * u.lr);
+  }
+};
+
 using Make = std::function<std::unique_ptr<Optimizer>(std::vector<Tensor>)>;
 
 template <class O, class Options>
@@ -44,7 +59,8 @@ const std::pair<const char*, Make> kOptimizers[] = {
     {"Adam", maker<Adam>(AdamOptions{.lr = 0.1, .weight_decay = 0.01})},
     {"AdamW", maker<AdamW>(AdamWOptions{.lr = 0.1})},
     {"Rmsprop", maker<Rmsprop>(RmspropOptions{.lr = 0.1})},
-    {"Rmsprop, all", maker<Rmsprop>(RmspropOptions{.lr = 0.1, .momentum = 0.9, .centered = true})}};
+    {"Rmsprop, all", maker<Rmsprop>(RmspropOptions{.lr = 0.1, .momentum = 0.9, .centered = true})},
+    {"of ops", [](std::vector<Tensor> p) { return std::make_unique<RunningMean>(std::move(p)); }}};
 
 /// Everything an optimizer and its parameters hold.
 std::string print(const Optimizer& optimizer, std::span<const Tensor> parameters) {

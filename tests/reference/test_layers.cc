@@ -34,6 +34,8 @@ namespace {
 using X = const std::vector<Tensor>&;  // a case's x0, x1, ...
 using Results = std::vector<Tensor>;
 
+AnyNorm over_steps(int64_t features) { return BatchNorm(features, {.channels_last = true}); }
+
 // Up to fifty steps one after the other, through norms that divide. The largest difference found is
 // 60 roundings, in a gradient that sums up those of five steps in time.
 constexpr int kRoundings = 256;
@@ -176,7 +178,8 @@ std::vector<Row> layer_rows() {
       row("RnnCell", RnnCell(5, 4), call_with_second),
       row("RnnCell.relu", RnnCell(5, 4, {.nonlinearity = Nonlinearity::relu}), call_with_second),
       row("RnnCell.no bias", RnnCell(5, 4, {.bias = false}), call_with_second),
-      row("RnnCell.layer norm", RnnCell(5, 4, {.layer_norm = true}), call_with_second),
+      row("RnnCell.layer norm", RnnCell(5, 4, {.norm = [](int64_t n) { return LayerNorm(n); }}),
+          call_with_second),
       row("Rnn.tanh", Rnn(3, 4), run_rnn),
       row("Rnn.relu", Rnn(3, 4, {.cell = {.nonlinearity = Nonlinearity::relu}}), run_rnn),
       row("LstmCell", LstmCell(5, 4), run_lstm_cell),
@@ -185,9 +188,8 @@ std::vector<Row> layer_rows() {
       row("GruCell.no bias", GruCell(5, 4, {.bias = false}), call_with_second),
       row("Lstm", Lstm(3, 4), run_rnn),
       row("Gru", Gru(3, 4), run_rnn),
-      row("Rnn.batch norm", Rnn(3, 4, {.batch_norm = true}), run_rnn),
-      row("Rnn.batch norm per step", Rnn(3, 4, {.batch_norm = true, .batch_norm_steps = 2}),
-          run_rnn),
+      row("Rnn.batch norm", Rnn(3, 4, {.norm = over_steps}), run_rnn),
+      row("Rnn.batch norm per step", Rnn(3, 4, {.norm = over_steps, .norm_steps = 2}), run_rnn),
 
       row("MultiHeadAttention", heads, attention([](X) { return AttentionMask{}; })),
       row("MultiHeadAttention.no bias", MultiHeadAttention(6, 2, {.bias = false}),

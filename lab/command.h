@@ -1,0 +1,37 @@
+#pragma once
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <vector>
+
+namespace gradus::lab {
+
+/// A subcommand of the program, at namespace scope of its own file:
+///
+///   static Command hello_command("hello", "Greet someone", [](CLI::App& app) -> Command::Run {
+///     const auto whom = std::make_shared<std::string>("world");
+///     app.add_option("name", *whom, "Whom");
+///     return [whom] {
+///       fmt::print("hello, {}\n", *whom);
+///       return 0;
+///     };
+///   });
+///
+/// Constructing it enters it in the list that the program reads.
+struct Command {
+  /// Does what the parsed options ask, and returns the exit code; an Error is told, with code 2.
+  using Run = std::function<int()>;
+  /// Adds its options to the subcommand.
+  using Setup = Run (*)(CLI::App& app);
+  Command(const char* name, const char* summary, Setup setup);
+  Command(const Command&) = delete;
+  Command& operator=(const Command&) = delete;
+
+  const char *name, *summary;
+  Setup setup;
+  const Command* next;
+};
+
+/// Sorted by name.
+std::vector<const Command*> all_commands();
+
+}  // namespace gradus::lab
