@@ -19,20 +19,21 @@ class Backward;
 ///
 /// Constructing it enters it in the list that tapes, the gradient checker and the tests read.
 struct Op {
-  using BackwardFunction = void (*)(Backward& ctx);
+  using BackwardFunction = void (*)(Backward& ctx);  ///< gives the inputs their gradients
+  /// `name` must outlive it.
   Op(const char* name, BackwardFunction backward);
   Op(const Op&) = delete;
   Op& operator=(const Op&) = delete;
 
-  const char* name;
+  const char* name;  ///< what listings and errors call it
   /// Gives each input that needs it its gradient, in recorded ops. Tests may swap in a wrong one.
   BackwardFunction backward;
-  Op* next;
+  Op* next;  ///< in the list
 };
 
 /// Every op of the program, sorted by name.
 std::vector<Op*> all_ops();
-/// nullptr if there is none.
+/// The op of that name; nullptr if there is none.
 Op* find_op(std::string_view name);
 
 /// What an op's backward sees: gradients dy of its outputs, what it kept, which inputs want a
@@ -41,12 +42,15 @@ class Backward {
  public:
   /// The gradient with respect to an output; zeros if none arrived at that one.
   const Tensor& dy(int output = 0);
+  /// Whether a gradient arrived at that output.
   bool has_dy(int output) const;
   /// Whether input i wants its gradient.
   bool needs(int input) const;
+  /// The shape of input i.
   Shape input_shape(int input) const;
   /// What record() was given to keep, in its order. Changed in place since: an error.
   Tensor kept(int i) const;
+  /// The attributes that record() was given, of the same type.
   template <class A>
   const A& attrs() const {
     return *static_cast<const A*>(attrs_);
@@ -71,14 +75,18 @@ class Backward {
 /// A list of references to tensors, for record()'s arguments; good for one full expression.
 class TensorRefs {
  public:
+  /// One of them.
   struct Ref {
-    Ref(const Tensor& tensor) : pointer(&tensor) {}
-    const Tensor* pointer;
+    Ref(const Tensor& tensor) : pointer(&tensor) {}  ///< refers to it
+    const Tensor* pointer;                           ///< the tensor
   };
   TensorRefs() = default;
+  /// From `{a, b}` or several tensors that lie beside each other.
   TensorRefs(std::initializer_list<Ref> refs) : refs_(refs), size_(refs.size()) {}
   TensorRefs(std::span<const Tensor> tensors) : tensors_(tensors.data()), size_(tensors.size()) {}
+  /// How many.
   size_t size() const { return size_; }
+  /// Tensor i, 0 <= i < size().
   const Tensor& operator[](size_t i) const {
     return tensors_ ? tensors_[i] : *refs_.begin()[i].pointer;
   }

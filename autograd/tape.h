@@ -20,8 +20,9 @@ struct TapeBuffers;
 /// Whether a sweep records its own operations, so that its results can be differentiated again.
 enum class CreateGraph : bool { no, yes };
 
+/// How a sweep goes back over the tape.
 struct SweepOptions {
-  CreateGraph create_graph = CreateGraph::no;
+  CreateGraph create_graph = CreateGraph::no;  ///< whether the sweep is recorded, too
   bool keep_graph = false;    ///< allow another sweep over the same nodes (create_graph implies it)
   Tensor dy = {};             ///< the gradient to start from; default: 1, for a y of one element
   bool allow_unused = false;  ///< gradient(): an empty Tensor, not an error, where no path leads
@@ -29,16 +30,16 @@ struct SweepOptions {
 
 /// What a tape knows about one of its nodes; for listings.
 struct NodeInfo {
-  uint32_t index;
-  const char* op;  ///< "leaf" for a leaf
-  int output;      ///< which output of the op; its first output's node carries inputs and kept
-  std::string name;
-  Shape shape;
-  DType dtype;
+  uint32_t index;    ///< its place in the order of recording
+  const char* op;    ///< "leaf" for a leaf
+  int output;        ///< which output of the op; its first output's node carries inputs and kept
+  std::string name;  ///< the tensor's, if it has one
+  Shape shape;       ///< the tensor's
+  DType dtype;       ///< the tensor's
   std::vector<int64_t> inputs;  ///< nodes; -1: needs no gradient
-  std::vector<Shape> kept;
-  int64_t kept_bytes;
-  bool reached;  ///< whether a sweep brought it a gradient
+  std::vector<Shape> kept;      ///< of the tensors kept for the backward
+  int64_t kept_bytes;           ///< of their elements
+  bool reached;                 ///< whether a sweep brought it a gradient
 };
 
 /// Records the operations of this thread from here to the end of the scope. Tapes nest, and end in
@@ -71,8 +72,11 @@ class Tape {
     return gradient(y, x, SweepOptions{.create_graph = create_graph});
   }
 
+  /// A number that no other tape of the process has.
   uint64_t serial() const { return serial_; }
+  /// How many nodes it has.
   size_t size() const;
+  /// What it knows about a node, 0 <= node < size().
   NodeInfo info(uint32_t node) const;
   /// The bytes that kept tensors hold alive, each block counted once.
   int64_t kept_bytes() const;
@@ -120,6 +124,7 @@ class RecordObserver {
   virtual ~RecordObserver() { detail::observer = outer_; }
   RecordObserver(const RecordObserver&) = delete;
   RecordObserver& operator=(const RecordObserver&) = delete;
+  /// `op` has been recorded with these results.
   virtual void recorded(const Op& op, std::span<Tensor* const> outputs) = 0;
   /// In a sweep: the gradient, so far, of an input of an op whose backward has just run.
   virtual void swept(const Op&, const Tensor&) {}

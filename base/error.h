@@ -17,6 +17,7 @@ class Error : public std::runtime_error {
 /// While one lives, errors thrown on this thread begin with its name: "in encoder.1.attn: ...".
 class ErrorContext {
  public:
+  /// `name` must outlive it.
   explicit ErrorContext(std::string_view name);
   ~ErrorContext();
   ErrorContext(const ErrorContext&) = delete;
@@ -28,6 +29,7 @@ class ErrorContext {
   ErrorContext* outer_;
 };
 
+/// Throws Error with the formatted message, which begins with the names of this thread's contexts.
 [[noreturn]] void throw_error(fmt::string_view format, fmt::format_args args);
 
 /// Throws Error with the formatted message.

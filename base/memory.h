@@ -39,12 +39,15 @@ void give_back_all() noexcept;
 /// For standard containers on the way of an op.
 template <class T>
 struct FreeListAllocator {
-  using value_type = T;
+  using value_type = T;  ///< as the standard's Allocator wants it
   FreeListAllocator() = default;
+  /// All are alike: what one allocates any other may release.
   template <class U>
   FreeListAllocator(const FreeListAllocator<U>&) {}
+  /// Room for n elements, from the free lists; back to them.
   T* allocate(size_t n) { return static_cast<T*>(gradus::allocate(n * sizeof(T))); }
   void deallocate(T* p, size_t n) noexcept { release(p, n * sizeof(T)); }
+  /// True.
   bool operator==(const FreeListAllocator&) const { return true; }
 };
 

@@ -1,4 +1,4 @@
-// The figures of docs/decisions.md, section "Figures", as this machine gives them.
+// The figures of docs/decisions/figures.md as this machine gives them.
 #include <dlfcn.h>
 #include <gradus/gradus.h>
 #include <gradus/kernels/gemm/blas.h>

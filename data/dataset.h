@@ -7,15 +7,17 @@ namespace gradus {
 
 /// Labelled images.
 struct Dataset {
-  std::string name;
-  Tensor x;  ///< (N, C, H, W) f32, 0 to 1
-  Tensor y;  ///< (N) i64, 0 to classes - 1
-  int64_t classes = 0;
+  std::string name;     ///< for messages and reports
+  Tensor x;             ///< (N, C, H, W) f32, 0 to 1
+  Tensor y;             ///< (N) i64, 0 to classes - 1
+  int64_t classes = 0;  ///< how many there are
+  /// How many images.
   int64_t size() const { return y.size(0); }
 };
 
+/// A dataset in two parts.
 struct Split {
-  Dataset train, test;
+  Dataset train, test;  ///< to learn from, and to be judged by
 };
 
 /// The UCI digits, which are part of the library: 1797 images of 8x8 (Alpaydin & Kaynak 1998; see

@@ -3,6 +3,7 @@
 
 namespace gradus {
 
+/// Some images of a dataset, and their labels.
 struct Batch {
   Tensor x;  ///< (B, C, H, W)
   Tensor y;  ///< (B)
@@ -12,11 +13,12 @@ struct Batch {
 /// makes BatchNorm fail in training.
 enum class LastBatch { keep, drop };
 
+/// How a dataset is cut into batches.
 struct LoaderOptions {
-  int64_t batch_size = 32;
-  bool shuffle = true;
-  uint64_t seed = 0;
-  LastBatch last = LastBatch::keep;
+  int64_t batch_size = 32;           ///< B
+  bool shuffle = true;               ///< whether each epoch has an order of its own
+  uint64_t seed = 0;                 ///< of those orders
+  LastBatch last = LastBatch::keep;  ///< of fewer than batch_size images
 };
 
 /// Cuts a dataset into batches, in an order drawn anew for each epoch by (seed, epoch):
@@ -31,6 +33,7 @@ class DataLoader {
   int64_t size() const;
 
   class Epoch;
+  /// The batches of epoch `number`, the same whenever it is asked for.
   Epoch epoch(uint64_t number) const;
 
  private:
@@ -41,13 +44,17 @@ class DataLoader {
 /// The batches of one epoch; the loader must outlive it.
 class DataLoader::Epoch {
  public:
+  /// Makes each batch when it is asked for.
   class Iterator {
    public:
+    /// The batch it stands at.
     Batch operator*() const { return epoch_->batch(index_); }
+    /// On to the next.
     Iterator& operator++() {
       ++index_;
       return *this;
     }
+    /// Whether they stand at different batches.
     bool operator!=(const Iterator& other) const { return index_ != other.index_; }
 
    private:
@@ -56,8 +63,10 @@ class DataLoader::Epoch {
     const Epoch* epoch_;
     int64_t index_;
   };
+  /// From the first batch to behind the last.
   Iterator begin() const { return {this, 0}; }
   Iterator end() const { return {this, loader_->size()}; }
+  /// Batch i, 0 <= i < the loader's size().
   Batch batch(int64_t i) const;
 
  private:

@@ -26,16 +26,18 @@ enum class Pattern {
   constant_statistics,  ///< the residual is made of both
   stale_statistics,     ///< as if normalized with other statistics
 };
+/// "transposition", "mask not applied", ...
 const char* name(Pattern pattern);
 
+/// A pattern that explains a wrong gradient.
 struct Diagnosis {
-  Pattern pattern = Pattern::none;
-  std::string text = {};  ///< a sentence's end: "looks like ..."; empty for Pattern::none
+  Pattern pattern = Pattern::none;  ///< the first that explains the whole difference
+  std::string text = {};            ///< a sentence's end: "looks like ..."; empty for Pattern::none
 };
 
 /// Rows of the Jacobian with respect to one input, from both sides.
 struct JacobianRows {
-  Shape input, output;
+  Shape input, output;  ///< of x and of f(x)
   /// Which output element each row is of; -1: a weighted sum of all.
   std::vector<int64_t> rows;
   std::span<const double> analytic, numeric, tolerance;  ///< (rows, input.numel())

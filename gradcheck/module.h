@@ -4,10 +4,9 @@
 
 namespace gradus {
 
-// Checks of modules: by their inputs and by every parameter that requires a gradient, in f64 even
-// if the module is f32. Afterwards parameters, their .grad, buffers and training() are as before.
-// Inputs that are not floating (indices, masks) are passed on as they are.
-
+/// Checks `forward` of a module by its inputs and by every parameter that requires a gradient, in
+/// f64 even if the module is f32. Afterwards parameters, their .grad, buffers and training() are as
+/// before. Inputs that are not floating (indices, masks) are passed on as they are.
 GradcheckReport gradcheck(Module& module, const Function& forward, std::span<const Tensor> inputs,
                           const GradcheckOptions& options = {});
 GradcheckReport gradgradcheck(Module& module, const Function& forward,
@@ -18,7 +17,8 @@ GradcheckReport gradcheck(UnaryModule& module, const Tensor& x,
                           const GradcheckOptions& options = {});
 GradcheckReport gradgradcheck(UnaryModule& module, const Tensor& x,
                               const GradcheckOptions& options = {});
-// So that a module is not taken for a mere function of its inputs, its parameters left out.
+/// Of forward(x[0]): a module is not taken for a mere function of its inputs, its parameters left
+/// out.
 GradcheckReport gradcheck(UnaryModule& module, std::span<const Tensor> x,
                           const GradcheckOptions& options = {});
 GradcheckReport gradgradcheck(UnaryModule& module, std::span<const Tensor> x,

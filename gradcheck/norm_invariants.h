@@ -8,13 +8,15 @@ namespace gradus {
 // gradient that breaks one is wrong. x^ = (x - mean) r, r = (var + eps)^-1/2, g = weight dy, sums
 // over a group (docs/derivations/layer_norm.md).
 
+/// One of them, for some data.
 struct Invariant {
-  std::string what;
+  std::string what;        ///< the equation
   Tensor found, expected;  ///< of one shape
   Tensor scale;            ///< the sizes of what was added up: rounding leaves a part of these
 
   /// The largest |found - expected| / scale: some 1e-16 in f64.
   double error() const;
+  /// Whether found is expected but for rounding.
   bool holds(double tolerance = 1e-13) const { return error() <= tolerance; }
 };
 

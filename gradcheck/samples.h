@@ -18,9 +18,9 @@ Tensor sample(const Shape& shape, uint64_t seed, double low = -2, double high = 
 
 /// A function of f64 tensors that goes through an op.
 struct OpSample {
-  std::string label;
-  std::vector<Tensor> inputs;
-  std::function<Tensor(std::span<const Tensor>)> f;
+  std::string label;                                 ///< what is special about it
+  std::vector<Tensor> inputs;                        ///< off the kinks
+  std::function<Tensor(std::span<const Tensor>)> f;  ///< of the inputs
 };
 
 /// An op's samples, at namespace scope:
@@ -29,14 +29,15 @@ struct OpSample {
 ///
 /// Constructing it enters it in the list that `gradus gradcheck` and the tests read.
 struct OpSamples {
-  using Make = std::vector<OpSample> (*)();
+  using Make = std::vector<OpSample> (*)();  ///< makes them when they are asked for
+  /// `op` is the op's name, and must outlive it.
   OpSamples(const char* op, Make make);
   OpSamples(const OpSamples&) = delete;
   OpSamples& operator=(const OpSamples&) = delete;
 
-  const char* op;
-  Make make;
-  OpSamples* next;
+  const char* op;   ///< the op's name
+  Make make;        ///< makes them
+  OpSamples* next;  ///< in the list
 };
 
 /// The samples of the op of this name; none where it has none.
@@ -48,10 +49,10 @@ std::vector<OpSample> broadcast_samples(Tensor (*f)(const Tensor&, const Tensor&
 
 /// A module and inputs for it.
 struct ModuleSample {
-  std::string label;
-  std::shared_ptr<Module> module;
-  std::vector<Tensor> inputs;
-  Function forward;
+  std::string label;               ///< what is special about it
+  std::shared_ptr<Module> module;  ///< in f64, its parameters neither 0 nor 1
+  std::vector<Tensor> inputs;      ///< off the kinks
+  Function forward;                ///< of the module, by the inputs
 };
 
 /// A module's samples, at namespace scope:
@@ -62,14 +63,15 @@ struct ModuleSample {
 ///
 /// Constructing it enters it in the list that `gradus gradcheck` and the tests read.
 struct ModuleSamples {
-  using Make = std::vector<ModuleSample> (*)();
+  using Make = std::vector<ModuleSample> (*)();  ///< makes them when they are asked for
+  /// `module` is the class' name, and must outlive it.
   ModuleSamples(const char* module, Make make);
   ModuleSamples(const ModuleSamples&) = delete;
   ModuleSamples& operator=(const ModuleSamples&) = delete;
 
-  const char* module;
-  Make make;
-  ModuleSamples* next;
+  const char* module;   ///< the class' name
+  Make make;            ///< makes them
+  ModuleSamples* next;  ///< in the list
 };
 
 /// Every module's that has some, sorted by name.

@@ -10,20 +10,24 @@ namespace gradus {
 template <class Base>
 class Any {
  public:
+  /// Holds `module`.
   template <std::derived_from<Base> M>
   Any(M module) : module_(std::make_unique<M>(std::move(module))), copy_(copy_of<M>) {}
   /// What was known to be more than a Base.
   template <std::derived_from<Base> More>
   Any(Any<More> other) : module_(std::move(other.module_)), copy_(other.copy_) {}
+  /// A copy of the module.
   Any(const Any& other) : module_(other.copy_(*other.module_)), copy_(other.copy_) {}
   Any(Any&&) noexcept = default;
   Any& operator=(const Any& other) { return *this = Any(other); }
   Any& operator=(Any&&) noexcept = default;
 
+  /// The module's forward(inputs...)
   template <class... Inputs>
   Tensor operator()(const Inputs&... inputs) {
     return (**this).forward(inputs...);
   }
+  /// The module.
   Base& operator*() { return static_cast<Base&>(*module_); }
   Base* operator->() { return &**this; }
 
@@ -39,6 +43,7 @@ class Any {
   std::unique_ptr<Module> (*copy_)(const Module&);
 };
 
+/// Holds any module that takes one tensor.
 using AnyModule = Any<UnaryModule>;
 
 }  // namespace gradus

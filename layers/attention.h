@@ -4,8 +4,9 @@
 
 namespace gradus {
 
+/// What MultiHeadAttention has beside its sizes.
 struct MultiHeadAttentionOptions {
-  bool bias = true;
+  bool bias = true;    ///< whether the four projections have one
   double dropout = 0;  ///< of the attention weights, in training
 };
 
@@ -21,7 +22,9 @@ struct AttentionMask {
 /// query: (N, Tq, E)   key, value: (N, Tk, E)   y: (N, Tq, E)
 class MultiHeadAttention : public Module {
  public:
+  /// An error unless `heads` divides embed_dim, E.
   MultiHeadAttention(int64_t embed_dim, int64_t heads, MultiHeadAttentionOptions options = {});
+  /// Errors name shapes that do not fit.
   Tensor forward(const Tensor& query, const Tensor& key, const Tensor& value,
                  const AttentionMask& mask = {});
   /// Of a sequence over itself: padded queries give 0, too.
@@ -31,8 +34,8 @@ class MultiHeadAttention : public Module {
   void visit(Visitor& visitor) override;
   std::string describe() const override;
 
-  Parameter in_proj_weight, in_proj_bias;  // (3E, E), (3E): query, key, value
-  Linear out_proj;
+  Parameter in_proj_weight, in_proj_bias;  ///< (3E, E), (3E): query, key, value
+  Linear out_proj;                         ///< (E) to (E)
 
  private:
   AttentionOptions options_of(const AttentionMask& mask) const;

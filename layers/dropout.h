@@ -7,10 +7,12 @@ namespace gradus {
 /// (Srivastava et al. 2014); in evaluation y = x. Draws from default_generator().
 class Dropout : public UnaryModule {
  public:
+  /// An error unless p lies in [0, 1].
   explicit Dropout(double p = 0.5);
   Tensor forward(const Tensor& x) override;
   void visit(Visitor&) override {}
   std::string describe() const override;
+  /// The probability.
   double p() const { return p_; }
 
  private:

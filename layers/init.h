@@ -7,14 +7,18 @@ namespace gradus {
 
 /// How a parameter's first values are drawn.
 struct Init {
+  /// Of distribution.
   enum class Kind { constant, uniform, normal };
-  Kind kind;
+  Kind kind;     ///< which
   double scale;  ///< the constant; the bound of the interval (-scale, scale); the deviation
 
+  /// One value for all.
   static Init constant(double value) { return {Kind::constant, value}; }
   static Init zeros() { return constant(0); }
   static Init ones() { return constant(1); }
+  /// U(-bound, bound)
   static Init uniform(double bound) { return {Kind::uniform, bound}; }
+  /// N(0, deviation^2)
   static Init normal(double deviation) { return {Kind::normal, deviation}; }
 
   /// He et al. 2015, section 2.2: variance gain^2 / fan_in; the gain is sqrt(2) for relu.

@@ -16,15 +16,19 @@ class Module;
 class Visitor {
  public:
   virtual ~Visitor() = default;
+  /// What Module::visit calls for each parameter, with how its first values are drawn, ...
   void parameter(std::string_view name, Parameter& parameter, const Init& init) {
     if (parameter) on_parameter(name, parameter, init);
   }
+  /// ... each buffer, ...
   void buffer(std::string_view name, Buffer& buffer) {
     if (buffer) on_buffer(name, buffer);
   }
+  /// ... and each child.
   void module(std::string_view name, Module& module) { on_module(name, module); }
 
  protected:
+  /// Is shown what is there; does nothing by itself.
   virtual void on_parameter(std::string_view, Parameter&, const Init&) {}
   virtual void on_buffer(std::string_view, Buffer&) {}
   virtual void on_module(std::string_view, Module&) {}
@@ -43,14 +47,18 @@ class Module {
   /// values do not depend on which others there are.
   void initialize(uint64_t seed);
 
+  /// Whether it trains (at first) or is evaluated.
   bool training() const { return training_; }
   /// Training or evaluation, here and in every child.
   void train(bool training = true);
   void eval() { train(false); }
 
+  /// What an optimizer changes, of this module and its children; handles, not copies.
   std::vector<Tensor> parameters();
+  /// The same, or the buffers, with their paths.
   NamedTensors named_parameters();
   NamedTensors named_buffers();
+  /// How many numbers the parameters are.
   int64_t parameter_count();
 
   /// Parameters and buffers by path, e.g. "layers.1.norm.running_mean"; handles, not copies.
@@ -87,7 +95,9 @@ class Module {
 /// A module whose forward takes one tensor: what Sequential chains.
 class UnaryModule : public Module {
  public:
+  /// The module's function of x. Errors begin with the module's path.
   virtual Tensor forward(const Tensor& x) = 0;
+  /// forward(x)
   Tensor operator()(const Tensor& x) { return forward(x); }
 };
 

@@ -10,9 +10,12 @@ namespace gradus {
 class OwnedTensor : public Tensor {
  public:
   OwnedTensor() = default;
+  /// Owns `value` itself, not a copy.
   explicit OwnedTensor(Tensor value) : Tensor(std::move(value)) {}
+  /// A copy of the elements.
   OwnedTensor(const OwnedTensor& other) : Tensor(copy_of(other)) {}
   OwnedTensor(OwnedTensor&&) noexcept = default;
+  /// The elements become other's, in the tensor that is there.
   OwnedTensor& operator=(const OwnedTensor& other);
   OwnedTensor& operator=(OwnedTensor&&) noexcept = default;
 
@@ -24,6 +27,7 @@ class OwnedTensor : public Tensor {
 class Parameter : public OwnedTensor {
  public:
   Parameter() = default;
+  /// Owns `value`, which becomes a leaf.
   explicit Parameter(Tensor value) : OwnedTensor(std::move(value)) { set_requires_grad(); }
   /// From here on one tensor with `other`, e.g. tied input and output embeddings. A copy of the
   /// module has two again, unless its copy constructor shares, too.

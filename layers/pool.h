@@ -7,6 +7,7 @@ namespace gradus {
 /// The largest value of each square window (see max_pool2d).
 class MaxPool2d : public UnaryModule {
  public:
+  /// Windows of kernel x kernel.
   explicit MaxPool2d(int64_t kernel, Pool2dOptions options = {})
       : kernel_(kernel), options_(options) {}
   Tensor forward(const Tensor& x) override {
@@ -24,6 +25,7 @@ class MaxPool2d : public UnaryModule {
 /// The mean of each square window (see avg_pool2d).
 class AvgPool2d : public UnaryModule {
  public:
+  /// Windows of kernel x kernel.
   explicit AvgPool2d(int64_t kernel, Pool2dOptions options = {})
       : kernel_(kernel), options_(options) {}
   Tensor forward(const Tensor& x) override {
@@ -42,6 +44,7 @@ class AvgPool2d : public UnaryModule {
 /// adaptive_avg_pool2d).
 class AdaptiveAvgPool2d : public UnaryModule {
  public:
+  /// y: (N, C, size, size)
   explicit AdaptiveAvgPool2d(int64_t size) : size_(size) {}
   Tensor forward(const Tensor& x) override {
     const ErrorContext where(name());

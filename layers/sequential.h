@@ -6,17 +6,21 @@ namespace gradus {
 /// y = module_n(... module_1(module_0(x))); the children are called "0", "1", ...
 class Sequential : public UnaryModule {
  public:
+  /// Of these modules, in their order; they are moved or copied in.
   template <class... Modules>
   explicit Sequential(Modules... modules) {
     (children_.push_back(AnyModule(std::move(modules))), ...);
     finish_construction();
   }
+  /// Puts one behind the last.
   Sequential& add(AnyModule module);
 
   Tensor forward(const Tensor& x) override;
   void visit(Visitor& visitor) override;
   std::string describe() const override;
+  /// How many children.
   size_t size() const { return children_.size(); }
+  /// Child i, i < size().
   UnaryModule& operator[](size_t i) { return *children_.at(i); }
 
  private:
@@ -26,6 +30,7 @@ class Sequential : public UnaryModule {
 /// y = x + module(x)  (He et al. 2016)
 class Residual : public UnaryModule {
  public:
+  /// Of any module whose result has x's shape.
   explicit Residual(AnyModule module);
   Tensor forward(const Tensor& x) override;
   void visit(Visitor& visitor) override;

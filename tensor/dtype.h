@@ -9,13 +9,17 @@ namespace gradus {
 /// f32 and f64 carry gradients; i64 is for indices and labels, boolean for masks.
 enum class DType : uint8_t { f32, f64, i64, boolean };
 
+/// Bytes of an element.
 constexpr size_t size_of(DType dtype) {
   return dtype == DType::f32 ? 4 : dtype == DType::boolean ? 1 : 8;
 }
+/// "f32", "f64", "i64", "bool", in DType's order.
 inline constexpr const char* kDTypeNames[] = {"f32", "f64", "i64", "bool"};
 constexpr const char* name(DType dtype) { return kDTypeNames[static_cast<int>(dtype)]; }
+/// Whether it carries gradients: f32 or f64.
 constexpr bool is_floating(DType dtype) { return dtype == DType::f32 || dtype == DType::f64; }
 
+/// The dtype of a C++ type: float, double, int64_t or bool.
 template <class T>
 inline constexpr DType dtype_of = DType::f32;
 template <>
@@ -25,7 +29,7 @@ inline constexpr DType dtype_of<int64_t> = DType::i64;
 template <>
 inline constexpr DType dtype_of<bool> = DType::boolean;
 
-/// Calls f.operator()<T>() with the C++ type of `dtype`.
+/// Calls `f.operator()<T>()` with the C++ type of `dtype`.
 template <class F>
 decltype(auto) dispatch(DType dtype, F&& f) {
   switch (dtype) {

@@ -11,20 +11,24 @@ class Generator {
  public:
   /// All there is to know: a generator given the state of another goes on as that one would.
   struct State {
-    uint64_t seed;
+    uint64_t seed;      ///< which family of sequences
     uint64_t stream;    ///< 2^64 sequences for each seed
     uint64_t position;  ///< how many 32-bit words were drawn
     bool operator==(const State&) const = default;
   };
 
+  /// From the beginning of this seed's first sequence.
   explicit Generator(uint64_t seed) : Generator(State{seed, 0, 0}) {}
   /// A sequence of its own for each name, e.g. of a parameter.
   Generator(uint64_t seed, std::string_view stream);
+  /// Where a generator with this state would go on.
   explicit Generator(const State& state) { set_state(state); }
 
+  /// Where it stands, to be saved and gone on from.
   const State& state() const { return state_; }
   void set_state(const State& state);
 
+  /// The next 32 or 64 bits, each value as likely as the others.
   uint32_t uint32() {
     const uint64_t word = state_.position % 4;
     if (word == 0) next_block();

@@ -12,26 +12,33 @@ namespace gradus {
 /// Up to 8 integers held in place: the sizes of a tensor's dimensions (a scalar has none).
 class Shape {
  public:
-  static constexpr int kMaxDims = 8;
+  static constexpr int kMaxDims = 8;  ///< the most dimensions
 
   Shape() = default;
+  /// These sizes; more than 8 are an error.
   Shape(std::initializer_list<int64_t> sizes) : Shape(std::span(sizes.begin(), sizes.size())) {}
   explicit Shape(std::span<const int64_t> sizes) : ndim_(static_cast<int>(sizes.size())) {
     check(sizes.size() <= kMaxDims, "Shape: more than {} dimensions", kMaxDims);
     for (int i = 0; i < ndim_; ++i) sizes_[i] = sizes[static_cast<size_t>(i)];
   }
+  /// How many sizes.
   int ndim() const { return ndim_; }
+  /// Size i, 0 <= i < ndim(); not checked.
   int64_t operator[](int i) const { return sizes_[i]; }
   int64_t& operator[](int i) { return sizes_[i]; }
+  /// The sizes in their order.
   const int64_t* begin() const { return sizes_; }
   const int64_t* end() const { return sizes_ + ndim_; }
+  /// The last size; there must be one.
   int64_t back() const { return sizes_[ndim_ - 1]; }
 
+  /// How many elements a tensor of this shape has: the product of the sizes, 1 of none.
   int64_t numel() const {
     int64_t n = 1;
     for (int64_t size : *this) n *= size;
     return n;
   }
+  /// One more size at the end; a ninth is an error.
   void push_back(int64_t size) {
     check(ndim_ < kMaxDims, "Shape: more than {} dimensions", kMaxDims);
     sizes_[ndim_++] = size;
@@ -40,6 +47,7 @@ class Shape {
   Shape inserted(int i, int64_t size) const;
   Shape erased(int i) const;
 
+  /// Whether both have the same sizes in the same order.
   bool operator==(const Shape& other) const {
     if (ndim_ != other.ndim_) return false;
     for (int i = 0; i < ndim_; ++i) {

@@ -59,6 +59,7 @@ void drop(TensorBody* body) noexcept;
 class Tensor {
  public:
   Tensor() = default;
+  /// Another handle to the same tensor.
   Tensor(const Tensor& other) : body_(other.body_) {
     if (body_) body_->refs.add();
   }
@@ -71,9 +72,11 @@ class Tensor {
     Tensor(std::move(other)).swap(*this);
     return *this;
   }
+  /// The tensor ends with its last handle.
   ~Tensor() {
     if (body_) detail::drop(body_);
   }
+  /// Exchanges what the two handles stand for.
   void swap(Tensor& other) noexcept { std::swap(body_, other.body_); }
 
   /// The values in a vector or, from rows of equal length, a matrix.
@@ -91,11 +94,15 @@ class Tensor {
   /// Whether there is a tensor.
   explicit operator bool() const { return body_ != nullptr; }
 
+  /// The type of its elements. An empty handle has none: an error, as for all that follows.
   DType dtype() const { return body().dtype; }
+  /// The sizes of its dimensions.
   const Shape& shape() const { return body().shape; }
+  /// How many dimensions it has; 0 for a scalar.
   int ndim() const { return body().shape.ndim(); }
   /// The size of one dimension; a negative axis counts from the end.
   int64_t size(int64_t axis) const { return shape()[normalize_axis("size", axis, ndim())]; }
+  /// How many elements it has.
   int64_t numel() const { return body().numel; }
   /// How many elements apart neighbours along each axis lie.
   const int64_t* strides() const { return body().strides; }
@@ -115,6 +122,7 @@ class Tensor {
     ++body_->storage->version;
     return reinterpret_cast<T*>(body_->data);
   }
+  /// The first element's bytes, whatever the dtype; for writing as mutable_data().
   char* mutable_bytes() {
     ++body().storage->version;
     return body_->data;
@@ -131,12 +139,15 @@ class Tensor {
 
   /// Whether tapes follow this tensor as a leaf; only f32 and f64 can.
   bool requires_grad() const { return body().requires_grad; }
+  /// Makes it a leaf, or none. An error of dtypes that carry no gradient.
   Tensor& set_requires_grad(bool requires_grad = true);
   /// What backward() has added up for this leaf; empty before.
   const Tensor& grad() const;
+  /// `grad`, of this tensor's shape and dtype, or empty, takes the gradient's place.
   void set_grad(Tensor grad);
   /// A name for listings and messages, e.g. "encoder.0.weight".
   const std::string& name() const;
+  /// Gives it a name.
   Tensor& set_name(std::string name);
 
   /// Takes over another tensor's elements, dtype and shape in place: every handle to this tensor
@@ -154,6 +165,7 @@ class Tensor {
   const void* storage_id() const { return body().storage; }
   /// Another number after each change in place and set_data.
   uint32_t version() const { return body().storage->version; }
+  /// Bytes of the elements in that memory block.
   size_t storage_bytes() const { return body().storage->bytes; }
 
   /// Where a tape recorded this tensor: the tape's serial (0: nowhere) and the node. For Tape.
@@ -189,13 +201,17 @@ using TensorList = std::vector<Tensor, FreeListAllocator<Tensor>>;
 
 /// Uninitialized elements.
 Tensor empty(const Shape& shape, DType dtype = DType::f32);
+/// All elements 0.
 Tensor zeros(const Shape& shape, DType dtype = DType::f32);
+/// All elements 1.
 Tensor ones(const Shape& shape, DType dtype = DType::f32);
+/// All elements `value`.
 Tensor full(const Shape& shape, double value, DType dtype = DType::f32);
 /// 0, 1, ..., n-1
 Tensor arange(int64_t n, DType dtype = DType::i64);
 /// The (n, n) identity.
 Tensor eye(int64_t n, DType dtype = DType::f32);
+/// The same with x's shape and dtype.
 Tensor empty_like(const Tensor& x);
 Tensor zeros_like(const Tensor& x);
 Tensor ones_like(const Tensor& x);
@@ -217,6 +233,7 @@ Tensor clone(const Tensor& x);
 /// The elements of x, which must outlive this, in row-major order: where they lie, or in a copy.
 class Contiguous {
  public:
+  /// May be of an empty handle, if nothing is asked of it then.
   explicit Contiguous(const Tensor& x) : source_(&x) {
     if (x && !x.is_contiguous()) [[unlikely]]
       source_ = &(copy_ = clone(x));
@@ -224,7 +241,9 @@ class Contiguous {
   explicit Contiguous(Tensor&&) = delete;
   Contiguous(const Contiguous&) = delete;
   Contiguous& operator=(const Contiguous&) = delete;
+  /// x, or its copy.
   const Tensor& tensor() const { return *source_; }
+  /// The first element; T must be the dtype's type.
   template <class T>
   const T* data() const {
     return source_->data<T>();
@@ -239,9 +258,11 @@ class Contiguous {
 Tensor reshape(const Tensor& x, const Shape& shape);
 /// A view that repeats x along axes of size 1 and along new leading ones.
 Tensor expand(const Tensor& x, const Shape& shape);
+/// x's elements converted to another dtype.
 Tensor cast(const Tensor& x, DType dtype);
 /// y's elements become x's: equal shapes and dtypes.
 void copy(const Tensor& x, Tensor& y);
+/// Every element of y becomes `value`.
 void fill(Tensor& y, double value);
 /// a + b, contiguous, for equal shapes and one floating dtype.
 Tensor add(const Tensor& a, const Tensor& b);

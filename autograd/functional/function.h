@@ -32,17 +32,20 @@ constexpr size_t arity() {
 /// to six of them.
 class Function {
  public:
+  /// Of a callable of a span of tensors.
   template <class F>
   requires(!std::same_as<F, Function> && std::is_invocable_r_v<Tensor, F&, std::span<const Tensor>>)
       Function(F f)
       : f_(std::move(f)) {}
 
+  /// Of a callable of one to six tensors, which is then given as many or it is an error.
   template <class F>
   requires(!std::same_as<F, Function> &&
            !std::is_invocable_r_v<Tensor, F&, std::span<const Tensor>> && detail::arity<F>() > 0)
       Function(F f)
       : f_(spread(std::move(f), std::make_index_sequence<detail::arity<F>()>())) {}
 
+  /// f(x)
   Tensor operator()(std::span<const Tensor> x) const { return f_(x); }
 
  private:

@@ -19,6 +19,7 @@ Tensor jacobian(const Function& f, const Tensor& x);
 /// d^2 f/dx dx, f's result a scalar: x's shape twice.
 Tensor hessian(const Function& f, const Tensor& x);
 
+/// How long and how exactly largest_hessian_eigenvalue() searches.
 struct EigenvalueOptions {
   int max_iterations = 1000;  ///< of a pass
   /// Of |H v - value v| relative to |value|, or to 1e-10 of the modulus of the largest eigenvalue.
@@ -27,12 +28,13 @@ struct EigenvalueOptions {
   uint64_t seed = 1;  ///< of the first vector
 };
 
+/// What largest_hessian_eigenvalue() found.
 struct Eigenvalue {
-  double value = 0;
+  double value = 0;            ///< v^T H v
   std::vector<Tensor> vector;  ///< like xs, of unit norm
   double residual = 0;         ///< |H v - value v|
   int iterations = 0;          ///< products with H
-  bool converged = false;
+  bool converged = false;      ///< whether the residual is within the tolerance
 };
 
 /// The largest eigenvalue of the Hessian by power iteration (von Mises & Pollaczek-Geiringer 1929).
@@ -42,7 +44,7 @@ struct Eigenvalue {
 Eigenvalue largest_hessian_eigenvalue(const Function& f, std::span<const Tensor> xs,
                                       const EigenvalueOptions& options = {});
 
-// A single x.
+/// The same for a single x.
 inline Tensor vjp(const Function& f, const Tensor& x, const Tensor& u) {
   return vjp(f, std::span(&x, 1), u)[0];
 }

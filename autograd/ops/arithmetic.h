@@ -27,6 +27,7 @@ Tensor maximum(const Tensor& a, const Tensor& b);
 /// The smaller one, likewise.
 Tensor minimum(const Tensor& a, const Tensor& b);
 
+/// As add, sub, mul and div; -a is a times -1.
 inline Tensor operator+(const Tensor& a, const Tensor& b) { return add(a, b); }
 inline Tensor operator-(const Tensor& a, const Tensor& b) { return sub(a, b); }
 inline Tensor operator*(const Tensor& a, const Tensor& b) { return mul(a, b); }

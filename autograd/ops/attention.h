@@ -5,6 +5,7 @@
 
 namespace gradus {
 
+/// Who may look at whom, and how the scores are weighed.
 struct AttentionOptions {
   /// Broadcasts to (..., Tq, Tk): bool (true: may look) or of q's dtype (added to the
   /// scores, with a gradient).

@@ -3,8 +3,8 @@
 
 namespace gradus {
 
-// Comparisons broadcast, take any one dtype and give booleans; they have no gradient.
-
+/// Comparisons, element by element: they broadcast, take any one dtype and give booleans; they have
+/// no gradient.
 Tensor less(const Tensor& a, const Tensor& b);
 Tensor less_equal(const Tensor& a, const Tensor& b);
 Tensor greater(const Tensor& a, const Tensor& b);
@@ -18,6 +18,7 @@ Tensor greater_equal(const Tensor& a, double b);
 Tensor equal(const Tensor& a, double b);
 Tensor not_equal(const Tensor& a, double b);
 
+/// As less, less_equal, greater and greater_equal.
 inline Tensor operator<(const Tensor& a, const Tensor& b) { return less(a, b); }
 inline Tensor operator<=(const Tensor& a, const Tensor& b) { return less_equal(a, b); }
 inline Tensor operator>(const Tensor& a, const Tensor& b) { return greater(a, b); }
@@ -27,7 +28,7 @@ inline Tensor operator<=(const Tensor& a, double b) { return less_equal(a, b); }
 inline Tensor operator>(const Tensor& a, double b) { return greater(a, b); }
 inline Tensor operator>=(const Tensor& a, double b) { return greater_equal(a, b); }
 
-// Of booleans.
+/// And, or, not of booleans, element by element; the first two broadcast.
 Tensor logical_and(const Tensor& a, const Tensor& b);
 Tensor logical_or(const Tensor& a, const Tensor& b);
 Tensor logical_not(const Tensor& a);

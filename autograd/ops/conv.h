@@ -5,13 +5,14 @@ namespace gradus {
 
 /// One number for each of height and width.
 struct Pair {
-  int64_t h, w;
+  int64_t h, w;  ///< height's, width's
 };
 
+/// How a convolution's windows lie.
 struct Conv2dOptions {
-  Pair stride = {1, 1};
-  Pair padding = {0, 0};
-  Pair dilation = {1, 1};
+  Pair stride = {1, 1};    ///< pixels from a window to the next
+  Pair padding = {0, 0};   ///< zeros around the image, on each side
+  Pair dilation = {1, 1};  ///< pixels from a tap of the kernel to the next
   int64_t groups = 1;  ///< group g of the output channels sees group g of the input channels alone
 };
 

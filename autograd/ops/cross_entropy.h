@@ -3,11 +3,12 @@
 
 namespace gradus {
 
+/// What cross_entropy() makes of the labels and of the single losses.
 struct CrossEntropyOptions {
   double label_smoothing = 0;   ///< s below, in [0, 1]
   int64_t ignore_index = -100;  ///< labels that count for nothing
   Tensor weight = {};           ///< w below, one for each class; ones if empty. A constant.
-  Reduction reduction = Reduction::mean;
+  Reduction reduction = Reduction::mean;  ///< of the rows' losses
 };
 
 /// l = -(1 - s) w_t log p_t - s / C sum_c w_c log p_c, p = softmax(logits) over the classes, t the

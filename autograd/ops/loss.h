@@ -15,10 +15,11 @@ Tensor mse_loss(const Tensor& x, const Tensor& target, Reduction reduction = Red
 Tensor huber_loss(const Tensor& x, const Tensor& target, double delta = 1,
                   Reduction reduction = Reduction::mean);
 
+/// What binary_cross_entropy_with_logits() makes of the single losses.
 struct BinaryCrossEntropyOptions {
-  Tensor weight = {};      ///< w below, broadcast to x; a constant
-  Tensor pos_weight = {};  ///< q below, broadcast to x; a constant
-  Reduction reduction = Reduction::mean;
+  Tensor weight = {};                     ///< w below, broadcast to x; a constant
+  Tensor pos_weight = {};                 ///< q below, broadcast to x; a constant
+  Reduction reduction = Reduction::mean;  ///< of the elements' losses
 };
 
 /// l = -w (q z log p + (1 - z) log(1 - p)), p = sigmoid(x), z the target, from [0, 1]; without

@@ -15,6 +15,7 @@ struct NormGroups {
   Tensor valid;   ///< bool, broadcasts to `shape`; none: all
   double count;   ///< elements of a group
 };
+/// The groups of layer_norm and of batch_norm for such an x.
 NormGroups layer_norm_groups(const Tensor& x, const Shape& normalized_shape,
                              const Tensor& valid = {});
 NormGroups batch_norm_groups(const Tensor& x, ChannelAxis axis = ChannelAxis::second,
@@ -25,10 +26,13 @@ Tensor clear_invalid(const NormGroups& groups, const Tensor& v);
 /// The mean of v over each group's valid elements; v: groups.shape.
 Tensor group_mean(const NormGroups& groups, const Tensor& v);
 
-/// mean, variance, rstd: one a group   xhat: groups.shape   y: x's shape
+/// What a norm computes on the way to y.
 struct NormForward {
-  Tensor mean, variance, rstd, xhat, y;
+  Tensor mean, variance, rstd;  ///< one a group
+  Tensor xhat;                  ///< (x - mean) rstd, of groups.shape
+  Tensor y;                     ///< of x's shape
 };
+/// y = xhat weight + bias
 NormForward norm_forward(const NormGroups& groups, const Tensor& x, const Tensor& weight,
                          const Tensor& bias, double eps);
 
@@ -41,17 +45,18 @@ NormForward normalize_with(const NormGroups& groups, const Tensor& x, const Tens
 /// With g = weight dy and means over a group:
 /// dx = rstd (g - mean(g) - xhat mean(g xhat)) = direct - mean_term - variance_term.
 struct NormBackward {
-  Tensor g, mean_g, mean_g_xhat;
+  Tensor g, mean_g, mean_g_xhat;            ///< weight dy, and means over a group
   Tensor direct, mean_term, variance_term;  ///< groups.shape
-  Tensor dx, dweight, dbias;
+  Tensor dx, dweight, dbias;                ///< the gradients
 };
+/// The gradients of norm_forward by x, weight and bias.
 NormBackward norm_backward(const NormGroups& groups, const NormForward& forward,
                            const Tensor& weight, const Tensor& dy);
 
 /// The gradient of that: of <ddx, dx> + <ddweight, dweight> + <ddbias, dbias>, any of which may be
 /// empty, with respect to x, weight and dy (docs/derivations/layer_norm.md, second order).
 struct NormSecond {
-  Tensor x, weight, dy;
+  Tensor x, weight, dy;  ///< the gradients with respect to these
 };
 NormSecond norm_backward_backward(const NormGroups& groups, const Tensor& x, const Tensor& weight,
                                   const Tensor& dy, double eps, const Tensor& ddx,

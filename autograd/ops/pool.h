@@ -5,10 +5,11 @@
 
 namespace gradus {
 
+/// How pooling's windows lie.
 struct Pool2dOptions {
   std::optional<Pair> stride = {};  ///< default: the kernel
-  Pair padding = {0, 0};
-  Pair dilation = {1, 1};  ///< max pooling only
+  Pair padding = {0, 0};            ///< pixels around the image, on each side
+  Pair dilation = {1, 1};           ///< max pooling only
   bool ceil_mode = false;  ///< also windows that end beyond the padding, if they begin before
   bool count_include_pad = true;  ///< average pooling: the padding counts as zeros
 };

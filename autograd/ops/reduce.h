@@ -5,7 +5,9 @@ namespace gradus {
 
 // Reductions over `axes`; none given means all. With keepdim the reduced axes stay, with size 1.
 
+/// The sum of the elements.
 Tensor sum(const Tensor& x, const Axes& axes = {}, bool keepdim = false);
+/// Their sum over their number; of no elements an error.
 Tensor mean(const Tensor& x, const Axes& axes = {}, bool keepdim = false);
 /// sum (x - mean)^2 / (n - correction), n elements a group; in two passes.
 Tensor var(const Tensor& x, const Axes& axes = {}, bool keepdim = false, int64_t correction = 1);

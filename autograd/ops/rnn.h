@@ -14,14 +14,15 @@ struct CellWeights {
 
 /// The state of a cell, each (N, H); c of lstm alone. An empty one stands for zeros.
 struct CellState {
+  /// h alone but for lstm.
   CellState(Tensor h_ = {}, Tensor c_ = {}) : h(std::move(h_)), c(std::move(c_)) {}
-  Tensor h, c;
+  Tensor h, c;  ///< (N, H)
 };
 
 /// The state after each step, 0 where not valid, and after the last valid step.
 struct RecurrenceResult {
-  Tensor y;  ///< (N, T, H); empty for a single step
-  CellState state;
+  Tensor y;         ///< (N, T, H); empty for a single step
+  CellState state;  ///< the last
 };
 
 /// A cell (CellKind has the formulas) over the steps of N sequences, as one operation: the

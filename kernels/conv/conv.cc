@@ -7,8 +7,9 @@ namespace gradus::kernels {
 
 namespace {
 
-// Measured, docs/decisions.md: with fewer channels or tiles Winograd's transforms cost more than
-// they save, those of the weights in particular; with more outputs im2col's products are faster.
+// Measured, docs/decisions/convolution_paths.md: with fewer channels or tiles Winograd's transforms
+// cost more than they save, those of the weights in particular; with more outputs im2col's products
+// are faster.
 constexpr int64_t kWinogradChannels = 8, kWinogradTiles = 4, kWinogradWeights = 1 << 14;
 constexpr int64_t kDirectOutputs = 128;
 

@@ -12,8 +12,8 @@
 namespace gradus::kernels {
 namespace {
 
-// Counted in multiplications; measured, docs/decisions.md. Below kLarge our kernels are as fast as
-// OpenBLAS or faster; a tile of kTile pays for handing it to another thread.
+// Counted in multiplications; measured, docs/decisions/own_products.md. Below kLarge our kernels
+// are as fast as OpenBLAS or faster; a tile of kTile pays for handing it to another thread.
 constexpr int64_t kLarge = int64_t{1} << 31;
 // Few rows do not pay for transposing B, and OpenBLAS has kernels for some levels that need not.
 constexpr int64_t kThinRows = 16, kThin = int64_t{1} << 22;
