@@ -11,7 +11,7 @@ Recurrent<Cell>::Recurrent(int64_t input_size, int64_t hidden_size, RecurrentOpt
     : cell(input_size, hidden_size, options.cell) {
   const int64_t count = options.batch_norm ? std::max<int64_t>(1, options.batch_norm_steps) : 0;
   for (int64_t t = 0; t < count; ++t)
-    norms.emplace_back(cell.weight_ih.size(0), BatchNormOptions{.channels_last = true});
+    norms.emplace_back(cell.weight_ih.size(0), BatchNormLayerOptions{.channels_last = true});
   finish_construction();
 }
 

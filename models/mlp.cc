@@ -7,7 +7,8 @@ Mlp::Mlp(int64_t inputs, int64_t outputs, MlpOptions options)
     : normalized_(options.norm != Norm::none),
       head_(options.hidden.empty() ? inputs : options.hidden.back(), outputs) {
   for (int64_t width : options.hidden) {
-    layers_.emplace_back(inputs, width, LinearOptions{.relu = !normalized_});
+    const Activation activation = normalized_ ? Activation::none : Activation::relu;
+    layers_.emplace_back(inputs, width, LinearOptions{.activation = activation});
     norms_.push_back(feature_norm(options.norm, width, false, normalized_));
     inputs = width;
   }

@@ -16,15 +16,19 @@ Norm norm_from(std::string_view text) {
 }
 
 AnyNorm feature_norm(Norm norm, int64_t features, bool sequences, bool relu) {
-  if (norm == Norm::batch) return BatchNorm(features, {.channels_last = sequences, .relu = relu});
-  if (norm == Norm::layer) return LayerNorm(features, {.relu = relu});
-  return NoNorm(relu ? Activation::relu : Activation::none);
+  const Activation activation = relu ? Activation::relu : Activation::none;
+  if (norm == Norm::batch)
+    return BatchNorm(features, {.channels_last = sequences, .activation = activation});
+  if (norm == Norm::layer) return LayerNorm(features, {.activation = activation});
+  return NoNorm(activation);
 }
 
 AnyNorm image_norm(Norm norm, int64_t channels, int64_t height, int64_t width, bool relu) {
-  if (norm == Norm::batch) return BatchNorm(channels, {.relu = relu});
-  if (norm == Norm::layer) return LayerNorm(Shape{channels, height, width}, {.relu = relu});
-  return NoNorm(relu ? Activation::relu : Activation::none);
+  const Activation activation = relu ? Activation::relu : Activation::none;
+  if (norm == Norm::batch) return BatchNorm(channels, {.activation = activation});
+  if (norm == Norm::layer)
+    return LayerNorm(Shape{channels, height, width}, {.activation = activation});
+  return NoNorm(activation);
 }
 
 }  // namespace gradus
