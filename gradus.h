@@ -6,8 +6,10 @@
 #include <gradus/autograd/op.h>
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/attention.h>
+#include <gradus/autograd/ops/cast.h>
 #include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/conv.h>
+#include <gradus/autograd/ops/cross_entropy.h>
 #include <gradus/autograd/ops/dropout.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/index.h>

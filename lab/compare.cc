@@ -1,6 +1,6 @@
 #include "lab/compare.h"
 
-#include <gradus/autograd/ops/loss.h>
+#include <gradus/autograd/ops/cross_entropy.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/data/augment.h>

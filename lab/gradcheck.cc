@@ -1,7 +1,7 @@
 #include "lab/gradcheck.h"
 
 #include <fmt/format.h>
-#include <gradus/autograd/ops/loss.h>
+#include <gradus/autograd/ops/cross_entropy.h>
 #include <gradus/gradcheck/module.h>
 #include <gradus/gradcheck/samples.h>
 

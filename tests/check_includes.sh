@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# check_includes.sh TREE: fails where an include points against the arrows of docs/design.md, section 1.
+# check_includes.sh TREE: fails where an include points against the arrows of docs/design.md, section 1, or from a
+# header that is installed to one that is not.
 set -euo pipefail
 
 # A room, and the rooms that it may include beside itself. Each may name only rooms above it, so there is
@@ -10,6 +11,7 @@ kernels/runtime: base
 kernels/vector:
 kernels/elementwise: base kernels/runtime kernels/vector
 kernels/reduce: base kernels/runtime kernels/vector
+kernels/index: base kernels/runtime
 kernels/gemm: base kernels/runtime kernels/vector
 kernels/softmax: base kernels/runtime kernels/vector
 kernels/norm: base kernels/runtime kernels/vector
@@ -30,6 +32,9 @@ data: base tensor
 samples/ops: base tensor autograd autograd/ops autograd/functional gradcheck
 samples/modules: base tensor autograd autograd/ops layers models gradcheck
 '
+
+# Installed, but for what lies in a folder `detail`.
+public=$(sed -n 's/^set(public_folders \(.*\))/\1/p' "$1/cmake/library.cmake")
 
 # room PATH: the room that a file lies in, by its path from the root.
 room() {
@@ -58,6 +63,11 @@ violations() (
     done < <(find "$root/$from" -maxdepth 1 -type f -print0 | xargs -0 -r grep -H '#include <gradus/' || true
              find "$root/$from/detail" -type f -print0 2>/dev/null | xargs -0 -r grep -H '#include <gradus/' || true)
   done < <(grep . <<<"$arrows")
+  while IFS=: read -r where what; do
+    what=${what#*\<gradus/}
+    echo "$where is installed, ${what%%>*} is not"
+  done < <(cd "$root" && find $public -name '*.h' -not -path '*/detail/*' -print0 2>/dev/null |
+             xargs -0 -r grep -HE '#include <gradus/(kernels/|.*/detail/)' || true)
   # Every source of the library lies in a room of the list.
   while IFS= read -r where; do
     [[ $known == *" $(room "${where#"$root/"}") "* ]] || echo "${where#"$root/"} lies in no room"
@@ -67,13 +77,15 @@ violations() (
 # It must be able to fail.
 sample=$(mktemp -d)
 trap 'rm -rf "$sample"' EXIT
-mkdir -p "$sample"/{kernels/{conv,gemm,other},autograd/detail,tensor}
+mkdir -p "$sample"/{kernels/{conv,gemm,other},autograd/{detail,ops/detail},tensor}
 echo '#include <gradus/kernels/conv/conv.h>' >"$sample/kernels/gemm/bad.cc"
 echo '#include <gradus/kernels/gemm/gemm.h>' >"$sample/kernels/conv/good.cc"
 echo '#include <gradus/layers/module.h>' >"$sample/autograd/detail/bad.h"
 echo '#include <gradus/autograd/tape.h>' >"$sample/tensor/bad.cc"
+echo '#include <gradus/kernels/conv/conv.h>' | tee "$sample"/autograd/ops/{bad.h,good.cc,detail/good.h} >/dev/null
+echo '#include <gradus/autograd/ops/detail/good.h>' >"$sample/autograd/ops/also_bad.h"
 touch "$sample/kernels/other/homeless.h"
-[ "$(violations "$sample" | wc -l)" -eq 4 ] || {
+[ "$(violations "$sample" | wc -l)" -eq 6 ] || {
   echo "the check does not see a wrong include:"
   violations "$sample"
   exit 1

@@ -1,11 +1,10 @@
 #include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/cross_entropy.h>
 #include <gradus/autograd/ops/detail/optional.h>
-#include <gradus/autograd/ops/loss.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/softmax.h>
-
-#include <numeric>
+#include <gradus/kernels/softmax/softmax.h>
 
 namespace gradus {
 
@@ -13,7 +12,8 @@ namespace {
 
 struct CrossEntropyAttrs {
   kernels::CrossEntropyOptions options;
-  double total_weight;
+  bool each;       // not reduced: a dy for each row
+  double divisor;  // of the sum of losses
 };
 
 /// The gradient with respect to x, rows of logits, of the loss (or losses) whose gradient is dy.
@@ -23,21 +23,10 @@ Tensor cross_entropy_backward(const Tensor& x, const Tensor& labels, const Tenso
 /// How much of softmax there is in each row's gradient: (rows, 1), 0 where the label is ignored.
 Tensor softmax_share(const Tensor& labels, const Tensor& weight, int64_t classes, DType dtype,
                      const CrossEntropyAttrs& attrs) {
-  const kernels::CrossEntropyOptions& options = attrs.options;
   Tensor share = empty({labels.numel(), 1}, dtype);
   dispatch_floating(dtype, "cross_entropy", [&]<class T>() {
-    const T* w = pointer<T>(weight);
-    const double sum_w = w ? std::accumulate(w, w + classes, 0.0) : static_cast<double>(classes);
-    const double smooth = options.label_smoothing * sum_w / static_cast<double>(classes);
-    const double scale = options.reduction == Reduction::mean ? 1 / attrs.total_weight : 1;
-    const int64_t* label = labels.data<int64_t>();
-    T* result = share.mutable_data<T>();
-    for (int64_t i = 0; i < labels.numel(); ++i) {
-      const double own = label[i] == options.ignore_index ? 0.0 : w ? double{w[label[i]]} : 1.0;
-      result[i] = label[i] == options.ignore_index
-                      ? T(0)
-                      : static_cast<T>(scale * ((1 - options.label_smoothing) * own + smooth));
-    }
+    kernels::softmax_share<T>(labels.numel(), classes, labels.data<int64_t>(), pointer<T>(weight),
+                              attrs.options, attrs.divisor, share.mutable_data<T>());
   });
   return share;
 }
@@ -75,16 +64,15 @@ void check_cross_entropy(const Tensor& logits, const Tensor& labels,
 Op cross_entropy_backward_op("cross_entropy_backward", [](Backward& ctx) {
   const auto& attrs = ctx.attrs<CrossEntropyAttrs>();
   const Tensor x = ctx.kept(0), labels = ctx.kept(1), weight = ctx.kept(2), dy = ctx.kept(3);
-  const bool single = attrs.options.reduction != Reduction::none;
   const Tensor& g = ctx.dy();
   if (ctx.needs(0)) {
     const Tensor share = softmax_share(labels, weight, x.shape()[1], x.dtype(), attrs);
-    const Tensor scale = share * (single ? dy : unsqueeze(dy, 1));
+    const Tensor scale = share * (attrs.each ? unsqueeze(dy, 1) : dy);
     ctx.set(0, softmax_backward(softmax(x), g * scale));
   }
   if (ctx.needs(1)) {
     const Tensor unit = cross_entropy_backward(x, labels, weight, ones_like(dy), attrs);
-    ctx.set(1, sum(g * unit, single ? Axes{} : Axes{1}));
+    ctx.set(1, sum(g * unit, attrs.each ? Axes{1} : Axes{}));
   }
 });
 
@@ -95,7 +83,7 @@ Tensor cross_entropy_backward(const Tensor& x, const Tensor& labels, const Tenso
   dispatch_floating(x.dtype(), "cross_entropy_backward", [&]<class T>() {
     kernels::cross_entropy_backward<T>(
         x.shape()[0], x.shape()[1], values.data<T>(), labels.data<int64_t>(), pointer<T>(weight),
-        attrs.options, attrs.total_weight, gradient.data<T>(), dx.mutable_data<T>());
+        attrs.options, {gradient.data<T>(), attrs.each, attrs.divisor}, dx.mutable_data<T>());
   });
   return record(cross_entropy_backward_op, std::move(dx), {x, dy}, {x, labels, weight, dy}, attrs);
 }
@@ -114,22 +102,26 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels,
   check_cross_entropy(logits, labels, options);
   const Tensor x = class_rows(logits);
   const raw::Contiguous values(x), targets(labels), weight(options.weight);
-  const Reduction reduction = options.reduction;
-  CrossEntropyAttrs attrs{{options.label_smoothing, options.ignore_index, reduction}, 0};
-  Tensor y = empty(reduction == Reduction::none ? Shape{x.shape()[0]} : Shape{}, x.dtype());
-  dispatch_floating(x.dtype(), "cross_entropy", [&]<class T>() {
-    attrs.total_weight = kernels::cross_entropy<T>(
-        x.shape()[0], x.shape()[1], values.data<T>(), targets.data<int64_t>(),
-        pointer<T>(weight.tensor()), attrs.options, y.mutable_data<T>());
-  });
-  check(reduction != Reduction::mean || attrs.total_weight > 0,
+  const bool each = options.reduction == Reduction::none,
+             mean = options.reduction == Reduction::mean;
+  CrossEntropyAttrs attrs{{options.label_smoothing, options.ignore_index}, each, 1};
+  Tensor y = empty(each ? Shape{x.shape()[0]} : Shape{}, x.dtype());
+  const kernels::CrossEntropyTotals totals =
+      dispatch_floating(x.dtype(), "cross_entropy", [&]<class T>() {
+        return kernels::cross_entropy<T>(x.shape()[0], x.shape()[1], values.data<T>(),
+                                         targets.data<int64_t>(), pointer<T>(weight.tensor()),
+                                         attrs.options, each ? y.mutable_data<T>() : nullptr);
+      });
+  check(!mean || totals.weight > 0,
         "cross_entropy: the mean over {} labels has a total weight of {}: {}", labels.numel(),
-        attrs.total_weight,
+        totals.weight,
         labels.numel() == 0 ? "the batch is empty"
                             : "every label is ignored or has weight 0; leave this batch out, or "
                               "use the sum");
+  if (mean) attrs.divisor = totals.weight;
+  if (!each) raw::fill(y, totals.loss / attrs.divisor);
   y = record(cross_entropy_op, std::move(y), {x}, {x, targets.tensor(), weight.tensor()}, attrs);
-  return reduction == Reduction::none && labels.ndim() > 1 ? reshape(y, labels.shape()) : y;
+  return each && labels.ndim() > 1 ? reshape(y, labels.shape()) : y;
 }
 
 }  // namespace gradus

@@ -1,27 +1,12 @@
 #pragma once
 #include <gradus/autograd/tape.h>
-#include <gradus/kernels/softmax/softmax.h>
 
 namespace gradus {
 
 /// What becomes of the single losses: their mean, their sum, or nothing.
-using Reduction = kernels::Reduction;
+enum class Reduction { none, mean, sum };
 
-struct CrossEntropyOptions {
-  double label_smoothing = 0;   ///< s below, in [0, 1]
-  int64_t ignore_index = -100;  ///< labels that count for nothing
-  Tensor weight = {};           ///< w below, one for each class; ones if empty. A constant.
-  Reduction reduction = Reduction::mean;
-};
-
-/// l = -(1 - s) w_t log p_t - s / C sum_c w_c log p_c, p = softmax(logits) over the classes, t the
-/// label; the mean divides by the total of w_t. As PyTorch's, but all labels being ignored is an
-/// error for the mean, not NaN.
-/// logits: (N, C, ...)   labels: (N, ...), i64   y: a scalar, or (N, ...) if not reduced
-Tensor cross_entropy(const Tensor& logits, const Tensor& labels,
-                     const CrossEntropyOptions& options = {});
-
-// The others take two tensors of one shape, and differentiate with respect to both.
+// These take two tensors of one shape, and differentiate with respect to both.
 
 /// l = (x - target)^2
 Tensor mse_loss(const Tensor& x, const Tensor& target, Reduction reduction = Reduction::mean);

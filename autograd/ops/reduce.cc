@@ -1,9 +1,9 @@
 #include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/cast.h>
 #include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
-#include <gradus/autograd/ops/where.h>
 #include <gradus/kernels/reduce/reduce.h>
 
 namespace gradus {

@@ -7,12 +7,13 @@
 #include <gradus/autograd/ops/rnn.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/where.h>
+#include <gradus/kernels/rnn/rnn.h>
 
 namespace gradus {
 
 namespace {
 
-using kernels::gates_of, kernels::kept_gates_of;
+using kernels::kept_gates_of;
 
 // The inputs' places; what is kept begins with the inputs.
 enum Place { kX, kWih, kWhh, kBih, kBhh, kH0, kC0, kValid, kStates, kCells, kGates };

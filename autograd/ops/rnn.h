@@ -1,10 +1,8 @@
 #pragma once
 #include <gradus/autograd/tape.h>
-#include <gradus/kernels/rnn/rnn.h>
+#include <gradus/base/cell_kind.h>
 
 namespace gradus {
-
-using kernels::CellKind;
 
 /// The parameters of a recurrent cell, G being gates_of(kind).
 struct CellWeights {
@@ -26,7 +24,7 @@ struct RecurrenceResult {
   CellState state;
 };
 
-/// A cell (kernels::CellKind has the formulas) over the steps of N sequences, as one operation: the
+/// A cell (CellKind has the formulas) over the steps of N sequences, as one operation: the
 /// gates of a step in one pass, the gradient of a weight over all steps in one product
 /// (docs/derivations/lstm_gru.md). x: (N, T, D), or (N, D) for a single step   valid: (N, T) bool,
 /// where it is false a state stays as it is; x must be finite there.

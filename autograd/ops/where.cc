@@ -1,4 +1,3 @@
-#include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/detail/broadcast.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/where.h>
@@ -36,15 +35,6 @@ Tensor masked_fill(const Tensor& x, const Tensor& mask, double value) {
   check(broadcast_shapes("masked_fill", x.shape(), mask.shape()) == x.shape(),
         "masked_fill: a mask of shape {} for a tensor of shape {}", mask.shape(), x.shape());
   return where(mask, full({}, value, x.dtype()), x);
-}
-
-// y = x in another dtype:  dx = dy in x's. No samples: differences cannot be taken through f32.
-static Op cast_op("cast", [](Backward& ctx) { ctx.set(0, cast(ctx.dy(), ctx.attrs<DType>())); });
-
-Tensor cast(const Tensor& x, DType dtype) {
-  if (x.dtype() == dtype) return x;
-  Tensor y = raw::cast(x, dtype);
-  return is_floating(dtype) ? record(cast_op, std::move(y), {x}, {}, x.dtype()) : y;
 }
 
 }  // namespace gradus

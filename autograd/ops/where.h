@@ -8,7 +8,5 @@ namespace gradus {
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b);
 /// value where mask (bool, broadcast to x's shape) holds, x elsewhere.
 Tensor masked_fill(const Tensor& x, const Tensor& mask, double value);
-/// x in another dtype; between f32 and f64 with a gradient. 1 and 0 for true and false.
-Tensor cast(const Tensor& x, DType dtype);
 
 }  // namespace gradus

@@ -116,12 +116,6 @@ void attention_backward(const AttentionProblem<T>& a, const Matrices<const T>& d
   });
 }
 
-#define GRADUS_INSTANTIATE(T)                                                            \
-  template void attention(const AttentionProblem<T>&, const Matrices<T>&);               \
-  template void attention_backward(const AttentionProblem<T>&, const Matrices<const T>&, \
-                                   const Matrices<T>&, const Matrices<T>&, const Matrices<T>&);
-GRADUS_INSTANTIATE(float)
-GRADUS_INSTANTIATE(double)
-#undef GRADUS_INSTANTIATE
+GRADUS_INSTANTIATE(attention<T>, attention_backward<T>)
 
 }  // namespace gradus::kernels

@@ -45,19 +45,8 @@ void check_conv2d(const char* op, const Conv2dShape& s) {
 }
 
 const char* name(ConvPath path) {
-  switch (path) {
-    case ConvPath::automatic:
-      return "automatic";
-    case ConvPath::pointwise:
-      return "pointwise";
-    case ConvPath::im2col:
-      return "im2col";
-    case ConvPath::direct:
-      return "direct";
-    case ConvPath::winograd:
-      return "winograd";
-  }
-  return "?";
+  static constexpr const char* names[] = {"automatic", "pointwise", "im2col", "direct", "winograd"};
+  return names[static_cast<int>(path)];
 }
 
 bool applies(ConvPath path, const Conv2dShape& s) {
@@ -139,13 +128,6 @@ void conv2d_weight(const Conv2dShape& s, const T* x, const T* dy, T* dw, T* db, 
   im2col_conv2d_weight(s, x, dy, dw, db);
 }
 
-#define GRADUS_INSTANTIATE(T)                                                           \
-  template ConvPath conv_path<T>(const Conv2dShape&);                                   \
-  template void conv2d(const Conv2dShape&, const T*, const T*, const T*, T*, ConvPath); \
-  template void conv2d_input(const Conv2dShape&, const T*, const T*, T*, ConvPath);     \
-  template void conv2d_weight(const Conv2dShape&, const T*, const T*, T*, T*, ConvPath);
-GRADUS_INSTANTIATE(float)
-GRADUS_INSTANTIATE(double)
-#undef GRADUS_INSTANTIATE
+GRADUS_INSTANTIATE(conv_path<T>, conv2d<T>, conv2d_input<T>, conv2d_weight<T>)
 
 }  // namespace gradus::kernels

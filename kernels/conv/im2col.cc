@@ -140,12 +140,6 @@ void im2col_conv2d_weight(const Conv2dShape& s, const T* x, const T* dy, T* dw, 
   });
 }
 
-#define GRADUS_INSTANTIATE(T)                                                        \
-  template void im2col_conv2d(const Conv2dShape&, const T*, const T*, const T*, T*); \
-  template void im2col_conv2d_input(const Conv2dShape&, const T*, const T*, T*);     \
-  template void im2col_conv2d_weight(const Conv2dShape&, const T*, const T*, T*, T*);
-GRADUS_INSTANTIATE(float)
-GRADUS_INSTANTIATE(double)
-#undef GRADUS_INSTANTIATE
+GRADUS_INSTANTIATE(im2col_conv2d<T>, im2col_conv2d_input<T>, im2col_conv2d_weight<T>)
 
 }  // namespace gradus::kernels

@@ -44,7 +44,7 @@ struct TileRun {
 /// At most this many tiles in a run, so that a strip of them stays in the first cache.
 constexpr int64_t kMaxRun = 16;
 
-/// The transforms of Winograd's F(4x4, 3x3); what A, B and G are stands in simd/conv_winograd.cc.
+/// The transforms of Winograd's F(4x4, 3x3); what A, B and G are stands in winograd.simd.cc.
 /// Row t of v and m belongs to the run's tile t.
 struct WinogradKernels {
   int64_t width;  // of a vector, in floats

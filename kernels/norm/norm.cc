@@ -375,22 +375,8 @@ void layer_norm_backward(int64_t rows, int64_t d, const T* x, const bool* valid,
   });
 }
 
-#define GRADUS_INSTANTIATE(T)                                                                     \
-  template void batch_norm_rstd(int64_t, double, const T*, T*);                                   \
-  template void batch_norm_normalize(const Channels&, const T*, const bool*, const T*, const T*,  \
-                                     const T*, const T*, T*);                                     \
-  template int64_t batch_norm(const Channels&, double, const T*, const bool*, const T*, const T*, \
-                              bool, T*, T*, T*, T*);                                              \
-  template void batch_norm_backward(const Channels&, const T*, const bool*, const T*, const T*,   \
-                                    const T*, const T*, bool, const T*, T*, T*, T*);              \
-  template void batch_norm_backward_eval(const Channels&, const T*, const bool*, const T*,        \
-                                         const T*, const T*, const T*, T*, T*, T*);               \
-  template void layer_norm(int64_t, int64_t, double, const T*, const bool*, const T*, const T*,   \
-                           T*, T*, T*);                                                           \
-  template void layer_norm_backward(int64_t, int64_t, const T*, const bool*, const T*, const T*,  \
-                                    const T*, const T*, T*, T*, T*);
-GRADUS_INSTANTIATE(float)
-GRADUS_INSTANTIATE(double)
-#undef GRADUS_INSTANTIATE
+GRADUS_INSTANTIATE(batch_norm_rstd<T>, batch_norm_normalize<T>, batch_norm<T>,
+                   batch_norm_backward<T>, batch_norm_backward_eval<T>, layer_norm<T>,
+                   layer_norm_backward<T>)
 
 }  // namespace gradus::kernels

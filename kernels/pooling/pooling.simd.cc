@@ -106,13 +106,6 @@ constexpr PoolKernels<T> kKernels = {max_windows<T>};
 
 }  // namespace
 
-template <>
-const PoolKernels<float>& table_for<PoolKernels<float>, Isa::GRADUS_ISA>() {
-  return kKernels<float>;
-}
-template <>
-const PoolKernels<double>& table_for<PoolKernels<double>, Isa::GRADUS_ISA>() {
-  return kKernels<double>;
-}
+GRADUS_TABLES(PoolKernels, kKernels)
 
 }  // namespace gradus::kernels

@@ -5,6 +5,8 @@
 #include <gradus/kernels/runtime/workspace.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 namespace gradus::kernels {
 namespace {
@@ -169,11 +171,13 @@ void min(int64_t outer, int64_t n, int64_t inner, const T* x, T* y, int64_t* ind
              : extremum_columns(table.min_columns, outer, n, inner, x, y, index);
 }
 
-template void sum(int64_t, int64_t, int64_t, const float*, float*);
-template void sum(int64_t, int64_t, int64_t, const double*, double*);
-template void max(int64_t, int64_t, int64_t, const float*, float*, int64_t*);
-template void max(int64_t, int64_t, int64_t, const double*, double*, int64_t*);
-template void min(int64_t, int64_t, int64_t, const float*, float*, int64_t*);
-template void min(int64_t, int64_t, int64_t, const double*, double*, int64_t*);
+template <class T>
+bool all_finite(int64_t n, const T* x) {
+  int64_t finite = 0;
+  for (int64_t i = 0; i < n; ++i) finite += std::abs(x[i]) <= std::numeric_limits<T>::max();
+  return finite == n;
+}
+
+GRADUS_INSTANTIATE(sum<T>, max<T>, min<T>, all_finite<T>)
 
 }  // namespace gradus::kernels

@@ -155,13 +155,6 @@ constexpr ReduceKernels<T> kTable = {sum<T>,
 
 }  // namespace
 
-template <>
-const ReduceKernels<float>& table_for<ReduceKernels<float>, Isa::GRADUS_ISA>() {
-  return kTable<float>;
-}
-template <>
-const ReduceKernels<double>& table_for<ReduceKernels<double>, Isa::GRADUS_ISA>() {
-  return kTable<double>;
-}
+GRADUS_TABLES(ReduceKernels, kTable)
 
 }  // namespace gradus::kernels

@@ -254,15 +254,7 @@ void recurrence_input_gradient(const Recurrence<T>& r, const T* dgates, T* dx) {
            r.w_ih, r.inputs, T(0), dx, r.inputs});
 }
 
-#define GRADUS_INSTANTIATE(T)                                                              \
-  template void recurrence(const Recurrence<T>&, const RecurrentStates<T>&, T*);           \
-  template void recurrence_backward(const Recurrence<T>&, const RecurrentStates<const T>&, \
-                                    const StepGradients<T>&, bool, T*, T*, T*);            \
-  template void recurrence_weight_gradients(const Recurrence<T>&, const T*, const T*,      \
-                                            const WeightGradients<T>&);                    \
-  template void recurrence_input_gradient(const Recurrence<T>&, const T*, T*);
-GRADUS_INSTANTIATE(float)
-GRADUS_INSTANTIATE(double)
-#undef GRADUS_INSTANTIATE
+GRADUS_INSTANTIATE(recurrence<T>, recurrence_backward<T>, recurrence_weight_gradients<T>,
+                   recurrence_input_gradient<T>)
 
 }  // namespace gradus::kernels

@@ -171,13 +171,6 @@ constexpr RnnKernels<T> kKernels = {
 
 }  // namespace
 
-template <>
-const RnnKernels<float>& table_for<RnnKernels<float>, Isa::GRADUS_ISA>() {
-  return kKernels<float>;
-}
-template <>
-const RnnKernels<double>& table_for<RnnKernels<double>, Isa::GRADUS_ISA>() {
-  return kKernels<double>;
-}
+GRADUS_TABLES(RnnKernels, kKernels)
 
 }  // namespace gradus::kernels

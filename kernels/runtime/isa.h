@@ -1,7 +1,8 @@
 #pragma once
-// One binary for every processor of an architecture: the sources *.simd.cc are compiled once per
-// level, and the best level the processor has is chosen when a kernel is first asked for.
+// One binary for every processor of an architecture: *.simd.cc are compiled once per level, and the
+// best level the processor has is chosen when a kernel is first asked for.
 
+#include <gradus/kernels/runtime/types.h>
 #include <gradus_levels.h>
 
 #include <atomic>
@@ -25,11 +26,19 @@ bool supports(Isa isa);
 const char* name(Isa isa);
 
 /// The kernels of one family (a struct of function pointers, e.g. `NormKernels<float>`) compiled
-/// for one level. Specialized in <family>.simd.cc, which sees the level as GRADUS_ISA. Everything
-/// else in those sources has internal linkage, so that no code compiled for AVX-512 is ever picked
-/// by the linker to stand for the same inline function elsewhere.
+/// for one level. Specialized in kernels/<family>/*.simd.cc, which sees the level as GRADUS_ISA.
+/// Everything else in those sources has internal linkage, so that no code compiled for AVX-512 is
+/// ever picked by the linker to stand for the same inline function elsewhere.
 template <class Table, Isa isa>
 const Table& table_for();
+
+// At the end of such a source: table_for<Family<T>> is table<T> for each floating T.
+#define GRADUS_TABLES(Family, table) GRADUS_FOR_FLOATING(GRADUS_TABLE, Family, table)
+#define GRADUS_TABLE(T, Family, table)                       \
+  template <>                                                \
+  const Family<T>& table_for<Family<T>, Isa::GRADUS_ISA>() { \
+    return table<T>;                                         \
+  }
 
 template <class Table>
 const Table& table_for(Isa isa) {

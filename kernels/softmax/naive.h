@@ -52,6 +52,15 @@ void log_softmax_backward(int64_t rows, int64_t d, const X* y, const X* dy, X* d
   }
 }
 
+/// How much -log p_c counts in the loss of a row whose label is t.
+template <class X>
+X target_weight(int64_t c, int64_t t, int64_t classes, const X* w,
+                const CrossEntropyOptions& options) {
+  if (t == options.ignore_index) return X(0);
+  const double s = options.label_smoothing, target = (c == t ? 1 - s : 0) + s / double(classes);
+  return target * (w ? w[c] : X(1));
+}
+
 /// The loss of each row; returns the total weight.
 template <class X>
 X cross_entropy(int64_t rows, int64_t classes, const X* x, const int64_t* labels, const X* w,
@@ -64,12 +73,37 @@ X cross_entropy(int64_t rows, int64_t classes, const X* x, const int64_t* labels
     total += w ? w[t] : X(1);
     const X log_sum = logsumexp(classes, x + i * classes);
     for (int64_t c = 0; c < classes; ++c) {
-      const double target =
-          (c == t ? 1 - options.label_smoothing : 0) + options.label_smoothing / double(classes);
-      if (target != 0) loss[i] -= target * (w ? w[c] : X(1)) * (x[i * classes + c] - log_sum);
+      const X q = target_weight(c, t, classes, w, options);
+      if (q != 0) loss[i] -= q * (x[i * classes + c] - log_sum);
     }
   }
   return total;
+}
+
+/// The gradient of sum_i g_i l_i: that of -log p_a with respect to x_c is p_c - [a = c].
+template <class X>
+void cross_entropy_backward(int64_t rows, int64_t classes, const X* x, const int64_t* labels,
+                            const X* w, const CrossEntropyOptions& options, const X* g, X* dx) {
+  using std::exp;
+  for (int64_t i = 0; i < rows; ++i, x += classes, dx += classes) {
+    const X log_sum = logsumexp(classes, x);
+    for (int64_t c = 0; c < classes; ++c) {
+      const X p = exp(x[c] - log_sum);
+      dx[c] = 0;
+      for (int64_t a = 0; a < classes; ++a)
+        dx[c] += g[i] * target_weight(a, labels[i], classes, w, options) * (p - (a == c ? 1 : 0));
+    }
+  }
+}
+
+template <class X>
+void softmax_share(int64_t rows, int64_t classes, const int64_t* labels, const X* w,
+                   const CrossEntropyOptions& options, double divisor, X* a) {
+  for (int64_t i = 0; i < rows; ++i) {
+    a[i] = 0;
+    for (int64_t c = 0; c < classes; ++c)
+      a[i] += target_weight(c, labels[i], classes, w, options) / divisor;
+  }
 }
 
 }  // namespace gradus::kernels::naive

@@ -30,6 +30,27 @@ double check_labels(int64_t rows, int64_t classes, const int64_t* labels, const 
   return total;
 }
 
+/// What a row's loss aims at: (1 - s) w_t for its own label, s / C w_c for every class.
+template <class T>
+struct Targets {
+  Targets(int64_t classes, const int64_t* row_labels, const T* class_weights,
+          const CrossEntropyOptions& options)
+      : labels(row_labels),
+        w(class_weights),
+        ignore_index(options.ignore_index),
+        smoothing(options.label_smoothing),
+        share(smoothing / static_cast<double>(classes)),
+        sum_w(w ? std::accumulate(w, w + classes, 0.0) : static_cast<double>(classes)) {}
+  bool ignored(int64_t i) const { return labels[i] == ignore_index; }
+  double own(int64_t i) const {
+    return (1 - smoothing) * (w ? static_cast<double>(w[labels[i]]) : 1.0);
+  }
+  const int64_t* labels;
+  const T* w;
+  int64_t ignore_index;
+  double smoothing, share, sum_w;
+};
+
 }  // namespace
 
 template <class T>
@@ -75,14 +96,11 @@ void log_softmax_backward(int64_t rows, int64_t d, const T* y, const T* dy, T* d
 }
 
 template <class T>
-double cross_entropy(int64_t rows, int64_t classes, const T* x, const int64_t* labels, const T* w,
-                     const CrossEntropyOptions& options, T* loss) {
+CrossEntropyTotals cross_entropy(int64_t rows, int64_t classes, const T* x, const int64_t* labels,
+                                 const T* w, const CrossEntropyOptions& options, T* loss) {
   const SoftmaxKernels<T>& table = kernels<SoftmaxKernels<T>>();
-  const double total = check_labels(rows, classes, labels, w, options.ignore_index);
-  const double smoothing = options.label_smoothing,
-               share = smoothing / static_cast<double>(classes);
-  double sum_w = static_cast<double>(classes);
-  if (w) sum_w = std::accumulate(w, w + classes, 0.0);
+  const double weight = check_labels(rows, classes, labels, w, options.ignore_index);
+  const Targets<T> target(classes, labels, w, options);
   static constinit thread_local Workspace<T, struct Shift> workspace;
   static constinit thread_local Workspace<double, struct Losses> loss_workspace;
   T *shift = workspace.of_size(2 * rows), *log_sum = shift + rows;
@@ -90,77 +108,63 @@ double cross_entropy(int64_t rows, int64_t classes, const T* x, const int64_t* l
   parallel_for_rows(rows, classes, kGrain, [&](int64_t begin, int64_t end) {
     table.log_sums(end - begin, classes, x + begin * classes, shift + begin, log_sum + begin);
     for (int64_t i = begin; i < end; ++i) {
-      const T* row = x + i * classes;
-      const int64_t t = labels[i];
       losses[i] = 0;
-      if (t == options.ignore_index) continue;
+      if (target.ignored(i)) continue;
+      const T* row = x + i * classes;
       const auto rest = static_cast<double>(log_sum[i]);
-      const double wt = w ? static_cast<double>(w[t]) : 1.0;
-      losses[i] = (1 - smoothing) * wt * (rest - static_cast<double>(row[t] - shift[i]));
-      if (smoothing != 0)
-        losses[i] += share * (sum_w * rest - table.weighted_sum(classes, shift[i], w, row));
+      losses[i] = target.own(i) * (rest - static_cast<double>(row[labels[i]] - shift[i]));
+      if (target.smoothing != 0)
+        losses[i] +=
+            target.share * (target.sum_w * rest - table.weighted_sum(classes, shift[i], w, row));
     }
   });
-  if (options.reduction == Reduction::none) {
-    for (int64_t i = 0; i < rows; ++i) loss[i] = static_cast<T>(losses[i]);
-  } else {
-    const double sum = std::accumulate(losses, losses + rows, 0.0);
-    *loss = static_cast<T>(options.reduction == Reduction::mean ? sum / total : sum);
-  }
-  return total;
+  for (int64_t i = 0; i < rows && loss; ++i) loss[i] = static_cast<T>(losses[i]);
+  return {std::accumulate(losses, losses + rows, 0.0), weight};
 }
 
 template <class T>
 void cross_entropy_backward(int64_t rows, int64_t classes, const T* x, const int64_t* labels,
-                            const T* w, const CrossEntropyOptions& options, double total_weight,
-                            const T* dloss, T* dx) {
+                            const T* w, const CrossEntropyOptions& options,
+                            const LossGradient<T>& g, T* dx) {
   const SoftmaxKernels<T>& table = kernels<SoftmaxKernels<T>>();
-  const double smoothing = options.label_smoothing,
-               share = smoothing / static_cast<double>(classes);
-  double sum_w = static_cast<double>(classes);
-  if (w) sum_w = std::accumulate(w, w + classes, 0.0);
-  const auto weight_of = [&](int64_t i) {  // of the row's own label
-    return (1 - smoothing) * (w ? static_cast<double>(w[labels[i]]) : 1.0);
+  const Targets<T> target(classes, labels, w, options);
+  const double all = g.each || rows == 0 ? 0.0 : static_cast<double>(*g.dloss) / g.divisor;
+  const auto g_of = [&](int64_t i) {
+    return g.each ? static_cast<double>(g.dloss[i]) / g.divisor : all;
   };
-  const bool each = options.reduction == Reduction::none;
-  const double all = each || rows == 0 ? 0.0
-                     : options.reduction == Reduction::mean
-                         ? static_cast<double>(*dloss) / total_weight
-                         : static_cast<double>(*dloss);
-  const auto g = [&](int64_t i) { return each ? static_cast<double>(dloss[i]) : all; };
   static constinit thread_local Workspace<T, struct Scale> workspace;
   T* scale = workspace.of_size(rows);
   parallel_for_rows(rows, classes, kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
-      scale[i] = labels[i] == options.ignore_index
+      scale[i] = target.ignored(i)
                      ? T(0)
-                     : static_cast<T>(g(i) * (weight_of(i) + share * sum_w));
+                     : static_cast<T>(g_of(i) * (target.own(i) + target.share * target.sum_w));
     table.softmax(end - begin, classes, scale + begin, x + begin * classes, dx + begin * classes,
                   false);
     for (int64_t i = begin; i < end; ++i) {
       T* row = dx + i * classes;
-      if (labels[i] == options.ignore_index) {
+      if (target.ignored(i)) {
         std::fill_n(row, classes, T(0));  // also where x is NaN
         continue;
       }
-      if (smoothing != 0) table.subtract(classes, static_cast<T>(g(i) * share), w, row);
-      row[labels[i]] -= static_cast<T>(g(i) * weight_of(i));
+      if (target.smoothing != 0)
+        table.subtract(classes, static_cast<T>(g_of(i) * target.share), w, row);
+      row[labels[i]] -= static_cast<T>(g_of(i) * target.own(i));
     }
   });
 }
 
-#define GRADUS_INSTANTIATE(T)                                                                \
-  template void softmax(int64_t, int64_t, const T*, T*);                                     \
-  template void log_softmax(int64_t, int64_t, const T*, T*);                                 \
-  template void logsumexp(int64_t, int64_t, const T*, T*);                                   \
-  template void softmax_backward(int64_t, int64_t, const T*, const T*, T*);                  \
-  template void log_softmax_backward(int64_t, int64_t, const T*, const T*, T*);              \
-  template double cross_entropy(int64_t, int64_t, const T*, const int64_t*, const T*,        \
-                                const CrossEntropyOptions&, T*);                             \
-  template void cross_entropy_backward(int64_t, int64_t, const T*, const int64_t*, const T*, \
-                                       const CrossEntropyOptions&, double, const T*, T*);
-GRADUS_INSTANTIATE(float)
-GRADUS_INSTANTIATE(double)
-#undef GRADUS_INSTANTIATE
+template <class T>
+void softmax_share(int64_t rows, int64_t classes, const int64_t* labels, const T* w,
+                   const CrossEntropyOptions& options, double divisor, T* a) {
+  const Targets<T> target(classes, labels, w, options);
+  const double smooth = target.smoothing * target.sum_w / static_cast<double>(classes);
+  for (int64_t i = 0; i < rows; ++i)
+    a[i] = target.ignored(i) ? T(0) : static_cast<T>(1 / divisor * (target.own(i) + smooth));
+}
+
+GRADUS_INSTANTIATE(softmax<T>, log_softmax<T>, logsumexp<T>, softmax_backward<T>,
+                   log_softmax_backward<T>, cross_entropy<T>, cross_entropy_backward<T>,
+                   softmax_share<T>)
 
 }  // namespace gradus::kernels

@@ -1,7 +1,5 @@
 #pragma once
-#include <cmath>
 #include <cstdint>
-#include <limits>
 
 namespace gradus::kernels {
 
@@ -25,28 +23,43 @@ void softmax_backward(int64_t rows, int64_t d, const T* y, const T* dy, T* dx);
 template <class T>
 void log_softmax_backward(int64_t rows, int64_t d, const T* y, const T* dy, T* dx);
 
-enum class Reduction { none, mean, sum };
-
 struct CrossEntropyOptions {
   double label_smoothing = 0;
   int64_t ignore_index = -100;
-  Reduction reduction = Reduction::mean;
+};
+
+/// The sum of the rows' losses, and that of their weights w_t.
+struct CrossEntropyTotals {
+  double loss, weight;
 };
 
 /// l_i = -(1 - s) w_t log p_t - s / C sum_c w_c log p_c with p = softmax(x_i), t the row's label, s
-/// the label smoothing; 0 for a row whose label is ignore_index. `mean` divides the sum by the
-/// total of w_t over the other rows (NaN if there are none), which is returned. A label that is
-/// neither in [0, C) nor ignore_index is an error.   x: (rows, C)   w: (C) or null for ones   loss:
-/// one, or (rows) if not reduced
+/// the label smoothing; 0 for a row whose label is ignore_index. A label that is neither in [0, C)
+/// nor ignore_index is an error.   x: (rows, C)   w: (C) or null for ones   loss: (rows), or null
+/// for the totals alone
 template <class T>
-double cross_entropy(int64_t rows, int64_t classes, const T* x, const int64_t* labels, const T* w,
-                     const CrossEntropyOptions& options, T* loss);
+CrossEntropyTotals cross_entropy(int64_t rows, int64_t classes, const T* x, const int64_t* labels,
+                                 const T* w, const CrossEntropyOptions& options, T* loss);
 
-/// dx_ic = g_i ((1 - s) w_t (p_c - [c = t]) + s / C (p_c sum w - w_c)), g = dloss, divided by
-/// total_weight for `mean`.   dloss: like loss
+/// What comes back into the losses, g: dloss[i] for row i if there is one `each`, else dloss[0] for
+/// all rows; divided by `divisor`.
+template <class T>
+struct LossGradient {
+  const T* dloss;
+  bool each;
+  double divisor;
+};
+
+/// dx_ic = g_i ((1 - s) w_t (p_c - [c = t]) + s / C (p_c sum w - w_c))
 template <class T>
 void cross_entropy_backward(int64_t rows, int64_t classes, const T* x, const int64_t* labels,
-                            const T* w, const CrossEntropyOptions& options, double total_weight,
-                            const T* dloss, T* dx);
+                            const T* w, const CrossEntropyOptions& options,
+                            const LossGradient<T>& g, T* dx);
+
+/// a_i = ((1 - s) w_t + s / C sum w) / divisor: how much of p there is in dx_i for a dloss of 1.
+/// a: (rows)
+template <class T>
+void softmax_share(int64_t rows, int64_t classes, const int64_t* labels, const T* w,
+                   const CrossEntropyOptions& options, double divisor, T* a);
 
 }  // namespace gradus::kernels

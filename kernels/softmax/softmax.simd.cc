@@ -268,13 +268,6 @@ constexpr SoftmaxKernels<T> kTable = {softmax<T>,          log_softmax<T>,      
 
 }  // namespace
 
-template <>
-const SoftmaxKernels<float>& table_for<SoftmaxKernels<float>, Isa::GRADUS_ISA>() {
-  return kTable<float>;
-}
-template <>
-const SoftmaxKernels<double>& table_for<SoftmaxKernels<double>, Isa::GRADUS_ISA>() {
-  return kTable<double>;
-}
+GRADUS_TABLES(SoftmaxKernels, kTable)
 
 }  // namespace gradus::kernels

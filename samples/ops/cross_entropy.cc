@@ -1,5 +1,5 @@
 #include <gradus/autograd/functional/functional.h>
-#include <gradus/autograd/ops/loss.h>
+#include <gradus/autograd/ops/cross_entropy.h>
 #include <gradus/gradcheck/samples.h>
 
 namespace gradus {

@@ -1,4 +1,5 @@
 #define BOOST_TEST_MODULE loss
+#include <gradus/autograd/ops/cross_entropy.h>
 #include <gradus/autograd/ops/loss.h>
 #include <gradus/autograd/ops/shape.h>
 

@@ -17,7 +17,7 @@ namespace {
 constexpr CellKind kKinds[] = {CellKind::tanh, CellKind::relu, CellKind::lstm, CellKind::gru};
 
 struct Leaves {
-  explicit Leaves(CellKind kind) : rows(kernels::gates_of(kind) * 2) {
+  explicit Leaves(CellKind kind) : rows(gates_of(kind) * 2) {
     if (kind == CellKind::lstm) c0 = wave({2, 2}, 1, 0.6).set_requires_grad();
     for (Tensor* leaf : {&x, &h0, &w_ih, &w_hh, &b_ih, &b_hh}) leaf->set_requires_grad();
   }

@@ -1,12 +1,12 @@
 #define BOOST_TEST_MODULE gradcheck
 #include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/cast.h>
 #include <gradus/autograd/ops/dropout.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/matmul.h>
 #include <gradus/autograd/ops/norm.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/softmax.h>
-#include <gradus/autograd/ops/where.h>
 #include <gradus/gradcheck/gradcheck.h>
 #include <gradus/gradcheck/samples.h>
 #include <gradus/tensor/random.h>

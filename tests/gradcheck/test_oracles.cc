@@ -1,13 +1,13 @@
 #define BOOST_TEST_MODULE gradcheck_oracles
 #include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/cast.h>
+#include <gradus/autograd/ops/cross_entropy.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/linear.h>
-#include <gradus/autograd/ops/loss.h>
 #include <gradus/autograd/ops/matmul.h>
 #include <gradus/autograd/ops/norm.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/softmax.h>
-#include <gradus/autograd/ops/where.h>
 #include <gradus/gradcheck/oracles.h>
 #include <gradus/gradcheck/samples.h>
 #include <gradus/kernels/gemm/gemm.h>

@@ -400,6 +400,19 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(casts_fill_accumulate_scale, T, Scalars) {
   for (int64_t i = 0; i < 100; ++i) BOOST_TEST(filled[i] == (i < 99 ? T(2.5) : T(0)));
 }
 
+// Where the condition does not hold there is no product: NaN does not pass.
+BOOST_AUTO_TEST_CASE_TEMPLATE(scale_where_is_its_definition, T, Scalars) {
+  for (int64_t n : {0, 1, 7, 33, 1000, 100001}) {
+    Array<T> x = random<T>(n, -2, 2, 18), y(n), expected(n);
+    Array<bool> c(n);
+    for (int64_t i = 0; i < n; ++i) c[i] = i % 3 != 1;
+    for (int64_t i = 1; i < n; i += 6) x[i] = static_cast<T>(kNan);
+    scale_where(n, c.data(), T(1.3), x.data(), y.data());
+    naive::scale_where(n, c.data(), T(1.3), x.data(), expected.data());
+    BOOST_TEST((y == expected));
+  }
+}
+
 BOOST_AUTO_TEST_CASE_TEMPLATE(bitwise_the_same_on_any_number_of_threads, T, Scalars) {
   const int64_t rows = 331, columns = 511, n = rows * columns;
   const Array<T> x = random<T>(n, -2, 2, 16), b = random<T>(n, -2, 2, 17);

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <limits>
 #include <random>
+#include <utility>
 #include <vector>
 
 using namespace gradus;
@@ -175,6 +176,10 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(extrema_are_their_definition, T, Scalars) {
       std::vector<T> negative = x;
       for (T& v : negative) v = -v;
       min(s.outer, s.n, s.inner, negative.data(), smallest.values.data(), smallest.index.data());
+      Found<T> defined(s);
+      naive::min(s.outer, s.n, s.inner, negative.data(), defined.values.data(),
+                 defined.index.data());
+      BOOST_TEST((smallest == defined));
       for (T& v : smallest.values) v = -v;
       BOOST_TEST((smallest == expected));
     }
@@ -232,4 +237,22 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(nothing_to_add_is_zero, T, Scalars) {
   sum<T>(3, 5, 0, nullptr, nullptr);
   sum<T>(0, 5, 1, nullptr, nullptr);
   max<T>(3, 5, 0, nullptr, nullptr, nullptr);
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(all_finite_is_its_definition, T, Scalars) {
+  for (int64_t n : {0, 1, 7, 1000}) {
+    std::vector<T> x = random<T>(n, 0, 8);
+    BOOST_TEST(all_finite(n, x.data()));
+    BOOST_TEST(naive::all_finite(n, x.data()));
+    for (T bad : {std::numeric_limits<T>::infinity(), -std::numeric_limits<T>::infinity(),
+                  std::numeric_limits<T>::quiet_NaN()})
+      for (T& v : x) {
+        const T before = std::exchange(v, bad);
+        BOOST_TEST(!all_finite(n, x.data()));
+        BOOST_TEST(!naive::all_finite(n, x.data()));
+        v = before;
+      }
+    for (T& v : x) v = std::numeric_limits<T>::max();
+    BOOST_TEST(all_finite(n, x.data()));
+  }
 }

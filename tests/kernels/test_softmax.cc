@@ -98,10 +98,10 @@ const int64_t kShapes[][2] = {{0, 5},    {1, 1},    {3, 1},    {5, 2},   {131, 3
                               {7, 15},   {7, 16},   {7, 17},   {5, 64},  {9, 67},  {3, 1000},
                               {3, 2047}, {3, 2048}, {3, 2049}, {2, 5003}};
 
-/// The loss of every row, and of the batch as it is reduced.
+/// The loss of every row, and their sum.
 struct Loss {
   Values<Exact> rows;
-  Exact total_weight, reduced;
+  Exact total_weight, sum;
 };
 
 Loss define_loss(const Problem& p, bool weighted, const CrossEntropyOptions& options) {
@@ -111,9 +111,8 @@ Loss define_loss(const Problem& p, bool weighted, const CrossEntropyOptions& opt
   loss.total_weight =
       naive::cross_entropy(p.rows, p.d, x.data(), p.labels.data(), weighted ? w.data() : nullptr,
                            options, loss.rows.data());
-  loss.reduced = 0;
-  for (Exact v : loss.rows) loss.reduced += v;
-  if (options.reduction == Reduction::mean) loss.reduced /= loss.total_weight;
+  loss.sum = 0;
+  for (Exact v : loss.rows) loss.sum += v;
   return loss;
 }
 
@@ -272,44 +271,70 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(cross_entropy_is_its_definition, T, Scalars) {
       const Problem p(rows, d);
       const bool weighted = kind & 1;
       const Values<T> x = as<T>(p.x), w = as<T>(p.w);
-      for (Reduction reduction : {Reduction::none, Reduction::mean, Reduction::sum}) {
-        const CrossEntropyOptions options{kind & 2 ? 0.3 : 0.0, -100, reduction};
-        const Loss exact = define_loss(p, weighted, options);
-        Values<T> loss(reduction == Reduction::none ? static_cast<size_t>(rows) : 1);
-        const double total = cross_entropy(rows, d, x.data(), p.labels.data(),
-                                           weighted ? w.data() : nullptr, options, loss.data());
+      const CrossEntropyOptions options{kind & 2 ? 0.3 : 0.0, -100};
+      const Loss exact = define_loss(p, weighted, options);
+      for (bool each : {false, true}) {
+        Values<T> loss(static_cast<size_t>(rows));
+        const CrossEntropyTotals totals =
+            cross_entropy(rows, d, x.data(), p.labels.data(), weighted ? w.data() : nullptr,
+                          options, each ? loss.data() : nullptr);
         BOOST_TEST_CONTEXT(rows << "x" << d << " kind " << kind) {
-          BOOST_TEST(std::abs(static_cast<Exact>(total) / exact.total_weight - 1) < 1e-12);
-          check_close(loss,
-                      reduction == Reduction::none ? exact.rows : Values<Exact>{exact.reduced}, 8);
+          BOOST_TEST(std::abs(static_cast<Exact>(totals.weight) / exact.total_weight - 1) < 1e-12);
+          check_close(Values<T>{static_cast<T>(totals.loss)}, {exact.sum}, 8);
+          check_close(Values<T>{static_cast<T>(totals.loss / totals.weight)},
+                      {exact.sum / exact.total_weight}, 8);
+          if (each) check_close(loss, exact.rows, 8);
         }
       }
     }
   }
 }
 
-BOOST_AUTO_TEST_CASE_TEMPLATE(cross_entropys_gradient_is_that_of_its_definition, T, Scalars) {
+BOOST_AUTO_TEST_CASE_TEMPLATE(cross_entropys_gradient_is_its_definition, T, Scalars) {
   set_threads(2);
-  for (const auto& [rows, d] : {std::pair<int64_t, int64_t>{1, 1}, {7, 3}, {9, 17}}) {
-    for (int kind = 0; kind < 4; ++kind) {
+  for (const auto& [rows, d] : kShapes) {
+    for (int kind = 0; kind < 4 && rows > 0 && d <= 1000; ++kind) {
       Problem p(rows, d);
       if (!(kind & 1)) p.w.clear();
-      const Values<T> x = as<T>(p.x), w = as<T>(p.w), dy = as<T>(p.dy);
-      for (Reduction reduction : {Reduction::none, Reduction::mean, Reduction::sum}) {
-        const CrossEntropyOptions options{kind & 2 ? 0.3 : 0.0, -100, reduction};
-        Values<T> loss(static_cast<size_t>(rows)), dx(x.size(), T(7));
-        const T* weights = w.empty() ? nullptr : w.data();
-        const double total =
-            cross_entropy(rows, d, x.data(), p.labels.data(), weights, options, loss.data());
-        cross_entropy_backward(rows, d, x.data(), p.labels.data(), weights, options, total,
-                               dy.data(), dx.data());
-        Values<double> g(static_cast<size_t>(rows), p.dy[0]);
-        if (reduction == Reduction::none) std::copy_n(p.dy.begin(), rows, g.begin());
-        if (reduction == Reduction::mean)
-          for (double& v : g) v /= total;
-        check_close(dx, define_loss_gradient(p, p.w, options, g), 8);
-      }
+      const bool small = rows * d <= 200;  // dual numbers take a pass for each entry
+      const Values<T> x = as<T>(p.x), w = as<T>(p.w);
+      const Values<Exact> exact_x = as<Exact>(p.x), exact_w = as<Exact>(p.w);
+      Values<double> dloss(p.dy.begin(), p.dy.begin() + rows);
+      const Values<T> g = as<T>(dloss);
+      const CrossEntropyOptions options{kind & 2 ? 0.3 : 0.0, -100};
+      for (double divisor : {1.0, 17.25})
+        for (bool each : {false, true})
+          BOOST_TEST_CONTEXT(rows << "x" << d << " kind " << kind << " each " << each) {
+            Values<double> row_g(dloss);
+            if (!each) std::fill(row_g.begin(), row_g.end(), dloss[0]);
+            for (double& v : row_g) v /= divisor;
+            Values<Exact> exact(x.size()), exact_g = as<Exact>(row_g);
+            naive::cross_entropy_backward(rows, d, exact_x.data(), p.labels.data(),
+                                          w.empty() ? nullptr : exact_w.data(), options,
+                                          exact_g.data(), exact.data());
+            Values<T> dx(x.size(), T(7));
+            cross_entropy_backward(rows, d, x.data(), p.labels.data(),
+                                   w.empty() ? nullptr : w.data(), options,
+                                   {g.data(), each, divisor}, dx.data());
+            check_close(dx, exact, 8);
+            if (small) check_close(dx, define_loss_gradient(p, p.w, options, row_g), 8);
+          }
     }
+  }
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(softmax_share_is_its_definition, T, Scalars) {
+  for (int kind = 0; kind < 4; ++kind) {
+    const Problem p(131, 7);
+    const Values<T> w = as<T>(p.w);
+    const Values<Exact> exact_w = as<Exact>(p.w);
+    const CrossEntropyOptions options{kind & 2 ? 0.3 : 0.0, -100};
+    Values<T> a(131);
+    Values<Exact> exact(131);
+    softmax_share(131, 7, p.labels.data(), kind & 1 ? w.data() : nullptr, options, 3.5, a.data());
+    naive::softmax_share(131, 7, p.labels.data(), kind & 1 ? exact_w.data() : nullptr, options, 3.5,
+                         exact.data());
+    check_close(a, exact, 2);
   }
 }
 
@@ -317,26 +342,26 @@ BOOST_AUTO_TEST_CASE(an_ignored_row_is_not_read_into_anything) {
   const double nan = std::nan("");
   const double x[] = {nan, nan, 1, 2};
   const int64_t labels[] = {5, 1};
-  const CrossEntropyOptions options{0.1, 5, Reduction::mean};
-  double loss, dx[4];
+  const CrossEntropyOptions options{0.1, 5};
+  double dx[4];
   const double one = 1;
-  BOOST_TEST(cross_entropy<double>(2, 2, x, labels, nullptr, options, &loss) == 1);
-  BOOST_TEST(std::isfinite(loss));
-  cross_entropy_backward<double>(2, 2, x, labels, nullptr, options, 1, &one, dx);
+  CrossEntropyTotals totals = cross_entropy<double>(2, 2, x, labels, nullptr, options, nullptr);
+  BOOST_TEST(totals.weight == 1);
+  BOOST_TEST(std::isfinite(totals.loss));
+  cross_entropy_backward<double>(2, 2, x, labels, nullptr, options, {&one, false, 1}, dx);
   BOOST_TEST((dx[0] == 0 && dx[1] == 0 && std::abs(dx[2] + dx[3]) < 1e-16 && dx[2] > 0));
 
   const int64_t none[] = {5, 5};
-  BOOST_TEST(cross_entropy<double>(2, 2, x, none, nullptr, options, &loss) == 0);
-  BOOST_TEST(std::isnan(loss));
+  totals = cross_entropy<double>(2, 2, x, none, nullptr, options, nullptr);
+  BOOST_TEST((totals.weight == 0 && totals.loss == 0));
 }
 
 BOOST_AUTO_TEST_CASE(a_label_out_of_range_is_named) {
   const float x[9] = {};
   for (int64_t bad : {int64_t{-1}, int64_t{3}, int64_t{1} << 40}) {
     const int64_t labels[] = {0, bad, 2};
-    float loss;
     try {
-      cross_entropy<float>(3, 3, x, labels, nullptr, {}, &loss);
+      cross_entropy<float>(3, 3, x, labels, nullptr, {}, nullptr);
       BOOST_ERROR("no error");
     } catch (const Error& error) {
       const std::string message = error.what();
@@ -349,15 +374,16 @@ BOOST_AUTO_TEST_CASE(a_label_out_of_range_is_named) {
 BOOST_AUTO_TEST_CASE_TEMPLATE(cross_entropy_is_the_same_on_any_number_of_threads, T, Scalars) {
   const Problem p(5001, 11);
   const Values<T> x = as<T>(p.x), w = as<T>(p.w);
-  const CrossEntropyOptions options{0.2, -100, Reduction::mean};
+  const CrossEntropyOptions options{0.2, -100};
   const auto run_once = [&](int count) {
     set_threads(count);
     Values<T> result(x.size() + 1);
     const T one = 1;
-    const double total =
-        cross_entropy(p.rows, p.d, x.data(), p.labels.data(), w.data(), options, &result.back());
-    cross_entropy_backward(p.rows, p.d, x.data(), p.labels.data(), w.data(), options, total, &one,
-                           result.data());
+    const CrossEntropyTotals totals =
+        cross_entropy<T>(p.rows, p.d, x.data(), p.labels.data(), w.data(), options, nullptr);
+    result.back() = static_cast<T>(totals.loss / totals.weight);
+    cross_entropy_backward(p.rows, p.d, x.data(), p.labels.data(), w.data(), options,
+                           {&one, false, totals.weight}, result.data());
     return result;
   };
   const Values<T> one = run_once(1);

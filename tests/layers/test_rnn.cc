@@ -1,7 +1,7 @@
 #define BOOST_TEST_MODULE rnn
 #include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/cross_entropy.h>
 #include <gradus/autograd/ops/elementwise.h>
-#include <gradus/autograd/ops/loss.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/gradcheck/samples.h>

@@ -1,7 +1,7 @@
 // From the fourth training step on, nothing asks malloc for memory.
 #define BOOST_TEST_MODULE allocations
 #include <gradus/autograd/ops/arithmetic.h>
-#include <gradus/autograd/ops/loss.h>
+#include <gradus/autograd/ops/cross_entropy.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/softmax.h>

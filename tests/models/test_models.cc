@@ -1,5 +1,5 @@
 #define BOOST_TEST_MODULE models
-#include <gradus/autograd/ops/loss.h>
+#include <gradus/autograd/ops/cross_entropy.h>
 #include <gradus/optim/adam.h>
 #include <gradus/tensor/runtime.h>
 

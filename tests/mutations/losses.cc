@@ -1,13 +1,14 @@
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/attention.h>
+#include <gradus/autograd/ops/cast.h>
 #include <gradus/autograd/ops/compare.h>
+#include <gradus/autograd/ops/cross_entropy.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/loss.h>
 #include <gradus/autograd/ops/matmul.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/softmax.h>
-#include <gradus/autograd/ops/where.h>
 
 #include <cmath>
 

@@ -2,6 +2,7 @@
 #include <gradus/autograd/ops/attention.h>
 #include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/conv.h>
+#include <gradus/autograd/ops/cross_entropy.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/index.h>
 #include <gradus/autograd/ops/linear.h>
