@@ -1,5 +1,6 @@
 #include <gradus/autograd/detail/tape_buffers.h>
 #include <gradus/autograd/tape.h>
+#include <gradus/base/memory.h>
 
 #include <algorithm>
 #include <atomic>
@@ -24,15 +25,21 @@ constexpr size_t kLargestSpare = 1 << 18;  // nodes; beyond, memory goes back
 
 std::unique_ptr<TapeBuffers> take_spare() {
   TapeBuffers* const spare = spares;
-  if (spare) spares = std::exchange(spare->next_spare, nullptr);
+  if (spare) {
+    spares = std::exchange(spare->next_spare, nullptr);
+    count_kept(-spare->spare_bytes);
+  }
   return std::unique_ptr<TapeBuffers>(spare);
 }
 
-struct SpareOwner {
-  ~SpareOwner() {
-    while (take_spare()) {
-    }
+void drop_spares() noexcept {
+  while (take_spare()) {
   }
+}
+const Keeper keeper(drop_spares);
+
+struct SpareOwner {
+  ~SpareOwner() { drop_spares(); }
 };
 
 std::unique_ptr<TapeBuffers> take_buffers() {
@@ -43,7 +50,9 @@ std::unique_ptr<TapeBuffers> take_buffers() {
 
 void give_back(std::unique_ptr<TapeBuffers> buffers) {
   buffers->clear();
+  buffers->spare_bytes = buffers->bytes();
   if (buffers->nodes.capacity() > kLargestSpare) return;
+  count_kept(buffers->spare_bytes);
   buffers->next_spare = spares;
   spares = buffers.release();
 }

@@ -1,7 +1,7 @@
 // How cost grows with the work: `growth FOLDER` writes growth.csv there, and growth.svg if gnuplot
 // is installed, and prints with which power of x each curve ends.
 #include <gradus/gradus.h>
-#include <gradus/kernels/runtime/threads.h>
+#include <gradus/tensor/runtime.h>
 
 #include <cmath>
 #include <cstring>

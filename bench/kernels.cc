@@ -2,7 +2,7 @@
 //   kernels --benchmark_filter=gelu
 #include <benchmark/benchmark.h>
 #include <gradus/gradus.h>
-#include <gradus/kernels/runtime/threads.h>
+#include <gradus/tensor/runtime.h>
 
 using namespace gradus;
 

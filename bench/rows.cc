@@ -1,6 +1,5 @@
 // The rows of the race on Gradus: `rows THREADS` answers the questions of contestant.h.
 #include <gradus/gradus.h>
-#include <gradus/kernels/runtime/threads.h>
 
 #include <cstdlib>
 

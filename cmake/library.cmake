@@ -34,10 +34,22 @@ file(GLOB_RECURSE gradus_sources CONFIGURE_DEPENDS ${source_globs})
 file(GLOB simd_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/*/*.simd.cc)
 list(REMOVE_ITEM gradus_sources ${simd_sources})
 
-set(simd_levels baseline)
+# The instruction-set levels, weakest first. Each has a name, that of kernels/vector/level_<name>.h; a C++ expression
+# for whether the processor `cpu` (a CpuInfo) can run it; and the compiler's flags. kernels/runtime/isa.h makes its enum
+# of them.
+set(simd_levels)
+set(simd_rows "#pragma once\n#define GRADUS_LEVELS")
+macro(gradus_add_level name can_run)
+  list(APPEND simd_levels ${name})
+  string(APPEND simd_rows " GRADUS_LEVEL(${name}, ${can_run})")
+  set(simd_flags_${name} ${ARGN})
+endmacro()
+gradus_add_level(baseline true)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-  list(APPEND simd_levels avx2 avx512)
+  gradus_add_level(avx2 cpu.avx2 -march=x86-64-v3)
+  gradus_add_level(avx512 cpu.avx512 -march=x86-64-v4 -mprefer-vector-width=512)
 endif()
+file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/include/gradus_levels.h CONTENT "${simd_rows}\n")
 set(simd_optimization $<IF:$<CONFIG:Debug>,-O1,-O3>)
 if(GRADUS_SANITIZE)
   # At -O3, or with every check inline, these take minutes to compile.
@@ -47,8 +59,6 @@ if(GRADUS_SANITIZE)
   endif()
 endif()
 set(simd_options ${simd_optimization} -fno-math-errno -fno-trapping-math)
-set(simd_flags_avx2 -march=x86-64-v3)
-set(simd_flags_avx512 -march=x86-64-v4 -mprefer-vector-width=512)
 
 set(digits_source ${PROJECT_BINARY_DIR}/digits_csv_gz.cc)
 add_custom_command(
@@ -78,7 +88,8 @@ file(GLOB wordy_sources ${PROJECT_SOURCE_DIR}/gradcheck/detail/*.cc ${PROJECT_SO
 set_source_files_properties(${wordy_sources} PROPERTIES COMPILE_OPTIONS $<$<CONFIG:Release>:-Os>)
 foreach(level IN LISTS simd_levels)
   add_library(gradus_simd_${level} OBJECT ${simd_sources})
-  target_compile_definitions(gradus_simd_${level} PRIVATE GRADUS_ISA=${level})
+  target_compile_definitions(gradus_simd_${level} PRIVATE
+    GRADUS_ISA=${level} GRADUS_LEVEL_HEADER=<gradus/kernels/vector/level_${level}.h>)
   target_compile_options(gradus_simd_${level} PRIVATE ${simd_options} ${simd_flags_${level}})
   target_include_directories(gradus_simd_${level} PRIVATE ${PROJECT_BINARY_DIR}/include)
   target_link_libraries(gradus_simd_${level} PRIVATE $<BUILD_INTERFACE:gradus_options>)

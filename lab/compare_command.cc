@@ -1,5 +1,5 @@
 #include <gradus/base/detail/named.h>
-#include <gradus/kernels/runtime/threads.h>
+#include <gradus/tensor/runtime.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 

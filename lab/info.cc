@@ -5,6 +5,7 @@
 #include <gradus/kernels/runtime/isa.h>
 #include <gradus/kernels/runtime/threads.h>
 #include <gradus/tensor/random.h>
+#include <gradus/tensor/runtime.h>
 #include <gradus/version.h>
 
 #include <algorithm>
@@ -59,7 +60,7 @@ std::vector<std::string> what_makes_it_slow() {
     warnings.push_back(fmt::format(
         "OPENBLAS_CORETYPE has OpenBLAS use its {} kernels; {} would suit this processor",
         blas.core, blas.expected_core));
-  for (const kernels::Isa isa : {kernels::Isa::avx2, kernels::Isa::avx512})
+  for (const kernels::Isa isa : kernels::kLevels)
     if (kernels::supports(isa) && kernels::active_isa() < isa)
       warnings.push_back(fmt::format("GRADUS_ISA={}: the processor has {}",
                                      kernels::name(kernels::active_isa()), kernels::name(isa)));
@@ -86,6 +87,7 @@ nlohmann::ordered_json info() {
   if (threads() > 1 && all < 1.3 * one)
     warnings.push_back(
         "more threads hardly help: other programs are busy, or the threads share a core");
+  const kernels::SmallJobsInfo small_jobs = kernels::small_jobs_info();
   return {{"version", GRADUS_VERSION},
           {"compiler", GRADUS_COMPILER},
           {"flags", GRADUS_FLAGS},
@@ -101,6 +103,8 @@ nlohmann::ordered_json info() {
           {"blas_expected_core", blas.expected_core},
           {"blas_core_chosen_by", blas.chosen_by},
           {"threads", threads()},
+          {"small_jobs", small_jobs.shared ? "shared" : "alone"},
+          {"small_jobs_chosen_by", small_jobs.chosen_by},
           {"gflops_one_thread", one},
           {"gflops_all_threads", all},
           {"warnings", warnings}};

@@ -180,6 +180,15 @@ Tensor randint(int64_t low, int64_t high, const Shape& shape, Generator& generat
   return x;
 }
 
+Tensor bernoulli(const Shape& shape, double p, Generator& generator) {
+  check(p >= 0 && p <= 1, "bernoulli: the probability {} does not lie in [0, 1]", p);
+  Tensor x = empty(shape, DType::boolean);
+  bool* values = x.mutable_data<bool>();
+  const uint64_t first = static_cast<uint64_t>(std::llround((1 - p) * 0x1p32));
+  for (int64_t i = 0; i < x.numel(); ++i) values[i] = generator.uint32() >= first;
+  return x;
+}
+
 Tensor randperm(int64_t n, Generator& generator) {
   check(n >= 0, "randperm: a count of {}", n);
   Tensor x = arange(n);

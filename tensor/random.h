@@ -79,6 +79,8 @@ Tensor uniform(const Shape& shape, double low, double high,
 /// Independent integers low .. high-1 (i64).
 Tensor randint(int64_t low, int64_t high, const Shape& shape,
                Generator& generator = default_generator());
+/// Independent booleans, true with probability p: where a draw of 32 bits is at least 2^32 (1 - p).
+Tensor bernoulli(const Shape& shape, double p, Generator& generator = default_generator());
 /// 0 .. n-1 in an order drawn at random (i64; Fisher & Yates).
 Tensor randperm(int64_t n, Generator& generator = default_generator());
 

@@ -11,6 +11,7 @@ kernels/runtime: base
 kernels/vector:
 kernels/elementwise: base kernels/runtime kernels/vector
 kernels/reduce: base kernels/runtime kernels/vector
+kernels/index: base kernels/runtime
 kernels/gemm: base kernels/runtime kernels/vector
 kernels/softmax: base kernels/runtime kernels/vector
 kernels/norm: base kernels/runtime kernels/vector

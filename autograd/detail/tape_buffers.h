@@ -61,6 +61,7 @@ class Arena {
     current_ = used_ = 0;
     large_.clear();
   }
+  size_t capacity() const { return chunks_.size() * kChunk; }
 
  private:
   static constexpr size_t kChunk = 1 << 14;
@@ -92,6 +93,7 @@ class LeafMap {
     std::fill(slots_.begin(), slots_.end(), Slot{});
     round_ = 1;
   }
+  size_t capacity() const { return slots_.size() * sizeof(Slot); }
 
  private:
   struct Slot {
@@ -128,6 +130,7 @@ struct TapeBuffers {
   Arena arena;
   LeafMap leaf_map;
   TapeBuffers* next_spare = nullptr;
+  int64_t spare_bytes = 0;
 
   void clear() {
     nodes.clear();
@@ -136,6 +139,12 @@ struct TapeBuffers {
     leaves.clear();
     arena.clear();
     leaf_map.clear();
+  }
+  /// Of what stays when they are cleared.
+  int64_t bytes() const {
+    const auto of = [](const auto& v) { return v.capacity() * sizeof(v[0]); };
+    return static_cast<int64_t>(of(nodes) + of(edges) + of(kept) + of(leaves) + of(grads) +
+                                of(useful) + of(targets) + arena.capacity() + leaf_map.capacity());
   }
 };
 

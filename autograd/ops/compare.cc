@@ -1,9 +1,9 @@
 #include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/detail/broadcast.h>
 #include <gradus/autograd/ops/where.h>
+#include <gradus/kernels/reduce/reduce.h>
 
 #include <cmath>
-#include <limits>
 
 namespace gradus {
 
@@ -92,11 +92,7 @@ bool all_finite(const Tensor& x) {
   if (!is_floating(x.dtype())) return true;
   const Tensor values = raw::contiguous(x);
   return dispatch_floating(x.dtype(), "all_finite", [&]<class T>() {
-    const T* value = values.data<T>();
-    int64_t finite = 0;
-    for (int64_t i = 0; i < x.numel(); ++i)
-      finite += std::abs(value[i]) <= std::numeric_limits<T>::max();
-    return finite == x.numel();
+    return kernels::all_finite(x.numel(), values.data<T>());
   });
 }
 

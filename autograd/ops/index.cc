@@ -1,56 +1,32 @@
 #include <gradus/autograd/ops/index.h>
-#include <gradus/kernels/runtime/threads.h>
-
-#include <algorithm>
+#include <gradus/kernels/index/index.h>
 
 namespace gradus {
 
-namespace {
+using kernels::IndexedAxis;
 
-/// Elements that a thread takes at a time.
-constexpr int64_t kGrain = 1 << 14;
+namespace {
 
 /// The indices in row-major order, all of them in [0, size).
 Tensor checked_indices(const char* op, const Tensor& index, int64_t size) {
   check(index.dtype() == DType::i64, "{}: the indices are {}, not i64", op, name(index.dtype()));
   Tensor indices = raw::contiguous(index);
-  const int64_t* k = indices.data<int64_t>();
-  for (int64_t i = 0; i < indices.numel(); ++i) {
-    if (k[i] < 0 || k[i] >= size) [[unlikely]]
-      fail("{}: index {} at {} of shape {} is not in [0, {})", op, k[i], unravel(i, index.shape()),
-           index.shape(), size);
-  }
+  const int64_t* values = indices.data<int64_t>();
+  const int64_t bad = kernels::first_outside(indices.numel(), values, size);
+  if (bad < indices.numel()) [[unlikely]]
+    fail("{}: index {} at {} of shape {} is not in [0, {})", op, values[bad],
+         unravel(bad, index.shape()), index.shape(), size);
   return indices;
 }
 
-/// (outer, n, inner): the axis and what lies around it; index has m for n.
-struct AxisSizes {
-  int axis;
-  int64_t outer, n, m, inner;
-};
-
-AxisSizes axis_sizes(const char* op, const Shape& x, int64_t axis, const Shape& index) {
-  AxisSizes s{normalize_axis(op, axis, x.ndim()), 1, 0, 0, 1};
+IndexedAxis indexed_axis(const char* op, const Shape& x, int axis, const Shape& index) {
   Shape expected = x;
-  if (index.ndim() == x.ndim()) expected[s.axis] = index[s.axis];
+  if (index.ndim() == x.ndim()) expected[axis] = index[axis];
   check(index == expected, "{}: x {} and index {} must agree but for axis {}", op, x, index, axis);
+  IndexedAxis s{1, x[axis], index[axis], 1};
   for (int i = 0; i < x.ndim(); ++i)
-    if (i != s.axis) (i < s.axis ? s.outer : s.inner) *= x[i];
-  s.n = x[s.axis];
-  s.m = index[s.axis];
+    if (i != axis) (i < axis ? s.outer : s.inner) *= x[i];
   return s;
-}
-
-// Calls f(place in x, place in index) for all of index, an outer part at a time.
-template <class F>
-void for_each_index(const AxisSizes& s, const int64_t* index, F f) {
-  kernels::parallel_for_rows(s.outer, s.m * s.inner, kGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t k = begin * s.m; k < end * s.m; ++k)
-      for (int64_t j = 0; j < s.inner; ++j) {
-        const int64_t at = k * s.inner + j;
-        f((k / s.m * s.n + index[at]) * s.inner + j, at);
-      }
-  });
 }
 
 /// y with src added; y is a fresh copy of x, or zeros where x is.
@@ -68,16 +44,14 @@ static Op gather_op("gather", [](Backward& ctx) {
 });
 
 Tensor gather(const Tensor& x, int64_t axis, const Tensor& index) {
-  const AxisSizes s = axis_sizes("gather", x.shape(), axis, index.shape());
+  const int i = normalize_axis("gather", axis, x.ndim());
+  const IndexedAxis s = indexed_axis("gather", x.shape(), i, index.shape());
   const Tensor indices = checked_indices("gather", index, s.n), values = raw::contiguous(x);
   Tensor y = empty(index.shape(), x.dtype());
   dispatch(x.dtype(), [&]<class T>() {
-    const T* from = values.data<T>();
-    T* to = y.mutable_data<T>();
-    for_each_index(s, indices.data<int64_t>(),
-                   [&](int64_t in_x, int64_t at) { to[at] = from[in_x]; });
+    kernels::gather<T>(s, indices.data<int64_t>(), values.data<T>(), y.mutable_data<T>());
   });
-  return record(gather_op, std::move(y), {x}, {indices}, int64_t{s.axis});
+  return record(gather_op, std::move(y), {x}, {indices}, int64_t{i});
 }
 
 // y = x with src added at index:  dx = dy,  dsrc = dy at index
@@ -97,15 +71,13 @@ Tensor add_scattered(Tensor y, const Tensor& x, int64_t axis, const Tensor& inde
   check_same_dtype("scatter_add", x, src);
   check(src.shape() == index.shape(), "scatter_add: src {} and index {} differ in shape",
         src.shape(), index.shape());
-  const AxisSizes s = axis_sizes("scatter_add", x.shape(), axis, index.shape());
+  const int i = normalize_axis("scatter_add", axis, x.ndim());
+  const IndexedAxis s = indexed_axis("scatter_add", x.shape(), i, index.shape());
   const Tensor indices = checked_indices("scatter_add", index, s.n), values = raw::contiguous(src);
   dispatch_floating(x.dtype(), "scatter_add", [&]<class T>() {
-    const T* from = values.data<T>();
-    T* to = y.mutable_data<T>();
-    for_each_index(s, indices.data<int64_t>(),
-                   [&](int64_t in_x, int64_t at) { to[in_x] += from[at]; });
+    kernels::scatter_add<T>(s, indices.data<int64_t>(), values.data<T>(), y.mutable_data<T>());
   });
-  return record(scatter_add_op, std::move(y), {x, src}, {indices}, int64_t{s.axis});
+  return record(scatter_add_op, std::move(y), {x, src}, {indices}, int64_t{i});
 }
 
 // dw = the rows of dy added up where they came from:  d dy = ddw's rows
@@ -117,14 +89,8 @@ Tensor add_rows(const Tensor& dy, const Tensor& indices, int64_t count) {
   const Tensor rows = raw::contiguous(dy);
   Tensor dw = zeros({count, d}, dy.dtype());
   dispatch_floating(dy.dtype(), "embedding_backward", [&]<class T>() {
-    const T* from = rows.data<T>();
-    const int64_t* index = indices.data<int64_t>();
-    T* to = dw.mutable_data<T>();
-    const int64_t columns = std::max<int64_t>(16, kernels::per_grain(indices.numel(), kGrain));
-    kernels::parallel_for(d, columns, [&](int64_t begin, int64_t end) {
-      for (int64_t i = 0; i < indices.numel(); ++i)
-        for (int64_t j = begin; j < end; ++j) to[index[i] * d + j] += from[i * d + j];
-    });
+    kernels::add_rows<T>(indices.numel(), d, indices.data<int64_t>(), rows.data<T>(),
+                         dw.mutable_data<T>());
   });
   return record(add_rows_op, std::move(dw), {dy}, {indices});
 }
@@ -144,13 +110,9 @@ Tensor embedding(const Tensor& weight, const Tensor& indices) {
   Shape shape = indices.shape();
   shape.push_back(d);
   Tensor y = empty(shape, weight.dtype());
-  const int64_t* index = rows.data<int64_t>();
-  const size_t bytes = static_cast<size_t>(d) * size_of(weight.dtype());
-  char* to = y.mutable_bytes();
-  kernels::parallel_for_rows(rows.numel(), d, kGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i)
-      std::memcpy(to + static_cast<size_t>(i) * bytes,
-                  values.bytes() + static_cast<size_t>(index[i]) * bytes, bytes);
+  dispatch(weight.dtype(), [&]<class T>() {
+    kernels::take_rows<T>(rows.numel(), d, rows.data<int64_t>(), values.data<T>(),
+                          y.mutable_data<T>());
   });
   return record(embedding_op, std::move(y), {weight}, {rows});
 }
@@ -160,11 +122,9 @@ Tensor one_hot(const Tensor& labels, int64_t classes, DType dtype) {
   const Tensor indices = checked_indices("one_hot", labels, classes);
   Shape shape = labels.shape();
   shape.push_back(classes);
-  Tensor y = zeros(shape, dtype);
-  const int64_t* index = indices.data<int64_t>();
+  Tensor y = empty(shape, dtype);
   dispatch(dtype, [&]<class T>() {
-    T* to = y.mutable_data<T>();
-    for (int64_t i = 0; i < indices.numel(); ++i) to[i * classes + index[i]] = T(1);
+    kernels::one_hot<T>(indices.numel(), classes, indices.data<int64_t>(), y.mutable_data<T>());
   });
   return y;
 }

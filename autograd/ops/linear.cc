@@ -69,7 +69,7 @@ Tensor apply(const Op& op, const Tensor& x, const Tensor& weight, const Tensor& 
   const bool relu = &op == &linear_relu_op;
   dispatch_floating(x.dtype(), op.name, [&]<class T>() {
     T* values = y.mutable_data<T>();
-    multiply<T>(left, right, rows, out, in, pointer<T>(row.tensor()), values);
+    kernels::gemm(gemm_problem<T>(left, right, rows, out, in, pointer<T>(row.tensor()), values));
     if (relu) kernels::unary(functions::Relu{}, y.numel(), values, values);
   });
   return record(op, y, {x, weight, bias},

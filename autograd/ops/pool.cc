@@ -1,4 +1,5 @@
 #include <gradus/autograd/ops/pool.h>
+#include <gradus/kernels/index/index.h>
 #include <gradus/kernels/pooling/pooling.h>
 
 namespace gradus {
@@ -17,7 +18,12 @@ struct AverageAttrs {
 };
 
 int64_t planes(const Shape& shape) { return shape[0] * shape[1]; }
-int64_t plane_size(const Shape& shape) { return shape[2] * shape[3]; }
+
+/// What max_pool2d's places index: each plane of x.
+kernels::IndexedAxis places_in_planes(const PlaneMap& map) {
+  const Shape &x = map.x_shape, &y = map.y_shape;
+  return {planes(x), x[2] * x[3], y[2] * y[3], 1};
+}
 
 Pool2dShape pool_shape(const char* op, const Tensor& x, Pair kernel, const Pool2dOptions& o) {
   check(x.ndim() == 4, "{}: x must be (N, C, H, W), is {}", op, x.shape());
@@ -93,16 +99,14 @@ namespace {
 
 Tensor scatter(const Tensor& dy, const Tensor& indices, const PlaneMap& map) {
   Tensor dx = map_planes("pool_scatter", dy, map.x_shape, [&](auto* from, auto* to) {
-    kernels::pool_scatter(planes(map.x_shape), plane_size(map.x_shape), plane_size(map.y_shape),
-                          from, indices.data<int64_t>(), to);
+    kernels::scatter(places_in_planes(map), indices.data<int64_t>(), from, to);
   });
   return record(pool_scatter_op, std::move(dx), {dy}, {indices}, map);
 }
 
 Tensor gather(const Tensor& x, const Tensor& indices, const PlaneMap& map) {
   Tensor y = map_planes("pool_gather", x, map.y_shape, [&](auto* from, auto* to) {
-    kernels::pool_gather(planes(map.x_shape), plane_size(map.x_shape), plane_size(map.y_shape),
-                         from, indices.data<int64_t>(), to);
+    kernels::gather(places_in_planes(map), indices.data<int64_t>(), from, to);
   });
   return record(pool_gather_op, std::move(y), {x}, {indices}, map);
 }

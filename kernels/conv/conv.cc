@@ -46,19 +46,8 @@ void check_conv2d(const char* op, const Conv2dShape& s) {
 }
 
 const char* name(ConvPath path) {
-  switch (path) {
-    case ConvPath::automatic:
-      return "automatic";
-    case ConvPath::pointwise:
-      return "pointwise";
-    case ConvPath::im2col:
-      return "im2col";
-    case ConvPath::direct:
-      return "direct";
-    case ConvPath::winograd:
-      return "winograd";
-  }
-  return "?";
+  static constexpr const char* names[] = {"automatic", "pointwise", "im2col", "direct", "winograd"};
+  return names[static_cast<int>(path)];
 }
 
 bool applies(ConvPath path, const Conv2dShape& s) {

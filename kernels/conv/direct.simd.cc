@@ -11,11 +11,7 @@ namespace {
 using V = Vector<float>;
 constexpr int kLanes = kWidth<float>;
 // The outputs, and the vectors of pixels, that are in registers at a time.
-#if defined(__AVX512F__)
-constexpr int kOuts = 6, kPixels = 4;
-#else
-constexpr int kOuts = 4, kPixels = 3;
-#endif
+constexpr int kOuts = Level::kConvOuts, kPixels = Level::kConvPixels;
 
 /// Where vector number `index` of an image's pixels begins: rows are covered from the left, and the
 /// last vector of a row ends with the row if that is long enough.

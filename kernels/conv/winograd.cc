@@ -7,7 +7,7 @@
 
 #include <gradus/kernels/conv/paths.h>
 #include <gradus/kernels/conv/table.h>
-#include <gradus/kernels/gemm/table.h>
+#include <gradus/kernels/gemm/gemm.h>
 
 namespace gradus::kernels {
 namespace {
@@ -85,10 +85,9 @@ Points<T> from(Points<T> p, int64_t row, int64_t column) {
 /// c_p = op(a_p) b_p + beta c_p for each point p; op(a_p) (m, k), b_p (k, n).
 void multiply(Transpose ta, int64_t m, int64_t n, int64_t k, Points<const float> a,
               Points<const float> b, float beta, Points<float> c) {
-  const auto product = kernels<GemmKernels<float>>().in_place;
   for (int p = 0; p < 36; ++p)
-    product({ta, Transpose::no, m, n, k, 1, a.data + p * a.point, a.row, b.data + p * b.point,
-             b.row, beta, c.data + p * c.point, c.row});
+    gemm_uncut<float>({ta, Transpose::no, m, n, k, 1, a.data + p * a.point, a.row,
+                       b.data + p * b.point, b.row, beta, c.data + p * c.point, c.row});
 }
 
 /// y = x correlated with the weights that u (in, out) holds, plus bias.

@@ -92,6 +92,14 @@ void scale(int64_t n, T alpha, T* x) {
                [&](int64_t begin, int64_t end) { kernel(end - begin, alpha, x + begin); });
 }
 
+/// y = c ? factor x : 0   (n)
+template <class T>
+void scale_where(int64_t n, const bool* c, T factor, const T* x, T* y) {
+  parallel_for(n, kElementwiseGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) y[i] = c[i] ? factor * x[i] : T(0);
+  });
+}
+
 /// y = value   (n)
 template <class T>
 void fill(int64_t n, T value, T* y) {

@@ -70,6 +70,11 @@ void where(const WhereLayout& l, const bool* c, const X* a, const X* b, X* y) {
 }
 
 template <class X>
+void scale_where(int64_t n, const bool* c, X factor, const X* x, X* y) {
+  for (int64_t i = 0; i < n; ++i) y[i] = c[i] ? X(factor * x[i]) : X(0);
+}
+
+template <class X>
 void copy_strided(int ndim, const int64_t* sizes, const X* x, const int64_t* x_strides, X* y) {
   for (int64_t i = 0; i < numel(ndim, sizes); ++i) y[i] = x[offset(ndim, sizes, x_strides, i)];
 }

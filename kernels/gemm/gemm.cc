@@ -15,12 +15,14 @@ namespace {
 // Counted in multiplications; measured, docs/decisions/own_products.md. Below kLarge our kernels
 // are as fast as OpenBLAS or faster; a tile of kTile pays for handing it to another thread.
 constexpr int64_t kLarge = int64_t{1} << 31;
-// Few rows do not pay for transposing B, and OpenBLAS has AVX-512 kernels that need not.
+// Few rows do not pay for transposing B, and OpenBLAS has kernels for some levels that need not.
 constexpr int64_t kThinRows = 16, kThin = int64_t{1} << 22;
 constexpr int64_t kTile = int64_t{1} << 18;
 constexpr int64_t kMaxTiles = 16;
 // From here on a transposed A pays for copying it; tiles are then not cut below kCopiedTile.
 constexpr int64_t kCopied = int64_t{1} << 20, kCopiedColumns = 64, kCopiedTile = 96;
+// From so many rows on, rows of B close to each other pay for copying them.
+constexpr int64_t kManyRows = 64;
 // k is summed in pieces where C alone has too few tiles.
 constexpr int64_t kPieceOfK = 4096;
 constexpr int64_t kSmallC = int64_t{1} << 16;
@@ -46,13 +48,25 @@ GemmProblem<T> with_row_in_c(GemmProblem<T> g) {
   return g;
 }
 
+GemmPath own_path(Transpose ta, Transpose tb, int64_t m) {
+  const bool pays = m >= kManyRows && ta == Transpose::no;
+  return tb == Transpose::yes || pays ? GemmPath::panels : GemmPath::in_place;
+}
+
+/// All products of all paths; automatic: that of ours which suits the size.
 template <class T>
 void run(const GemmProblem<T>& g, GemmPath path) {
-  if (path == GemmPath::openblas) return call_blas(with_row_in_c(g));
   const GemmKernels<T>& table = kernels<GemmKernels<T>>();
-  if (path == GemmPath::in_place || g.ta == Transpose::no) return table.in_place(g);
-  static constinit thread_local Workspace<T, struct Copied> workspace;
-  table.copied(g, workspace.of_size(table.copied_workspace(g.m)));
+  if (path == GemmPath::automatic) path = own_path(g.ta, g.tb, g.m);
+  if (path == GemmPath::in_place) return table.in_place(g);
+  if (path == GemmPath::panels) return table.panels(g);
+  if (path == GemmPath::openblas) return call_blas(with_row_in_c(g));
+  static constinit thread_local Workspace<T, struct Copies> workspace;
+  if (path == GemmPath::copied)
+    return table.copied(g, workspace.of_size(table.copied_workspace(g.m)));
+  T* const packed = workspace.of_size(table.packed_size(g.n, g.k));
+  table.pack(g, packed);
+  table.prepacked(g, packed);
 }
 
 /// Rows i .. i + m - 1 and columns j .. j + n - 1 of the product.
@@ -111,7 +125,7 @@ Grid grid_for(int64_t m, int64_t n, int64_t k, bool copied) {
 
 template <class T>
 void run_tiled(const GemmProblem<T>& g, GemmPath path) {
-  const Grid tile = grid_for(g.m, g.n, g.k, path == GemmPath::copied && g.ta == Transpose::yes);
+  const Grid tile = grid_for(g.m, g.n, g.k, path == GemmPath::copied);
   const int64_t across = pieces_of(g.n, tile.columns);
   const int64_t tiles = across * pieces_of(g.m, tile.rows);
   if (tiles == 1) return run(g, path);
@@ -152,12 +166,19 @@ int64_t pieces_of_k(int64_t m, int64_t n, int64_t k) {
   return pieces_of(k, pieces_of(k, std::min(k / kPieceOfK, kMaxTiles)));
 }
 
+/// The path of a product's parts; automatic: each part's own.
 template <class T>
 GemmPath resolve(const GemmProblem<T>& g, GemmPath path) {
-  if (path == GemmPath::automatic) return gemm_path<T>(g.ta, g.tb, g.m, g.n, g.k);
-  check(path != GemmPath::openblas || blas(),
-        "gemm: the path openblas is forced, but there is no OpenBLAS");
-  return path;
+  if (!applies(path, g.ta, g.tb)) [[unlikely]]
+    fail("gemm: the path {} cannot serve A{} B{}{}", name(path), g.ta == Transpose::yes ? "^T" : "",
+         g.tb == Transpose::yes ? "^T" : "",
+         path == GemmPath::openblas ? ": there is no OpenBLAS" : "");
+  const bool chosen = path == GemmPath::automatic;
+  if (chosen) path = gemm_path<T>(g.ta, g.tb, g.m, g.n, g.k);
+  const bool parts_choose = chosen && (path == GemmPath::in_place || path == GemmPath::panels);
+  const bool too_large =
+      path == GemmPath::openblas && std::max({g.m, g.n, g.k, g.lda, g.ldb, g.ldc}) > INT_MAX;
+  return parts_choose || too_large ? GemmPath::automatic : path;
 }
 
 // What is too small to be cut goes where gemm_path would send it, without asking.
@@ -170,58 +191,110 @@ void gemm(const GemmProblem<T>& g, GemmPath path) {
   if (g.m <= 0 || g.n <= 0) return;
   if (g.k <= 0 || g.alpha == T(0)) return scale(g);
   const bool whole = g.m * g.n * g.k < 2 * kTile;
-  if (whole && path == GemmPath::automatic) return kernels<GemmKernels<T>>().in_place(g);
+  if (whole && path == GemmPath::automatic) return run(g, path);
   path = resolve(g, path);
-  if (path == GemmPath::openblas && std::max({g.m, g.n, g.k, g.lda, g.ldb, g.ldc}) > INT_MAX)
-    path = GemmPath::in_place;
   if (whole) return run(g, path);
   const int64_t pieces = pieces_of_k(g.m, g.n, g.k);
   if (pieces > 1) return run_in_pieces_of_k(g, path, pieces);
   run_tiled(g, path);
 }
 
+template <class T>
+void gemm_uncut(const GemmProblem<T>& g, GemmPath path) {
+  if (g.m <= 0 || g.n <= 0) return;
+  if (g.k <= 0 || g.alpha == T(0)) return scale(g);
+  run(g, path == GemmPath::automatic ? path : resolve(g, path));
+}
+
 const char* name(GemmPath path) {
-  switch (path) {
-    case GemmPath::automatic:
-      return "automatic";
-    case GemmPath::in_place:
-      return "in place";
-    case GemmPath::copied:
-      return "copied";
-    case GemmPath::openblas:
-      return "openblas";
-  }
-  return "?";
+  static constexpr const char* names[] = {"automatic", "in place", "panels",
+                                          "copied",    "packed",   "openblas"};
+  return names[static_cast<int>(path)];
+}
+
+bool applies(GemmPath path, Transpose ta, Transpose tb) {
+  if (path == GemmPath::in_place) return tb == Transpose::no;
+  if (path == GemmPath::copied) return ta == Transpose::yes;
+  return path != GemmPath::openblas || blas();
 }
 
 template <class T>
 GemmPath gemm_path(Transpose ta, Transpose tb, int64_t m, int64_t n, int64_t k) {
   const int64_t work = m * n * k;
-  const bool thin =
-      tb == Transpose::yes && m <= kThinRows && work >= kThin && active_isa() == Isa::avx512;
+  const bool thin = tb == Transpose::yes && m <= kThinRows && work >= kThin &&
+                    kernels<GemmKernels<T>>().thin_to_blas;
   const bool copied = ta == Transpose::yes && std::min(m, n) >= kCopiedColumns && work >= kCopied;
   if ((work >= kLarge || thin) && blas()) return GemmPath::openblas;
-  return copied ? GemmPath::copied : GemmPath::in_place;
+  return copied ? GemmPath::copied : own_path(ta, tb, m);
+}
+
+namespace {
+
+/// Products side by side: how many, and how far apart their matrices lie.
+struct BatchLoop {
+  int64_t size, a, b, c;
+};
+
+BatchLoop loop_of(const Loops<3>& batch, int i) {
+  const auto& strides = batch.strides;
+  return {batch.sizes[i], strides[0][i], strides[1][i], strides[2][i]};
 }
 
 template <class T>
-void gemm_batched(const GemmProblem<T>& first, int64_t stride_a, int64_t stride_b, int64_t stride_c,
-                  int64_t batch) {
+GemmProblem<T> moved(GemmProblem<T> g, int64_t a, int64_t b, int64_t c) {
+  g.a += a;
+  g.b += b;
+  g.c += c;
+  return g;
+}
+
+/// Products of the innermost loop that are one of more rows, with one B, become that.
+template <class T>
+void join_rows(GemmProblem<T>& g, Loops<3>& batch) {
+  if (batch.ndim == 0 || g.ta == Transpose::yes) return;
+  const BatchLoop loop = loop_of(batch, batch.ndim - 1);
+  if (loop.a != g.m * g.lda || loop.b != 0 || loop.c != g.m * g.ldc) return;
+  g.m *= loop.size;
+  batch.erase(batch.ndim - 1);
+}
+
+/// Takes the longest loop out of a batch.
+BatchLoop take_longest(Loops<3>& batch) {
+  if (batch.ndim == 0) return {1, 0, 0, 0};
+  int longest = batch.ndim - 1;
+  for (int i = longest; i >= 0; --i)
+    if (batch.sizes[i] > batch.sizes[longest]) longest = i;
+  const BatchLoop loop = loop_of(batch, longest);
+  batch.erase(longest);
+  return loop;
+}
+
+/// The products of one loop, spread over the threads.
+template <class T>
+void run_loop(const GemmProblem<T>& first, const BatchLoop& loop) {
   const int64_t work = std::max<int64_t>(1, first.m * first.n * first.k);
-  const auto product = [&](int64_t i) {
-    GemmProblem<T> g = first;
-    g.a += i * stride_a;
-    g.b += i * stride_b;
-    g.c += i * stride_c;
-    gemm(g);
-  };
-  if (batch < kMaxTiles && work >= 2 * kTile) {  // few and large: each is cut by itself
-    for (int64_t i = 0; i < batch; ++i) product(i);
+  const auto product = [&](int64_t i) { gemm(moved(first, i * loop.a, i * loop.b, i * loop.c)); };
+  if (loop.size < kMaxTiles && work >= 2 * kTile) {  // few and large: each is cut by itself
+    for (int64_t i = 0; i < loop.size; ++i) product(i);
     return;
   }
-  parallel_for(batch, per_grain(work, kTile), [&](int64_t begin, int64_t end) {
+  parallel_for(loop.size, per_grain(work, kTile), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) product(i);
   });
+}
+
+}  // namespace
+
+template <class T>
+void gemm_batched(const GemmProblem<T>& first, const Loops<3>& batch) {
+  GemmProblem<T> g = first;
+  Loops<3> others = batch;
+  others.collapse();
+  join_rows(g, others);
+  const BatchLoop longest = take_longest(others);
+  Odometer<3> at(others, 0);
+  for (int64_t i = others.numel(); i > 0; --i, at.next())
+    run_loop(moved(g, at.offsets[0], at.offsets[1], at.offsets[2]), longest);
 }
 
 template <class T>
@@ -245,6 +318,7 @@ void gemm_packed(int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const
   kernels<GemmKernels<T>>().prepacked(g, packed);
 }
 
-GRADUS_INSTANTIATE(gemm_path<T>, gemm<T>, gemm_batched<T>, packed_size<T>, pack<T>, gemm_packed<T>)
+GRADUS_INSTANTIATE(gemm_path<T>, gemm<T>, gemm_uncut<T>, gemm_batched<T>, packed_size<T>, pack<T>,
+                   gemm_packed<T>)
 
 }  // namespace gradus::kernels

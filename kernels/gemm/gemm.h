@@ -1,4 +1,6 @@
 #pragma once
+#include <gradus/kernels/runtime/loops.h>
+
 #include <cstdint>
 
 namespace gradus::kernels {
@@ -23,28 +25,33 @@ struct GemmProblem {
   const T* row = nullptr;
 };
 
-/// `in_place` and `copied` are ours: the one reads A where it lies, the other copies it first if it
-/// is transposed.
-enum class GemmPath { automatic, in_place, copied, openblas };
+/// in_place: A and B are read where they lie; not for a transposed B. panels: B is copied a panel
+/// at a time. copied: A, which must be transposed, is copied, too. packed: all of B is copied
+/// first, as gemm_packed() has it. openblas: OpenBLAS, the other ones being ours.
+enum class GemmPath { automatic, in_place, panels, copied, packed, openblas };
 const char* name(GemmPath path);
 
-/// The path that `automatic` takes for an (m,k) x (k,n) product; depends on the shape and on
-/// whether OpenBLAS is there.
+/// The path that `automatic` takes for an (m,k) x (k,n) product, or a tile of one; depends on the
+/// shape and on whether OpenBLAS is there.
 template <class T>
 GemmPath gemm_path(Transpose ta, Transpose tb, int64_t m, int64_t n, int64_t k);
+/// Whether `path` can serve such factors (forcing one that cannot throws Error).
+bool applies(GemmPath path, Transpose ta, Transpose tb);
 
 /// C = alpha op(A) op(B) + beta C, row-major, for float and double; C is not read where beta is 0,
 /// and neither are A and B where alpha is 0. C is cut into tiles, and a long k into pieces, by the
-/// shape alone: the result is bit for bit the same on any number of threads. `path` is for tests: a
-/// path that is not there (no OpenBLAS) throws Error.
+/// shape alone: the result is bit for bit the same on any number of threads. `path` is for tests.
 template <class T>
 void gemm(const GemmProblem<T>& g, GemmPath path = GemmPath::automatic);
 
-/// `batch` products like `first`, whose matrices lie stride_a, stride_b and stride_c elements
-/// apart; a stride of 0 for a or b uses the same matrix each time.
+/// The same, not cut, by the calling thread alone: for small products, many at a time.
 template <class T>
-void gemm_batched(const GemmProblem<T>& first, int64_t stride_a, int64_t stride_b, int64_t stride_c,
-                  int64_t batch);
+void gemm_uncut(const GemmProblem<T>& g, GemmPath path = GemmPath::automatic);
+
+/// Products like `first` along each loop of the batch, whose strides are those of A, B and C; a
+/// stride of 0 uses the same matrix each time.
+template <class T>
+void gemm_batched(const GemmProblem<T>& first, const Loops<3>& batch);
 
 /// op(B) (k, n) in the order in which a product reads it: copied once for many products.
 template <class T>
@@ -52,7 +59,7 @@ int64_t packed_size(int64_t n, int64_t k);
 template <class T>
 void pack(Transpose tb, int64_t n, int64_t k, const T* b, int64_t ldb, T* packed);
 
-/// C = A B + beta C, A (m, k), B (k, n) packed; by the calling thread alone.
+/// C = A B + beta C, A (m, k), B (k, n) packed; not cut, by the calling thread alone.
 template <class T>
 void gemm_packed(int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* packed, T beta,
                  T* c, int64_t ldc);

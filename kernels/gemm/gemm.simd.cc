@@ -9,19 +9,13 @@
 namespace gradus::kernels {
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int kAccumulators = 24, kMaxVectors = 4;
-#else
-constexpr int kAccumulators = 12, kMaxVectors = 2;
-#endif
+constexpr int kAccumulators = Level::kProductSums, kMaxVectors = Level::kProductVectors;
 // Fewer rows than there are registers for when one vector is wide enough: enough to hide the
 // latency.
 constexpr int kMaxRows = 12;
 // k is cut into pieces of this size, so that a panel stays in the caches; into shorter ones where
 // rows of A^T have to stay there as well.
 constexpr int64_t kBlockK = 256, kShortBlockK = 128;
-// From so many rows on, rows of B close to each other pay for copying them.
-constexpr int64_t kManyRows = 64;
 
 template <class T>
 constexpr int64_t kPanel = kMaxVectors* kWidth<T>* kBlockK;
@@ -210,16 +204,15 @@ void for_each_panel(int64_t n, int64_t all_k, int64_t block, F f) {
 }
 
 template <class T>
-void multiply_all_in_place(const GemmProblem<T>& g) {
+void in_place(const GemmProblem<T>& g) {
   for_each_panel<T>(
       g.n, g.k, kBlockK, [&](int64_t p, int64_t k, int64_t j, int64_t columns, int64_t) {
         multiply_panel<T>(g, p, k, j, columns, left_in_place(g, p), g.b + p * g.ldb + j, g.ldb);
       });
 }
 
-/// B goes through a panel on the stack, which products that need none do not touch.
 template <class T>
-__attribute__((noinline)) void multiply_by_panels(const GemmProblem<T>& g) {
+void panels(const GemmProblem<T>& g) {
   alignas(64) T panel[kPanel<T>];
   for_each_panel<T>(g.n, g.k, kBlockK,
                     [&](int64_t p, int64_t k, int64_t j, int64_t columns, int64_t width) {
@@ -265,21 +258,13 @@ int64_t packed_size(int64_t n, int64_t k) {
 }
 
 template <class T>
-void in_place(const GemmProblem<T>& g) {
-  if (g.tb == Transpose::yes || (g.m >= kManyRows && g.ta == Transpose::no))
-    multiply_by_panels(g);
-  else
-    multiply_all_in_place(g);
-}
-
-template <class T>
 int64_t copied_workspace(int64_t m) {
   return kPanel<T> + copied_row<T>(m) * kShortBlockK;
 }
 
 template <class T>
-constexpr GemmKernels<T> kKernels = {in_place<T>, copied<T>,    copied_workspace<T>,
-                                     pack<T>,     prepacked<T>, packed_size<T>};
+constexpr GemmKernels<T> kKernels = {in_place<T>, panels<T>,    copied<T>,      copied_workspace<T>,
+                                     pack<T>,     prepacked<T>, packed_size<T>, Level::kThinToBlas};
 
 }  // namespace
 

@@ -54,12 +54,10 @@ Range windows_inside(const Pool2dShape& s) {
   return {begin, std::max(begin, end)};
 }
 
-/// Windows inside the image's columns many at a time, the others one by one.
+/// The windows of `inside` many at a time, the others one by one.
 template <class T>
-void max_plane(const Pool2dShape& s, const T* x, T* y, int64_t* indices) {
+void max_plane(const Pool2dShape& s, Range inside, const T* x, T* y, int64_t* indices) {
   const int64_t height = s.output_height(), width = s.output_width(), in = s.height * s.width;
-  const bool served = s.stride_w <= 2 && s.dilation_w == 1 && in <= INT32_MAX;
-  const Range inside = served ? windows_inside(s) : Range{width, width};
   const auto max_windows = kernels<PoolKernels<T>>().max_windows;
   for (int64_t i = 0; i < height; ++i, y += width, indices += width) {
     if (inside.begin < inside.end) {
@@ -110,30 +108,31 @@ void check_pool2d(const char* op, const Pool2dShape& s) {
         op, s.dilation_h, s.dilation_w, s.padding_h, s.padding_w, s.height, s.width);
 }
 
+const char* name(PoolPath path) {
+  static constexpr const char* names[] = {"automatic", "one by one", "windows"};
+  return names[static_cast<int>(path)];
+}
+
+bool applies(PoolPath path, const Pool2dShape& s) {
+  return path != PoolPath::windows ||
+         (s.stride_w <= 2 && s.dilation_w == 1 && s.height * s.width <= INT32_MAX);
+}
+
+PoolPath pool_path(const Pool2dShape& s) {
+  return applies(PoolPath::windows, s) ? PoolPath::windows : PoolPath::one_by_one;
+}
+
 template <class T>
-void max_pool2d(const Pool2dShape& s, const T* x, T* y, int64_t* indices) {
+void max_pool2d(const Pool2dShape& s, const T* x, T* y, int64_t* indices, PoolPath path) {
   check_pool2d("max_pool2d", s);
+  check(applies(path, s),
+        "max_pool2d: the path {} cannot serve a stride of {} and a dilation of {}", name(path),
+        s.stride_w, s.dilation_w);
+  if (path == PoolPath::automatic) path = pool_path(s);
+  const Range inside = path == PoolPath::windows ? windows_inside(s) : Range{0, 0};
   const int64_t in = s.height * s.width, out = s.output_height() * s.output_width();
-  for_each_plane(s.planes, out * s.kernel_h * s.kernel_w,
-                 [&](int64_t p) { max_plane(s, x + p * in, y + p * out, indices + p * out); });
-}
-
-template <class T>
-void pool_gather(int64_t planes, int64_t x_plane, int64_t y_plane, const T* x,
-                 const int64_t* indices, T* y) {
-  for_each_plane(planes, y_plane, [&](int64_t p) {
-    for (int64_t k = 0; k < y_plane; ++k)
-      y[p * y_plane + k] = x[p * x_plane + indices[p * y_plane + k]];
-  });
-}
-
-template <class T>
-void pool_scatter(int64_t planes, int64_t x_plane, int64_t y_plane, const T* dy,
-                  const int64_t* indices, T* dx) {
-  for_each_plane(planes, x_plane + y_plane, [&](int64_t p) {
-    std::fill_n(dx + p * x_plane, x_plane, T(0));
-    for (int64_t k = 0; k < y_plane; ++k)
-      dx[p * x_plane + indices[p * y_plane + k]] += dy[p * y_plane + k];
+  for_each_plane(s.planes, out * s.kernel_h * s.kernel_w, [&](int64_t p) {
+    max_plane(s, inside, x + p * in, y + p * out, indices + p * out);
   });
 }
 
@@ -186,7 +185,7 @@ void adaptive_avg_pool2d_backward(int64_t planes, int64_t height, int64_t width,
   });
 }
 
-GRADUS_INSTANTIATE(max_pool2d<T>, pool_gather<T>, pool_scatter<T>, avg_pool2d<T>,
-                   avg_pool2d_backward<T>, adaptive_avg_pool2d<T>, adaptive_avg_pool2d_backward<T>)
+GRADUS_INSTANTIATE(max_pool2d<T>, avg_pool2d<T>, avg_pool2d_backward<T>, adaptive_avg_pool2d<T>,
+                   adaptive_avg_pool2d_backward<T>)
 
 }  // namespace gradus::kernels

@@ -25,25 +25,26 @@ struct Pool2dShape {
 /// output.
 void check_pool2d(const char* op, const Pool2dShape& shape);
 
+/// one_by_one: a window at a time. windows: those that lie inside the image's columns many at a
+/// time; for strides of at most 2 along them and no dilation.
+enum class PoolPath { automatic, one_by_one, windows };
+const char* name(PoolPath path);
+
+/// The path of max_pool2d that `automatic` takes.
+PoolPath pool_path(const Pool2dShape& shape);
+/// Whether `path` can serve `shape` (forcing one that cannot throws Error).
+bool applies(PoolPath path, const Pool2dShape& shape);
+
 // Planes are spread over the threads, each computed alone: the same bits on any number of them.
 // Float and double; results are overwritten.
 
 /// y = the largest x in each window, a NaN being larger than all (as in PyTorch); indices (planes,
 /// OH, OW) = where in its plane it is, i.e. h W + w, the first of equals (with NaNs: the last).
-/// Padding is never chosen.
+/// Padding is never chosen. Near x it is a gather, its backward a scatter of dy to the indices
+/// (kernels/index).
 template <class T>
-void max_pool2d(const Pool2dShape& shape, const T* x, T* y, int64_t* indices);
-
-/// The linear map that max_pool2d is near x, and its adjoint:
-/// gather:  y[p, k] = x[p, indices[p, k]],   x (planes, x_plane), y and indices (planes, y_plane)
-/// scatter: dx[p, i] = sum of dy[p, k] over the k with indices[p, k] = i: max_pool2d's backward.
-/// Each is the other's gradient.
-template <class T>
-void pool_gather(int64_t planes, int64_t x_plane, int64_t y_plane, const T* x,
-                 const int64_t* indices, T* y);
-template <class T>
-void pool_scatter(int64_t planes, int64_t x_plane, int64_t y_plane, const T* dy,
-                  const int64_t* indices, T* dx);
+void max_pool2d(const Pool2dShape& shape, const T* x, T* y, int64_t* indices,
+                PoolPath path = PoolPath::automatic);
 
 /// y = the sum of each window, divided by its size: with count_include_pad that of the window
 /// clipped to the padded input, otherwise clipped to the input. A linear map; backward is its

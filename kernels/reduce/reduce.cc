@@ -5,6 +5,8 @@
 #include <gradus/kernels/runtime/workspace.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 namespace gradus::kernels {
 namespace {
@@ -184,6 +186,13 @@ void min(int64_t outer, int64_t n, int64_t inner, const T* x, T* y, int64_t* ind
              : extremum_columns(table.min_columns, outer, n, inner, x, y, index);
 }
 
-GRADUS_INSTANTIATE(sum<T>, sum_of_squares<T>, max<T>, min<T>)
+template <class T>
+bool all_finite(int64_t n, const T* x) {
+  int64_t finite = 0;
+  for (int64_t i = 0; i < n; ++i) finite += std::abs(x[i]) <= std::numeric_limits<T>::max();
+  return finite == n;
+}
+
+GRADUS_INSTANTIATE(sum<T>, sum_of_squares<T>, max<T>, min<T>, all_finite<T>)
 
 }  // namespace gradus::kernels

@@ -23,4 +23,8 @@ void max(int64_t outer, int64_t n, int64_t inner, const T* x, T* y, int64_t* ind
 template <class T>
 void min(int64_t outer, int64_t n, int64_t inner, const T* x, T* y, int64_t* index);
 
+/// Whether neither an infinity nor a NaN is in x.   x: (n)
+template <class T>
+bool all_finite(int64_t n, const T* x);
+
 }  // namespace gradus::kernels

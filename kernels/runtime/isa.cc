@@ -3,30 +3,37 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <string>
 #include <string_view>
 
 namespace gradus::kernels {
 namespace {
 
-constexpr Isa kLevels[] = {Isa::avx512, Isa::avx2, Isa::baseline};
+struct Row {
+  const char* name;
+  bool (*can_run)(const CpuInfo& cpu);
+};
+#define GRADUS_LEVEL(name, can_run) \
+  {#name, []([[maybe_unused]] const CpuInfo& cpu) { return bool{can_run}; }},
+constexpr Row kRows[] = {GRADUS_LEVELS};
+#undef GRADUS_LEVEL
+
+const Row& row(Isa isa) { return kRows[static_cast<int>(isa)]; }
 
 Isa choose() {
-  Isa best = Isa::baseline;
-  for (Isa isa : kLevels) {
-    if (!supports(isa)) continue;
-    best = isa;
-    break;
-  }
   const char* wanted = std::getenv("GRADUS_ISA");
-  if (wanted == nullptr || *wanted == '\0') return best;
+  Isa best = kLevels[0];
+  std::string names;
   for (Isa isa : kLevels) {
-    if (std::string_view(wanted) == name(isa) && supports(isa)) return isa;
+    names += (names.empty() ? "" : ", ") + std::string(name(isa));
+    if (!supports(isa)) continue;
+    if (wanted && wanted == std::string_view(name(isa))) return isa;
+    best = isa;
   }
-  std::fprintf(
-      stderr,
-      "gradus: GRADUS_ISA=%s is not a level this processor can run (baseline, avx2, avx512); "
-      "using %s\n",
-      wanted, name(best));
+  if (wanted && *wanted != '\0')
+    std::fprintf(stderr,
+                 "gradus: GRADUS_ISA=%s is not a level this processor can run (%s); using %s\n",
+                 wanted, names.c_str(), name(best));
   return best;
 }
 
@@ -37,28 +44,7 @@ Isa active_isa() {
   return isa;
 }
 
-bool supports(Isa isa) {
-  switch (isa) {
-    case Isa::avx512:
-      return cpu_info().avx512;
-    case Isa::avx2:
-      return cpu_info().avx2;
-    case Isa::baseline:
-      break;
-  }
-  return true;
-}
-
-const char* name(Isa isa) {
-  switch (isa) {
-    case Isa::avx512:
-      return "avx512";
-    case Isa::avx2:
-      return "avx2";
-    case Isa::baseline:
-      break;
-  }
-  return "baseline";
-}
+bool supports(Isa isa) { return row(isa).can_run(cpu_info()); }
+const char* name(Isa isa) { return row(isa).name; }
 
 }  // namespace gradus::kernels

@@ -1,20 +1,27 @@
 #pragma once
-// One binary for every x86-64: *.simd.cc are compiled once per level below, and the best level the
-// processor has is chosen when a kernel is first asked for.
+// One binary for every processor of an architecture: the sources *.simd.cc are compiled once per
+// level, and the best level the processor has is chosen when a kernel is first asked for.
 
-#include <gradus/base/error.h>
 #include <gradus/kernels/runtime/types.h>
+#include <gradus_levels.h>
 
 #include <atomic>
 
 namespace gradus::kernels {
 
-enum class Isa { baseline, avx2, avx512 };
+// GRADUS_LEVELS is the list in cmake/library.cmake, a GRADUS_LEVEL(name, can_run) for each.
+#define GRADUS_LEVEL(name, can_run) name,
+/// Weakest first.
+enum class Isa { GRADUS_LEVELS };
+#undef GRADUS_LEVEL
+#define GRADUS_LEVEL(name, can_run) Isa::name,
+constexpr Isa kLevels[] = {GRADUS_LEVELS};
+#undef GRADUS_LEVEL
 
 /// The best level this processor has, or the one that GRADUS_ISA=baseline|avx2|avx512 names if the
 /// processor has it. Decided once.
 Isa active_isa();
-/// Whether this binary has code for `isa` and the processor can run it.
+/// Whether the processor can run `isa`.
 bool supports(Isa isa);
 const char* name(Isa isa);
 
@@ -35,19 +42,11 @@ const Table& table_for();
 
 template <class Table>
 const Table& table_for(Isa isa) {
-#if defined(__x86_64__)
-  switch (isa) {
-    case Isa::avx512:
-      return table_for<Table, Isa::avx512>();
-    case Isa::avx2:
-      return table_for<Table, Isa::avx2>();
-    case Isa::baseline:
-      break;
-  }
-#else
-  (void)isa;
-#endif
-  return table_for<Table, Isa::baseline>();
+  using Function = const Table& (*)();
+#define GRADUS_LEVEL(name, can_run) table_for<Table, Isa::name>,
+  constexpr Function functions[] = {GRADUS_LEVELS};
+#undef GRADUS_LEVEL
+  return functions[static_cast<int>(isa)]();
 }
 
 /// Apart from kernels(), which is inlined.

@@ -1,3 +1,6 @@
+#include <gradus/base/error.h>
+#include <gradus/base/memory.h>
+#include <gradus/kernels/runtime/small_jobs.h>
 #include <gradus/kernels/runtime/threads.h>
 #include <gradus/kernels/runtime/workspace.h>
 #include <sched.h>
@@ -13,8 +16,7 @@
 #include <utility>
 #include <vector>
 
-namespace gradus {
-namespace kernels {
+namespace gradus::kernels {
 namespace {
 
 constexpr int kMaxThreads = 256;
@@ -22,10 +24,7 @@ constexpr uint32_t kOpen = 1u << 31;
 // Waking a sleeper costs 10 us here and often lands on the core of its waker; gaps inside a
 // training step are shorter than this.
 constexpr std::chrono::microseconds kSpin{500};
-// Where another core answers later than this, a job that takes less than kSmallNs is done alone.
-constexpr std::chrono::nanoseconds kNear{250};
-constexpr int64_t kSmallNs = 50'000;
-constexpr uint32_t kAskAgain = 64;  // jobs
+constexpr int64_t kSmallNs = 50'000;  // what a small job takes at most
 
 thread_local bool in_job = false;
 struct InJob {
@@ -70,12 +69,15 @@ class Pool {
   }
 
   void run(int64_t chunks, void (*body)(void*, int64_t), void* context, ChunkTime& time) {
-    const int helpers = static_cast<int>(std::min<int64_t>(chunks, threads()) - 1);
+    const int helpers = static_cast<int>(std::min<int64_t>(chunks, thread_count()) - 1);
     if (in_job || helpers < 1 || busy_.exchange(true, std::memory_order_acquire))
       return run_here(chunks, body, context);
     start_workers(helpers);
-    // Measured with one helper; with several, all of them would have to be far.
-    if (helpers > 1 || near()) return share(chunks, body, context, helpers);
+    const auto call_without_job = [this] {
+      helpers_.store(0, std::memory_order_relaxed);
+      return call();
+    };
+    if (small_jobs_.shared(helpers, call_without_job)) return share(chunks, body, context, helpers);
     const auto begin = Clock::now();
     const auto taken = [&] { return std::chrono::nanoseconds(Clock::now() - begin).count(); };
     if (chunks * time.ns.load(std::memory_order_relaxed) < kSmallNs) {
@@ -89,6 +91,26 @@ class Pool {
       if (taken() < kSmallNs) time.ns.store(0, std::memory_order_relaxed);
     }
   }
+
+  /// f on the calling thread and, unless the pool is busy, on every helper.
+  void on_every_thread(void (*f)()) {
+    if (in_job || owner_ != getpid() || busy_.exchange(true, std::memory_order_acquire)) return f();
+    struct Job {
+      void (*f)();
+      int64_t threads;
+      std::atomic<int64_t> arrived{0};
+    } job{f, static_cast<int64_t>(workers_.size()) + 1};
+    const auto one = [](void* context, int64_t) {
+      Job& j = *static_cast<Job*>(context);
+      j.f();
+      // None takes a second chunk.
+      j.arrived.fetch_add(1, std::memory_order_relaxed);
+      while (j.arrived.load(std::memory_order_relaxed) < j.threads) std::this_thread::yield();
+    };
+    share(job.threads, one, &job, static_cast<int>(workers_.size()));
+  }
+
+  const SmallJobs& small_jobs() const { return small_jobs_; }
 
  private:
   Pool() : owner_(getpid()) {
@@ -155,28 +177,6 @@ class Pool {
     return generation;
   }
 
-  /// Whether the first worker, if awake, answers within kNear. It does not where the two cores
-  /// share no cache, or another process has its core: what passes between two small jobs then costs
-  /// more than the second core gives.
-  bool near() {
-    if (jobs_ % kAskAgain == 0 && asleep_.load(std::memory_order_relaxed)) {
-      if (!near_) call();  // as share() will otherwise; the next job asks
-      return near_;
-    }
-    if (jobs_++ % kAskAgain != 0) return near_;
-    helpers_.store(0, std::memory_order_relaxed);  // they answer, and do not look for a job
-    near_ = false;
-    for (int attempt = 0; attempt < 3 && !near_; ++attempt) {
-      const auto begin = Clock::now();
-      const uint32_t question = call();
-      bool answered = false;
-      while (!answered && Clock::now() - begin < 4 * kNear)
-        answered = answer_.load(std::memory_order_acquire) == question;
-      near_ = answered && Clock::now() - begin < kNear;
-    }
-    return near_;
-  }
-
   void loop(int index) {
     in_job = true;
     detail::give_back_at_thread_end();
@@ -186,16 +186,17 @@ class Pool {
     for (;;) {
       const auto called = [&] { return generation_.load(std::memory_order_acquire) != seen; };
       if (!spin_until(called)) {
-        if (index == 0) asleep_.store(true, std::memory_order_relaxed);
+        if (index == 0) small_jobs_.set_asleep(true);
         generation_.wait(seen, std::memory_order_acquire);
-        if (index == 0) asleep_.store(false, std::memory_order_relaxed);
+        if (index == 0) small_jobs_.set_asleep(false);
       }
       seen = generation_.load(std::memory_order_acquire);
-      if (index == 0) answer_.store(seen, std::memory_order_release);
+      if (index == 0) small_jobs_.answer(seen);
       if (stop_.load(std::memory_order_acquire)) return;
       if (index >= helpers_.load(std::memory_order_relaxed)) continue;
       if (gate_.fetch_add(1, std::memory_order_acq_rel) & kOpen) work(index + 1);
       gate_.fetch_sub(1, std::memory_order_acq_rel);
+      gradus::detail::give_back_beyond_limit();
     }
   }
 
@@ -230,13 +231,11 @@ class Pool {
   std::exception_ptr error_;
   Share shares_[kMaxThreads];
   alignas(64) std::atomic<uint32_t> gate_{0};
-  std::atomic<uint32_t> answer_{0};  // the generation that the first worker has seen
   alignas(64) std::atomic<uint32_t> generation_{0};
   alignas(64) std::atomic<bool> busy_{false};
-  std::atomic<bool> failed_{false}, stop_{false}, started_{false}, asleep_{false};
+  std::atomic<bool> failed_{false}, stop_{false}, started_{false};
   std::atomic<int> helpers_{0};
-  uint32_t jobs_ = 0;
-  bool near_ = true;
+  SmallJobs small_jobs_;
   std::vector<std::thread> workers_;
   pid_t owner_;
 };
@@ -256,7 +255,7 @@ int default_threads() {
   return std::clamp(count, 1, kMaxThreads);
 }
 
-std::atomic<int>& thread_count() {
+std::atomic<int>& threads() {
   static std::atomic<int> count{default_threads()};
   return count;
 }
@@ -268,14 +267,19 @@ void run_chunks(int64_t chunks, void (*body)(void* context, int64_t chunk), void
   Pool::instance().run(chunks, body, context, time);
 }
 
-}  // namespace kernels
+void on_every_thread(void (*f)()) { Pool::instance().on_every_thread(f); }
 
-void set_threads(int count) {
-  check(count >= 1 && count <= kernels::kMaxThreads, "set_threads: {} is not between 1 and {}",
-        count, kernels::kMaxThreads);
-  kernels::thread_count().store(count, std::memory_order_relaxed);
+SmallJobsInfo small_jobs_info() {
+  const SmallJobs& jobs = Pool::instance().small_jobs();
+  return {jobs.last_shared(), jobs.chosen_by()};
 }
 
-int threads() { return kernels::thread_count().load(std::memory_order_relaxed); }
+void set_thread_count(int count) {
+  check(count >= 1 && count <= kMaxThreads, "set_threads: {} is not between 1 and {}", count,
+        kMaxThreads);
+  threads().store(count, std::memory_order_relaxed);
+}
 
-}  // namespace gradus
+int thread_count() { return threads().load(std::memory_order_relaxed); }
+
+}  // namespace gradus::kernels

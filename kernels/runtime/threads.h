@@ -1,18 +1,13 @@
 #pragma once
-#include <gradus/base/error.h>
-
 #include <atomic>
 #include <cstdint>
 #include <type_traits>
 
-namespace gradus {
+namespace gradus::kernels {
 
-/// How many threads kernels may use (process-wide; at least 1). Default: the number of cores this
-/// process may run on. Results do not depend on it, bit for bit.
-void set_threads(int count);
-int threads();
-
-namespace kernels {
+/// How many threads a job may use (process-wide; at least 1).
+void set_thread_count(int count);
+int thread_count();
 
 /// How long a chunk of a loop last took on the calling thread alone; 0: to be timed.
 struct ChunkTime {
@@ -25,6 +20,16 @@ struct ChunkTime {
 /// slowly, if `time` says that it is small or does not know.
 void run_chunks(int64_t chunks, void (*body)(void* context, int64_t chunk), void* context,
                 ChunkTime& time);
+
+/// Runs f on the calling thread and, unless they are at another thread's job, on the pool's.
+void on_every_thread(void (*f)());
+
+/// Whether small jobs are shared with a helper, and what said so; for `gradus info`.
+struct SmallJobsInfo {
+  bool shared;
+  const char* chosen_by;
+};
+SmallJobsInfo small_jobs_info();
 
 /// How many pieces of `size` hold n.
 inline int64_t pieces_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
@@ -64,5 +69,4 @@ void parallel_for_rows(int64_t rows, int64_t size, int64_t grain, Body&& body) {
   parallel_for(rows, rows * size <= grain ? rows : per_grain(size, grain), body);
 }
 
-}  // namespace kernels
-}  // namespace gradus
+}  // namespace gradus::kernels

@@ -1,3 +1,4 @@
+#include <gradus/base/memory.h>
 #include <gradus/kernels/runtime/threads.h>
 #include <gradus/kernels/runtime/workspace.h>
 
@@ -19,6 +20,7 @@ namespace {
 // Trivially destructible: threads end after static destructors too.
 constinit std::mutex mutex;
 constinit thread_local WorkspaceBlock* blocks = nullptr;
+constinit WorkspaceUse* uses = nullptr;
 
 void add_spare(WorkspaceUse& use) {
   void* memory = std::aligned_alloc(64, static_cast<size_t>(use.bytes));
@@ -26,13 +28,18 @@ void add_spare(WorkspaceUse& use) {
   use.spares = new (memory) SpareBlock{use.spares};
 }
 
+void free_spares(WorkspaceUse& use) {
+  while (use.spares) std::free(std::exchange(use.spares, use.spares->next));
+}
+
 void* take(WorkspaceUse& use) {
   if (!use.spares) add_spare(use);
   return std::exchange(use.spares, use.spares->next);
 }
 
-/// Of a size that the use has outgrown, it is of no use to anyone.
+/// To the spares, or, of a size that the use has left, to the system.
 void give_back(WorkspaceBlock& block) {
+  if (!block.memory) return;
   if (block.bytes == block.use->bytes)
     block.use->spares = new (block.memory) SpareBlock{block.use->spares};
   else
@@ -47,6 +54,21 @@ struct AtThreadEnd {
     for (; blocks; blocks = blocks->next) give_back(*blocks);
   }
 };
+
+/// Each use begins anew: a block of this size that another thread holds is freed when it is given
+/// back.
+void give_all_back() noexcept {
+  const std::lock_guard lock(mutex);
+  for (WorkspaceBlock* block = blocks; block; block = block->next) {
+    gradus::detail::count_kept(-block->bytes);
+    give_back(*block);
+  }
+  for (; uses; uses = uses->next) {
+    free_spares(*uses);
+    uses->bytes = 0;
+  }
+}
+const gradus::detail::Keeper keeper(give_all_back);
 
 }  // namespace
 
@@ -64,13 +86,17 @@ void grow(WorkspaceUse& use, WorkspaceBlock& block, int64_t bytes) {
   }
   const std::lock_guard lock(mutex);
   if (bytes > use.bytes) {
-    while (use.spares) std::free(std::exchange(use.spares, use.spares->next));
+    free_spares(use);
+    if (use.bytes == 0) use.next = std::exchange(uses, &use);
     use.bytes =
         std::max<int64_t>(64, static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(bytes))));
-    for (int i = 0; i < threads(); ++i) add_spare(use);
+    // What this thread may not keep, others may not either.
+    if (gradus::detail::may_keep(static_cast<size_t>(use.bytes)))
+      for (int i = 0; i < thread_count(); ++i) add_spare(use);
   }
   void* memory = take(use);
-  if (block.memory) give_back(block);
+  gradus::detail::count_kept(use.bytes - block.bytes);
+  give_back(block);
   block.memory = memory;
   block.bytes = use.bytes;
 }

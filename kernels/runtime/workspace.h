@@ -12,6 +12,7 @@ struct SpareBlock;
 struct WorkspaceUse {
   int64_t bytes = 0;
   SpareBlock* spares = nullptr;
+  WorkspaceUse* next = nullptr;  // of all uses that hold something
 };
 
 /// What one thread holds of one use.

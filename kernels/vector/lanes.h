@@ -4,7 +4,6 @@
 #include <gradus/kernels/vector/vectors.h>
 
 #include <cstddef>
-#include <type_traits>
 
 // On a lambda: what it captures then lives in registers.
 #define GRADUS_INLINE __attribute__((always_inline))
@@ -102,57 +101,13 @@ GRADUS_INLINE inline void for_each_vector(int64_t n, const bool* valid, F f) {
   f(j, 1, SomeLanes<T, true>{mask, count});
 }
 
-#if defined(__AVX512F__)
-/// With a mask, since GCC 12 warns of its own header otherwise.
-template <int index>
-inline __m256d half_of(__m512d v) {
-  return _mm512_maskz_extractf64x4_pd(0xff, v, index);
-}
-inline __m256 fold_once(Vector<float> v, auto f) {
-  const __m512d all = _mm512_castps_pd(__m512(v));
-  return f(_mm256_castpd_ps(half_of<0>(all)), _mm256_castpd_ps(half_of<1>(all)));
-}
-inline __m256d fold_once(Vector<double> v, auto f) {
-  return f(half_of<0>(__m512d(v)), half_of<1>(__m512d(v)));
-}
-#elif defined(__AVX__)
-inline __m256 fold_once(Vector<float> v, auto) { return __m256(v); }
-inline __m256d fold_once(Vector<double> v, auto) { return __m256d(v); }
-#endif
-
-/// f of a vector's halves, of the halves of that, and so on to one element.
-#if defined(__AVX__)
-inline float fold_halves(Vector<float> v, auto f) {
-  const __m256 u = fold_once(v, f);
-  __m128 s = f(_mm256_castps256_ps128(u), _mm256_extractf128_ps(u, 1));
-  s = f(s, _mm_movehl_ps(s, s));
-  s = f(s, _mm_shuffle_ps(s, s, 1));
-  return s[0];
-}
-inline double fold_halves(Vector<double> v, auto f) {
-  const __m256d u = fold_once(v, f);
-  const __m128d s = f(_mm256_castpd256_pd128(u), _mm256_extractf128_pd(u, 1));
-  return f(s, _mm_unpackhi_pd(s, s))[0];
-}
-#else
-template <class V>
-inline auto fold_halves(V v, auto f) {
-  using T = std::remove_reference_t<decltype(v[0])>;
-  T lanes[sizeof(V) / sizeof(T)];
-  __builtin_memcpy(lanes, &v, sizeof v);
-  for (std::size_t half = sizeof(V) / sizeof(T) / 2; half > 0; half /= 2)
-    for (std::size_t i = 0; i < half; ++i) lanes[i] = f(lanes[i], lanes[i + half]);
-  return lanes[0];
-}
-#endif
-
 template <class V>
 inline auto horizontal_sum(V v) {
-  return fold_halves(v, [](auto a, auto b) GRADUS_INLINE { return a + b; });
+  return Level::fold_halves(v, [](auto a, auto b) GRADUS_INLINE { return a + b; });
 }
 template <class V>
 inline auto horizontal_max(V v) {
-  return fold_halves(v, [](auto a, auto b) GRADUS_INLINE { return a > b ? a : b; });
+  return Level::fold_halves(v, [](auto a, auto b) GRADUS_INLINE { return a > b ? a : b; });
 }
 
 /// A sum in kParts vectors.

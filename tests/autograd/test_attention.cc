@@ -6,7 +6,7 @@
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/where.h>
 #include <gradus/gradcheck/samples.h>
-#include <gradus/kernels/runtime/threads.h>
+#include <gradus/tensor/runtime.h>
 
 #include <algorithm>
 #include <limits>

@@ -7,7 +7,7 @@
 #include <gradus/gradcheck/samples.h>
 #include <gradus/kernels/conv/conv.h>
 #include <gradus/kernels/conv/naive.h>
-#include <gradus/kernels/runtime/threads.h>
+#include <gradus/tensor/runtime.h>
 
 #include <algorithm>
 #include <limits>

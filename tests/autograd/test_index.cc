@@ -4,7 +4,7 @@
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/gradcheck/samples.h>
-#include <gradus/kernels/runtime/threads.h>
+#include <gradus/tensor/runtime.h>
 
 #include "tests/checks.h"
 

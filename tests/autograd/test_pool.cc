@@ -6,11 +6,13 @@
 
 #include <cstring>
 #include <limits>
+#include <set>
 
 #include "tests/checks.h"
 
 using namespace gradus;
 using kernels::Pool2dShape;
+using kernels::PoolPath;
 using test::check_close;
 using test::says;
 
@@ -35,6 +37,8 @@ const Case kCases[] = {
     {{2, 2, 5, 37}, {3, 3}, {.stride = Pair{2, 2}, .padding = {1, 1}}},
     {{1, 2, 4, 19}, {2, 4}, {.stride = Pair{1, 1}, .padding = {0, 2}}},
     {{0, 2, 4, 6}, {2, 3}, {}}};
+
+constexpr PoolPath kPaths[] = {PoolPath::one_by_one, PoolPath::windows};
 
 Pool2dShape sizes_of(const Case& c) {
   const Pair stride = c.options.stride.value_or(c.kernel);
@@ -87,12 +91,17 @@ std::vector<double> transposed(const std::function<Tensor(const Tensor&)>& f, co
 
 }  // namespace
 
-BOOST_AUTO_TEST_CASE(max_is_the_definition) {
+/// With dilated ones, for max pooling alone.
+std::vector<Case> max_cases() {
   std::vector<Case> cases(std::begin(kCases), std::end(kCases));
   cases.push_back({{2, 3, 7, 8}, {2, 3}, {.stride = Pair{1, 2}, .dilation = {3, 2}}});
   cases.push_back(
       {{2, 3, 5, 4}, {3, 2}, {.stride = Pair{1, 1}, .padding = {1, 1}, .dilation = {2, 3}}});
-  for_cases(cases, [](const Case& c, const Tensor& x, const std::string& what) {
+  return cases;
+}
+
+BOOST_AUTO_TEST_CASE(max_is_the_definition) {
+  for_cases(max_cases(), [](const Case& c, const Tensor& x, const std::string& what) {
     const Tensor y = max_pool2d(x, c.kernel, c.options);
     const Pool2dShape s = sizes_of(c);
     const auto xs = x.to_vector<double>();
@@ -141,17 +150,55 @@ void check_ties() {
       }
       std::vector<T> y(static_cast<size_t>(s.y_size())), expected(y);
       std::vector<int64_t> places(y.size()), expected_places(y.size());
-      kernels::max_pool2d(s, x.data(), y.data(), places.data());
       kernels::naive::max_pool2d(s, x.data(), expected.data(), expected_places.data());
-      BOOST_TEST(places == expected_places, boost::test_tools::per_element());
-      BOOST_TEST(std::memcmp(y.data(), expected.data(), y.size() * sizeof(T)) == 0,
-                 "width " << width << ", kernel " << w.kernel << ", stride " << w.stride);
+      for (PoolPath path : kPaths) {
+        if (!kernels::applies(path, s)) continue;
+        kernels::max_pool2d(s, x.data(), y.data(), places.data(), path);
+        BOOST_TEST(places == expected_places, boost::test_tools::per_element());
+        BOOST_TEST(std::memcmp(y.data(), expected.data(), y.size() * sizeof(T)) == 0,
+                   "width " << width << ", kernel " << w.kernel << ", stride " << w.stride << ", "
+                            << kernels::name(path));
+      }
     }
 }
 
 BOOST_AUTO_TEST_CASE(max_with_ties_and_what_is_not_finite) {
   check_ties<float>();
   check_ties<double>();
+}
+
+template <class T>
+void check_paths(std::set<PoolPath>& chosen, std::set<PoolPath>& served) {
+  for (const Case& c : max_cases()) {
+    const Pool2dShape s = sizes_of(c);
+    chosen.insert(kernels::pool_path(s));
+    const Tensor drawn = raw::cast(sample(c.x, 3), dtype_of<T>);
+    const T* x = drawn.data<T>();
+    std::vector<T> y(static_cast<size_t>(s.y_size())), expected(y);
+    std::vector<int64_t> places(y.size()), expected_places(y.size());
+    kernels::naive::max_pool2d(s, x, expected.data(), expected_places.data());
+    for (PoolPath path : kPaths) {
+      if (!kernels::applies(path, s)) continue;
+      served.insert(path);
+      kernels::max_pool2d(s, x, y.data(), places.data(), path);
+      BOOST_TEST((y == expected && places == expected_places), str(c.x)
+                                                                   << " " << kernels::name(path));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(every_path_is_the_definition_and_is_chosen_by_a_case) {
+  std::set<PoolPath> chosen, served;
+  check_paths<float>(chosen, served);
+  check_paths<double>(chosen, served);
+  BOOST_TEST(chosen.size() == std::size(kPaths));
+  BOOST_TEST(served.size() == std::size(kPaths));
+  const Pool2dShape wide{.height = 4, .width = 9, .kernel_w = 2, .stride_w = 3};
+  std::vector<float> x(36), y(12);
+  std::vector<int64_t> places(12);
+  BOOST_CHECK_EXCEPTION(
+      kernels::max_pool2d(wide, x.data(), y.data(), places.data(), PoolPath::windows), Error,
+      says("the path windows cannot serve a stride of 3"));
 }
 
 BOOST_AUTO_TEST_CASE(average_is_the_definition) {

@@ -1,7 +1,7 @@
 #define BOOST_TEST_MODULE attention_kernels
 #include <gradus/kernels/attention/attention.h>
 #include <gradus/kernels/attention/naive.h>
-#include <gradus/kernels/runtime/threads.h>
+#include <gradus/tensor/runtime.h>
 
 #include <algorithm>
 #include <boost/math/differentiation/autodiff.hpp>

@@ -2,7 +2,7 @@
 #include <gradus/kernels/elementwise/elementwise.h>
 #include <gradus/kernels/elementwise/naive.h>
 #include <gradus/kernels/runtime/isa.h>
-#include <gradus/kernels/runtime/threads.h>
+#include <gradus/tensor/runtime.h>
 
 #include <algorithm>
 #include <boost/math/differentiation/autodiff.hpp>
@@ -73,7 +73,7 @@ void for_each_function(TypeList<F...>, Visit visit) {
 
 template <class Visit>
 void for_each_level(Visit visit) {
-  for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512})
+  for (Isa isa : kLevels)
     if (supports(isa)) visit(isa);
 }
 
@@ -431,6 +431,19 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(sums_and_multiples_in_place_are_their_definition, 
     naive::accumulate(n, x.data(), expected.data());
     naive::add_value(n, T(0.3), expected.data());
     naive::scale(n, T(1.5), expected.data());
+    BOOST_TEST((y == expected));
+  }
+}
+
+// Where the condition does not hold there is no product: NaN does not pass.
+BOOST_AUTO_TEST_CASE_TEMPLATE(scale_where_is_its_definition, T, Scalars) {
+  for (int64_t n : {0, 1, 7, 33, 1000, 100001}) {
+    Array<T> x = random<T>(n, -2, 2, 18), y(n), expected(n);
+    Array<bool> c(n);
+    for (int64_t i = 0; i < n; ++i) c[i] = i % 3 != 1;
+    for (int64_t i = 1; i < n; i += 6) x[i] = static_cast<T>(kNan);
+    scale_where(n, c.data(), T(1.3), x.data(), y.data());
+    naive::scale_where(n, c.data(), T(1.3), x.data(), expected.data());
     BOOST_TEST((y == expected));
   }
 }

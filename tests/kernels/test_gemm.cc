@@ -5,7 +5,8 @@
 #include <gradus/kernels/gemm/naive.h>
 #include <gradus/kernels/gemm/table.h>
 #include <gradus/kernels/runtime/isa.h>
-#include <gradus/kernels/runtime/threads.h>
+#include <gradus/kernels/runtime/loops.h>
+#include <gradus/tensor/runtime.h>
 
 #include <array>
 #include <boost/mpl/list.hpp>
@@ -16,6 +17,7 @@
 #include <new>
 #include <random>
 #include <set>
+#include <string>
 #include <vector>
 
 using namespace gradus;
@@ -131,10 +133,11 @@ const Case kLarge[] = {
     {9, 701, 709, false, true, 1.0, 0.0, 1},    {521, 523, 509, false, false, 1.0, 0.0, 0}};
 const Case kLargest = {1301, 1303, 1297, false, false, 1.0, 0.0, 0};
 
-std::vector<GemmPath> paths() {
-  std::vector<GemmPath> all = {GemmPath::automatic, GemmPath::in_place, GemmPath::copied};
-  if (blas()) all.push_back(GemmPath::openblas);
-  return all;
+constexpr GemmPath kPaths[] = {GemmPath::automatic, GemmPath::in_place, GemmPath::panels,
+                               GemmPath::copied,    GemmPath::packed,   GemmPath::openblas};
+
+bool serves(GemmPath path, const Case& s) {
+  return applies(path, Transpose(s.ta), Transpose(s.tb));
 }
 
 template <class T>
@@ -156,8 +159,11 @@ bool same_bits(const std::vector<T>& x, const std::vector<T>& y) {
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(every_path_is_the_definition, T, Scalars) {
   set_threads(2);
-  for (GemmPath path : paths()) {
+  std::set<GemmPath> served;
+  for (GemmPath path : kPaths) {
     const auto try_one = [&](const Case& s) {
+      if (!serves(path, s)) return;
+      served.insert(path);
       const Data<T> data(s);
       BOOST_TEST(data.error(data.product(path)) <= 1.0,
                  name(path) << " " << s.m << "x" << s.n << "x" << s.k << " ta " << s.ta << " tb "
@@ -166,11 +172,13 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(every_path_is_the_definition, T, Scalars) {
     for (const Case& s : cases()) try_one(s);
     for (const Case& s : kLarge) try_one(s);
   }
+  BOOST_TEST(served.size() == std::size(kPaths) - !blas());
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(a_row_is_a_c_of_equal_rows, T, Scalars) {
   set_threads(2);
   const auto try_one = [&](const Case& s, GemmPath path) {
+    if (!serves(path, s)) return;
     Data<T> data(s);
     const std::vector<T> row(data.c.begin(), data.c.begin() + s.n);
     for (int64_t i = 0; i < s.m; ++i)
@@ -185,7 +193,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(a_row_is_a_c_of_equal_rows, T, Scalars) {
     BOOST_TEST(same_bits(out, expected), name(path) << " " << s.m << "x" << s.n << "x" << s.k
                                                     << " ta " << s.ta << " tb " << s.tb);
   };
-  for (GemmPath path : paths()) {
+  for (GemmPath path : kPaths) {
     for (const Case& s : cases()) try_one(s, path);
     for (const Case& s : kLarge) try_one(s, path);
     for (double alpha : {0.0, 1.0}) try_one({3, 5, 0, false, false, alpha, 1.5, 1}, path);
@@ -194,10 +202,11 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(a_row_is_a_c_of_equal_rows, T, Scalars) {
 
 // Elements of every size; an infinity spoils its row of C, a NaN its column, and nothing else.
 BOOST_AUTO_TEST_CASE_TEMPLATE(extreme_values, T, Scalars) {
-  for (GemmPath path : paths())
+  for (GemmPath path : kPaths)
     for (int t = 0; t < 4; ++t)
       for (const auto& [m, n, k] : {std::array{37, 29, 41}, {131, 67, 259}, {5, 129, 33}}) {
         Data<T> data({m, n, k, t / 2 == 1, t % 2 == 1, 1.25, 0.5, 3});
+        if (!serves(path, data.shape)) continue;
         for (size_t i = 0; i < data.a.size(); ++i)
           data.a[i] = std::ldexp(data.a[i], 15 * (static_cast<int>(i % 7) - 3));
         for (size_t i = 0; i < data.b.size(); ++i)
@@ -232,7 +241,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(the_naive_form_is_the_definition, T, Scalars) {
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(every_level_is_the_definition, T, Scalars) {
-  for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512}) {
+  for (Isa isa : kLevels) {
     if (!supports(isa)) continue;
     const GemmKernels<T>& table = table_for<GemmKernels<T>>(isa);
     for (const Case& s : cases()) {
@@ -243,13 +252,16 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(every_level_is_the_definition, T, Scalars) {
                    name(isa) << " " << way << " " << s.m << "x" << s.n << "x" << s.k);
         out = data.c;
       };
-      table.in_place(data.problem(out));
-      check("in place");
+      if (!s.tb) {
+        table.in_place(data.problem(out));
+        check("in place");
+      }
+      table.panels(data.problem(out));
+      check("panels");
       if (s.ta) {
         const Aligned<T> workspace(table.copied_workspace(s.m));
         table.copied(data.problem(out), workspace.data);
         check("copied");
-        continue;
       }
       const Aligned<T> b(table.packed_size(s.n, s.k));
       table.pack(data.problem(out), b.data);
@@ -259,6 +271,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(every_level_is_the_definition, T, Scalars) {
   }
 }
 
+// All but `packed`, which recurrences ask for (gemm_packed).
 BOOST_AUTO_TEST_CASE_TEMPLATE(every_path_is_selected_by_a_case, T, Scalars) {
   std::set<GemmPath> selected;
   const auto select = [&](const Case& s) {
@@ -267,9 +280,35 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(every_path_is_selected_by_a_case, T, Scalars) {
   for (const Case& s : cases()) select(s);
   for (const Case& s : kLarge) select(s);
   select(kLargest);
-  BOOST_TEST(selected.count(GemmPath::in_place) == 1u);
-  BOOST_TEST(selected.count(GemmPath::copied) == 1u);
+  for (GemmPath path : {GemmPath::in_place, GemmPath::panels, GemmPath::copied})
+    BOOST_TEST(selected.count(path) == 1u, name(path));
   if (blas()) BOOST_TEST(selected.count(GemmPath::openblas) == 1u);
+}
+
+// How C is cut, and how B is read, does not show.
+BOOST_AUTO_TEST_CASE_TEMPLATE(ways_of_ours_that_give_the_same_bits, T, Scalars) {
+  set_threads(2);
+  const auto try_one = [](const Case& s) {
+    const Data<T> data(s);
+    std::vector<T> uncut = data.c;
+    gemm_uncut(data.problem(uncut), GemmPath::panels);
+    BOOST_TEST(data.error(uncut) <= 1.0);
+    for (GemmPath path : {GemmPath::in_place, GemmPath::panels, GemmPath::packed})
+      if (serves(path, s))
+        BOOST_TEST(same_bits(data.product(path), uncut),
+                   name(path) << " " << s.m << "x" << s.n << "x" << s.k);
+  };
+  for (const Case& s : cases()) try_one(s);
+  for (const Case& s : kLarge)
+    if (s.k < 8192) try_one(s);  // a longer k is cut, which shows
+}
+
+BOOST_AUTO_TEST_CASE(a_path_that_cannot_serve_is_an_error) {
+  const Data<float> data({3, 5, 7, false, true, 1.0, 0.0, 0});
+  for (GemmPath path : {GemmPath::in_place, GemmPath::copied})
+    BOOST_CHECK_EXCEPTION(data.product(path), Error, [&](const Error& error) {
+      return std::string(error.what()).find(name(path)) != std::string::npos;
+    });
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(the_largest_products_go_to_openblas, T, Scalars) {
@@ -283,8 +322,9 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(the_largest_products_go_to_openblas, T, Scalars) {
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(bitwise_the_same_on_any_number_of_threads, T, Scalars) {
-  for (GemmPath path : paths()) {
+  for (GemmPath path : kPaths) {
     for (const Case& s : kLarge) {
+      if (!serves(path, s)) continue;
       const Data<T> data(s);
       set_threads(1);
       const std::vector<T> one = data.product(path);
@@ -321,10 +361,48 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(batches_are_single_products, T, Scalars) {
                  b.data() + i * stride_b, s.k, T(0.5), expected.data() + i * stride_c, s.n});
       gemm_batched<T>({Transpose::no, Transpose::yes, s.m, s.n, s.k, T(1.5), a.data(), s.k,
                        b.data(), s.k, T(0.5), c.data(), s.n},
-                      stride_a, stride_b, stride_c, s.batch);
+                      {1, {s.batch}, {{stride_a}, {stride_b}, {stride_c}}});
       BOOST_TEST(same_bits(c, expected));
     }
   }
+}
+
+// Several loops of products: that repeat A or B, that lie apart, and that are rows of one product.
+BOOST_AUTO_TEST_CASE_TEMPLATE(loops_of_batches_are_single_products, T, Scalars) {
+  constexpr int64_t m = 5, n = 7, k = 4, x = m * k, w = k * n, y = m * n;
+  const Loops<3> batches[] = {{0, {}, {{}, {}, {}}},
+                              {1, {1}, {{0}, {0}, {0}}},
+                              {2, {3, 4}, {{4 * x, x}, {4 * w, w}, {4 * y, y}}},
+                              {2, {3, 4}, {{4 * x, x}, {0, 0}, {4 * y, y}}},
+                              {2, {3, 4}, {{x, 3 * x}, {0, 0}, {4 * y, y}}},
+                              {3, {2, 4, 3}, {{12 * x, 3 * x, x}, {0, w, 0}, {12 * y, 3 * y, y}}},
+                              {3, {2, 4, 3}, {{0, x, 0}, {3 * w, 0, w}, {12 * y, 3 * y, y}}},
+                              {3, {2, 0, 3}, {{x, x, x}, {w, w, w}, {y, y, y}}}};
+  std::mt19937 random(6);
+  std::uniform_real_distribution<double> uniform(-1, 1);
+  std::vector<T> a(24 * x), b(24 * w);
+  for (auto* v : {&a, &b})
+    for (T& value : *v) value = static_cast<T>(uniform(random));
+  for (const Loops<3>& batch : batches)
+    for (Transpose ta : {Transpose::no, Transpose::yes}) {
+      const GemmProblem<T> g{
+          ta, Transpose::no, m,       n, k, T(1), a.data(), ta == Transpose::yes ? m : k, b.data(),
+          n,  T(0),          nullptr, n};
+      std::vector<T> c(24 * y, T(7)), expected = c;
+      for (int64_t i = 0; i < batch.numel(); ++i) {
+        const Odometer<3> at(batch, i);
+        GemmProblem<T> one = g;
+        one.a += at.offsets[0];
+        one.b += at.offsets[1];
+        one.c = expected.data() + at.offsets[2];
+        naive::gemm(one);
+      }
+      GemmProblem<T> first = g;
+      first.c = c.data();
+      gemm_batched(first, batch);
+      for (size_t i = 0; i < c.size(); ++i)
+        BOOST_TEST(std::abs(c[i] - expected[i]) <= 8 * std::numeric_limits<T>::epsilon());
+    }
 }
 
 // One B for products of several heights, each row's bits whatever others are there.
@@ -345,7 +423,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(packed_once_for_many_products, T, Scalars) {
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(degenerate_sizes, T, Scalars) {
-  for (GemmPath path : paths()) {
+  for (GemmPath path : kPaths) {
     std::vector<T> c = {1, 2, 3, 4, 5, 6};
     gemm<T>(
         {Transpose::no, Transpose::no, 2, 3, 0, T(1), nullptr, 1, nullptr, 3, T(2), c.data(), 3},
@@ -357,12 +435,17 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(degenerate_sizes, T, Scalars) {
     BOOST_TEST(c == std::vector<T>(6, T(0)), boost::test_tools::per_element());
     gemm<T>({Transpose::no, Transpose::no, 0, 3, 4, T(1), nullptr, 4, nullptr, 3, T(0), nullptr, 3},
             path);
+    gemm_uncut<T>(
+        {Transpose::no, Transpose::no, 2, 3, 0, T(1), nullptr, 1, nullptr, 3, T(2), c.data(), 3},
+        path);
+    BOOST_TEST(c == std::vector<T>(6, T(0)), boost::test_tools::per_element());
   }
 }
 
 BOOST_AUTO_TEST_CASE(nan_in_an_operand_reaches_c) {
-  for (GemmPath path : paths()) {
+  for (GemmPath path : kPaths) {
     Data<float> data({33, 35, 37, false, false, 1.0, 0.0, 0});
+    if (!serves(path, data.shape)) continue;
     data.a[5 * 37 + 36] = std::numeric_limits<float>::quiet_NaN();
     const std::vector<float> out = data.product(path);
     for (int64_t i = 0; i < 33; ++i)

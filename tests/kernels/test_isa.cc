@@ -2,9 +2,12 @@
 #include <gradus/kernels/gemm/blas.h>
 #include <gradus/kernels/runtime/cpu.h>
 #include <gradus/kernels/runtime/isa.h>
+#include <gradus/kernels/runtime/threads.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <boost/test/unit_test.hpp>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -35,12 +38,30 @@ std::string report(const std::string& what, const std::string& environment = "")
   return text;
 }
 
+/// Whether the two halves of a job of two threads meet, within a second.
+bool two_threads_meet() {
+  set_thread_count(2);
+  std::atomic<int> arrived{0}, met{0};
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+  parallel_for(2, 1, [&](int64_t chunk, int64_t) {
+    arrived.fetch_add(1);
+    while (arrived.load() < 2 && std::chrono::steady_clock::now() < end) usleep(100);
+    if (chunk == 0) met = arrived.load() == 2;
+  });
+  return met.load();
+}
+
 /// Runs before Boost.Test: the program that report() starts.
 const bool reported = [] {
   const char* what = std::getenv("GRADUS_TEST_REPORT");
   if (what == nullptr) return false;
   if (std::string(what) == "isa") {
     std::printf("%s", name(active_isa()));
+  } else if (std::string(what) == "small_jobs") {
+    const bool met = two_threads_meet();
+    const SmallJobsInfo info = small_jobs_info();
+    std::printf("%s|%s|%s", info.shared ? "shared" : "alone", info.chosen_by,
+                met ? "two threads" : "one thread");
   } else {
     const BlasInfo& info = blas_info();
     const bool left_behind = std::getenv("OPENBLAS_NUM_THREADS") != nullptr;
@@ -66,12 +87,14 @@ BOOST_AUTO_TEST_CASE(cpuid_agrees_with_the_kernel) {
 }
 
 BOOST_AUTO_TEST_CASE(the_best_level_unless_told_otherwise) {
-  const std::string best = supports(Isa::avx512) ? "avx512"
-                           : supports(Isa::avx2) ? "avx2"
-                                                 : "baseline";
+  std::string best;
+  for (Isa isa : kLevels)
+    if (supports(isa)) best = name(isa);
   BOOST_TEST(report("isa") == best);
   BOOST_TEST(report("isa", "GRADUS_ISA=baseline") == "baseline");
-  if (supports(Isa::avx2)) BOOST_TEST(report("isa", "GRADUS_ISA=avx2") == "avx2");
+  for (Isa isa : kLevels)
+    if (supports(isa))
+      BOOST_TEST(report("isa", std::string("GRADUS_ISA=") + name(isa)) == name(isa));
   const std::string unknown = report("isa", "GRADUS_ISA=mmx");
   BOOST_TEST(unknown.find("GRADUS_ISA=mmx") != std::string::npos);
   BOOST_TEST(unknown.substr(unknown.size() - best.size()) == best);
@@ -96,4 +119,21 @@ BOOST_AUTO_TEST_CASE(without_openblas) {
   const std::string missing = report("blas", "GRADUS_BLAS=/nowhere/libopenblas.so.0");
   BOOST_TEST(missing.find("/nowhere/libopenblas.so.0") != std::string::npos);
   BOOST_TEST(missing.find("||none") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(small_jobs_are_shared_or_not) {
+  BOOST_TEST(report("small_jobs", "GRADUS_SMALL_JOBS=shared") ==
+             "shared|GRADUS_SMALL_JOBS|two threads");
+  BOOST_TEST(report("small_jobs", "GRADUS_SMALL_JOBS=alone") ==
+             "alone|GRADUS_SMALL_JOBS|one thread");
+  // Near, far, or asleep when it would have been asked, as it happens.
+  const auto asked = [](const std::string& found) {
+    return found == "shared|the helper's answer|two threads" ||
+           found == "alone|the helper's answer|one thread" || found == "shared|default|two threads";
+  };
+  BOOST_TEST(asked(report("small_jobs")));
+  BOOST_TEST(asked(report("small_jobs", "GRADUS_SMALL_JOBS=ask")));
+  const std::string unknown = report("small_jobs", "GRADUS_SMALL_JOBS=never");
+  BOOST_TEST(unknown.find("GRADUS_SMALL_JOBS=never is not a rule") != std::string::npos);
+  BOOST_TEST(asked(unknown.substr(unknown.find('\n') + 1)));
 }

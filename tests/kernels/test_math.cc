@@ -72,8 +72,6 @@ Worst worst(Isa isa, F, Exact exact) {
   return result;
 }
 
-const Isa kLevels[] = {Isa::baseline, Isa::avx2, Isa::avx512};
-
 template <class F, class Exact>
 void expect_within(double limit, F f, Exact exact) {
   for (Isa isa : kLevels) {

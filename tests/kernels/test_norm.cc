@@ -4,7 +4,7 @@
 #include <gradus/kernels/norm/norm.h>
 #include <gradus/kernels/norm/table.h>
 #include <gradus/kernels/runtime/isa.h>
-#include <gradus/kernels/runtime/threads.h>
+#include <gradus/tensor/runtime.h>
 
 #include <algorithm>
 #include <boost/math/differentiation/autodiff.hpp>
@@ -594,7 +594,7 @@ void check_level(Isa isa, const Channels& s, bool masked, bool relu) {
 }  // namespace
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(norms_at_every_level, T, Scalars) {
-  for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512}) {
+  for (Isa isa : kLevels) {
     if (!supports(isa)) continue;
     for (const Channels& s :
          {Channels{33, 10, 1}, Channels{130, 17, 1}, Channels{61, 70, 1}, Channels{19, 600, 1},

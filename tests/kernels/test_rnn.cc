@@ -3,7 +3,7 @@
 #include <gradus/kernels/rnn/rnn.h>
 #include <gradus/kernels/rnn/table.h>
 #include <gradus/kernels/runtime/isa.h>
-#include <gradus/kernels/runtime/threads.h>
+#include <gradus/tensor/runtime.h>
 
 #include <algorithm>
 #include <boost/math/differentiation/autodiff.hpp>
@@ -347,7 +347,7 @@ BOOST_AUTO_TEST_CASE(weight_gradients_are_added_on_request) {
 // One step of every level, beside the definition, in rows that are no whole vectors.
 BOOST_AUTO_TEST_CASE_TEMPLATE(every_level_is_the_definition, T, Scalars) {
   constexpr int64_t rows = 3, hidden = 37;
-  for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512}) {
+  for (Isa isa : kLevels) {
     if (!supports(isa)) continue;
     for (CellKind kind : kKinds) {
       BOOST_TEST_CONTEXT(name(isa) << " " << kNames[static_cast<int>(kind)]) {

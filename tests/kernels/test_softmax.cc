@@ -1,10 +1,10 @@
 #define BOOST_TEST_MODULE softmax_kernels
 #include <gradus/base/error.h>
 #include <gradus/kernels/runtime/isa.h>
-#include <gradus/kernels/runtime/threads.h>
 #include <gradus/kernels/softmax/naive.h>
 #include <gradus/kernels/softmax/softmax.h>
 #include <gradus/kernels/softmax/table.h>
+#include <gradus/tensor/runtime.h>
 
 #include <algorithm>
 #include <boost/math/differentiation/autodiff.hpp>
@@ -147,7 +147,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(softmax_is_its_definition, T, Scalars) {
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(softmax_at_every_level, T, Scalars) {
-  for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512}) {
+  for (Isa isa : kLevels) {
     if (!supports(isa)) continue;
     const SoftmaxKernels<T>& table = table_for<SoftmaxKernels<T>>(isa);
     for (const auto& [rows, d] : kShapes) {

@@ -1,6 +1,7 @@
 #define BOOST_TEST_MODULE threads
 #include <gradus/base/error.h>
 #include <gradus/kernels/runtime/threads.h>
+#include <gradus/tensor/runtime.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -97,6 +98,24 @@ BOOST_AUTO_TEST_CASE(each_thread_begins_with_its_own_share) {
     BOOST_TEST((by[4] != by[0] && by[8] != by[0] && by[4] != by[8]));
     static const std::vector<std::thread::id> first = by;
     BOOST_TEST((by[4] == first[4] && by[8] == first[8]));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(every_thread_once) {
+  set_threads(3);
+  parallel_for(3, 1, [](int64_t, int64_t) {});  // so that there are two helpers at least
+  static std::mutex mutex;
+  static std::multiset<std::thread::id> ids;
+  for (int round = 0; round < 20; ++round) {
+    ids.clear();
+    if (round % 5 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(3));
+    kernels::on_every_thread([] {
+      const std::lock_guard lock(mutex);
+      ids.insert(std::this_thread::get_id());
+    });
+    BOOST_TEST(ids.size() >= 3u);
+    BOOST_TEST(ids.size() == std::set(ids.begin(), ids.end()).size());
+    BOOST_TEST(ids.count(std::this_thread::get_id()) == 1u);
   }
 }
 

@@ -1,8 +1,8 @@
 #define BOOST_TEST_MODULE update_kernels
 #include <gradus/kernels/runtime/isa.h>
-#include <gradus/kernels/runtime/threads.h>
 #include <gradus/kernels/update/update.h>
 #include <gradus/kernels/vector/math.h>
+#include <gradus/tensor/runtime.h>
 
 #include <boost/mpl/list.hpp>
 #include <random>
@@ -37,7 +37,7 @@ auto rule(bool flag) {
 }  // namespace
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(a_rule_is_applied_to_every_element_at_every_level, T, Scalars) {
-  for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512}) {
+  for (Isa isa : kLevels) {
     if (!supports(isa)) continue;
     for (bool flag : {false, true}) {
       for (int64_t n : {0, 1, 7, 16, 33, 131}) {

@@ -400,9 +400,13 @@ BOOST_AUTO_TEST_CASE(info_tells_what_a_report_needs) {
   const json info = json::parse(result.out);
   for (const char* key :
        {"version", "compiler", "flags", "processor", "instruction_sets", "kernels", "blas",
-        "blas_core", "threads", "gflops_one_thread", "gflops_all_threads", "warnings"})
+        "blas_core", "threads", "small_jobs", "small_jobs_chosen_by", "gflops_one_thread",
+        "gflops_all_threads", "warnings"})
     BOOST_TEST(info.contains(key), key << " is missing");
   BOOST_TEST(info["gflops_one_thread"].get<double>() > 0);
+  const Result forced = run(folder, "info", "GRADUS_SMALL_JOBS=alone");
+  BOOST_TEST(forced.out.find("small jobs             alone\n"
+                             "small jobs chosen by   GRADUS_SMALL_JOBS\n") != std::string::npos);
 #if defined(__x86_64__)
   const std::string cpu = read("/proc/cpuinfo");  // the kernel's reading of CPUID, not ours
   const std::string flags =

@@ -5,11 +5,11 @@
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/gradcheck/samples.h>
-#include <gradus/kernels/runtime/threads.h>
 #include <gradus/layers/linear.h>
 #include <gradus/layers/rnn.h>
 #include <gradus/optim/adam.h>
 #include <gradus/tensor/random.h>
+#include <gradus/tensor/runtime.h>
 
 #include <boost/mpl/list.hpp>
 

@@ -1,7 +1,7 @@
 #define BOOST_TEST_MODULE models
 #include <gradus/autograd/ops/cross_entropy.h>
-#include <gradus/kernels/runtime/threads.h>
 #include <gradus/optim/adam.h>
+#include <gradus/tensor/runtime.h>
 
 #include <algorithm>
 #include <boost/test/unit_test.hpp>

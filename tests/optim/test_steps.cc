@@ -1,8 +1,8 @@
 #define BOOST_TEST_MODULE optimizer_steps
-#include <gradus/kernels/runtime/threads.h>
 #include <gradus/optim/adam.h>
 #include <gradus/optim/rmsprop.h>
 #include <gradus/optim/sgd.h>
+#include <gradus/tensor/runtime.h>
 
 #include <algorithm>
 #include <boost/mpl/list.hpp>

@@ -91,6 +91,20 @@ BOOST_AUTO_TEST_CASE(uniforms_are_the_words_upper_bits) {
     BOOST_TEST(x < 16777216.0f);
 }
 
+BOOST_AUTO_TEST_CASE(bernoullis_are_the_upper_words) {
+  for (double p : {0.0, 0.25, 0.9, 1.0}) {
+    Generator words(5), generator(5);
+    const Tensor x = bernoulli({30, 70}, p, generator);
+    double count = 0;
+    for (bool v : x.to_vector<bool>()) {
+      BOOST_REQUIRE(v == (words.uint32() >= (1 - p) * 0x1p32));
+      count += v;
+    }
+    BOOST_TEST(std::abs(count - 2100 * p) <= 5 * std::sqrt(2100 * p * (1 - p)));
+  }
+  BOOST_CHECK_THROW(bernoulli({3}, 1.5), Error);
+}
+
 BOOST_AUTO_TEST_CASE(normals_are_box_and_mullers) {
   Generator uniforms(11), generator(11);
   const auto normals = randn({20001}, generator, DType::f64).to_vector<double>();

@@ -44,12 +44,25 @@ class Factor {
   int64_t ld_;
 };
 
-/// C = op(A) op(B) + row, op(A) (m, k), op(B) (k, n), C (m, n) without gaps, row (n) or none.
+/// C = op(A) op(B) + row, op(A) (m, k), op(B) (k, n), C (m, n) without gaps, row (n) or none. Of
+/// several matrices the first.
 template <class T>
-void multiply(const Factor& a, const Factor& b, int64_t m, int64_t n, int64_t k, const T* row,
-              T* c) {
-  kernels::gemm<T>({a.transpose(), b.transpose(), m, n, k, T(1), a.tensor().data<T>(), a.ld(),
-                    b.tensor().data<T>(), b.ld(), T(row ? 1 : 0), c, std::max<int64_t>(1, n), row});
+kernels::GemmProblem<T> gemm_problem(const Factor& a, const Factor& b, int64_t m, int64_t n,
+                                     int64_t k, const T* row, T* c) {
+  return {a.transpose(),
+          b.transpose(),
+          m,
+          n,
+          k,
+          T(1),
+          a.tensor().data<T>(),
+          a.ld(),
+          b.tensor().data<T>(),
+          b.ld(),
+          T(row ? 1 : 0),
+          c,
+          std::max<int64_t>(1, n),
+          row};
 }
 
 /// A shape with its leading axes as one: (rows, columns).

@@ -1,0 +1,86 @@
+#include <gradus/kernels/index/index.h>
+#include <gradus/kernels/runtime/threads.h>
+#include <gradus/kernels/runtime/types.h>
+
+#include <algorithm>
+#include <cstring>
+#include <type_traits>
+
+namespace gradus::kernels {
+namespace {
+
+constexpr int64_t kGrain = 1 << 14;  // elements that a thread takes at a time
+
+/// Calls f(place in (outer, n, inner), place in index) for outer part `o`.
+template <class F>
+void for_each_index(const IndexedAxis& s, int64_t o, const int64_t* index, F f) {
+  const auto run = [&](auto inner) {
+    for (int64_t k = 0, at = o * s.m * inner; k < s.m; ++k)
+      for (int64_t j = 0; j < inner; ++j, ++at) f((o * s.n + index[at]) * inner + j, at);
+  };
+  s.inner == 1 ? run(std::integral_constant<int64_t, 1>{}) : run(s.inner);
+}
+
+/// f(o) for each outer part, spread over the threads by its size.
+template <class F>
+void for_each_outer(const IndexedAxis& s, int64_t size, F f) {
+  parallel_for_rows(s.outer, size * s.inner, kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t o = begin; o < end; ++o) f(o);
+  });
+}
+
+}  // namespace
+
+int64_t first_outside(int64_t count, const int64_t* index, int64_t size) {
+  return std::find_if(index, index + count, [&](int64_t i) { return i < 0 || i >= size; }) - index;
+}
+
+template <class T>
+void gather(const IndexedAxis& s, const int64_t* index, const T* x, T* y) {
+  for_each_outer(s, s.m, [&](int64_t o) {
+    for_each_index(s, o, index, [&](int64_t in_x, int64_t at) { y[at] = x[in_x]; });
+  });
+}
+
+template <class T>
+void scatter_add(const IndexedAxis& s, const int64_t* index, const T* x, T* y) {
+  for_each_outer(s, s.m, [&](int64_t o) {
+    for_each_index(s, o, index, [&](int64_t in_y, int64_t at) { y[in_y] += x[at]; });
+  });
+}
+
+template <class T>
+void scatter(const IndexedAxis& s, const int64_t* index, const T* x, T* y) {
+  for_each_outer(s, s.n + s.m, [&](int64_t o) {
+    std::fill_n(y + o * s.n * s.inner, s.n * s.inner, T(0));
+    for_each_index(s, o, index, [&](int64_t in_y, int64_t at) { y[in_y] += x[at]; });
+  });
+}
+
+template <class T>
+void take_rows(int64_t count, int64_t d, const int64_t* index, const T* w, T* y) {
+  const size_t bytes = static_cast<size_t>(d) * sizeof(T);
+  parallel_for_rows(count, d, kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) std::memcpy(y + i * d, w + index[i] * d, bytes);
+  });
+}
+
+template <class T>
+void add_rows(int64_t count, int64_t d, const int64_t* index, const T* dy, T* dw) {
+  const int64_t columns = std::max<int64_t>(16, per_grain(count, kGrain));
+  parallel_for(d, columns, [&](int64_t begin, int64_t end) {
+    for (int64_t i = 0; i < count; ++i)
+      for (int64_t j = begin; j < end; ++j) dw[index[i] * d + j] += dy[i * d + j];
+  });
+}
+
+template <class T>
+void one_hot(int64_t count, int64_t classes, const int64_t* index, T* y) {
+  std::fill_n(y, count * classes, T(0));
+  for (int64_t i = 0; i < count; ++i) y[i * classes + index[i]] = T(1);
+}
+
+GRADUS_INSTANTIATE(scatter_add<T>, scatter<T>, add_rows<T>)
+GRADUS_INSTANTIATE_ALL(gather<T>, take_rows<T>, one_hot<T>)
+
+}  // namespace gradus::kernels

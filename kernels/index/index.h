@@ -1,0 +1,39 @@
+#pragma once
+#include <cstdint>
+
+// Elements and rows that indices choose; they must lie in range. Sums are made in the order of the
+// indices, on any number of threads.
+namespace gradus::kernels {
+
+/// An axis and what lies around it: x (outer, n, inner); index and what it chooses (outer, m,
+/// inner).
+struct IndexedAxis {
+  int64_t outer, n, m, inner;
+};
+
+/// Where the first index outside of [0, size) stands, or `count`.   index: (count)
+int64_t first_outside(int64_t count, const int64_t* index, int64_t size);
+
+/// y[o, k, j] = x[o, index[o, k, j], j]
+template <class T>
+void gather(const IndexedAxis& s, const int64_t* index, const T* x, T* y);
+/// y[o, index[o, k, j], j] += x[o, k, j], with x (outer, m, inner) and y (outer, n, inner):
+/// gather's adjoint.
+template <class T>
+void scatter_add(const IndexedAxis& s, const int64_t* index, const T* x, T* y);
+/// The same from a y of zeros.
+template <class T>
+void scatter(const IndexedAxis& s, const int64_t* index, const T* x, T* y);
+
+/// y[i, :] = w[index[i], :]   index: (count)   y: (count, d)
+template <class T>
+void take_rows(int64_t count, int64_t d, const int64_t* index, const T* w, T* y);
+/// dw[index[i], :] += dy[i, :]: its adjoint.
+template <class T>
+void add_rows(int64_t count, int64_t d, const int64_t* index, const T* dy, T* dw);
+
+/// y[i, c] = 1 where index[i] = c, else 0.   index: (count)   y: (count, classes)
+template <class T>
+void one_hot(int64_t count, int64_t classes, const int64_t* index, T* y);
+
+}  // namespace gradus::kernels

@@ -1,0 +1,41 @@
+#pragma once
+#include <gradus/kernels/index/index.h>
+
+#include <cstdint>
+
+// Definitions of this family: what the kernels are compared with.
+namespace gradus::kernels::naive {
+
+/// Calls f(place in (outer, n, inner), place in index) for all of index.
+template <class F>
+void for_each_index(const IndexedAxis& s, const int64_t* index, F f) {
+  for (int64_t at = 0; at < s.outer * s.m * s.inner; ++at)
+    f((at / (s.m * s.inner) * s.n + index[at]) * s.inner + at % s.inner, at);
+}
+
+template <class X>
+void gather(const IndexedAxis& s, const int64_t* index, const X* x, X* y) {
+  for_each_index(s, index, [&](int64_t in_x, int64_t at) { y[at] = x[in_x]; });
+}
+
+template <class X>
+void scatter_add(const IndexedAxis& s, const int64_t* index, const X* x, X* y) {
+  for_each_index(s, index, [&](int64_t in_y, int64_t at) { y[in_y] += x[at]; });
+}
+
+template <class X>
+void take_rows(int64_t count, int64_t d, const int64_t* index, const X* w, X* y) {
+  for (int64_t k = 0; k < count * d; ++k) y[k] = w[index[k / d] * d + k % d];
+}
+
+template <class X>
+void add_rows(int64_t count, int64_t d, const int64_t* index, const X* dy, X* dw) {
+  for (int64_t k = 0; k < count * d; ++k) dw[index[k / d] * d + k % d] += dy[k];
+}
+
+template <class X>
+void one_hot(int64_t count, int64_t classes, const int64_t* index, X* y) {
+  for (int64_t k = 0; k < count * classes; ++k) y[k] = X(index[k / classes] == k % classes);
+}
+
+}  // namespace gradus::kernels::naive

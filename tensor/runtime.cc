@@ -1,0 +1,17 @@
+#include <gradus/base/memory.h>
+#include <gradus/kernels/runtime/threads.h>
+#include <gradus/tensor/runtime.h>
+
+namespace gradus {
+
+void set_threads(int count) { kernels::set_thread_count(count); }
+int threads() { return kernels::thread_count(); }
+
+void trim() { kernels::on_every_thread(detail::give_back_all); }
+
+void set_cache_limit(size_t bytes) {
+  detail::limit_kept(bytes);
+  kernels::on_every_thread(detail::give_back_beyond_limit);
+}
+
+}  // namespace gradus

@@ -1,0 +1,138 @@
+#define BOOST_TEST_MODULE index_kernels
+#include <gradus/kernels/index/index.h>
+#include <gradus/kernels/index/naive.h>
+#include <gradus/tensor/runtime.h>
+
+#include <boost/mpl/list.hpp>
+#include <boost/test/unit_test.hpp>
+#include <memory>
+#include <random>
+
+#include "tests/kernels/kernel_checks.h"
+
+using namespace gradus::test;
+using namespace gradus;
+using namespace gradus::kernels;
+using Scalars = boost::mpl::list<float, double>;
+using All = boost::mpl::list<float, double, int64_t, bool>;
+
+namespace {
+
+// Below and beyond a thread's share; one element for each index, and rows of them.
+const IndexedAxis kAxes[] = {{1, 1, 1, 1},   {3, 5, 4, 1},      {2, 7, 9, 3},
+                             {4, 3, 0, 2},   {0, 3, 2, 1},      {71, 13, 5, 7},
+                             {1, 9, 40, 11}, {301, 97, 120, 1}, {19, 40, 700, 3}};
+
+Values<int64_t> indices(int64_t count, int64_t size) {
+  std::mt19937 random(3);
+  Values<int64_t> index;
+  for (int64_t i = 0; i < count; ++i) index.push_back(static_cast<int64_t>(random()) % size);
+  return index;
+}
+
+/// A vector<bool> has no data().
+template <class T>
+struct Elements {
+  explicit Elements(int64_t n) : size(n), data(new T[static_cast<size_t>(n)]()) {}
+  static Elements drawn(int64_t n) {
+    std::mt19937 random(5);
+    std::normal_distribution<double> normal;
+    Elements x(n);
+    for (int64_t i = 0; i < n; ++i) x.data[i] = static_cast<T>(4 * normal(random));
+    return x;
+  }
+  bool operator==(const Elements& o) const {
+    return std::equal(data.get(), data.get() + size, o.data.get());
+  }
+  int64_t size;
+  std::unique_ptr<T[]> data;
+};
+
+template <class F>
+void on_several_threads(F f) {
+  for (int count : {1, 2, 3}) {
+    set_threads(count);
+    BOOST_TEST_CONTEXT(count << " threads") f();
+  }
+}
+
+template <class F>
+void for_each_axis(F f) {
+  for (const IndexedAxis& s : kAxes)
+    BOOST_TEST_CONTEXT(s.outer << ", " << s.n << " at " << s.m << ", " << s.inner)
+  on_several_threads([&] { f(s, indices(s.outer * s.m * s.inner, s.n)); });
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(gather_is_its_definition, T, All) {
+  for_each_axis([](const IndexedAxis& s, const Values<int64_t>& index) {
+    const auto x = Elements<T>::drawn(s.outer * s.n * s.inner);
+    Elements<T> y(s.outer * s.m * s.inner), expected(y.size);
+    gather(s, index.data(), x.data.get(), y.data.get());
+    naive::gather(s, index.data(), x.data.get(), expected.data.get());
+    BOOST_TEST((y == expected));
+  });
+}
+
+// Sums are made in the order of the indices.
+BOOST_AUTO_TEST_CASE_TEMPLATE(scatter_is_its_definition, T, Scalars) {
+  for_each_axis([](const IndexedAxis& s, const Values<int64_t>& index) {
+    const auto x = Elements<T>::drawn(s.outer * s.m * s.inner);
+    auto y = Elements<T>::drawn(s.outer * s.n * s.inner), expected = Elements<T>::drawn(y.size);
+    scatter_add(s, index.data(), x.data.get(), y.data.get());
+    naive::scatter_add(s, index.data(), x.data.get(), expected.data.get());
+    BOOST_TEST((y == expected));
+    Elements<T> from_zero(y.size);
+    naive::scatter_add(s, index.data(), x.data.get(), from_zero.data.get());
+    scatter(s, index.data(), x.data.get(), y.data.get());
+    BOOST_TEST((y == from_zero));
+  });
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(rows_are_taken_as_defined, T, All) {
+  for (int64_t count : {0, 1, 5, 3001})
+    for (int64_t d : {0, 1, 3, 17})
+      on_several_threads([&] {
+        const Values<int64_t> index = indices(count, 23);
+        const auto w = Elements<T>::drawn(23 * d);
+        Elements<T> y(count * d), expected(y.size);
+        take_rows(count, d, index.data(), w.data.get(), y.data.get());
+        naive::take_rows(count, d, index.data(), w.data.get(), expected.data.get());
+        BOOST_TEST((y == expected), count << " rows of " << d);
+      });
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(rows_are_added_as_defined, T, Scalars) {
+  for (int64_t count : {0, 1, 5, 3001})
+    for (int64_t d : {0, 1, 3, 150})
+      on_several_threads([&] {
+        const Values<int64_t> index = indices(count, 23);
+        const auto dy = Elements<T>::drawn(count * d);
+        auto dw = Elements<T>::drawn(23 * d), expected = Elements<T>::drawn(23 * d);
+        add_rows(count, d, index.data(), dy.data.get(), dw.data.get());
+        naive::add_rows(count, d, index.data(), dy.data.get(), expected.data.get());
+        BOOST_TEST((dw == expected), count << " rows of " << d);
+      });
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(one_hot_is_its_definition, T, All) {
+  for (int64_t count : {0, 1, 5, 301}) {
+    const Values<int64_t> index = indices(count, 7);
+    auto y = Elements<T>::drawn(count * 7);
+    Elements<T> expected(count * 7);
+    one_hot(count, 7, index.data(), y.data.get());
+    naive::one_hot(count, 7, index.data(), expected.data.get());
+    BOOST_TEST((y == expected));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_first_index_outside_is_found) {
+  Values<int64_t> index = indices(101, 9);
+  BOOST_TEST(first_outside(101, index.data(), 9) == 101);
+  BOOST_TEST(first_outside(0, nullptr, 9) == 0);
+  index[77] = 9;
+  BOOST_TEST(first_outside(101, index.data(), 9) == 77);
+  index[30] = -1;
+  BOOST_TEST(first_outside(101, index.data(), 9) == 30);
+}
