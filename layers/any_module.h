@@ -19,7 +19,10 @@ class Any {
   /// A copy of the module.
   Any(const Any& other) : module_(other.copy_(*other.module_)), copy_(other.copy_) {}
   Any(Any&&) noexcept = default;
-  Any& operator=(const Any& other) { return *this = Any(other); }
+  Any& operator=(const Any& other) {
+    *this = Any(other);
+    return *this;
+  }
   Any& operator=(Any&&) noexcept = default;
 
   /// The module's forward(inputs...)

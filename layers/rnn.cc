@@ -51,7 +51,7 @@ void Recurrent<Cell>::visit(Visitor& visitor) {
 
 template <class Cell>
 std::string Recurrent<Cell>::describe() const {
-  const std::string kind = Cell::kSequenceName;
+  std::string kind = Cell::kSequenceName;
   if (norms.empty()) return kind;
   return kind + (norms.size() == 1 ? "(norm over all steps)" : "(norm per step)");
 }

@@ -5,9 +5,10 @@
 
 namespace gradus {
 
+/// What a Recurrent has beside its sizes.
 template <class Cell>
 struct RecurrentOptions {
-  typename Cell::Options cell = {};
+  typename Cell::Options cell = {};  ///< the cell's own
   /// Of the projected inputs (N, T, G H) of all steps, h' = f(norm(x W^T) + ...), a BatchNorm then
   /// having statistics over all valid (N, T) (Laurent et al. 2016, section 3).
   MakeNorm norm = {};
@@ -16,6 +17,7 @@ struct RecurrentOptions {
   int64_t norm_steps = 0;
 };
 
+/// What a Recurrent gives.
 struct RnnOutput {
   Tensor y;  ///< (N, T, H): the state after each step, 0 where padded
   Tensor h;  ///< (N, H): the state after each sequence's last valid step
@@ -29,7 +31,9 @@ struct RnnOutput {
 template <class Cell>
 class Recurrent : public Module {
  public:
+  /// D inputs, H hidden units.
   Recurrent(int64_t input_size, int64_t hidden_size, RecurrentOptions<Cell> options = {});
+  /// Errors name shapes that do not fit, and lengths below 0 or above T.
   RnnOutput forward(const Tensor& x, const Tensor& lengths = {}, const CellState& state = {});
   RnnOutput operator()(const Tensor& x, const Tensor& lengths = {}, const CellState& state = {}) {
     return forward(x, lengths, state);
@@ -37,13 +41,14 @@ class Recurrent : public Module {
   void visit(Visitor& visitor) override;
   std::string describe() const override;
 
-  Cell cell;
+  Cell cell;                   ///< with the parameters
   std::vector<AnyNorm> norms;  ///< none, one for all steps, or one a step
 
  private:
   Tensor normalized_projection(const Tensor& x, const Tensor& valid);
 };
 
+/// A Recurrent of each cell.
 using Rnn = Recurrent<RnnCell>;
 using Lstm = Recurrent<LstmCell>;
 using Gru = Recurrent<GruCell>;

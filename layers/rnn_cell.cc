@@ -19,7 +19,7 @@ RecurrentCell::RecurrentCell(CellKind kind, int64_t input_size, int64_t hidden_s
   bias_hh = Parameter(empty({rows}));
 }
 
-Tensor RecurrentCell::project(const Tensor& x) { return linear(x, weight_ih, bias_ih); }
+Tensor RecurrentCell::project(const Tensor& x) const { return linear(x, weight_ih, bias_ih); }
 
 RecurrenceResult RecurrentCell::run(const Tensor& x, bool projected, const CellState& state,
                                     const Tensor& valid) {

@@ -13,7 +13,7 @@ class RecurrentCell : public Module {
  public:
   /// The part of all steps that does not wait for a state: x weight_ih^T + bias_ih.
   /// x: (..., D)   y: (..., G H)
-  Tensor project(const Tensor& x);
+  Tensor project(const Tensor& x) const;
   /// All steps of sequences x (N, T, D), or (N, T, G H) if they are projected already; (N, ...) for
   /// a single step. valid: (N, T), where it is false a state stays as it is.
   virtual RecurrenceResult run(const Tensor& x, bool projected, const CellState& state,
@@ -23,28 +23,32 @@ class RecurrentCell : public Module {
   void check_inputs(const char* what, const Tensor& x, const CellState& state) const;
 
   void visit(Visitor& visitor) override;
+  /// D, H
   int64_t input_size() const { return weight_ih.shape()[1]; }
   int64_t hidden_size() const { return weight_hh.shape()[1]; }
 
-  Parameter weight_ih, weight_hh, bias_ih, bias_hh;  // (G H, D), (G H, H), (G H), (G H)
+  Parameter weight_ih, weight_hh, bias_ih, bias_hh;  ///< (G H, D), (G H, H), (G H), (G H)
 
  protected:
+  /// With undrawn parameters: a cell ends its constructor with finish_construction().
   RecurrentCell(CellKind kind, int64_t input_size, int64_t hidden_size, bool bias);
   /// One step, of x (N, D).
   CellState step(const char* what, const Tensor& x, const CellState& state);
 
-  CellKind kind_;
+  CellKind kind_;  ///< which formulas
 };
 
 /// A norm over so many features, those of the last axis, e.g. [](int64_t n) { return LayerNorm(n);
 /// }.
 using MakeNorm = std::function<AnyNorm(int64_t features)>;
 
+/// f in an RnnCell.
 enum class Nonlinearity { tanh, relu };
 
+/// What an RnnCell has beside its sizes.
 struct RnnCellOptions {
-  Nonlinearity nonlinearity = Nonlinearity::tanh;
-  bool bias = true;
+  Nonlinearity nonlinearity = Nonlinearity::tanh;  ///< f
+  bool bias = true;                                ///< whether it has the two
   /// h' = f(norm(a)), for norms that treat each example alone  (Ba et al. 2016, equation 4)
   MakeNorm norm = {};
 };
@@ -56,9 +60,11 @@ struct RnnCellOptions {
 /// x: (N, D)   h, h': (N, H); no h stands for zeros
 class RnnCell : public RecurrentCell {
  public:
-  using Options = RnnCellOptions;
-  static constexpr const char* kSequenceName = "Rnn";
+  using Options = RnnCellOptions;                      ///< for Recurrent
+  static constexpr const char* kSequenceName = "Rnn";  ///< what its Recurrent is called
+  /// D inputs, H hidden units.
   RnnCell(int64_t input_size, int64_t hidden_size, RnnCellOptions options = {});
+  /// h'. Errors name shapes that do not fit.
   Tensor forward(const Tensor& x, const Tensor& h = {}) { return step("RnnCell", x, h).h; }
   Tensor operator()(const Tensor& x, const Tensor& h = {}) { return forward(x, h); }
   RecurrenceResult run(const Tensor& x, bool projected, const CellState& state,
@@ -66,11 +72,12 @@ class RnnCell : public RecurrentCell {
   void visit(Visitor& visitor) override;
   std::string describe() const override;
 
-  std::optional<AnyNorm> norm;
+  std::optional<AnyNorm> norm;  ///< of a, if it has one
 };
 
+/// What an LstmCell or GruCell has beside its sizes.
 struct GatedCellOptions {
-  bool bias = true;
+  bool bias = true;  ///< whether it has the two
 };
 
 /// One step of an LSTM (Hochreiter & Schmidhuber 1997, with Gers' forget gate):  i, f, g, o =
@@ -78,9 +85,11 @@ struct GatedCellOptions {
 /// order;  c' = f c + i g;  h' = o tanh(c').  x: (N, D)   h, c, h', c': (N, H); none: zeros
 class LstmCell : public RecurrentCell {
  public:
-  using Options = GatedCellOptions;
-  static constexpr const char* kSequenceName = "Lstm";
+  using Options = GatedCellOptions;                     ///< for Recurrent
+  static constexpr const char* kSequenceName = "Lstm";  ///< what its Recurrent is called
+  /// D inputs, H hidden units.
   LstmCell(int64_t input_size, int64_t hidden_size, GatedCellOptions options = {});
+  /// h' and c'. Errors name shapes that do not fit.
   CellState forward(const Tensor& x, const CellState& state = {}) {
     return step("LstmCell", x, state);
   }
@@ -93,9 +102,11 @@ class LstmCell : public RecurrentCell {
 /// h' = (1 - z) n + z h.  x: (N, D)   h, h': (N, H); no h stands for zeros
 class GruCell : public RecurrentCell {
  public:
-  using Options = GatedCellOptions;
-  static constexpr const char* kSequenceName = "Gru";
+  using Options = GatedCellOptions;                    ///< for Recurrent
+  static constexpr const char* kSequenceName = "Gru";  ///< what its Recurrent is called
+  /// D inputs, H hidden units.
   GruCell(int64_t input_size, int64_t hidden_size, GatedCellOptions options = {});
+  /// h'. Errors name shapes that do not fit.
   Tensor forward(const Tensor& x, const Tensor& h = {}) { return step("GruCell", x, h).h; }
   Tensor operator()(const Tensor& x, const Tensor& h = {}) { return forward(x, h); }
   std::string describe() const override;

@@ -22,15 +22,17 @@ class ResidualBlock : public UnaryModule {
   AnyModule norm1_, norm2_, shortcut_;
 };
 
+/// What a Cnn is made of.
 struct CnnOptions {
   std::vector<int64_t> channels = {16, 32};  ///< of each stage; each but the first halves the image
-  Norm norm = Norm::none;
+  Norm norm = Norm::none;                    ///< after each 3x3 convolution
 };
 
 /// A small residual network: 3x3 convolution, norm, relu, one residual block a stage, mean over the
 /// positions, Linear.  x: (N, channels, height, width)   y: (N, classes)
 class Cnn : public UnaryModule {
  public:
+  /// For images of this shape.
   Cnn(int64_t channels, int64_t height, int64_t width, int64_t classes, CnnOptions options = {});
   Tensor forward(const Tensor& x) override;
   void visit(Visitor& visitor) override;

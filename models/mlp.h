@@ -4,9 +4,10 @@
 
 namespace gradus {
 
+/// What an Mlp is made of.
 struct MlpOptions {
-  std::vector<int64_t> hidden = {64, 64};
-  Norm norm = Norm::none;
+  std::vector<int64_t> hidden = {64, 64};  ///< units of each hidden layer
+  Norm norm = Norm::none;                  ///< before each relu
 };
 
 /// Linear, norm, relu for each hidden layer (the norm before the nonlinearity: Ioffe & Szegedy
@@ -14,6 +15,7 @@ struct MlpOptions {
 /// values each   y: (N, outputs)
 class Mlp : public UnaryModule {
  public:
+  /// For so many values an example.
   Mlp(int64_t inputs, int64_t outputs, MlpOptions options = {});
   Tensor forward(const Tensor& x) override;
   void visit(Visitor& visitor) override;

@@ -11,6 +11,7 @@ enum class Norm { none, batch, layer };
 
 /// In their order.
 std::vector<Norm> all_norms();
+/// "none", "batch", "layer"
 const char* name(Norm norm);
 /// The inverse of name(); an error that lists the names.
 Norm norm_from(std::string_view name);
@@ -32,6 +33,7 @@ enum class RecurrentPlace {
   projection,  ///< on the projected inputs of all steps (Laurent et al. 2016, section 3)
   cell,        ///< on the summed inputs of each step (Ba et al. 2016, section 3.1)
 };
+/// Where this one stands.
 RecurrentPlace recurrent_place(Norm norm);
 
 }  // namespace gradus

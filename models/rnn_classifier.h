@@ -5,20 +5,23 @@
 
 namespace gradus {
 
+/// What an RnnClassifier is made of.
 struct RnnClassifierOptions {
-  int64_t hidden = 64;
-  Norm norm = Norm::none;
-  Nonlinearity nonlinearity = Nonlinearity::tanh;
-  int64_t norm_steps = 0;  ///< see RecurrentOptions
+  int64_t hidden = 64;                             ///< units of the state
+  Norm norm = Norm::none;                          ///< at its RecurrentPlace
+  Nonlinearity nonlinearity = Nonlinearity::tanh;  ///< of the cell
+  int64_t norm_steps = 0;                          ///< see RecurrentOptions
 };
 
 /// An Elman network over a sequence, its norm at the norm's RecurrentPlace, and a Linear on its
 /// last state.  x: (N, T, D)   y: (N, classes)
 class RnnClassifier : public UnaryModule {
  public:
+  /// For so many features a step.
   RnnClassifier(int64_t features, int64_t classes, RnnClassifierOptions options = {});
   /// Of images (N, C, H, W) too: their rows are the steps, (N, H, C W).
   Tensor forward(const Tensor& x) override { return forward(x, {}); }
+  /// lengths: (N) i64, or none: all have T steps
   Tensor forward(const Tensor& x, const Tensor& lengths);
   void visit(Visitor& visitor) override;
   std::string describe() const override;

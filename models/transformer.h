@@ -5,16 +5,18 @@
 
 namespace gradus {
 
+/// Where a block has its norms: see EncoderBlock.
 enum class NormPlace { before, after };
 
+/// What a Transformer is made of.
 struct TransformerOptions {
-  int64_t dim = 32;
-  int64_t heads = 4;
-  int64_t depth = 2;
-  int64_t mlp_dim = 64;
-  double dropout = 0;
-  Norm norm = Norm::layer;
-  NormPlace norm_place = NormPlace::before;
+  int64_t dim = 32;                          ///< features of a position
+  int64_t heads = 4;                         ///< of the attention
+  int64_t depth = 2;                         ///< blocks
+  int64_t mlp_dim = 64;                      ///< units of a block's perceptron
+  double dropout = 0;                        ///< of what each part adds, in training
+  Norm norm = Norm::layer;                   ///< of each part
+  NormPlace norm_place = NormPlace::before;  ///< where they stand
 };
 
 /// Self-attention and a two-layer perceptron, each with a residual connection and a norm: before,
@@ -22,6 +24,7 @@ struct TransformerOptions {
 /// Batch Normalization takes its statistics over the valid (N, T) (Shen et al. 2020, section 3).
 class EncoderBlock : public Module {
  public:
+  /// One block of such a Transformer.
   explicit EncoderBlock(const TransformerOptions& options);
   /// x: (N, T, dim)   valid: (N, T) bool, or none
   Tensor forward(const Tensor& x, const Tensor& valid = {});
@@ -41,8 +44,10 @@ class EncoderBlock : public Module {
 /// Linear.  x: (N, T, features), T up to `steps`   y: (N, classes)
 class Transformer : public UnaryModule {
  public:
+  /// For up to so many steps.
   Transformer(int64_t steps, int64_t features, int64_t classes, TransformerOptions options = {});
   Tensor forward(const Tensor& x) override { return forward(x, {}); }
+  /// lengths: (N) i64, or none: all have T steps
   Tensor forward(const Tensor& x, const Tensor& lengths);
   void visit(Visitor& visitor) override;
   std::string describe() const override;

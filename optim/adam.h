@@ -3,12 +3,13 @@
 
 namespace gradus {
 
+/// Adam's numbers, as its formula names them.
 struct AdamOptions {
-  double lr = 1e-3;
-  double beta1 = 0.9;
-  double beta2 = 0.999;
-  double eps = 1e-8;
-  double weight_decay = 0;
+  double lr = 1e-3;         ///< the learning rate
+  double beta1 = 0.9;       ///< how much of m a step keeps
+  double beta2 = 0.999;     ///< how much of v a step keeps
+  double eps = 1e-8;        ///< beside the root
+  double weight_decay = 0;  ///< added to the gradient
 };
 
 /// Kingma & Ba 2015, algorithm 1:  m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;
@@ -16,9 +17,11 @@ struct AdamOptions {
 /// added to the gradient: g = dp + weight_decay p.
 class Adam : public Optimizer {
  public:
+  /// Errors: as Optimizer::add_group, betas outside [0, 1), a negative eps.
   explicit Adam(std::vector<Tensor> parameters, AdamOptions options = {});
 
  protected:
+  /// `decoupled`: weight decay as AdamW has it; `name` is for errors.
   Adam(const char* name, std::vector<Tensor> parameters, AdamOptions options, bool decoupled);
   void update(const Update& u) override;
 
@@ -27,17 +30,19 @@ class Adam : public Optimizer {
   bool decoupled_;
 };
 
+/// AdamW's numbers, as the formulas name them.
 struct AdamWOptions {
-  double lr = 1e-3;
-  double beta1 = 0.9;
-  double beta2 = 0.999;
-  double eps = 1e-8;
-  double weight_decay = 1e-2;
+  double lr = 1e-3;            ///< the learning rate
+  double beta1 = 0.9;          ///< how much of m a step keeps
+  double beta2 = 0.999;        ///< how much of v a step keeps
+  double eps = 1e-8;           ///< beside the root
+  double weight_decay = 1e-2;  ///< taken off the parameter itself
 };
 
 /// Adam with decoupled weight decay, p -= lr weight_decay p first (Loshchilov & Hutter 2019).
 class AdamW : public Adam {
  public:
+  /// Errors as Adam's.
   explicit AdamW(std::vector<Tensor> parameters, AdamWOptions options = {});
 };
 

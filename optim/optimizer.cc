@@ -18,7 +18,7 @@ void Optimizer::check_group(size_t group) const {
         groups_.size());
 }
 
-void Optimizer::add_group(ParameterGroup group) {
+void Optimizer::add_group(const ParameterGroup& group) {
   check_rate("Optimizer", "the learning rate", group.lr);
   check_rate("Optimizer", "weight decay", group.weight_decay);
   check(!group.parameters.empty(), "Optimizer: a group without parameters");

@@ -9,9 +9,9 @@ namespace gradus {
 
 /// Parameters that share a learning rate and a weight decay.
 struct ParameterGroup {
-  std::vector<Tensor> parameters;
-  double lr;
-  double weight_decay = 0;
+  std::vector<Tensor> parameters;  ///< leaves
+  double lr;                       ///< the learning rate
+  double weight_decay = 0;         ///< what it means is the method's
 };
 
 /// Changes parameters by their gradients; a parameter without a gradient is left alone. A method
@@ -30,8 +30,10 @@ class Optimizer {
 
   /// Errors: a learning rate or weight decay that is negative or NaN, a parameter that needs no
   /// gradient or is here already.
-  void add_group(ParameterGroup group);
+  void add_group(const ParameterGroup& group);
+  /// How many groups; they count from 0.
   size_t group_count() const { return groups_.size(); }
+  /// A group's learning rate, without the factor.
   double lr(size_t group = 0) const;
   void set_lr(double lr, size_t group = 0);
   /// Multiplies every group's learning rate for the steps to come; what a Schedule gives.
@@ -44,9 +46,9 @@ class Optimizer {
 
   /// What one update needs to know of its parameter.
   struct Update {
-    double lr, weight_decay;
-    int64_t step;  ///< 1 for the first
-    Tensor& parameter;
+    double lr, weight_decay;       ///< its group's, the first with the factor
+    int64_t step;                  ///< 1 for the first
+    Tensor& parameter;             ///< to be changed in place
     const Tensor& gradient;        ///< contiguous
     std::vector<Tensor>& moments;  ///< in the order of their names, zeros at first
   };
@@ -55,6 +57,7 @@ class Optimizer {
   /// In `moments` "" stands for one that the options leave out: its Tensor is empty.
   explicit Optimizer(std::vector<std::string> moments) : moment_names_(std::move(moments)) {}
 
+  /// Changes one parameter and its moments by its gradient.
   virtual void update(const Update& u) = 0;
 
   /// An error naming `optimizer` unless the value is finite and not negative.

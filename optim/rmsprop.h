@@ -3,13 +3,14 @@
 
 namespace gradus {
 
+/// Rmsprop's numbers, as its formula names them.
 struct RmspropOptions {
-  double lr = 1e-2;
-  double alpha = 0.99;
-  double eps = 1e-8;
-  double weight_decay = 0;
-  double momentum = 0;
-  bool centered = false;
+  double lr = 1e-2;         ///< the learning rate
+  double alpha = 0.99;      ///< how much of v (and a) a step keeps
+  double eps = 1e-8;        ///< beside the root
+  double weight_decay = 0;  ///< added to the gradient
+  double momentum = 0;      ///< how much of b a step keeps
+  bool centered = false;    ///< whether the mean of g is taken off
 };
 
 /// Tieleman & Hinton 2012, lecture 6.5:  v = alpha v + (1 - alpha) g^2;  u = g / (sqrt(v) + eps);
@@ -17,6 +18,7 @@ struct RmspropOptions {
 /// running mean of g. g = dp + weight_decay p.
 class Rmsprop : public Optimizer {
  public:
+  /// Errors: as Optimizer::add_group, alpha outside [0, 1], a negative eps or momentum.
   explicit Rmsprop(std::vector<Tensor> parameters, RmspropOptions options = {});
 
  protected:

@@ -13,7 +13,10 @@ Schedule constant_schedule() {
 
 Schedule step_schedule(int64_t period, double gamma) {
   check(period > 0 && gamma >= 0, "step_schedule: period {} and gamma {}", period, gamma);
-  return [=](int64_t step) { return std::pow(gamma, static_cast<double>(step / period)); };
+  return [=](int64_t step) {
+    const int64_t periods = step / period;
+    return std::pow(gamma, static_cast<double>(periods));
+  };
 }
 
 Schedule cosine_schedule(int64_t steps, double lowest) {

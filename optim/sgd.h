@@ -3,12 +3,13 @@
 
 namespace gradus {
 
+/// Sgd's numbers, as its formula names them.
 struct SgdOptions {
-  double lr = 1e-2;
-  double momentum = 0;
-  double dampening = 0;
-  double weight_decay = 0;
-  bool nesterov = false;
+  double lr = 1e-2;         ///< the learning rate
+  double momentum = 0;      ///< how much of v a step keeps; 0: no v
+  double dampening = 0;     ///< how much of g does not reach v
+  double weight_decay = 0;  ///< added to the gradient
+  bool nesterov = false;    ///< the second form
 };
 
 /// Stochastic gradient descent:  g = dp + weight_decay p;  v = momentum v + (1 - dampening) g, and
@@ -16,6 +17,7 @@ struct SgdOptions {
 /// 2013).
 class Sgd : public Optimizer {
  public:
+  /// Errors: as Optimizer::add_group, Nesterov without momentum or with dampening.
   explicit Sgd(std::vector<Tensor> parameters, SgdOptions options = {});
 
  protected:

@@ -7,7 +7,7 @@ namespace gradus::checking {
 
 namespace {
 
-using std::string_view_literals::operator""sv;
+using namespace std::string_view_literals;
 
 bool is_square(const Shape& shape) {
   return shape.ndim() > 1 && shape[shape.ndim() - 1] > 1 &&

@@ -19,8 +19,8 @@ std::string vendor_string() {
 
 std::string brand_string() {
   unsigned parts[12] = {};
-  for (unsigned i = 0; i < 3; ++i) {
-    unsigned* p = parts + 4 * i;
+  unsigned* p = parts;
+  for (unsigned i = 0; i < 3; ++i, p += 4) {
     if (!__get_cpuid(0x80000002u + i, p, p + 1, p + 2, p + 3)) return {};
   }
   const char* text = reinterpret_cast<const char*>(parts);
