@@ -26,7 +26,7 @@ void scatter_add(const IndexedAxis& s, const int64_t* index, const X* x, X* y) {
 template <class X>
 void scatter(const IndexedAxis& s, const int64_t* index, const X* x, X* y) {
   for (int64_t i = 0; i < s.outer * s.n * s.inner; ++i) y[i] = X(0);
-  scatter_add(s, index, x, y);
+  naive::scatter_add(s, index, x, y);
 }
 
 template <class X>
