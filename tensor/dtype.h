@@ -3,47 +3,69 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <tuple>
+#include <type_traits>
 
 namespace gradus {
 
 /// f32 and f64 carry gradients; i64 is for indices and labels, boolean for masks.
 enum class DType : uint8_t { f32, f64, i64, boolean };
 
+namespace detail {
+
+template <class Element_>
+struct DTypeRow {
+  using Element = Element_;
+  const char* name;
+  const char* file_name;  // in safetensors files
+};
+/// What a dtype is, in DType's order.
+inline constexpr std::tuple kDTypes{DTypeRow<float>{"f32", "F32"}, DTypeRow<double>{"f64", "F64"},
+                                    DTypeRow<int64_t>{"i64", "I64"},
+                                    DTypeRow<bool>{"bool", "BOOL"}};
+inline constexpr size_t kDTypeCount = std::tuple_size_v<decltype(kDTypes)>;
+
+/// f(row) for the dtype's row.
+template <size_t index = 0, class F>
+constexpr decltype(auto) with_row(DType dtype, F&& f) {
+  if constexpr (index + 1 < kDTypeCount)
+    if (dtype != static_cast<DType>(index)) return with_row<index + 1>(dtype, f);
+  return f(std::get<index>(kDTypes));
+}
+
+template <class T, size_t index = 0>
+constexpr DType find_dtype() {
+  static_assert(index < kDTypeCount, "a tensor's elements are float, double, int64_t or bool");
+  if constexpr (std::is_same_v<T, typename std::tuple_element_t<index, decltype(kDTypes)>::Element>)
+    return static_cast<DType>(index);
+  else
+    return find_dtype<T, index + 1>();
+}
+
+}  // namespace detail
+
+/// Calls `f.operator()<T>()` with the C++ type of `dtype`.
+template <class F>
+constexpr decltype(auto) dispatch(DType dtype, F&& f) {
+  return detail::with_row(dtype, [&]<class Row>(const Row&) -> decltype(auto) {
+    return f.template operator()<typename Row::Element>();
+  });
+}
+
 /// Bytes of an element.
 constexpr size_t size_of(DType dtype) {
-  return dtype == DType::f32 ? 4 : dtype == DType::boolean ? 1 : 8;
+  return dispatch(dtype, []<class T>() { return sizeof(T); });
 }
-/// "f32", "f64", "i64", "bool", in DType's order.
-inline constexpr const char* kDTypeNames[] = {"f32", "f64", "i64", "bool"};
-constexpr const char* name(DType dtype) { return kDTypeNames[static_cast<int>(dtype)]; }
+/// "f32", "f64", "i64", "bool"
+constexpr const char* name(DType dtype) {
+  return detail::with_row(dtype, [](const auto& row) { return row.name; });
+}
 /// Whether it carries gradients: f32 or f64.
 constexpr bool is_floating(DType dtype) { return dtype == DType::f32 || dtype == DType::f64; }
 
 /// The dtype of a C++ type: float, double, int64_t or bool.
 template <class T>
-inline constexpr DType dtype_of = DType::f32;
-template <>
-inline constexpr DType dtype_of<double> = DType::f64;
-template <>
-inline constexpr DType dtype_of<int64_t> = DType::i64;
-template <>
-inline constexpr DType dtype_of<bool> = DType::boolean;
-
-/// Calls `f.operator()<T>()` with the C++ type of `dtype`.
-template <class F>
-decltype(auto) dispatch(DType dtype, F&& f) {
-  switch (dtype) {
-    case DType::f32:
-      return f.template operator()<float>();
-    case DType::f64:
-      return f.template operator()<double>();
-    case DType::i64:
-      return f.template operator()<int64_t>();
-    case DType::boolean:
-      break;
-  }
-  return f.template operator()<bool>();
-}
+inline constexpr DType dtype_of = detail::find_dtype<T>();
 
 /// The same for f32 and f64; any other dtype is an error that names `op`.
 template <class F>

@@ -15,15 +15,20 @@ using Json = nlohmann::ordered_json;
 constexpr uint64_t kLargestHeader = 100'000'000;
 
 const char* type_name(DType dtype) {
-  constexpr const char* names[] = {"F32", "F64", "I64", "BOOL"};
-  return names[static_cast<int>(dtype)];
+  return detail::with_row(dtype, [](const auto& row) { return row.file_name; });
 }
 
 DType type_from(const std::string& path, const std::string& tensor, const std::string& text) {
-  for (DType dtype : {DType::f32, DType::f64, DType::i64, DType::boolean})
+  std::string names;
+  for (size_t i = 0; i < detail::kDTypeCount; ++i) {
+    const DType dtype = static_cast<DType>(i);
     if (text == type_name(dtype)) return dtype;
-  throw Error(
-      fmt::format("{}: {} has dtype {}, only F32, F64, I64 and BOOL are read", path, tensor, text));
+    names += (i == 0                        ? ""
+              : i + 1 < detail::kDTypeCount ? ", "
+                                            : " and ") +
+             std::string(type_name(dtype));
+  }
+  throw Error(fmt::format("{}: {} has dtype {}, only {} are read", path, tensor, text, names));
 }
 
 Tensor read_tensor(const std::string& path, const std::string& name, const Json& entry,

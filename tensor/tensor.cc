@@ -183,22 +183,6 @@ double Tensor::at(std::initializer_list<int64_t> index) const {
   return dispatch(dtype(), [&]<class T>() { return static_cast<double>(data<T>()[offset]); });
 }
 
-template <class T>
-std::vector<T> Tensor::to_vector() const {
-  const Tensor x = raw::contiguous(*this);
-  return dispatch(dtype(), [&]<class From>() {
-    const From* values = x.data<From>();
-    std::vector<T> result(static_cast<size_t>(x.numel()));
-    for (size_t i = 0; i < result.size(); ++i) result[i] = static_cast<T>(values[i]);
-    return result;
-  });
-}
-
-template std::vector<float> Tensor::to_vector() const;
-template std::vector<double> Tensor::to_vector() const;
-template std::vector<int64_t> Tensor::to_vector() const;
-template std::vector<bool> Tensor::to_vector() const;
-
 detail::LeafState& Tensor::leaf() {
   body();
   if (!body_->leaf) body_->leaf = new detail::LeafState;

@@ -290,10 +290,11 @@ Tensor Tensor::from(std::span<const T> values, const Shape& shape) {
   return x;
 }
 
-extern template std::vector<float> Tensor::to_vector() const;
-extern template std::vector<double> Tensor::to_vector() const;
-extern template std::vector<int64_t> Tensor::to_vector() const;
-extern template std::vector<bool> Tensor::to_vector() const;
+template <class T>
+std::vector<T> Tensor::to_vector() const {
+  const Tensor x = raw::cast(raw::contiguous(*this), dtype_of<T>);
+  return std::vector<T>(x.data<T>(), x.data<T>() + x.numel());
+}
 
 }  // namespace gradus
 

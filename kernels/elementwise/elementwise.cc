@@ -164,40 +164,7 @@ void where(const WhereLayout& layout, const bool* c, const T* a, const T* b, T* 
       });
 }
 
-template <class From, class To>
-void cast(int64_t n, const From* x, To* y) {
-  parallel_for(n, kElementwiseGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) y[i] = static_cast<To>(x[i]);
-  });
-}
-
-template void broadcast<float>(const BroadcastLayout&, ElementwiseKernels<float>::Binary,
-                               const float*, const float*, float*);
-template void broadcast<double>(const BroadcastLayout&, ElementwiseKernels<double>::Binary,
-                                const double*, const double*, double*);
-template void compare(Compare, const BroadcastLayout&, const float*, const float*, bool*);
-template void where(const WhereLayout&, const bool*, const float*, const float*, float*);
-template void cast(int64_t, const float*, float*);
-template void cast(int64_t, const float*, double*);
-template void cast(int64_t, const float*, int64_t*);
-template void cast(int64_t, const float*, bool*);
-template void compare(Compare, const BroadcastLayout&, const double*, const double*, bool*);
-template void where(const WhereLayout&, const bool*, const double*, const double*, double*);
-template void cast(int64_t, const double*, float*);
-template void cast(int64_t, const double*, double*);
-template void cast(int64_t, const double*, int64_t*);
-template void cast(int64_t, const double*, bool*);
-template void compare(Compare, const BroadcastLayout&, const int64_t*, const int64_t*, bool*);
-template void where(const WhereLayout&, const bool*, const int64_t*, const int64_t*, int64_t*);
-template void cast(int64_t, const int64_t*, float*);
-template void cast(int64_t, const int64_t*, double*);
-template void cast(int64_t, const int64_t*, int64_t*);
-template void cast(int64_t, const int64_t*, bool*);
-template void compare(Compare, const BroadcastLayout&, const bool*, const bool*, bool*);
-template void where(const WhereLayout&, const bool*, const bool*, const bool*, bool*);
-template void cast(int64_t, const bool*, float*);
-template void cast(int64_t, const bool*, double*);
-template void cast(int64_t, const bool*, int64_t*);
-template void cast(int64_t, const bool*, bool*);
+GRADUS_INSTANTIATE(broadcast<T>)
+GRADUS_INSTANTIATE_ALL(compare<T>, where<T>)
 
 }  // namespace gradus::kernels

@@ -110,15 +110,19 @@ void fill(int64_t n, T value, T* y) {
 
 /// y = x in another type, as static_cast converts; to bool: x != 0   (n)
 template <class From, class To>
-void cast(int64_t n, const From* x, To* y);
+void cast(int64_t n, const From* x, To* y) {
+  parallel_for(n, kElementwiseGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) y[i] = static_cast<To>(x[i]);
+  });
+}
 
 enum class Compare { less, less_equal, greater, greater_equal, equal, not_equal };
 
-/// y = a op b, for f32, f64, i64 and bool; only not_equal holds for NaN   y: layout.sizes
+/// y = a op b, for all types; only not_equal holds for NaN   y: layout.sizes
 template <class T>
 void compare(Compare op, const BroadcastLayout& layout, const T* a, const T* b, bool* y);
 
-/// y = c ? a : b, for f32, f64, i64 and bool   y: layout.sizes
+/// y = c ? a : b, for all types   y: layout.sizes
 template <class T>
 void where(const WhereLayout& layout, const bool* c, const T* a, const T* b, T* y);
 
