@@ -1,8 +1,14 @@
 #pragma once
+#include <gradus/autograd/ops/activation.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/layers/module.h>
 
 namespace gradus {
+
+/// How a layer's description ends: what is fused into it, or nothing.
+inline const char* suffix(Activation activation) {
+  return activation == Activation::relu ? ", relu" : "";
+}
 
 /// A module without parameters: y = f(x).
 class ActivationModule : public UnaryModule {

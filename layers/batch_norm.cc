@@ -1,11 +1,10 @@
-#include <gradus/autograd/ops/compare.h>
-#include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/norm.h>
+#include <gradus/layers/activation.h>
 #include <gradus/layers/batch_norm.h>
 
 namespace gradus {
 
-BatchNorm::BatchNorm(int64_t channels, BatchNormOptions options)
+BatchNorm::BatchNorm(int64_t channels, BatchNormLayerOptions options)
     : channels_(channels), options_(options) {
   check(channels > 0, "BatchNorm: {} channels", channels);
   check(!options.momentum || (*options.momentum >= 0 && *options.momentum <= 1),
@@ -30,13 +29,11 @@ Tensor BatchNorm::forward(const Tensor& x, const Tensor& valid) {
         "BatchNorm: x {} does not have {} channels {}", x.shape(), channels_,
         options_.channels_last ? "in its last axis, as (N, T, C)" : "in axis 1");
   if (options_.track_running_stats) check_same_dtype("BatchNorm", x, running_mean);
-  if (options_.track_running_stats && (frozen_ || !training())) {
-    const Tensor y =
-        batch_norm_inference(x, running_mean, running_var, weight, bias, options_.eps, axis, valid);
-    return options_.relu ? relu(y) : y;
-  }
-  const auto op = options_.relu ? batch_norm_relu : batch_norm;
-  const BatchNormResult result = op(x, weight, bias, options_.eps, axis, valid);
+  const BatchNormOptions options{
+      .eps = options_.eps, .axis = axis, .valid = valid, .activation = options_.activation};
+  if (options_.track_running_stats && (frozen_ || !training()))
+    return batch_norm_inference(x, running_mean, running_var, weight, bias, options);
+  const BatchNormResult result = batch_norm(x, weight, bias, options);
   if (options_.track_running_stats && training())
     update_running_stats(result.mean, result.var, result.count);
   return result.y;
@@ -82,8 +79,7 @@ void BatchNorm::visit(Visitor& visitor) {
 
 std::string BatchNorm::describe() const {
   return fmt::format("BatchNorm({}{}{})", channels_,
-                     options_.channels_last ? ", channels last" : "",
-                     options_.relu ? ", relu" : "");
+                     options_.channels_last ? ", channels last" : "", suffix(options_.activation));
 }
 
 }  // namespace gradus

@@ -5,19 +5,20 @@
 
 namespace gradus {
 
-struct BatchNormOptions {
+struct BatchNormLayerOptions {
   double eps = 1e-5;
   /// Weight of the new value in the running statistics; none: their cumulative average.
   std::optional<double> momentum = 0.1;
   bool affine = true;               ///< with weight and bias
   bool track_running_stats = true;  ///< otherwise batch statistics in evaluation, too
   bool channels_last = false;       ///< x is (N, T, C)
-  bool relu = false;                ///< max(y, 0) for y, in training in the same op
+  Activation activation = Activation::none;
 };
 
 /// Batch Normalization (Ioffe & Szegedy 2015, algorithm 1), per channel over all other axes:
-/// y = (x - mean) / sqrt(var + eps) * weight + bias, in training with the batch's mean and biased
-/// variance, in evaluation with the running ones.
+/// y = activation((x - mean) / sqrt(var + eps) * weight + bias), in training with the batch's mean
+/// and biased variance, in evaluation with the running ones.
+///
 /// x: (N, C), (N, C, L), (N, C, H, W), or channels last (N, T, C)   y: like x
 ///
 /// PyTorch's conventions: running_var keeps the unbiased variance, momentum weighs the new value.
@@ -25,7 +26,7 @@ struct BatchNormOptions {
 /// value per channel in training is an error.
 class BatchNorm : public NormModule {
  public:
-  explicit BatchNorm(int64_t channels, BatchNormOptions options = {});
+  explicit BatchNorm(int64_t channels, BatchNormLayerOptions options = {});
   using NormModule::forward;
   /// valid: (N), (N, L), (N, H, W), (N, T).
   Tensor forward(const Tensor& x, const Tensor& valid) override;
@@ -48,7 +49,7 @@ class BatchNorm : public NormModule {
   void update_running_stats(const Tensor& mean, const Tensor& var, int64_t count);
 
   int64_t channels_;
-  BatchNormOptions options_;
+  BatchNormLayerOptions options_;
   bool frozen_ = false;
 };
 

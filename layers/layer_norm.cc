@@ -1,11 +1,10 @@
-#include <gradus/autograd/ops/compare.h>
-#include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/norm.h>
+#include <gradus/layers/activation.h>
 #include <gradus/layers/layer_norm.h>
 
 namespace gradus {
 
-LayerNorm::LayerNorm(const Shape& normalized_shape, LayerNormOptions options)
+LayerNorm::LayerNorm(const Shape& normalized_shape, LayerNormLayerOptions options)
     : normalized_shape_(normalized_shape), options_(options) {
   check(normalized_shape.ndim() > 0 && normalized_shape.numel() > 0,
         "LayerNorm: the normalized shape is {}", normalized_shape);
@@ -16,8 +15,8 @@ LayerNorm::LayerNorm(const Shape& normalized_shape, LayerNormOptions options)
 
 Tensor LayerNorm::forward(const Tensor& x, const Tensor& valid) {
   const ErrorContext where(name());
-  const Tensor y = layer_norm(x, normalized_shape_, weight, bias, options_.eps, valid);
-  return options_.relu ? relu(y) : y;
+  return layer_norm(x, normalized_shape_, weight, bias,
+                    {.eps = options_.eps, .valid = valid, .activation = options_.activation});
 }
 
 void LayerNorm::visit(Visitor& visitor) {
@@ -26,7 +25,7 @@ void LayerNorm::visit(Visitor& visitor) {
 }
 
 std::string LayerNorm::describe() const {
-  return fmt::format("LayerNorm({}{})", normalized_shape_, options_.relu ? ", relu" : "");
+  return fmt::format("LayerNorm({}{})", normalized_shape_, suffix(options_.activation));
 }
 
 }  // namespace gradus

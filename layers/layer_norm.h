@@ -3,21 +3,21 @@
 
 namespace gradus {
 
-struct LayerNormOptions {
+struct LayerNormLayerOptions {
   double eps = 1e-5;
   bool affine = true;  ///< with weight
   bool bias = true;    ///< with bias, if affine
-  bool relu = false;   ///< max(y, 0) for y, by an op of its own
+  Activation activation = Activation::none;
 };
 
 /// Layer Normalization (Ba et al. 2016, equation 3), each position over its trailing axes, the same
-/// in training and evaluation:  y = (x - mean) / sqrt(var + eps) * weight + bias.
+/// in training and evaluation: y = activation((x - mean) / sqrt(var + eps) * weight + bias).
 ///
 /// x: (..., normalized_shape)   weight, bias: normalized_shape   y: like x
 class LayerNorm : public NormModule {
  public:
-  explicit LayerNorm(const Shape& normalized_shape, LayerNormOptions options = {});
-  explicit LayerNorm(int64_t features, LayerNormOptions options = {})
+  explicit LayerNorm(const Shape& normalized_shape, LayerNormLayerOptions options = {});
+  explicit LayerNorm(int64_t features, LayerNormLayerOptions options = {})
       : LayerNorm(Shape{features}, options) {}
   using NormModule::forward;
   /// y is 0 where valid is false, whatever x is.
@@ -30,7 +30,7 @@ class LayerNorm : public NormModule {
 
  private:
   Shape normalized_shape_;
-  LayerNormOptions options_;
+  LayerNormLayerOptions options_;
 };
 
 }  // namespace gradus

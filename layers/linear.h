@@ -1,4 +1,5 @@
 #pragma once
+#include <gradus/autograd/ops/activation.h>
 #include <gradus/layers/module.h>
 
 namespace gradus {
@@ -6,10 +7,11 @@ namespace gradus {
 struct LinearOptions {
   bool bias = true;
   bool zero_bias = false;  ///< it begins at 0, not drawn as PyTorch's default
-  bool relu = false;       ///< max(y, 0) for y, in the same op
+  Activation activation = Activation::none;
 };
 
-/// y = x weight^T + bias.  x: (..., in)   weight: (out, in)   bias: (out)   y: (..., out)
+/// y = activation(x weight^T + bias).  x: (..., in)   weight: (out, in)   bias: (out)   y: (...,
+/// out)
 class Linear : public UnaryModule {
  public:
   Linear(int64_t in_features, int64_t out_features, LinearOptions options = {});
@@ -20,7 +22,7 @@ class Linear : public UnaryModule {
   Parameter weight, bias;
 
  private:
-  bool zero_bias_, relu_;
+  LinearOptions options_;
 };
 
 }  // namespace gradus

@@ -7,7 +7,9 @@ Mlp::Mlp(int64_t inputs, int64_t outputs, MlpOptions options)
     : normalized_(options.norm != Norm::none),
       head_(options.hidden.empty() ? inputs : options.hidden.back(), outputs) {
   for (int64_t width : options.hidden) {
-    layers_.emplace_back(inputs, width, LinearOptions{.relu = !normalized_});
+    layers_.emplace_back(
+        inputs, width,
+        LinearOptions{.activation = normalized_ ? Activation::none : Activation::relu});
     norms_.push_back(
         feature_norm(options.norm, width, normalized_ ? Activation::relu : Activation::none));
     inputs = width;

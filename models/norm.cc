@@ -24,17 +24,17 @@ constexpr NormRow kNorms[] = {
      [](int64_t, int64_t, int64_t, Activation a) -> AnyNorm { return NoNorm(a); }},
     {Norm::batch, "batch", true, RecurrentPlace::projection,
      [](int64_t features, Activation a) -> AnyNorm {
-       return BatchNorm(features, {.channels_last = true, .relu = a == Activation::relu});
+       return BatchNorm(features, {.channels_last = true, .activation = a});
      },
      [](int64_t channels, int64_t, int64_t, Activation a) -> AnyNorm {
-       return BatchNorm(channels, {.relu = a == Activation::relu});
+       return BatchNorm(channels, {.activation = a});
      }},
     {Norm::layer, "layer", false, RecurrentPlace::cell,
      [](int64_t features, Activation a) -> AnyNorm {
-       return LayerNorm(features, {.relu = a == Activation::relu});
+       return LayerNorm(features, {.activation = a});
      },
      [](int64_t channels, int64_t height, int64_t width, Activation a) -> AnyNorm {
-       return LayerNorm(Shape{channels, height, width}, {.relu = a == Activation::relu});
+       return LayerNorm(Shape{channels, height, width}, {.activation = a});
      }},
 };
 

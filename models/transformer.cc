@@ -15,7 +15,7 @@ EncoderBlock::EncoderBlock(const TransformerOptions& options)
       norm1_(feature_norm(options.norm, options.dim)),
       norm2_(feature_norm(options.norm, options.dim)),
       attn_(options.dim, options.heads, {.dropout = options.dropout}),
-      linear1_(options.dim, options.mlp_dim, {.relu = true}),
+      linear1_(options.dim, options.mlp_dim, {.activation = Activation::relu}),
       linear2_(options.mlp_dim, options.dim),
       dropout_(options.dropout) {
   finish_construction();

@@ -22,17 +22,22 @@ Tensor column_sums(const Tensor& dy) {
   return sums;
 }
 
-void check_linear(const char* op, const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  check_same_dtype(op, x, weight);
-  if (bias) check_same_dtype(op, x, bias);
+void check_linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  check_same_dtype("linear", x, weight);
+  if (bias) check_same_dtype("linear", x, bias);
   if (x.ndim() < 1 || weight.ndim() != 2 || x.shape().back() != weight.shape()[1] ||
       (bias && (bias.ndim() != 1 || bias.numel() != weight.shape()[0]))) [[unlikely]]
-    fail("{}: x {} with weight {}{}{}; needs x (..., in), weight (out, in), bias (out)", op,
+    fail("linear: x {} with weight {}{}{}; needs x (..., in), weight (out, in), bias (out)",
          x.shape(), weight.shape(), bias ? " and bias " : "", bias ? str(bias.shape()) : "");
 }
 
-// dx = dy w,  dw = dy^T x,  db = the sum of dy's rows   (docs/derivations/linear.md)
-void linear_backward(Backward& ctx, const Tensor& given) {
+}  // namespace
+
+// y = x w^T + b:  dx = dy w,  dw = dy^T x,  db = the sum of dy's rows, for the dy that passes the
+// activation   (docs/derivations/linear.md)
+static Op linear_op("linear", [](Backward& ctx) {
+  const bool relu = ctx.attrs<Activation>() == Activation::relu;
+  const Tensor given = relu ? relu_gradient(ctx.dy(), ctx.kept(2)) : ctx.dy();
   const bool matrix = given.ndim() == 2;
   const Tensor folded = matrix ? Tensor() : reshape(given, matrix_shape(given.shape()));
   const Tensor& dy = matrix ? given : folded;
@@ -45,18 +50,10 @@ void linear_backward(Backward& ctx, const Tensor& given) {
     ctx.set(1, matmul(dy, matrix ? x : reshape(x, matrix_shape(x.shape())), true));
   }
   if (ctx.needs(2)) ctx.set(2, column_sums(dy));
-}
-
-// y = x w^T + b
-Op linear_op("linear", [](Backward& ctx) { linear_backward(ctx, ctx.dy()); });
-
-// y = relu(x w^T + b): as linear, for dy where y is positive
-Op linear_relu_op("linear_relu", [](Backward& ctx) {
-  linear_backward(ctx, relu_gradient(ctx.dy(), ctx.kept(2)));
 });
 
-Tensor apply(const Op& op, const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  check_linear(op.name, x, weight, bias);
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation activation) {
+  check_linear(x, weight, bias);
   const int64_t in = weight.shape()[1], out = weight.shape()[0];
   const bool matrix = x.ndim() == 2;
   const Tensor folded = matrix ? Tensor() : raw::reshape(x, matrix_shape(x.shape()));
@@ -66,24 +63,15 @@ Tensor apply(const Op& op, const Tensor& x, const Tensor& weight, const Tensor& 
   Tensor y = empty(shape, x.dtype());
   const int64_t rows = left.tensor().shape()[0];
   const raw::Contiguous row(bias);
-  const bool relu = &op == &linear_relu_op;
-  dispatch_floating(x.dtype(), op.name, [&]<class T>() {
+  const bool relu = activation == Activation::relu;
+  dispatch_floating(x.dtype(), "linear", [&]<class T>() {
     T* values = y.mutable_data<T>();
     kernels::gemm(gemm_problem<T>(left, right, rows, out, in, pointer<T>(row.tensor()), values));
     if (relu) kernels::unary(functions::Relu{}, y.numel(), values, values);
   });
-  return record(op, y, {x, weight, bias},
-                {keep_if(needs_grad(weight), x), keep_if(needs_grad(x), weight), keep_if(relu, y)});
-}
-
-}  // namespace
-
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  return apply(linear_op, x, weight, bias);
-}
-
-Tensor linear_relu(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  return apply(linear_relu_op, x, weight, bias);
+  return record(linear_op, y, {x, weight, bias},
+                {keep_if(needs_grad(weight), x), keep_if(needs_grad(x), weight), keep_if(relu, y)},
+                activation);
 }
 
 }  // namespace gradus

@@ -1,12 +1,12 @@
 #pragma once
+#include <gradus/autograd/ops/activation.h>
 #include <gradus/autograd/tape.h>
 
 namespace gradus {
 
-/// y = x weight^T + bias, the bias if there is one.
+/// y = activation(x weight^T + bias), the bias if there is one.
 /// x: (..., in)   weight: (out, in)   bias: (out)   y: (..., out)
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
-/// relu(linear(x, weight, bias)) in one op.
-Tensor linear_relu(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
+              Activation activation = Activation::none);
 
 }  // namespace gradus

@@ -8,6 +8,7 @@
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/kernels/norm/norm.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace gradus {
@@ -17,16 +18,37 @@ namespace {
 struct LayerNormAttrs {
   Shape normalized_shape;
   double eps;
+  Activation activation;
 };
 
 struct BatchNormAttrs {
   ChannelAxis axis;
   double eps;
+  Activation activation;
+};
+
+/// What a norm takes, as its kernels read it.
+struct Operands {
+  Operands(const Tensor& x_, const Tensor& weight, const Tensor& bias, const Tensor& mask)
+      : x(raw::contiguous(x_)),
+        w(contiguous_or_none(weight)),
+        b(contiguous_or_none(bias)),
+        valid(contiguous_or_none(mask)) {}
+  template <class T>
+  kernels::NormInput<T> input(Activation activation) const {
+    return {x.data<T>(), pointer<bool>(valid), pointer<T>(w), pointer<T>(b),
+            activation == Activation::relu};
+  }
+  Tensor x, w, b, valid;
 };
 
 /// dx, dweight and dbias of either norm; empty ones are not wanted.
 struct NormGradients {
   Tensor dx, dweight, dbias;
+  template <class T>
+  kernels::NormGradients<T> pointers() {
+    return {pointer<T>(dx), pointer<T>(dweight), pointer<T>(dbias)};
+  }
 };
 
 kernels::Channels channels_of(const Tensor& x, ChannelAxis axis) {
@@ -80,6 +102,20 @@ void set_gradients(Backward& ctx, NormGradients d) {
   if (d.dbias) ctx.set(2, std::move(d.dbias));
 }
 
+/// dy as the kernel takes it. For a sweep that is to be differentiated, what of it passes the
+/// activation is an op of its own, and the kernel has no activation; `norm` computes what the
+/// activation was given, a constant.
+template <class Norm>
+Tensor dy_before(Backward& ctx, Activation& activation, Norm norm) {
+  if (!detail::recorder || activation == Activation::none) return ctx.dy();
+  activation = Activation::none;
+  const Tensor y = [&] {
+    const NoRecord pause;
+    return norm();
+  }();
+  return relu_gradient(ctx.dy(), y);
+}
+
 /// The backward of a norm's backward, in the stages of norm_study.h.
 void second_order(Backward& ctx, const NormGroups& groups, double eps, const Shape& weights) {
   const auto upstream = [&](int i) { return ctx.has_dy(i) ? ctx.dy(i) : Tensor(); };
@@ -100,27 +136,31 @@ static Op layer_norm_backward_op("layer_norm_backward", [](Backward& ctx) {
 });
 
 // y = x^ w + b, x^ = (x - mean) r:  dx = r (g - mean(g) - x^ mean(g x^)), g = w dy;
-// dw = sum dy x^, db = sum dy  (docs/derivations/layer_norm.md)
+// dw = sum dy x^, db = sum dy, for the dy that passes the activation
+// (docs/derivations/layer_norm.md)
 static Op layer_norm_op("layer_norm", [](Backward& ctx) {
   const auto& attrs = ctx.attrs<LayerNormAttrs>();
   const Tensor x = ctx.kept(0), w = ctx.kept(1), mean = ctx.kept(2), rstd = ctx.kept(3),
-               valid = ctx.kept(4);
-  const Tensor &dy = ctx.dy(), values = raw::contiguous(x), dy_values = raw::contiguous(dy),
-               w_values = contiguous_or_none(w);
+               valid = ctx.kept(4), b = ctx.kept(5);
+  Activation activation = attrs.activation;
+  const Tensor dy = dy_before(ctx, activation, [&] {
+    return layer_norm(x, attrs.normalized_shape, w, b, {.eps = attrs.eps, .valid = valid});
+  });
+  const Operands in(x, w, b, valid);
+  const Tensor dy_values = raw::contiguous(dy);
   const int64_t d = attrs.normalized_shape.numel();
   NormGradients grads = wanted(ctx, x, attrs.normalized_shape);
+  if (activation == Activation::relu && !grads.dx) grads.dx = empty_like(x);  // the kernel needs it
   dispatch_floating(x.dtype(), "layer_norm", [&]<class T>() {
-    kernels::layer_norm_backward<T>(x.numel() / d, d, values.data<T>(), pointer<bool>(valid),
-                                    mean.data<T>(), rstd.data<T>(), pointer<T>(w_values),
-                                    dy_values.data<T>(), pointer<T>(grads.dx),
-                                    pointer<T>(grads.dweight), pointer<T>(grads.dbias));
+    kernels::layer_norm_backward<T>(x.numel() / d, d, in.input<T>(activation), mean.data<T>(),
+                                    rstd.data<T>(), dy_values.data<T>(), grads.pointers<T>());
   });
   record_gradients(layer_norm_backward_op, grads, x, w, dy, valid, attrs);
   set_gradients(ctx, std::move(grads));
 });
 
 Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight,
-                  const Tensor& bias, double eps, const Tensor& valid) {
+                  const Tensor& bias, const LayerNormOptions& options) {
   const int leading = x.ndim() - normalized_shape.ndim();
   bool fits = leading >= 0 && normalized_shape.ndim() > 0;
   Shape rows_shape;
@@ -133,41 +173,58 @@ Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& 
   const int64_t d = normalized_shape.numel();
   check(fits && d > 0, "layer_norm: x {} does not end in the normalized shape {}", x.shape(),
         normalized_shape);
-  check_eps("layer_norm", eps);
+  check_eps("layer_norm", options.eps);
   check_parameter("layer_norm", "weight", weight, x, normalized_shape);
   check_parameter("layer_norm", "bias", bias, x, normalized_shape);
-  check_mask("layer_norm", valid, rows_shape, x);
+  check_mask("layer_norm", options.valid, rows_shape, x);
   const int64_t rows = x.numel() / d;
-  const Tensor values = raw::contiguous(x), w = contiguous_or_none(weight),
-               b = contiguous_or_none(bias), mask = contiguous_or_none(valid);
+  const Operands in(x, weight, bias, options.valid);
   Tensor y = empty_like(x), mean, rstd;
   if (needs_grad(x) || needs_grad(weight) || needs_grad(bias)) {
     mean = empty({rows}, x.dtype());
     rstd = empty({rows}, x.dtype());
   }
   dispatch_floating(x.dtype(), "layer_norm", [&]<class T>() {
-    kernels::layer_norm<T>(rows, d, eps, values.data<T>(), pointer<bool>(mask), pointer<T>(w),
-                           pointer<T>(b), y.mutable_data<T>(), pointer<T>(mean), pointer<T>(rstd));
+    kernels::layer_norm<T>(rows, d, options.eps, in.input<T>(options.activation),
+                           y.mutable_data<T>(), pointer<T>(mean), pointer<T>(rstd));
   });
-  return record(layer_norm_op, std::move(y), {x, weight, bias}, {x, weight, mean, rstd, mask},
-                LayerNormAttrs{normalized_shape, eps});
+  const Tensor& kept_bias = keep_if(options.activation == Activation::relu, bias);
+  return record(layer_norm_op, std::move(y), {x, weight, bias},
+                {x, weight, mean, rstd, in.valid, kept_bias},
+                LayerNormAttrs{normalized_shape, options.eps, options.activation});
 }
 
 namespace {
 
 /// Checks what both forms of Batch Normalization take; returns the sizes.
 kernels::Channels check_batch_norm(const char* op, const Tensor& x, const Tensor& weight,
-                                   const Tensor& bias, double eps, ChannelAxis axis,
-                                   const Tensor& valid) {
-  check_eps(op, eps);
+                                   const Tensor& bias, const BatchNormOptions& options) {
+  check_eps(op, options.eps);
   check(x.ndim() >= 2, "{}: x {} needs at least two dimensions, one of them channels", op,
         x.shape());
-  const int channel = axis == ChannelAxis::last ? x.ndim() - 1 : 1;
+  const int channel = options.axis == ChannelAxis::last ? x.ndim() - 1 : 1;
   const Shape per_channel{x.shape()[channel]};
   check_parameter(op, "weight", weight, x, per_channel);
   check_parameter(op, "bias", bias, x, per_channel);
-  check_mask(op, valid, x.shape().erased(channel), x);
-  return channels_of(x, axis);
+  check_mask(op, options.valid, x.shape().erased(channel), x);
+  return channels_of(x, options.axis);
+}
+
+/// How many values a channel has; an error where that is too few for statistics.
+int64_t check_count(const kernels::Channels& sizes, const Tensor& x, const Tensor& valid) {
+  int64_t count = sizes.outer * sizes.inner;
+  if (valid) {
+    const bool* m = valid.data<bool>();
+    count = std::count(m, m + valid.numel(), true);
+    check(count > 0, "batch_norm: the mask {} leaves no position of x {}", valid.shape(),
+          x.shape());
+  }
+  check(
+      count > 1,
+      "batch_norm: x {} has {} value a channel, so training statistics do not exist; use a larger "
+      "batch, drop the last partial one, eval() with running statistics, or LayerNorm",
+      x.shape(), count);
+  return count;
 }
 
 }  // namespace
@@ -178,103 +235,55 @@ static Op batch_norm_backward_op("batch_norm_backward", [](Backward& ctx) {
   second_order(ctx, groups, attrs.eps, {groups.weights.numel()});
 });
 
-namespace {
-
-/// Of batch_norm or, where `relu`, of what of dy passes the relu behind it.
-void batch_norm_gradients(Backward& ctx, const Tensor& dy, bool relu) {
+// As layer_norm, with means over the valid elements of a channel (docs/derivations/batch_norm.md)
+static Op batch_norm_op("batch_norm", [](Backward& ctx) {
   const auto& attrs = ctx.attrs<BatchNormAttrs>();
   const Tensor x = ctx.kept(0), w = ctx.kept(1), mean = ctx.kept(2), rstd = ctx.kept(3),
-               valid = ctx.kept(4), b = relu ? ctx.kept(5) : Tensor();
-  const Tensor values = raw::contiguous(x), dy_values = raw::contiguous(dy),
-               w_values = contiguous_or_none(w), b_values = contiguous_or_none(b);
+               valid = ctx.kept(4), b = ctx.kept(5);
+  Activation activation = attrs.activation;
+  const Tensor dy = dy_before(ctx, activation, [&] {
+    return batch_norm(x, w, b, {.eps = attrs.eps, .axis = attrs.axis, .valid = valid}).y;
+  });
+  const Operands in(x, w, b, valid);
+  const Tensor dy_values = raw::contiguous(dy);
   NormGradients grads = wanted(ctx, x, mean.shape());
   dispatch_floating(x.dtype(), "batch_norm", [&]<class T>() {
-    kernels::batch_norm_backward<T>(
-        channels_of(x, attrs.axis), values.data<T>(), pointer<bool>(valid), mean.data<T>(),
-        rstd.data<T>(), pointer<T>(w_values), pointer<T>(b_values), relu, dy_values.data<T>(),
-        pointer<T>(grads.dx), pointer<T>(grads.dweight), pointer<T>(grads.dbias));
+    kernels::batch_norm_backward<T>(channels_of(x, attrs.axis), in.input<T>(activation),
+                                    mean.data<T>(), rstd.data<T>(), dy_values.data<T>(),
+                                    grads.pointers<T>());
   });
   record_gradients(batch_norm_backward_op, grads, x, w, dy, valid, attrs);
   set_gradients(ctx, std::move(grads));
-}
-
-/// What the relu of batch_norm_relu was given, a constant.
-Tensor before_relu(const Backward& ctx) {
-  const Tensor x = raw::contiguous(ctx.kept(0)), w = contiguous_or_none(ctx.kept(1)),
-               mean = ctx.kept(2), rstd = ctx.kept(3), valid = ctx.kept(4),
-               b = contiguous_or_none(ctx.kept(5));
-  Tensor y = empty_like(x);
-  dispatch_floating(x.dtype(), "batch_norm_relu", [&]<class T>() {
-    kernels::batch_norm_normalize<T>(channels_of(x, ctx.attrs<BatchNormAttrs>().axis), x.data<T>(),
-                                     pointer<bool>(valid), mean.data<T>(), rstd.data<T>(),
-                                     pointer<T>(w), pointer<T>(b), y.mutable_data<T>());
-  });
-  return y;
-}
-
-// As layer_norm, with means over the valid elements of a channel (docs/derivations/batch_norm.md)
-Op batch_norm_op("batch_norm", [](Backward& ctx) { batch_norm_gradients(ctx, ctx.dy(), false); });
-
-// As batch_norm, for dy where y is positive; y is computed again. To be differentiated, the two are
-// two ops.
-Op batch_norm_relu_op("batch_norm_relu", [](Backward& ctx) {
-  if (detail::recorder)
-    batch_norm_gradients(ctx, relu_gradient(ctx.dy(), before_relu(ctx)), false);
-  else
-    batch_norm_gradients(ctx, ctx.dy(), true);
 });
 
-BatchNormResult apply(const Op& op, const Tensor& x, const Tensor& weight, const Tensor& bias,
-                      double eps, ChannelAxis axis, const Tensor& valid) {
-  const bool relu = &op == &batch_norm_relu_op;
-  const kernels::Channels sizes = check_batch_norm(op.name, x, weight, bias, eps, axis, valid);
-  const Tensor values = raw::contiguous(x), w = contiguous_or_none(weight),
-               b = contiguous_or_none(bias), mask = contiguous_or_none(valid);
-  int64_t count = sizes.outer * sizes.inner;
-  if (mask) {
-    count = 0;
-    const bool* m = mask.data<bool>();
-    for (int64_t i = 0; i < mask.numel(); ++i) count += m[i];
-    check(count > 0, "{}: the mask {} leaves no position of x {}", op.name, valid.shape(),
-          x.shape());
-  }
-  check(count > 1,
-        "{}: x {} has {} value a channel, so training statistics do not exist; use a larger batch, "
-        "drop the last partial one, eval() with running statistics, or LayerNorm",
-        op.name, x.shape(), count);
+BatchNormResult batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                           const BatchNormOptions& options) {
+  const kernels::Channels sizes = check_batch_norm("batch_norm", x, weight, bias, options);
+  const Operands in(x, weight, bias, options.valid);
+  const int64_t count = check_count(sizes, x, in.valid);
   BatchNormResult result{empty_like(x), empty({sizes.channels}, x.dtype()),
                          empty({sizes.channels}, x.dtype()), count};
   Tensor rstd = empty({sizes.channels}, x.dtype());
-  dispatch_floating(x.dtype(), op.name, [&]<class T>() {
-    kernels::batch_norm<T>(sizes, eps, values.data<T>(), pointer<bool>(mask), pointer<T>(w),
-                           pointer<T>(b), relu, result.y.mutable_data<T>(),
-                           result.mean.mutable_data<T>(), result.var.mutable_data<T>(),
-                           rstd.mutable_data<T>());
+  dispatch_floating(x.dtype(), "batch_norm", [&]<class T>() {
+    kernels::batch_norm<T>(sizes, options.eps, in.input<T>(options.activation),
+                           result.y.mutable_data<T>(), result.mean.mutable_data<T>(),
+                           result.var.mutable_data<T>(), rstd.mutable_data<T>());
   });
-  result.y =
-      record(op, std::move(result.y), {x, weight, bias},
-             {x, weight, result.mean, rstd, mask, keep_if(relu, bias)}, BatchNormAttrs{axis, eps});
+  const Tensor& kept_bias = keep_if(options.activation == Activation::relu, bias);
+  result.y = record(batch_norm_op, std::move(result.y), {x, weight, bias},
+                    {x, weight, result.mean, rstd, in.valid, kept_bias},
+                    BatchNormAttrs{options.axis, options.eps, options.activation});
   return result;
 }
 
-}  // namespace
-
-BatchNormResult batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps,
-                           ChannelAxis axis, const Tensor& valid) {
-  return apply(batch_norm_op, x, weight, bias, eps, axis, valid);
-}
-
-BatchNormResult batch_norm_relu(const Tensor& x, const Tensor& weight, const Tensor& bias,
-                                double eps, ChannelAxis axis, const Tensor& valid) {
-  return apply(batch_norm_relu_op, x, weight, bias, eps, axis, valid);
-}
-
-// y = (x - m) r w + b, m and r constants:  dx = w r dy, dw = sum dy (x - m) r, db = sum dy
+// y = (x - m) r w + b, m and r constants:  dx = w r dy, dw = sum dy (x - m) r, db = sum dy, for the
+// dy that passes the activation
 static Op batch_norm_inference_op("batch_norm_inference", [](Backward& ctx) {
   const auto& attrs = ctx.attrs<BatchNormAttrs>();
   const Tensor x = ctx.kept(0), w = ctx.kept(1), mean = ctx.kept(2), rstd = ctx.kept(3),
                valid = ctx.kept(4);
-  const Tensor& dy = ctx.dy();
+  const bool relu = attrs.activation == Activation::relu;
+  const Tensor dy = relu ? relu_gradient(ctx.dy(), ctx.kept(5)) : ctx.dy();
   if (needs_grad(dy) || needs_grad(x) || needs_grad(w)) {
     const NormGroups groups = batch_norm_groups(x, attrs.axis, valid);
     const auto per_channel = [&](const Tensor& v) { return reshape(v, groups.weights); };
@@ -286,38 +295,38 @@ static Op batch_norm_inference_op("batch_norm_inference", [](Backward& ctx) {
     if (ctx.needs(2)) ctx.set(2, reshape(sum_to(g, groups.weights), mean.shape()));
     return;
   }
-  const Tensor values = raw::contiguous(x), dy_values = raw::contiguous(dy),
-               w_values = contiguous_or_none(w);
+  const Operands in(x, w, {}, valid);
+  const Tensor dy_values = raw::contiguous(dy);
   NormGradients grads = wanted(ctx, x, mean.shape());
   dispatch_floating(x.dtype(), "batch_norm_inference", [&]<class T>() {
-    kernels::batch_norm_backward_eval<T>(
-        channels_of(x, attrs.axis), values.data<T>(), pointer<bool>(valid), mean.data<T>(),
-        rstd.data<T>(), pointer<T>(w_values), dy_values.data<T>(), pointer<T>(grads.dx),
-        pointer<T>(grads.dweight), pointer<T>(grads.dbias));
+    kernels::batch_norm_backward_eval<T>(channels_of(x, attrs.axis), in.input<T>(Activation::none),
+                                         mean.data<T>(), rstd.data<T>(), dy_values.data<T>(),
+                                         grads.pointers<T>());
   });
   set_gradients(ctx, std::move(grads));
 });
 
 Tensor batch_norm_inference(const Tensor& x, const Tensor& mean, const Tensor& var,
-                            const Tensor& weight, const Tensor& bias, double eps, ChannelAxis axis,
-                            const Tensor& valid) {
+                            const Tensor& weight, const Tensor& bias,
+                            const BatchNormOptions& options) {
   const char* op = "batch_norm_inference";
-  const kernels::Channels sizes = check_batch_norm(op, x, weight, bias, eps, axis, valid);
+  const kernels::Channels sizes = check_batch_norm(op, x, weight, bias, options);
   check_parameter(op, "mean", mean, x, {sizes.channels});
   check_parameter(op, "var", var, x, {sizes.channels});
-  const Tensor values = raw::contiguous(x), w = contiguous_or_none(weight),
-               b = contiguous_or_none(bias), mask = contiguous_or_none(valid),
-               var_values = raw::contiguous(var);
+  const Operands in(x, weight, bias, options.valid);
+  const Tensor var_values = raw::contiguous(var);
   const Tensor kept_mean = raw::clone(mean);  // running statistics go on changing
   Tensor rstd = empty({sizes.channels}, x.dtype()), y = empty_like(x);
   dispatch_floating(x.dtype(), op, [&]<class T>() {
-    kernels::batch_norm_rstd<T>(sizes.channels, eps, var_values.data<T>(), rstd.mutable_data<T>());
-    kernels::batch_norm_normalize<T>(sizes, values.data<T>(), pointer<bool>(mask),
-                                     kept_mean.data<T>(), rstd.data<T>(), pointer<T>(w),
-                                     pointer<T>(b), y.mutable_data<T>());
+    kernels::batch_norm_rstd<T>(sizes.channels, options.eps, var_values.data<T>(),
+                                rstd.mutable_data<T>());
+    kernels::batch_norm_normalize<T>(sizes, in.input<T>(options.activation), kept_mean.data<T>(),
+                                     rstd.data<T>(), y.mutable_data<T>());
   });
-  return record(batch_norm_inference_op, std::move(y), {x, weight, bias},
-                {x, weight, kept_mean, rstd, mask}, BatchNormAttrs{axis, eps});
+  const Tensor& kept_y = keep_if(options.activation == Activation::relu, y);
+  return record(batch_norm_inference_op, y, {x, weight, bias},
+                {x, weight, kept_mean, rstd, in.valid, kept_y},
+                BatchNormAttrs{options.axis, options.eps, options.activation});
 }
 
 }  // namespace gradus

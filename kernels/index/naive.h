@@ -24,6 +24,12 @@ void scatter_add(const IndexedAxis& s, const int64_t* index, const X* x, X* y) {
 }
 
 template <class X>
+void scatter(const IndexedAxis& s, const int64_t* index, const X* x, X* y) {
+  for (int64_t i = 0; i < s.outer * s.n * s.inner; ++i) y[i] = X(0);
+  scatter_add(s, index, x, y);
+}
+
+template <class X>
 void take_rows(int64_t count, int64_t d, const int64_t* index, const X* w, X* y) {
   for (int64_t k = 0; k < count * d; ++k) y[k] = w[index[k / d] * d + k % d];
 }

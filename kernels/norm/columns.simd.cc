@@ -3,6 +3,7 @@
 
 #include <gradus/kernels/norm/table.h>
 #include <gradus/kernels/runtime/isa.h>
+#include <gradus/kernels/vector/flags.h>
 #include <gradus/kernels/vector/lanes.h>
 
 namespace gradus::kernels {
@@ -163,7 +164,7 @@ void normalize_as(int64_t rows, int64_t columns, const ColumnAffine<T>& f, const
 template <class T>
 void normalize(int64_t rows, int64_t columns, const ColumnAffine<T>& f, const T* x,
                const bool* valid, T* y) {
-  (f.relu ? normalize_as<T, true> : normalize_as<T, false>)(rows, columns, f, x, valid, y);
+  with_flags([&](auto relu) { normalize_as<T, relu>(rows, columns, f, x, valid, y); }, f.relu);
 }
 
 /// sum_j, product_j: sum dy and sum dy (x - mean) of column j of the block.
@@ -205,8 +206,11 @@ void gradient_sums(int64_t rows, int64_t columns, const ColumnAffine<T>& f, cons
         alignas(64) T sum[kTileColumns], product[kTileColumns];
         const int64_t at = i * columns + j;
         const ColumnAffine<T> part{f.mean + j, f.scale + j, f.shift + j};
-        (f.relu ? block_gradient_sums<T, true>
-                : block_gradient_sums<T, false>)(block, width, part, x + at, dy + at, sum, product);
+        with_flags(
+            [&](auto relu) {
+              block_gradient_sums<T, relu>(block, width, part, x + at, dy + at, sum, product);
+            },
+            f.relu);
         add_to(width, sum, dy_sum + j);
         add_to(width, product, dy_x_sum + j);
       });
@@ -235,8 +239,9 @@ void gradient_as(int64_t rows, int64_t columns, const ColumnAffine<T>& f,
 template <class T>
 void gradient(int64_t rows, int64_t columns, const ColumnAffine<T>& f, const T* mean_dy,
               const T* slope, const T* x, const bool* valid, const T* dy, T* dx) {
-  (f.relu ? gradient_as<T, true> : gradient_as<T, false>)(rows, columns, f, mean_dy, slope, x,
-                                                          valid, dy, dx);
+  with_flags(
+      [&](auto relu) { gradient_as<T, relu>(rows, columns, f, mean_dy, slope, x, valid, dy, dx); },
+      f.relu);
 }
 
 template <class T>

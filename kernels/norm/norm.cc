@@ -104,11 +104,13 @@ const bool* from(const bool* valid, int64_t at) { return valid ? valid + at : nu
 
 /// finish(channel, moments) for every channel, then(channel, piece) for all its pieces.
 template <class T, class Finish, class Then>
-void channel_stats(const Channels& s, const T* x, const bool* valid, Finish finish, Then then) {
+void channel_stats(const Channels& s, const NormInput<T>& in, Finish finish, Then then) {
   const auto moments = kernels<NormKernels<T>>().moments;
   sweep_channels<Moments>(
       s,
-      [&](int64_t, const Piece& p) { return moments(p.runs, x + p.at, from(valid, p.valid_at)); },
+      [&](int64_t, const Piece& p) {
+        return moments(p.runs, in.x + p.at, from(in.valid, p.valid_at));
+      },
       [&](int64_t c, const Moments* parts, int64_t n) {
         Moments total;
         for (int64_t k = 0; k < n; ++k) total = merged(total, parts[k]);
@@ -118,7 +120,7 @@ void channel_stats(const Channels& s, const T* x, const bool* valid, Finish fini
 }
 
 template <class T>
-void column_stats(const Channels& s, const T* x, const bool* valid, T* mean, T* var) {
+void column_stats(const Channels& s, const NormInput<T>& in, T* mean, T* var) {
   const ColumnNormKernels<T>& table = kernels<ColumnNormKernels<T>>();
   const int64_t columns = s.channels,
                 n = std::max<int64_t>(1, pieces_of(s.outer, rows_of_piece(s)));
@@ -128,8 +130,8 @@ void column_stats(const Channels& s, const T* x, const bool* valid, T* mean, T* 
   counts[0] = 0;
   for_row_pieces(s, [&](int64_t row, int64_t rows, int64_t p) {
     double* part = parts + 2 * p * columns;
-    counts[p] =
-        table.moments(rows, columns, x + row * columns, from(valid, row), part, part + columns);
+    counts[p] = table.moments(rows, columns, in.x + row * columns, from(in.valid, row), part,
+                              part + columns);
   });
   for (int64_t p = 1; p < n; ++p) {
     const double* other = parts + 2 * p * columns;
@@ -143,20 +145,20 @@ void column_stats(const Channels& s, const T* x, const bool* valid, T* mean, T* 
 
 double variance(const Moments& m) { return m.count > 0 ? m.squares / m.count : 0; }
 
-/// What all channels' normalization is made of; w and b may be null.
+/// What all channels' normalization is made of.
 template <class T>
 struct Transform {
-  const T *mean, *rstd, *w, *b;
-  bool relu = false;
+  const NormInput<T>& in;
+  const T *mean, *rstd;
 
   Affine<T> at(int64_t c) const {
-    return {mean[c], w ? rstd[c] * w[c] : rstd[c], b ? b[c] : T(0), relu};
+    return {mean[c], in.w ? rstd[c] * in.w[c] : rstd[c], in.b ? in.b[c] : T(0), in.relu};
   }
   /// In memory of the calling thread.
   ColumnAffine<T> of_columns(int64_t columns) const {
     T *scale = scratch<T, struct PerColumn>(2 * columns), *shift = scale + columns;
     for (int64_t c = 0; c < columns; ++c) scale[c] = at(c).scale, shift[c] = at(c).shift;
-    return {mean, scale, shift, relu};
+    return {mean, scale, shift, in.relu};
   }
 };
 
@@ -168,39 +170,38 @@ GradientAffine<T> gradient_affine(const Transform<T>& f, int64_t c, T dw, T db, 
 }
 
 template <class T>
-void normalize_columns(const Channels& s, const T* x, const bool* valid, const Transform<T>& f,
-                       T* y) {
+void normalize_columns(const Channels& s, const Transform<T>& f, T* y) {
   const ColumnAffine<T> columns = f.of_columns(s.channels);
   const auto normalize = kernels<ColumnNormKernels<T>>().normalize;
   parallel_for_rows(s.outer, s.channels, kGrain, [&](int64_t begin, int64_t end) {
-    normalize(end - begin, s.channels, columns, x + begin * s.channels, from(valid, begin),
-              y + begin * s.channels);
+    normalize(end - begin, s.channels, columns, f.in.x + begin * s.channels,
+              from(f.in.valid, begin), y + begin * s.channels);
   });
 }
 
 /// dx in columns, of sums over `count` values.
 template <class T>
-void column_gradient(const Channels& s, const T* x, const bool* valid, const Transform<T>& f,
-                     const T* dy, const T* dw, const T* db, int64_t count, T* dx) {
+void column_gradient(const Channels& s, const Transform<T>& f, const T* dy, int64_t count,
+                     const NormGradients<T>& to) {
   const ColumnAffine<T> columns = f.of_columns(s.channels);
   T *mean_dy = scratch<T, struct PerColumnOfGradient>(2 * s.channels),
     *slope = mean_dy + s.channels;
   for (int64_t c = 0; c < s.channels; ++c) {
-    const GradientAffine<T> g = gradient_affine(f, c, dw[c], db[c], count);
+    const GradientAffine<T> g = gradient_affine(f, c, to.dw[c], to.db[c], count);
     mean_dy[c] = g.mean_dy;
     slope[c] = g.slope;
   }
   const auto gradient = kernels<ColumnNormKernels<T>>().gradient;
   parallel_for_rows(s.outer, s.channels, kGrain, [&](int64_t begin, int64_t end) {
     const int64_t at = begin * s.channels;
-    gradient(end - begin, s.channels, columns, mean_dy, slope, x + at, from(valid, begin), dy + at,
-             dx + at);
+    gradient(end - begin, s.channels, columns, mean_dy, slope, f.in.x + at, from(f.in.valid, begin),
+             dy + at, to.dx + at);
   });
 }
 
 template <class T>
-void column_sums(const Channels& s, const T* x, const bool* valid, const Transform<T>& f,
-                 const T* dy, T* dw, T* db) {
+void column_sums(const Channels& s, const Transform<T>& f, const T* dy,
+                 const NormGradients<T>& to) {
   const ColumnAffine<T> affine = f.of_columns(s.channels);
   const auto kernel = kernels<ColumnNormKernels<T>>().gradient_sums;
   const int64_t columns = s.channels,
@@ -209,27 +210,29 @@ void column_sums(const Channels& s, const T* x, const bool* valid, const Transfo
   std::fill_n(parts, 2 * n * columns, 0.0);
   for_row_pieces(s, [&](int64_t row, int64_t rows, int64_t p) {
     double* sums = parts + 2 * p * columns;
-    kernel(rows, columns, affine, x + row * columns, from(valid, row), dy + row * columns, sums,
-           sums + columns);
+    kernel(rows, columns, affine, f.in.x + row * columns, from(f.in.valid, row), dy + row * columns,
+           sums, sums + columns);
   });
   for (int64_t p = 1; p < n; ++p)
     for (int64_t j = 0; j < 2 * columns; ++j) parts[j] += parts[2 * p * columns + j];
   for (int64_t c = 0; c < columns; ++c) {
-    if (db) db[c] = static_cast<T>(parts[c]);
-    if (dw) dw[c] = static_cast<T>(parts[columns + c] * static_cast<double>(f.rstd[c]));
+    if (to.db) to.db[c] = static_cast<T>(parts[c]);
+    if (to.dw) to.dw[c] = static_cast<T>(parts[columns + c] * static_cast<double>(f.rstd[c]));
   }
 }
 
 /// dw and db of channels that are runs, then dx if it is wanted.
 template <class T>
-void run_backward(const Channels& s, const T* x, const bool* valid, const Transform<T>& f,
-                  const T* dy, T* dx, T* dw, T* db) {
+void run_backward(const Channels& s, const Transform<T>& f, const T* dy,
+                  const NormGradients<T>& to) {
   const NormKernels<T>& table = kernels<NormKernels<T>>();
-  const int64_t count = dx ? count_valid(s, valid) : 0;
+  const T* x = f.in.x;
+  const bool* valid = f.in.valid;
+  const int64_t count = to.dx ? count_valid(s, valid) : 0;
   const auto gradient = [&](int64_t c, const Piece& p) {
-    if (!dx) return;
-    table.gradient(p.runs, gradient_affine(f, c, dw[c], db[c], count), x + p.at,
-                   from(valid, p.valid_at), dy + p.at, dx + p.at, streamed<T>(numel(s)));
+    if (!to.dx) return;
+    table.gradient(p.runs, gradient_affine(f, c, to.dw[c], to.db[c], count), x + p.at,
+                   from(valid, p.valid_at), dy + p.at, to.dx + p.at, streamed<T>(numel(s)));
   };
   sweep_channels<GradientSums>(
       s,
@@ -239,8 +242,8 @@ void run_backward(const Channels& s, const T* x, const bool* valid, const Transf
       [&](int64_t c, const GradientSums* parts, int64_t n) {
         GradientSums total;
         for (int64_t k = 0; k < n; ++k) total.dy += parts[k].dy, total.dy_x += parts[k].dy_x;
-        if (db) db[c] = static_cast<T>(total.dy);
-        if (dw) dw[c] = static_cast<T>(total.dy_x * static_cast<double>(f.rstd[c]));
+        if (to.db) to.db[c] = static_cast<T>(total.dy);
+        if (to.dw) to.dw[c] = static_cast<T>(total.dy_x * static_cast<double>(f.rstd[c]));
       },
       gradient);
 }
@@ -263,87 +266,85 @@ void batch_norm_rstd(int64_t channels, double eps, const T* var, T* rstd) {
 }
 
 template <class T>
-void batch_norm_normalize(const Channels& shape, const T* x, const bool* valid, const T* mean,
-                          const T* rstd, const T* w, const T* b, T* y) {
+void batch_norm_normalize(const Channels& shape, const NormInput<T>& in, const T* mean,
+                          const T* rstd, T* y) {
   const Channels s = simplified(shape);
-  const Transform<T> f{mean, rstd, w, b};
-  if (in_columns(s)) return normalize_columns(s, x, valid, f, y);
+  const Transform<T> f{in, mean, rstd};
+  if (in_columns(s)) return normalize_columns(s, f, y);
   const auto normalize = kernels<NormKernels<T>>().normalize;
   for_each_piece(s, [&](int64_t c, const Piece& p) {
-    normalize(p.runs, f.at(c), x + p.at, from(valid, p.valid_at), y + p.at, streamed<T>(numel(s)));
+    normalize(p.runs, f.at(c), in.x + p.at, from(in.valid, p.valid_at), y + p.at,
+              streamed<T>(numel(s)));
   });
 }
 
 template <class T>
-int64_t batch_norm(const Channels& shape, double eps, const T* x, const bool* valid, const T* w,
-                   const T* b, bool relu, T* y, T* mean, T* var, T* rstd) {
+int64_t batch_norm(const Channels& shape, double eps, const NormInput<T>& in, T* y, T* mean, T* var,
+                   T* rstd) {
   const Channels s = simplified(shape);
-  const Transform<T> f{mean, rstd, w, b, relu};
+  const Transform<T> f{in, mean, rstd};
   if (in_columns(s)) {
-    column_stats(s, x, valid, mean, var);
+    column_stats(s, in, mean, var);
     batch_norm_rstd(s.channels, eps, var, rstd);
-    normalize_columns(s, x, valid, f, y);
+    normalize_columns(s, f, y);
   } else {
     const auto normalize = kernels<NormKernels<T>>().normalize;
     channel_stats(
-        s, x, valid,
+        s, in,
         [&](int64_t c, const Moments& m) {
           mean[c] = static_cast<T>(m.mean);
           var[c] = static_cast<T>(variance(m));
           batch_norm_rstd(1, eps, var + c, rstd + c);
         },
         [&](int64_t c, const Piece& p) {
-          normalize(p.runs, f.at(c), x + p.at, from(valid, p.valid_at), y + p.at,
+          normalize(p.runs, f.at(c), in.x + p.at, from(in.valid, p.valid_at), y + p.at,
                     streamed<T>(numel(s)));
         });
   }
-  return count_valid(s, valid);
+  return count_valid(s, in.valid);
 }
 
 template <class T>
-void batch_norm_backward(const Channels& shape, const T* x, const bool* valid, const T* mean,
-                         const T* rstd, const T* w, const T* b, bool relu, const T* dy, T* dx,
-                         T* dw, T* db) {
+void batch_norm_backward(const Channels& shape, const NormInput<T>& in, const T* mean,
+                         const T* rstd, const T* dy, const NormGradients<T>& to) {
   const Channels s = simplified(shape);
-  const Transform<T> f{mean, rstd, w, b, relu};
+  const Transform<T> f{in, mean, rstd};
   T* sums = scratch<T, struct ChannelSums>(2 * s.channels);
-  if (!dw) dw = sums;
-  if (!db) db = sums + s.channels;
-  if (!in_columns(s)) return run_backward(s, x, valid, f, dy, dx, dw, db);
-  column_sums(s, x, valid, f, dy, dw, db);
-  if (dx) column_gradient(s, x, valid, f, dy, dw, db, count_valid(s, valid), dx);
+  const NormGradients<T> all{to.dx, to.dw ? to.dw : sums, to.db ? to.db : sums + s.channels};
+  if (!in_columns(s)) return run_backward(s, f, dy, all);
+  column_sums(s, f, dy, all);
+  if (to.dx) column_gradient(s, f, dy, count_valid(s, in.valid), all);
 }
 
 template <class T>
-void batch_norm_backward_eval(const Channels& shape, const T* x, const bool* valid, const T* mean,
-                              const T* rstd, const T* w, const T* dy, T* dx, T* dw, T* db) {
-  if (dw || db) {
+void batch_norm_backward_eval(const Channels& shape, const NormInput<T>& in, const T* mean,
+                              const T* rstd, const T* dy, const NormGradients<T>& to) {
+  if (to.dw || to.db) {
     const Channels s = simplified(shape);
-    const Transform<T> f{mean, rstd, nullptr, nullptr};
-    in_columns(s) ? column_sums(s, x, valid, f, dy, dw, db)
-                  : run_backward<T>(s, x, valid, f, dy, nullptr, dw, db);
+    const NormInput<T> values{in.x, in.valid};
+    const Transform<T> f{values, mean, rstd};
+    in_columns(s) ? column_sums(s, f, dy, to) : run_backward<T>(s, f, dy, {nullptr, to.dw, to.db});
   }
-  if (!dx) return;
+  if (!to.dx) return;
   T* zero = scratch<T, struct ChannelSums>(shape.channels);
   std::fill_n(zero, shape.channels, T(0));
-  batch_norm_normalize<T>(shape, dy, valid, zero, rstd, w, nullptr, dx);
+  batch_norm_normalize<T>(shape, {dy, in.valid, in.w}, zero, rstd, to.dx);
 }
 
 template <class T>
-void layer_norm(int64_t rows, int64_t d, double eps, const T* x, const bool* valid, const T* w,
-                const T* b, T* y, T* mean, T* rstd) {
+void layer_norm(int64_t rows, int64_t d, double eps, const NormInput<T>& in, T* y, T* mean,
+                T* rstd) {
   const auto kernel = kernels<NormKernels<T>>().layer_norm;
-  parallel_for_rows(rows, d, kGrain, [&](int64_t i, int64_t end) {
-    kernel(end - i, d, eps, x + i * d, from(valid, i), w, b, y + i * d, mean ? mean + i : nullptr,
-           rstd ? rstd + i : nullptr, streamed<T>(rows * d));
+  parallel_for_rows(rows, d, kGrain, [&](int64_t begin, int64_t end) {
+    kernel({begin, end, d}, eps, in, y, mean, rstd, streamed<T>(rows * d));
   });
 }
 
 template <class T>
-void layer_norm_backward(int64_t rows, int64_t d, const T* x, const bool* valid, const T* mean,
-                         const T* rstd, const T* w, const T* dy, T* dx, T* dw, T* db) {
+void layer_norm_backward(int64_t rows, int64_t d, const NormInput<T>& in, const T* mean,
+                         const T* rstd, const T* dy, const NormGradients<T>& to) {
   const auto kernel = kernels<NormKernels<T>>().layer_norm_backward;
-  const bool with_sums = dw || db;
+  const bool with_sums = to.dw || to.db;
   // At most 64 sums over pieces of rows, and of four rows each, or with long rows there would be as
   // many sums as elements.
   const int64_t piece = std::max(
@@ -351,27 +352,28 @@ void layer_norm_backward(int64_t rows, int64_t d, const T* x, const bool* valid,
                 n = pieces_of(rows, piece);
   double* parts = with_sums ? scratch<double, struct Parts>(2 * n * d) : nullptr;
   parallel_for(n, 1, [&](int64_t begin, int64_t end) {
-    T* sums = with_sums ? scratch<T, struct RowSums>(2 * d) : nullptr;
+    RowSums<T> sums{};
+    if (with_sums) sums.block = scratch<T, struct OfRows>(2 * d);
     for (int64_t p = begin; p < end; ++p) {
-      const int64_t i = p * piece;
-      double* part = with_sums ? parts + 2 * p * d : nullptr;
-      if (with_sums) std::fill_n(part, 2 * d, 0.0);
-      kernel(std::min(piece, rows - i), d, x + i * d, from(valid, i), mean + i, rstd + i, w,
-             dy + i * d, dx ? dx + i * d : nullptr, sums, part, part ? part + d : nullptr,
+      if (with_sums) {
+        sums.dw = parts + 2 * p * d, sums.db = sums.dw + d;
+        std::fill_n(sums.dw, 2 * d, 0.0);
+      }
+      kernel({p * piece, std::min((p + 1) * piece, rows), d}, in, mean, rstd, dy, to.dx, sums,
              streamed<T>(rows * d));
     }
   });
   if (!with_sums) return;
   parallel_for_rows(d, 2 * n, kGrain, [&](int64_t begin, int64_t end) {
-    const auto add_up = [&](double* sums, T* to) {
-      if (!to) return;
+    const auto add_up = [&](double* sums, T* total) {
+      if (!total) return;
       for (int64_t p = 1; p < n; ++p)
         for (int64_t j = begin; j < end; ++j) sums[j] += sums[2 * p * d + j];
       for (int64_t j = begin; j < end; ++j)
-        to[j] = n == 0 ? T(0) : static_cast<T>(sums[j]);  // of no rows
+        total[j] = n == 0 ? T(0) : static_cast<T>(sums[j]);  // of no rows
     };
-    add_up(parts, dw);
-    add_up(parts + d, db);
+    add_up(parts, to.dw);
+    add_up(parts + d, to.db);
   });
 }
 

@@ -3,6 +3,7 @@
 
 #include <gradus/kernels/norm/table.h>
 #include <gradus/kernels/runtime/isa.h>
+#include <gradus/kernels/vector/flags.h>
 #include <gradus/kernels/vector/lanes.h>
 #include <gradus/kernels/vector/math.h>
 
@@ -88,7 +89,7 @@ inline Vector<T> passing(const Affine<T>& f, Vector<T> centered, Vector<T> dy) {
 
 // In the following f is a copy, so that what it holds stays in registers while memory is written.
 
-template <class T, bool relu, bool masked, bool streamed = false>
+template <class T, bool relu, bool masked, bool streamed>
 void normalize_runs(const Runs& r, const Affine<T> f, const T* x, const bool* valid, T* y) {
   for (int64_t i = 0; i < r.rows; ++i) {
     const T* p = x + i * r.stride;
@@ -125,7 +126,7 @@ GradientSums run_gradient_sums(const Runs& r, const Affine<T> f, const T* x, con
   return total;
 }
 
-template <class T, bool relu, bool masked, bool streamed = false>
+template <class T, bool relu, bool masked, bool streamed>
 void run_gradient(const Runs& r, const GradientAffine<T> f, const T* x, const bool* valid,
                   const T* dy, T* dx) {
   for (int64_t i = 0; i < r.rows; ++i) {
@@ -143,47 +144,41 @@ void run_gradient(const Runs& r, const GradientAffine<T> f, const T* x, const bo
 
 template <class T>
 Moments moments(const Runs& r, const T* x, const bool* valid) {
-  return valid ? run_moments<T, true>(r, x, valid) : run_moments<T, false>(r, x, valid);
-}
-template <class T, bool relu>
-void normalize_as(const Runs& r, const Affine<T>& f, const T* x, const bool* valid, T* y,
-                  bool streamed) {
-  if (valid) return normalize_runs<T, relu, true>(r, f, x, valid, y);
-  if (!streamed || !streamable(y, r.stride))
-    return normalize_runs<T, relu, false>(r, f, x, valid, y);
-  normalize_runs<T, relu, false, true>(r, f, x, valid, y);
-  order_streams();
-}
-template <class T, bool relu>
-GradientSums gradient_sums_as(const Runs& r, const Affine<T>& f, const T* x, const bool* valid,
-                              const T* dy) {
-  return valid ? run_gradient_sums<T, relu, true>(r, f, x, valid, dy)
-               : run_gradient_sums<T, relu, false>(r, f, x, valid, dy);
-}
-template <class T, bool relu>
-void gradient_as(const Runs& r, const GradientAffine<T>& f, const T* x, const bool* valid,
-                 const T* dy, T* dx, bool streamed) {
-  if (valid) return run_gradient<T, relu, true>(r, f, x, valid, dy, dx);
-  if (!streamed || !streamable(dx, r.stride))
-    return run_gradient<T, relu, false>(r, f, x, valid, dy, dx);
-  run_gradient<T, relu, false, true>(r, f, x, valid, dy, dx);
-  order_streams();
+  return with_flags([&](auto masked) { return run_moments<T, masked>(r, x, valid); }, valid);
 }
 
 template <class T>
 void normalize(const Runs& r, const Affine<T>& f, const T* x, const bool* valid, T* y,
                bool streamed) {
-  (f.relu ? normalize_as<T, true> : normalize_as<T, false>)(r, f, x, valid, y, streamed);
+  streamed = streamed && !valid && streamable(y, r.stride);
+  with_flags(
+      [&](auto relu, auto masked, auto past_caches) {
+        normalize_runs<T, relu, masked, past_caches && !masked>(r, f, x, valid, y);
+      },
+      f.relu, valid, streamed);
+  if (streamed) order_streams();
 }
+
 template <class T>
 GradientSums gradient_sums(const Runs& r, const Affine<T>& f, const T* x, const bool* valid,
                            const T* dy) {
-  return (f.relu ? gradient_sums_as<T, true> : gradient_sums_as<T, false>)(r, f, x, valid, dy);
+  return with_flags(
+      [&](auto relu, auto masked) {
+        return run_gradient_sums<T, relu, masked>(r, f, x, valid, dy);
+      },
+      f.relu, valid);
 }
+
 template <class T>
 void gradient(const Runs& r, const GradientAffine<T>& f, const T* x, const bool* valid, const T* dy,
               T* dx, bool streamed) {
-  (f.y.relu ? gradient_as<T, true> : gradient_as<T, false>)(r, f, x, valid, dy, dx, streamed);
+  streamed = streamed && !valid && streamable(dx, r.stride);
+  with_flags(
+      [&](auto relu, auto masked, auto past_caches) {
+        run_gradient<T, relu, masked, past_caches && !masked>(r, f, x, valid, dy, dx);
+      },
+      f.y.relu, valid, streamed);
+  if (streamed) order_streams();
 }
 
 template <class T>
@@ -192,42 +187,56 @@ void reciprocal_std(int64_t n, double eps, const T* __restrict var, T* __restric
     rstd[i] = static_cast<T>(1 / math::sqrt(static_cast<double>(var[i]) + eps));
 }
 
-template <class T, bool streamed, bool with_w, bool with_b>
-void normalize_row(int64_t d, T mean, T rstd, const T* x, const T* w, const T* b, T* y) {
+/// f(first element, lanes, xhat w + b) for each vector of a row.
+template <class T, bool with_w, bool with_b, class F>
+GRADUS_INLINE inline void for_each_affine(int64_t d, T mean, T rstd, const T* x, const T* w,
+                                          const T* b, F f) {
   for_each_vector<T, false>(d, nullptr, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
     Vector<T> v = (lanes.load(x + j) - mean) * rstd;
     if constexpr (with_w) v *= lanes.load(w + j);
     if constexpr (with_b) v += lanes.load(b + j);
-    put<T, streamed>(lanes, y + j, v);
+    f(j, lanes, v);
   });
 }
 
-template <class T, bool streamed>
-auto row_normalizer(bool with_w, bool with_b) {
-  return with_w ? (with_b ? normalize_row<T, streamed, true, true>
-                          : normalize_row<T, streamed, true, false>)
-                : (with_b ? normalize_row<T, streamed, false, true>
-                          : normalize_row<T, streamed, false, false>);
+template <class T, bool with_w, bool with_b, bool relu, bool streamed>
+void normalize_row(int64_t d, T mean, T rstd, const T* x, const T* w, const T* b, T* y) {
+  for_each_affine<T, with_w, with_b>(d, mean, rstd, x, w, b,
+                                     [&](int64_t j, auto lanes, Vector<T> v) GRADUS_INLINE {
+                                       if constexpr (relu) v = v < 0 ? Vector<T>{} : v;
+                                       put<T, streamed>(lanes, y + j, v);
+                                     });
+}
+
+/// What of a row's dy passes the relu behind it.
+template <class T, bool with_w, bool with_b>
+void pass_row(int64_t d, T mean, T rstd, const T* x, const T* w, const T* b, const T* dy, T* to) {
+  for_each_affine<T, with_w, with_b>(d, mean, rstd, x, w, b,
+                                     [&](int64_t j, auto lanes, Vector<T> v) GRADUS_INLINE {
+                                       const Vector<T> g = lanes.load(dy + j);
+                                       lanes.store(to + j, v > 0 ? g : Vector<T>{});
+                                     });
 }
 
 template <class T>
-void layer_norm(int64_t rows, int64_t d, double eps, const T* x, const bool* valid, const T* w,
-                const T* b, T* y, T* mean, T* rstd, bool streamed) {
-  streamed = streamed && streamable(y, d);
-  const auto normalize = streamed ? row_normalizer<T, true>(w, b) : row_normalizer<T, false>(w, b);
-  const Runs row{1, d, d, d};
-  for (int64_t i = 0; i < rows; ++i, x += d, y += d) {
-    T m = 0, r = 0;
-    if (!valid || valid[i]) {
-      const Moments moments = run_moments<T, false>(row, x, nullptr);
+void layer_norm(const Rows& r, double eps, const NormInput<T>& in, T* y, T* mean, T* rstd,
+                bool streamed) {
+  streamed = streamed && streamable(y, r.d);
+  const auto normalize = with_flags([](auto... flags) { return normalize_row<T, flags...>; }, in.w,
+                                    in.b, in.relu, streamed);
+  for (int64_t i = r.begin; i < r.end; ++i) {
+    const int64_t at = i * r.d;
+    T m = 0, reciprocal = 0;
+    if (!in.valid || in.valid[i]) {
+      const Moments moments = run_moments<T, false>({1, r.d, r.d, r.d}, in.x + at, nullptr);
       m = static_cast<T>(moments.mean);
-      r = static_cast<T>(1 / math::sqrt(moments.squares / static_cast<double>(d) + eps));
-      normalize(d, m, r, x, w, b, y);
+      reciprocal = static_cast<T>(1 / math::sqrt(moments.squares / static_cast<double>(r.d) + eps));
+      normalize(r.d, m, reciprocal, in.x + at, in.w, in.b, y + at);
     } else {
-      for (int64_t j = 0; j < d; ++j) y[j] = 0;
+      for (int64_t j = 0; j < r.d; ++j) y[at + j] = 0;
     }
     if (mean) mean[i] = m;
-    if (rstd) rstd[i] = r;
+    if (rstd) rstd[i] = reciprocal;
   }
   if (streamed) order_streams();
 }
@@ -256,13 +265,12 @@ GradientSums row_gradient_sums(int64_t d, T mean, const T* x, const T* w, const 
 template <class T>
 struct RowGradient {
   int64_t at;  // of the row in x
-  T rstd;
-  GradientAffine<T> f;
+  T mean, rstd, mean_dy, slope;
 };
 
 /// dx of `count` rows, and their part of the sums over rows. Streamed, a row's cache line is
 /// written whole before the next row's.
-template <class T, bool streamed, int count, bool with_w, bool with_dx, bool with_sums>
+template <class T, int count, bool with_w, bool with_dx, bool with_sums, bool streamed>
 void row_gradients(int64_t d, const RowGradient<T>* rows, const T* x, const T* w, const T* dy,
                    T* dx, T* dw, T* db) {
   const auto columns = [&](int64_t first, auto vectors, auto lanes) GRADUS_INLINE {
@@ -277,11 +285,11 @@ void row_gradients(int64_t d, const RowGradient<T>* rows, const T* x, const T* w
       const int i = index % n;
       const RowGradient<T>& row = rows[index / n];
       const int64_t at = row.at + first + i * kWidth<T>;
-      const Vector<T> g = lanes.load(dy + at), v = lanes.load(x + at) - row.f.y.mean;
+      const Vector<T> g = lanes.load(dy + at), v = lanes.load(x + at) - row.mean;
       if constexpr (with_sums) weight_sum[i] += g * (v * row.rstd), sum[i] += g;
       if constexpr (with_dx) {
         const Vector<T> wg = with_w ? g * scale[i] : g;
-        put<T, streamed>(lanes, dx + at, (wg - row.f.mean_dy - v * row.f.slope) * row.f.y.scale);
+        put<T, streamed>(lanes, dx + at, (wg - row.mean_dy - v * row.slope) * row.rstd);
       }
     });
     unroll<n>([&](int i) GRADUS_INLINE {
@@ -300,65 +308,63 @@ void row_gradients(int64_t d, const RowGradient<T>* rows, const T* x, const T* w
   });
 }
 
-template <class T, bool streamed, bool with_w, bool with_dx, bool with_sums>
-void rows_gradient(int64_t rows, int64_t d, const T* x, const bool* valid, const T* mean,
-                   const T* rstd, const T* w, const T* dy, T* dx, T* dw, T* db) {
-  constexpr int group = 4;  // rows that share what is loaded of w, dw and db
-  RowGradient<T> pending[group];
+/// With relu, what of dy passes it is written to dx first, and read from there.
+template <class T, bool with_w, bool with_dx, bool with_sums, bool streamed>
+void rows_gradient(const Rows& r, const NormInput<T>& in, const T* mean, const T* rstd, const T* dy,
+                   T* dx, T* dw, T* db) {
+  constexpr int together = 4;  // rows that share what is loaded of w, dw and db
+  const auto pass = with_flags([](auto... flags) { return pass_row<T, flags...>; }, in.w, in.b);
+  const T* passed = in.relu ? dx : dy;
+  RowGradient<T> pending[together];
   int count = 0;
-  for (int64_t i = 0; i < rows; ++i) {
-    const int64_t at = i * d;
-    if (valid && !valid[i]) {
-      for (int64_t j = 0; j < d && with_dx; ++j) dx[at + j] = 0;
+  for (int64_t i = r.begin; i < r.end; ++i) {
+    const int64_t at = i * r.d;
+    if (in.valid && !in.valid[i]) {
+      for (int64_t j = 0; j < r.d && with_dx; ++j) dx[at + j] = 0;
       continue;
     }
     RowGradient<T>& row = pending[count++];
-    row = {at, rstd[i], {{mean[i], rstd[i], 0}, 0, 0}};
+    row = {at, mean[i], rstd[i], 0, 0};
+    if (in.relu) pass(r.d, mean[i], rstd[i], in.x + at, in.w, in.b, dy + at, dx + at);
     if (with_dx) {
-      const GradientSums sums = row_gradient_sums<T, with_w>(d, mean[i], x + at, w, dy + at);
-      const double r = static_cast<double>(rstd[i]), each = 1 / static_cast<double>(d);
-      row.f.mean_dy = static_cast<T>(sums.dy * each);
-      row.f.slope = static_cast<T>(sums.dy_x * each * r * r);
+      const GradientSums sums =
+          row_gradient_sums<T, with_w>(r.d, mean[i], in.x + at, in.w, passed + at);
+      const double scale = static_cast<double>(rstd[i]), each = 1 / static_cast<double>(r.d);
+      row.mean_dy = static_cast<T>(sums.dy * each);
+      row.slope = static_cast<T>(sums.dy_x * each * scale * scale);
     }
-    if (count < group) continue;
-    row_gradients<T, streamed, group, with_w, with_dx, with_sums>(d, pending, x, w, dy, dx, dw, db);
+    if (count < together) continue;
+    row_gradients<T, together, with_w, with_dx, with_sums, streamed>(r.d, pending, in.x, in.w,
+                                                                     passed, dx, dw, db);
     count = 0;
   }
   for (int k = 0; k < count; ++k)
-    row_gradients<T, streamed, 1, with_w, with_dx, with_sums>(d, pending + k, x, w, dy, dx, dw, db);
-}
-
-template <class T, bool streamed>
-void add_layer_norm_backward(int64_t rows, int64_t d, const T* x, const bool* valid, const T* mean,
-                             const T* rstd, const T* w, const T* dy, T* dx, T* sums, double* dw,
-                             double* db) {
-  if (!dw) {
-    const auto run = w ? rows_gradient<T, streamed, true, true, false>
-                       : rows_gradient<T, streamed, false, true, false>;
-    if (dx) run(rows, d, x, valid, mean, rstd, w, dy, dx, nullptr, nullptr);
-    return;
-  }
-  const auto run = !dx ? rows_gradient<T, false, false, false, true>
-                       : (w ? rows_gradient<T, streamed, true, true, true>
-                            : rows_gradient<T, streamed, false, true, true>);
-  for (int64_t i = 0; i < rows; i += kBlockRows) {
-    for (int64_t j = 0; j < 2 * d; ++j) sums[j] = 0;
-    run(smaller(kBlockRows, rows - i), d, x + i * d, valid ? valid + i : nullptr, mean + i,
-        rstd + i, w, dy + i * d, dx ? dx + i * d : nullptr, sums, sums + d);
-    add_to(d, sums, dw);
-    add_to(d, sums + d, db);
-  }
+    row_gradients<T, 1, with_w, with_dx, with_sums, streamed>(r.d, pending + k, in.x, in.w, passed,
+                                                              dx, dw, db);
 }
 
 template <class T>
-void layer_norm_backward(int64_t rows, int64_t d, const T* x, const bool* valid, const T* mean,
-                         const T* rstd, const T* w, const T* dy, T* dx, T* sums, double* dw,
-                         double* db, bool streamed) {
-  if (!dx || !streamed || !streamable(dx, d))
-    return add_layer_norm_backward<T, false>(rows, d, x, valid, mean, rstd, w, dy, dx, sums, dw,
-                                             db);
-  add_layer_norm_backward<T, true>(rows, d, x, valid, mean, rstd, w, dy, dx, sums, dw, db);
-  order_streams();
+void layer_norm_backward(const Rows& r, const NormInput<T>& in, const T* mean, const T* rstd,
+                         const T* dy, T* dx, const RowSums<T>& sums, bool streamed) {
+  streamed = streamed && dx && !in.relu && streamable(dx, r.d);
+  const bool with_sums = sums.dw;
+  if (!dx && !with_sums) return;
+  const auto run = with_flags(
+      [](auto with_w, auto with_dx, auto sums_too, auto past_caches) {
+        return rows_gradient < T, with_w && with_dx, with_dx, sums_too || !with_dx,
+               past_caches && with_dx > ;
+      },
+      in.w, dx, with_sums, streamed);
+  const int64_t step = with_sums ? kBlockRows : r.end - r.begin;
+  T *dw = sums.block, *db = with_sums ? dw + r.d : nullptr;
+  for (int64_t i = r.begin; i < r.end; i += step) {
+    for (int64_t j = 0; j < 2 * r.d && with_sums; ++j) sums.block[j] = 0;
+    run({i, smaller(i + step, r.end), r.d}, in, mean, rstd, dy, dx, dw, db);
+    if (!with_sums) continue;
+    add_to(r.d, dw, sums.dw);
+    add_to(r.d, db, sums.db);
+  }
+  if (streamed) order_streams();
 }
 
 template <class T>

@@ -1,4 +1,6 @@
 #pragma once
+#include <gradus/kernels/norm/norm.h>
+
 #include <cstdint>
 
 namespace gradus::kernels {
@@ -43,6 +45,18 @@ struct GradientAffine {
   T mean_dy, slope;
 };
 
+/// Rows begin .. end - 1 of d elements each.
+struct Rows {
+  int64_t begin, end, d;
+};
+
+/// Where dw and db (d) of rows go, null: not wanted; `block` (2, d): memory for those of some rows.
+template <class T>
+struct RowSums {
+  double *dw, *db;
+  T* block;
+};
+
 /// Normalization for one instruction-set level, on the calling thread. `valid` may be null; where
 /// it is false what x and dy hold has no influence and results are 0. `streamed`: whether y or dx
 /// may be.
@@ -58,13 +72,12 @@ struct NormKernels {
   /// rstd = 1 / sqrt(var + eps).
   void (*rstd)(int64_t n, double eps, const T* var, T* rstd);
 
-  /// As kernels::layer_norm.
-  void (*layer_norm)(int64_t rows, int64_t d, double eps, const T* x, const bool* valid, const T* w,
-                     const T* b, T* y, T* mean, T* rstd, bool streamed);
-  /// As kernels::layer_norm_backward, but adds to dw and db, both null or neither; sums: (2, d)
-  void (*layer_norm_backward)(int64_t rows, int64_t d, const T* x, const bool* valid, const T* mean,
-                              const T* rstd, const T* w, const T* dy, T* dx, T* sums, double* dw,
-                              double* db, bool streamed);
+  /// As kernels::layer_norm, of some of the rows.
+  void (*layer_norm)(const Rows& r, double eps, const NormInput<T>& in, T* y, T* mean, T* rstd,
+                     bool streamed);
+  /// As kernels::layer_norm_backward, but adds to the sums over rows.
+  void (*layer_norm_backward)(const Rows& r, const NormInput<T>& in, const T* mean, const T* rstd,
+                              const T* dy, T* dx, const RowSums<T>& sums, bool streamed);
 };
 
 /// Affine for each column; mean, scale, shift: (columns).

@@ -61,18 +61,40 @@ void avg_pool2d_backward(const Pool2dShape& s, const T* dy, T* dx) {
   for_each_average_term(s, [&](int64_t ix, int64_t iy, int64_t n) { dx[ix] += dy[iy] / T(n); });
 }
 
+/// f(plane's first place in x, place in y, top, bottom, left, right) for every output.
+template <class F>
+void for_each_adaptive_window(int64_t planes, int64_t height, int64_t width, int64_t oh, int64_t ow,
+                              F f) {
+  for (int64_t k = 0; k < planes * oh * ow; ++k) {
+    const int64_t i = k / ow % oh, j = k % ow;
+    f(k / (oh * ow) * height * width, k, i * height / oh, ((i + 1) * height + oh - 1) / oh,
+      j * width / ow, ((j + 1) * width + ow - 1) / ow);
+  }
+}
+
 template <class T>
 void adaptive_avg_pool2d(int64_t planes, int64_t height, int64_t width, int64_t oh, int64_t ow,
                          const T* x, T* y) {
-  for (int64_t k = 0; k < planes * oh * ow; ++k) {
-    const int64_t i = k / ow % oh, j = k % ow;
-    const int64_t top = i * height / oh, bottom = ((i + 1) * height + oh - 1) / oh;
-    const int64_t left = j * width / ow, right = ((j + 1) * width + ow - 1) / ow;
-    T sum(0);
-    for (int64_t h = top; h < bottom; ++h)
-      for (int64_t v = left; v < right; ++v) sum += x[(k / (oh * ow) * height + h) * width + v];
-    y[k] = sum / T((bottom - top) * (right - left));
-  }
+  for_each_adaptive_window(
+      planes, height, width, oh, ow,
+      [&](int64_t plane, int64_t k, int64_t top, int64_t bottom, int64_t left, int64_t right) {
+        T sum(0);
+        for (int64_t h = top; h < bottom; ++h)
+          for (int64_t v = left; v < right; ++v) sum += x[plane + h * width + v];
+        y[k] = sum / T((bottom - top) * (right - left));
+      });
+}
+template <class T>
+void adaptive_avg_pool2d_backward(int64_t planes, int64_t height, int64_t width, int64_t oh,
+                                  int64_t ow, const T* dy, T* dx) {
+  for (int64_t k = 0; k < planes * height * width; ++k) dx[k] = T(0);
+  for_each_adaptive_window(
+      planes, height, width, oh, ow,
+      [&](int64_t plane, int64_t k, int64_t top, int64_t bottom, int64_t left, int64_t right) {
+        for (int64_t h = top; h < bottom; ++h)
+          for (int64_t v = left; v < right; ++v)
+            dx[plane + h * width + v] += dy[k] / T((bottom - top) * (right - left));
+      });
 }
 
 }  // namespace gradus::kernels::naive

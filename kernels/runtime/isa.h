@@ -1,6 +1,6 @@
 #pragma once
-// One binary for every processor of an architecture: the sources *.simd.cc are compiled once per
-// level, and the best level the processor has is chosen when a kernel is first asked for.
+// One binary for every processor of an architecture: *.simd.cc are compiled once per level, and the
+// best level the processor has is chosen when a kernel is first asked for.
 
 #include <gradus/kernels/runtime/types.h>
 #include <gradus_levels.h>

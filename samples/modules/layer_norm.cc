@@ -1,16 +1,13 @@
 #include <gradus/autograd/ops/compare.h>
-#include <gradus/autograd/ops/elementwise.h>
-#include <gradus/autograd/ops/norm.h>
 #include <gradus/gradcheck/samples.h>
 #include <gradus/layers/layer_norm.h>
 
 namespace gradus {
 
-namespace {}  // namespace
-
 static ModuleSamples layer_norm_row("LayerNorm", [] {
   return std::vector{module_sample("(4, 5)", LayerNorm(5), sample({4, 5}, 1)),
-                     module_sample("(4, 5) relu", LayerNorm(5, {.relu = true}), sample({4, 5}, 1)),
+                     module_sample("(4, 5) relu", LayerNorm(5, {.activation = Activation::relu}),
+                                   sample({4, 5}, 1)),
                      module_sample("over two axes, without bias",
                                    LayerNorm(Shape{3, 4}, {.bias = false}), sample({2, 3, 4}, 1)),
                      module_sample("masked", LayerNorm(5), {sample({2, 3, 5}, 1)},

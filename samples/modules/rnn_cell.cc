@@ -9,8 +9,6 @@
 
 namespace gradus {
 
-namespace {}  // namespace
-
 static ModuleSamples rnn_cell_row("RnnCell", [] {
   const auto step = [](RnnCell& cell, std::span<const Tensor> x) {
     return cell.forward(x[0], x[1]);

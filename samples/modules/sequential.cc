@@ -7,8 +7,6 @@
 
 namespace gradus {
 
-namespace {}  // namespace
-
 static ModuleSamples sequential_row("Sequential", [] {
   return std::vector{module_sample("Linear, BatchNorm, Tanh, Linear",
                                    Sequential(Linear(3, 4), BatchNorm(4), Tanh(), Linear(4, 2)),

@@ -12,8 +12,6 @@
 
 namespace gradus {
 
-namespace {}  // namespace
-
 static ModuleSamples encoder_block_row("EncoderBlock", [] {
   const Tensor valid = length_mask(raw::cast(Tensor::of({3, 2}), DType::i64), 3);
   std::vector<ModuleSample> samples;

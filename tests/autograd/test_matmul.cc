@@ -156,11 +156,11 @@ BOOST_AUTO_TEST_CASE(linear_is_the_definition) {
   check_close("strided", linear(x, w, b), expected, 1e-14);
 }
 
-BOOST_AUTO_TEST_CASE(linear_relu_is_relu_of_linear) {
+BOOST_AUTO_TEST_CASE(linear_with_relu_is_relu_of_linear) {
   const auto run = [](bool fused, Tensor x, Tensor w, Tensor b) {
     for (Tensor* leaf : {&x, &w, &b}) leaf->set_requires_grad();
     Tape tape;
-    const Tensor y = fused ? linear_relu(x, w, b) : relu(linear(x, w, b));
+    const Tensor y = fused ? linear(x, w, b, Activation::relu) : relu(linear(x, w, b));
     std::vector<Tensor> all =
         tape.gradient(y, {x, w, b}, {.dy = constant(y.shape(), 4, x.dtype())});
     all.push_back(y);

@@ -43,7 +43,7 @@ Case layer_case(const Shape& x, const Shape& weights, bool affine, Tensor valid 
           affine,
           valid,
           [=](const Tensor& v, const Tensor& w, const Tensor& b, const Tensor& m) {
-            return layer_norm(v, weights, w, b, kEps, m);
+            return layer_norm(v, weights, w, b, {.valid = m});
           },
           [=](const Tensor& v, const Tensor& m) { return layer_norm_groups(v, weights, m); }};
 }
@@ -55,7 +55,7 @@ Case batch_case(const Shape& x, ChannelAxis axis, bool affine, Tensor valid = {}
           affine,
           valid,
           [=](const Tensor& v, const Tensor& w, const Tensor& b, const Tensor& m) {
-            return batch_norm(v, w, b, kEps, axis, m).y;
+            return batch_norm(v, w, b, {.eps = kEps, .axis = axis, .valid = m}).y;
           },
           [=](const Tensor& v, const Tensor& m) { return batch_norm_groups(v, axis, m); }};
 }
@@ -196,7 +196,7 @@ BOOST_AUTO_TEST_CASE(padding_without_eps) {
   const Tensor x = sample({3, 4}, 1), w = sample({4}, 2, 0.5, 2), dy = sample({3, 4}, 4);
   const auto second = [&](const Tensor& v, const Tensor& upstream, const Tensor& valid) {
     Tape tape;
-    const auto d = tape.gradient(layer_norm(v, {4}, w, {}, 0, valid), {v, w},
+    const auto d = tape.gradient(layer_norm(v, {4}, w, {}, {.eps = 0, .valid = valid}), {v, w},
                                  {.create_graph = CreateGraph::yes, .dy = upstream});
     return tape.gradient(sum(square(d[0])) + sum(square(d[1])), {v, w});
   };
@@ -211,34 +211,59 @@ BOOST_AUTO_TEST_CASE(padding_without_eps) {
 BOOST_AUTO_TEST_CASE(statistics_are_of_the_valid_alone) {
   const Tensor x = Tensor::from(std::vector<double>{1, 9, kNan, kNan, 4, 3, 7, kNan}, {4, 2});
   const Tensor valid = bools({4}, {1, 0, 1, 1});
-  const BatchNormResult r = batch_norm(x, {}, {}, kEps, ChannelAxis::second, valid);
+  const BatchNormResult r = batch_norm(x, {}, {}, {.valid = valid});
   BOOST_TEST(r.mean.at({0}) == 4);
   BOOST_TEST(std::isnan(r.mean.at({1})));  // a valid NaN is not hidden
   const Tensor clean = Tensor::from(std::vector<double>{1, 9, kNan, kNan, 4, 3, 7, 6}, {4, 2});
-  const BatchNormResult s = batch_norm(clean, {}, {}, kEps, ChannelAxis::second, valid);
+  const BatchNormResult s = batch_norm(clean, {}, {}, {.valid = valid});
   BOOST_TEST(s.count == 3);
   check_close("mean", s.mean, {4, 6}, 1e-15);
   check_close("var", s.var, {6, 6}, 1e-15);
 }
 
-BOOST_AUTO_TEST_CASE(batch_norm_relu_is_relu_of_batch_norm) {
+BOOST_AUTO_TEST_CASE(an_activation_is_the_op_of_its_own) {
+  using Norm = std::function<TensorList(const Tensor& x, const Tensor& w, const Tensor& b,
+                                        const Tensor& valid, Activation activation)>;
   struct Given {
-    Shape x;
-    ChannelAxis axis;
+    const char* what;
+    Shape x, weights;
     Shape masked;  // all but the first position; no axes: no mask
+    Norm norm;
   };
-  const Given all[] = {{{5, 3}, ChannelAxis::second, {}},
-                       {{300, 70}, ChannelAxis::second, {}},
-                       {{3, 4, 5, 7}, ChannelAxis::second, {}},
-                       {{3, 4, 6}, ChannelAxis::second, {3, 6}},
-                       {{3, 5, 40}, ChannelAxis::last, {3, 5}}};
-  // y, its statistics, gradients, and gradients of the gradients' sum of squares
+  const auto batch = [](ChannelAxis axis) -> Norm {
+    return [=](auto& x, auto& w, auto& b, auto& valid, Activation activation) {
+      const BatchNormResult r =
+          batch_norm(x, w, b, {.axis = axis, .valid = valid, .activation = activation});
+      return TensorList{r.y, r.mean, r.var};
+    };
+  };
+  const Norm layer = [](auto& x, auto& w, auto& b, auto& valid, Activation activation) {
+    return TensorList{layer_norm(x, w.shape(), w, b, {.valid = valid, .activation = activation})};
+  };
+  const Norm inference = [](auto& x, auto& w, auto& b, auto& valid, Activation activation) {
+    const Tensor mean = raw::cast(sample(w.shape(), 5), x.dtype()),
+                 var = raw::cast(sample(w.shape(), 6, 0.5, 2), x.dtype());
+    return TensorList{
+        batch_norm_inference(x, mean, var, w, b, {.valid = valid, .activation = activation})};
+  };
+  const ChannelAxis second = ChannelAxis::second, last = ChannelAxis::last;
+  const Given all[] = {{"batch_norm", {5, 3}, {3}, {}, batch(second)},
+                       {"batch_norm", {300, 70}, {70}, {}, batch(second)},
+                       {"batch_norm", {3, 4, 5, 7}, {4}, {}, batch(second)},
+                       {"batch_norm", {3, 4, 6}, {4}, {3, 6}, batch(second)},
+                       {"batch_norm", {3, 5, 40}, {40}, {3, 5}, batch(last)},
+                       {"layer_norm", {5, 3}, {3}, {}, layer},
+                       {"layer_norm", {300, 70}, {70}, {}, layer},
+                       {"layer_norm", {3, 4, 5, 7}, {4, 5, 7}, {}, layer},
+                       {"layer_norm", {3, 5, 40}, {40}, {3, 5}, layer},
+                       {"batch_norm_inference", {5, 3}, {3}, {}, inference},
+                       {"batch_norm_inference", {3, 4, 6}, {4}, {3, 6}, inference}};
+  // The norm's results, gradients, and gradients of the gradients' sum of squares
   const auto run = [](bool fused, const Given& g, DType dtype, CreateGraph create_graph) {
-    const Shape weights{g.axis == ChannelAxis::last ? g.x.back() : g.x[1]};
     const auto leaf = [&](const Shape& shape, uint64_t seed) {
       return raw::cast(sample(shape, seed), dtype).set_requires_grad();
     };
-    const Tensor x = leaf(g.x, 1), w = leaf(weights, 2), b = leaf(weights, 3);
+    const Tensor x = leaf(g.x, 1), w = leaf(g.weights, 2), b = leaf(g.weights, 3);
     const Tensor dy = leaf(g.x, 4).set_requires_grad(false);
     Tensor valid;
     if (g.masked.ndim() > 0) {
@@ -246,27 +271,39 @@ BOOST_AUTO_TEST_CASE(batch_norm_relu_is_relu_of_batch_norm) {
       valid.mutable_data<bool>()[0] = false;
     }
     Tape tape;
-    BatchNormResult r = (fused ? batch_norm_relu : batch_norm)(x, w, b, kEps, g.axis, valid);
-    if (!fused) r.y = relu(r.y);
-    std::vector<Tensor> results =
-        tape.gradient(r.y, {x, w, b}, {.create_graph = create_graph, .dy = dy});
+    TensorList results = g.norm(x, w, b, valid, fused ? Activation::relu : Activation::none);
+    if (!fused) results[0] = relu(results[0]);
+    const auto first =
+        tape.gradient(results[0], {x, w, b}, {.create_graph = create_graph, .dy = dy});
+    results.insert(results.end(), first.begin(), first.end());
     if (create_graph == CreateGraph::yes) {
-      const Tensor squares =
-          sum(square(results[0])) + sum(square(results[1])) + sum(square(results[2]));
-      for (const Tensor& second : tape.gradient(squares, {x, w})) results.push_back(second);
+      const Tensor squares = sum(square(first[0])) + sum(square(first[1])) + sum(square(first[2]));
+      for (const Tensor& t : tape.gradient(squares, {x, w})) results.push_back(t);
     }
-    for (const Tensor& y : {r.y, r.mean, r.var}) results.push_back(y);
     return results;
   };
   for (const Given& g : all)
     for (DType dtype : {DType::f32, DType::f64})
       for (CreateGraph create_graph : {CreateGraph::no, CreateGraph::yes}) {
-        const auto one = run(true, g, dtype, create_graph);
-        const auto two = run(false, g, dtype, create_graph);
+        const TensorList one = run(true, g, dtype, create_graph);
+        const TensorList two = run(false, g, dtype, create_graph);
         for (size_t i = 0; i < two.size(); ++i)
           BOOST_TEST(one[i].to_vector<double>() == two[i].to_vector<double>(),
-                     fmt::format("{} {} result {}", g.x, name(dtype), i));
+                     fmt::format("{} {} {} result {}", g.what, g.x, name(dtype), i));
       }
+}
+
+// The kernel writes what of dy passes where dx goes, wanted or not.
+BOOST_AUTO_TEST_CASE(layer_norm_with_an_activation_and_a_constant_x) {
+  const Tensor x = sample({4, 5}, 1), fixed = raw::clone(x), w = sample({5}, 2), b = sample({5}, 3),
+               dy = sample({4, 5}, 4);
+  const auto gradients = [&](const Tensor& v, const TensorList& wanted) {
+    Tape tape;
+    const Tensor y = layer_norm(v, {5}, w, b, {.activation = Activation::relu});
+    return tape.gradient(y, wanted, {.dy = dy});
+  };
+  const auto with_x = gradients(x, {x, w, b}), without = gradients(fixed, {w, b});
+  for (size_t i = 0; i < 2; ++i) check_same("dw, db", without[i], with_x[i + 1], 0);
 }
 
 // E[x^2] - mean^2 would have nothing left of the variance here. x itself has steps of 2^-10, so the
@@ -311,16 +348,17 @@ BOOST_AUTO_TEST_CASE(dx_against_ones_and_xhat) {
     check_same("<dx, xhat>", sum(d * f.xhat, groups.axes, true), expected, 1e-13);
   };
   Tape tape;
-  check_groups(batch_norm_groups(x), w, tape.gradient(batch_norm(x, w, {}, eps).y, x, {.dy = dy}));
+  check_groups(batch_norm_groups(x), w,
+               tape.gradient(batch_norm(x, w, {}, {.eps = eps}).y, x, {.dy = dy}));
   check_groups(layer_norm_groups(x, {4, 3}), wl,
-               tape.gradient(layer_norm(x, {4, 3}, wl, {}, eps), x, {.dy = dy}));
+               tape.gradient(layer_norm(x, {4, 3}, wl, {}, {.eps = eps}), x, {.dy = dy}));
 }
 
 // BN(h v) does not change with the length of v's columns, so the gradient is orthogonal to them.
 BOOST_AUTO_TEST_CASE(weights_before_a_batch_norm) {
   const Tensor h = sample({7, 3}, 1).set_requires_grad(false), v = sample({4, 3}, 2);
   Tape tape;
-  const Tensor y = batch_norm(linear(h, v), {}, {}, 1e-30).y;
+  const Tensor y = batch_norm(linear(h, v), {}, {}, {.eps = 1e-30}).y;
   const Tensor dv = tape.gradient(sum(square(y) * sample({7, 4}, 3)), v);
   for (double product : sum(v * dv, {1}).to_vector<double>()) BOOST_TEST(std::abs(product) < 1e-12);
   BOOST_TEST(max(abs(dv)).item() > 0.1);
@@ -393,7 +431,8 @@ BOOST_AUTO_TEST_CASE(evaluation_with_padding) {
   Tensor dy = where(wide, sample({2, 3, 2}, 4), nan).set_requires_grad();
   for (CreateGraph graph : {CreateGraph::no, CreateGraph::yes}) {
     Tape tape;
-    const Tensor y = batch_norm_inference(x, mean, var, w, b, kEps, ChannelAxis::last, valid);
+    const Tensor y =
+        batch_norm_inference(x, mean, var, w, b, {.axis = ChannelAxis::last, .valid = valid});
     const auto d = tape.gradient(y, {x, w, b}, {.create_graph = graph, .dy = dy});
     for (const Tensor& t : {y, d[0]})
       for (int64_t n = 0; n < 2; ++n)
@@ -430,15 +469,15 @@ BOOST_AUTO_TEST_CASE(bad_input) {
            "or LayerNorm"));
   BOOST_CHECK_EXCEPTION(batch_norm(zeros({0, 4})), Error, says("0 value"));
   const Tensor none = zeros({3, 5}, DType::boolean);
-  BOOST_CHECK_EXCEPTION(batch_norm(x, {}, {}, kEps, ChannelAxis::second, none), Error,
+  BOOST_CHECK_EXCEPTION(batch_norm(x, {}, {}, {.valid = none}), Error,
                         says("the mask (3, 5) leaves no position of x (3, 4, 5)"));
   Tensor one = raw::clone(none);
   one.mutable_data<bool>()[7] = true;
-  BOOST_CHECK_EXCEPTION(batch_norm(x, {}, {}, kEps, ChannelAxis::second, one), Error,
+  BOOST_CHECK_EXCEPTION(batch_norm(x, {}, {}, {.valid = one}), Error,
                         says("has 1 value a channel"));
-  BOOST_CHECK_EXCEPTION(batch_norm(x, {}, {}, kEps, ChannelAxis::last, none), Error,
+  BOOST_CHECK_EXCEPTION(batch_norm(x, {}, {}, {.axis = ChannelAxis::last, .valid = none}), Error,
                         says("the mask is bool (3, 5), must be bool (3, 4) for x (3, 4, 5)"));
-  BOOST_CHECK_EXCEPTION(batch_norm(x, {}, {}, kEps, ChannelAxis::second, zeros({3, 5})), Error,
+  BOOST_CHECK_EXCEPTION(batch_norm(x, {}, {}, {.valid = zeros({3, 5})}), Error,
                         says("the mask is f32 (3, 5), must be bool (3, 5)"));
   BOOST_CHECK_EXCEPTION(batch_norm(x, zeros({5})), Error,
                         says("batch_norm: weight is (5,), must be (4,) for x (3, 4, 5)"));

@@ -53,10 +53,10 @@ Tensors norm_inputs(const Shape& shape, int64_t weights, uint64_t seed) {
 
 constexpr double kEps = 1e-5;
 const Function kLayerNorm = [](const Tensor& x, const Tensor& w, const Tensor& b) {
-  return layer_norm(x, {x.size(-1)}, w, b, kEps);
+  return layer_norm(x, {x.size(-1)}, w, b, {.eps = kEps});
 };
 const Function kBatchNorm = [](const Tensor& x, const Tensor& w, const Tensor& b) {
-  return batch_norm(x, w, b, kEps).y;
+  return batch_norm(x, w, b, {.eps = kEps}).y;
 };
 
 /// dx of a norm put together by `combine` from its stages.

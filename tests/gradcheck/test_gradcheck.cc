@@ -440,8 +440,8 @@ BOOST_AUTO_TEST_CASE(features_narrower_than_the_first_steps_are_no_errors) {
       for (uint64_t seed = 1; seed <= 10; ++seed) {
         const Tensor x = raw::clone(normal({3, 4}, seed) * scale).set_requires_grad();
         const GradcheckReport report =
-            gradcheck([=](const Tensor& in) { return layer_norm(in, {4}, {}, {}, eps); }, {x},
-                      {.seed = seed});
+            gradcheck([=](const Tensor& in) { return layer_norm(in, {4}, {}, {}, {.eps = eps}); },
+                      {x}, {.seed = seed});
         BOOST_TEST(report.disagreeing == 0, "eps " << eps << " scale " << scale << report);
       }
   for (const double at : {1e-3, 1e-5, 1e-6, 1e-7}) {

@@ -36,28 +36,31 @@ const std::vector<Case> kCases = {
      {6, 5},
      5,
      [](const Tensor& x, const Tensor& w, const Tensor& b, double eps) {
-       return layer_norm(x, {5}, w, b, eps);
+       return layer_norm(x, {5}, w, b, {.eps = eps});
      },
      [](const Tensor& x) { return layer_norm_groups(x, {5}); }},
     {"batch_norm",
      {6, 4},
      4,
      [](const Tensor& x, const Tensor& w, const Tensor& b, double eps) {
-       return batch_norm(x, w, b, eps).y;
+       return batch_norm(x, w, b, {.eps = eps}).y;
      },
      [](const Tensor& x) { return batch_norm_groups(x); }},
     {"batch_norm of images",
      {3, 2, 4, 5},
      2,
      [](const Tensor& x, const Tensor& w, const Tensor& b, double eps) {
-       return batch_norm(x, w, b, eps).y;
+       return batch_norm(x, w, b, {.eps = eps}).y;
      },
      [](const Tensor& x) { return batch_norm_groups(x); }},
     {"batch_norm, masked",
      {5, 3, 2},
      2,
      [](const Tensor& x, const Tensor& w, const Tensor& b, double eps) {
-       return batch_norm(x, w, b, eps, ChannelAxis::last, less(normal({5, 3}, 9), 0.5)).y;
+       return batch_norm(
+                  x, w, b,
+                  {.eps = eps, .axis = ChannelAxis::last, .valid = less(normal({5, 3}, 9), 0.5)})
+           .y;
      },
      [](const Tensor& x) {
        return batch_norm_groups(x, ChannelAxis::last, less(normal({5, 3}, 9), 0.5));
@@ -118,7 +121,7 @@ BOOST_AUTO_TEST_CASE(weights_before_a_batch_norm_are_orthogonal_to_their_gradien
       const Tensor inputs[] = {normal(c.x, 1), normal(c.w, 2)};
       const Tensor z = c.product(inputs), gamma = normal({c.w[0]}, 3), dy = normal(z.shape(), 4);
       const Function loss = [&](std::span<const Tensor> in) {
-        return batch_norm(c.product(in), gamma, {}, eps).y;
+        return batch_norm(c.product(in), gamma, {}, {.eps = eps}).y;
       };
       const Tensor dw = vjp(loss, inputs, dy)[1];
       const Invariant found =

@@ -78,11 +78,11 @@ JacobianColumn exact_column(const Defined& d) {
   };
 }
 
-const Defined kDefinedNorm{"layer_norm", kLayerNorm, norm_inputs(),
-                           [](std::vector<Duals>& in, Duals& y) {
-                             naive::layer_norm<Dual>(4, 5, 1e-5, in[0].data(), nullptr,
-                                                     in[1].data(), in[2].data(), y.data());
-                           }};
+const Defined kDefinedNorm{
+    "layer_norm", kLayerNorm, norm_inputs(), [](std::vector<Duals>& in, Duals& y) {
+      naive::layer_norm<Dual>(4, 5, 1e-5, {in[0].data(), nullptr, in[1].data(), in[2].data()},
+                              y.data());
+    }};
 
 std::vector<Defined> defined_ops() {
   const Tensor labels = Tensor::of({2, 0, 4, 1}, DType::i64);
@@ -95,8 +95,9 @@ std::vector<Defined> defined_ops() {
          const kernels::Channels shape{4, 5, 1};
          Duals mean(5), var(5);
          naive::batch_norm_stats<Dual>(shape, in[0].data(), nullptr, mean.data(), var.data());
-         naive::batch_norm_normalize<Dual>(shape, 1e-5, in[0].data(), nullptr, mean.data(),
-                                           var.data(), in[1].data(), in[2].data(), y.data());
+         naive::batch_norm_normalize<Dual>(shape, 1e-5,
+                                           {in[0].data(), nullptr, in[1].data(), in[2].data()},
+                                           mean.data(), var.data(), y.data());
        }},
       {"softmax",
        [](const Tensor& x) { return softmax(x); },

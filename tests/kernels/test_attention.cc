@@ -125,6 +125,24 @@ Values<X> define(const Problem& p, int64_t i, const Values<X>& q, const Values<X
   return y;
 }
 
+/// dq, dk and dv of one attention.
+struct Gradients {
+  Values<Exact> of[3];
+};
+
+Gradients define_gradients(const Problem& p, int64_t i, int64_t j) {
+  const Sizes& s = p.s;
+  const auto q = matrix<Exact>(p.lq, p.q, i, j), k = matrix<Exact>(p.lk, p.k, i, j),
+             v = matrix<Exact>(p.lv, p.v, i, j), dy = matrix<Exact>(p.ly, p.dy, i, j);
+  const auto first = p.bias.begin() + i * s.queries * s.keys;
+  const Values<Exact> bias(first, first + s.queries * s.keys);
+  Gradients d{{Values<Exact>(q.size()), Values<Exact>(k.size()), Values<Exact>(v.size())}};
+  naive::attention_backward<Exact>(s.queries, s.keys, s.depth, s.value_depth, 0.7, p.causal,
+                                   q.data(), k.data(), v.data(), p.biased ? bias.data() : nullptr,
+                                   dy.data(), d.of[0].data(), d.of[1].data(), d.of[2].data());
+  return d;
+}
+
 /// d(sum y dy)/dx of one attention's q, k or v, by the definition in dual numbers.
 Values<Exact> define_gradient(const Problem& p, int64_t i, int64_t j, int of) {
   Values<Dual> x[] = {matrix<Dual>(p.lq, p.q, i, j), matrix<Dual>(p.lk, p.k, i, j),
@@ -167,6 +185,20 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(values_are_the_definition, T, Scalars) {
                     define(p, i, matrix<Exact>(p.lq, p.q, i, j), matrix<Exact>(p.lk, p.k, i, j),
                            matrix<Exact>(p.lv, p.v, i, j)),
                     8);
+  });
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(gradients_are_the_definition, T, Scalars) {
+  set_threads(2);
+  for_each_problem([](const Problem& p) {
+    const Result<T> r = run<T>(p);
+    for (int64_t i = 0; i < kOuter; ++i)
+      for (int64_t j = 0; j < kInner; ++j) {
+        const Gradients exact = define_gradients(p, i, j);
+        check_close(matrix<T>(p.lq, r.dq, i, j), exact.of[0], 32);
+        check_close(matrix<T>(p.lk, r.dk, i, j), exact.of[1], 32);
+        check_close(matrix<T>(p.lv, r.dv, i, j), exact.of[2], 32);
+      }
   });
 }
 

@@ -53,6 +53,18 @@ const T* pointer(const Values<T>& x) {
   return x.empty() ? nullptr : x.data();
 }
 
+/// A problem's numbers in T, and what a kernel is given of them.
+template <class T>
+struct Given {
+  template <class Problem>
+  explicit Given(const Problem& p) : x(as<T>(p.x)), dy(as<T>(p.dy)), w(as<T>(p.w)), b(as<T>(p.b)) {
+    in = {x.data(), p.valid, pointer(w), pointer(b), p.relu};
+  }
+  Given(const Given&) = delete;
+  Values<T> x, dy, w, b;
+  NormInput<T> in;
+};
+
 /// What batch normalization is given: x and dy are NaN where they may not be read.
 struct BatchProblem {
   BatchProblem(const Channels& shape, bool masked, bool affine, double center,
@@ -75,8 +87,8 @@ struct BatchProblem {
   void clear_ties() {
     Values<double> y(dy), mean(static_cast<size_t>(s.channels)), var(mean);
     naive::batch_norm_stats(s, x.data(), valid, mean.data(), var.data());
-    naive::batch_norm_normalize(s, kEps, x.data(), valid, mean.data(), var.data(), pointer(w),
-                                pointer(b), y.data());
+    naive::batch_norm_normalize(s, kEps, {x.data(), valid, pointer(w), pointer(b)}, mean.data(),
+                                var.data(), y.data());
     for (size_t k = 0; k < y.size(); ++k)
       if (std::abs(y[k]) < 1e-4 && !std::isnan(dy[k])) dy[k] = 0;
   }
@@ -104,37 +116,34 @@ struct BatchResult {
            same_bits(dx_eval, o.dx_eval) && same_bits(mean, o.mean) && same_bits(var, o.var) &&
            same_bits(rstd, o.rstd) && same_bits(dw, o.dw) && same_bits(db, o.db);
   }
+  NormGradients<T> gradients() { return {dx.data(), dw.data(), db.data()}; }
   Values<T> y, dx, dx_eval, mean, var, rstd, dw, db;
   int64_t count = -1;
 };
 
 template <class T>
 BatchResult<T> run(const BatchProblem& p) {
-  const Values<T> x = as<T>(p.x), dy = as<T>(p.dy), w = as<T>(p.w), b = as<T>(p.b);
+  const Given<T> g(p);
   BatchResult<T> r(p);
-  r.count = batch_norm(p.s, kEps, x.data(), p.valid, pointer(w), pointer(b), p.relu, r.y.data(),
-                       r.mean.data(), r.var.data(), r.rstd.data());
-  batch_norm_backward(p.s, x.data(), p.valid, r.mean.data(), r.rstd.data(), pointer(w), pointer(b),
-                      p.relu, dy.data(), r.dx.data(), r.dw.data(), r.db.data());
-  batch_norm_backward_eval<T>(p.s, x.data(), p.valid, r.mean.data(), r.rstd.data(), pointer(w),
-                              dy.data(), r.dx_eval.data(), nullptr, nullptr);
+  r.count = batch_norm(p.s, kEps, g.in, r.y.data(), r.mean.data(), r.var.data(), r.rstd.data());
+  batch_norm_backward<T>(p.s, g.in, r.mean.data(), r.rstd.data(), g.dy.data(), r.gradients());
+  batch_norm_backward_eval<T>(p.s, g.in, r.mean.data(), r.rstd.data(), g.dy.data(),
+                              {r.dx_eval.data(), nullptr, nullptr});
   return r;
 }
 
 /// The definitions.
 BatchResult<Exact> define(const BatchProblem& p) {
   BatchResult<Exact> r(p);
-  const Values<Exact> x = as<Exact>(p.x), w = as<Exact>(p.w), b = as<Exact>(p.b);
-  Values<Exact> dy = as<Exact>(p.dy);
-  r.count = naive::batch_norm_stats(p.s, x.data(), p.valid, r.mean.data(), r.var.data());
-  naive::batch_norm_normalize(p.s, kEps, x.data(), p.valid, r.mean.data(), r.var.data(), pointer(w),
-                              pointer(b), r.y.data());
-  naive::batch_norm_backward(p.s, kEps, false, x.data(), p.valid, r.mean.data(), r.var.data(),
-                             pointer(w), dy.data(), r.dx_eval.data(), r.dw.data(), r.db.data());
-  for (size_t k = 0; k < dy.size() && p.relu; ++k)
-    if (!(r.y[k] > 0)) r.y[k] = dy[k] = 0;
-  naive::batch_norm_backward(p.s, kEps, true, x.data(), p.valid, r.mean.data(), r.var.data(),
-                             pointer(w), dy.data(), r.dx.data(), r.dw.data(), r.db.data());
+  const Given<Exact> g(p);
+  NormInput<Exact> passed = g.in;
+  passed.relu = false;
+  r.count = naive::batch_norm_stats(p.s, g.x.data(), p.valid, r.mean.data(), r.var.data());
+  naive::batch_norm_normalize(p.s, kEps, g.in, r.mean.data(), r.var.data(), r.y.data());
+  naive::batch_norm_backward<Exact>(p.s, kEps, false, passed, r.mean.data(), r.var.data(),
+                                    g.dy.data(), {r.dx_eval.data(), r.dw.data(), r.db.data()});
+  naive::batch_norm_backward<Exact>(p.s, kEps, true, g.in, r.mean.data(), r.var.data(), g.dy.data(),
+                                    r.gradients());
   return r;
 }
 
@@ -186,22 +195,22 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(the_pieces_of_batch_norm_make_the_whole, T, Scalar
   for (const Channels& s : {Channels{33, 10, 1}, Channels{4, 3, 7}, Channels{2, 3, 70000}}) {
     const BatchProblem p(s, true, true, 0.7);
     const BatchResult<T> r = run<T>(p);
-    const Values<T> x = as<T>(p.x), dy = as<T>(p.dy), w = as<T>(p.w), b = as<T>(p.b);
+    const Given<T> g(p);
     Values<T> rstd(r.rstd.size()), y(r.y.size());
     batch_norm_rstd(s.channels, kEps, r.var.data(), rstd.data());
-    batch_norm_normalize(s, x.data(), p.valid, r.mean.data(), rstd.data(), w.data(), b.data(),
-                         y.data());
+    batch_norm_normalize<T>(s, g.in, r.mean.data(), rstd.data(), y.data());
     BOOST_TEST(same_bits(rstd, r.rstd));
     BOOST_TEST(same_bits(y, r.y));
 
     Values<T> dw(r.dw.size()), db(dw), dx(r.dx.size());
-    batch_norm_backward<T>(s, x.data(), p.valid, r.mean.data(), r.rstd.data(), w.data(), nullptr,
-                           false, dy.data(), dx.data(), nullptr, nullptr);
+    const NormInput<T> without_b{g.x.data(), p.valid, g.w.data()};
+    batch_norm_backward<T>(s, without_b, r.mean.data(), r.rstd.data(), g.dy.data(),
+                           {dx.data(), nullptr, nullptr});
     BOOST_TEST(same_bits(dx, r.dx));
-    batch_norm_backward<T>(s, x.data(), p.valid, r.mean.data(), r.rstd.data(), w.data(), nullptr,
-                           false, dy.data(), nullptr, dw.data(), nullptr);
-    batch_norm_backward_eval<T>(s, x.data(), p.valid, r.mean.data(), r.rstd.data(), w.data(),
-                                dy.data(), nullptr, nullptr, db.data());
+    batch_norm_backward<T>(s, without_b, r.mean.data(), r.rstd.data(), g.dy.data(),
+                           {nullptr, dw.data(), nullptr});
+    batch_norm_backward_eval<T>(s, without_b, r.mean.data(), r.rstd.data(), g.dy.data(),
+                                {nullptr, nullptr, db.data()});
     BOOST_TEST(same_bits(dw, r.dw));
     BOOST_TEST(same_bits(db, r.db));
   }
@@ -237,8 +246,7 @@ BOOST_AUTO_TEST_CASE(f32_statistics_far_from_zero) {
       Values<float> w, x = as<float>(p.x), y(x.size()), mean(static_cast<size_t>(s.outer)),
                        rstd(mean);
       const int64_t d = s.channels * s.inner;
-      layer_norm<float>(s.outer, d, 0, x.data(), nullptr, nullptr, nullptr, y.data(), mean.data(),
-                        rstd.data());
+      layer_norm<float>(s.outer, d, 0, {x.data()}, y.data(), mean.data(), rstd.data());
       for (int64_t i = 0; i < s.outer; ++i) {
         const double* row = p.x.data() + i * d;
         double m = 0, v = 0;
@@ -283,10 +291,10 @@ BOOST_AUTO_TEST_CASE(nothing_valid_gives_zeros) {
   const Values<float> x(18, std::nanf(""));
   for (const Channels& s : {Channels{6, 3, 1}, Channels{2, 3, 3}}) {
     Values<float> y(18, 7), dx(18, 7), mean(3, 7), var(3, 7), rstd(3, 7), dw(3, 7), db(3, 7);
-    BOOST_TEST(batch_norm<float>(s, kEps, x.data(), valid, nullptr, nullptr, false, y.data(),
-                                 mean.data(), var.data(), rstd.data()) == 0);
-    batch_norm_backward<float>(s, x.data(), valid, mean.data(), rstd.data(), nullptr, nullptr,
-                               false, x.data(), dx.data(), dw.data(), db.data());
+    const NormInput<float> in{x.data(), valid};
+    BOOST_TEST(batch_norm(s, kEps, in, y.data(), mean.data(), var.data(), rstd.data()) == 0);
+    batch_norm_backward<float>(s, in, mean.data(), rstd.data(), x.data(),
+                               {dx.data(), dw.data(), db.data()});
     for (const Values<float>* zeros : {&y, &dx, &mean, &var, &dw, &db})
       for (float v : *zeros) BOOST_TEST(v == 0);
   }
@@ -295,18 +303,32 @@ BOOST_AUTO_TEST_CASE(nothing_valid_gives_zeros) {
 namespace {
 
 struct LayerProblem {
-  LayerProblem(int64_t n, int64_t features, bool masked, bool with_w, bool with_b)
-      : rows(n), d(features), mask(n, 11), x(random(n * d, 0.7, 5)), dy(random(n * d, 0.3, 6)) {
+  LayerProblem(int64_t n, int64_t features, bool masked, bool with_w, bool with_b,
+               bool before_relu = false)
+      : rows(n),
+        d(features),
+        mask(n, 11),
+        relu(before_relu),
+        x(random(n * d, 0.7, 5)),
+        dy(random(n * d, 0.3, 6)) {
     if (with_w) w = random(d, 1.5, 7);
     if (with_b) b = random(d, 0.5, 8);
-    if (!masked) return;
-    valid = mask.data();
-    for (int64_t k = 0; k < n * d; ++k)
+    if (masked) valid = mask.data();
+    for (int64_t k = 0; k < n * d && masked; ++k)
       if (!valid[k / d]) x[static_cast<size_t>(k)] = dy[static_cast<size_t>(k)] = std::nan("");
+    if (relu) clear_ties();
+  }
+  /// No gradient comes from where rounding decides whether the relu lets it pass.
+  void clear_ties() {
+    Values<double> y(x.size());
+    naive::layer_norm(rows, d, kEps, {x.data(), valid, pointer(w), pointer(b)}, y.data());
+    for (size_t k = 0; k < y.size(); ++k)
+      if (std::abs(y[k]) < 1e-4 && !std::isnan(dy[k])) dy[k] = 0;
   }
   int64_t rows, d;
   Mask mask;
   const bool* valid = nullptr;
+  bool relu;
   Values<double> x, dy, w, b;
 };
 
@@ -323,27 +345,25 @@ struct LayerResult {
     return same_bits(y, o.y) && same_bits(dx, o.dx) && same_bits(mean, o.mean) &&
            same_bits(rstd, o.rstd) && same_bits(dw, o.dw) && same_bits(db, o.db);
   }
+  NormGradients<T> gradients() { return {dx.data(), dw.data(), db.data()}; }
   Values<T> y, dx, mean, rstd, dw, db;
 };
 
 template <class T>
 LayerResult<T> run(const LayerProblem& p) {
-  const Values<T> x = as<T>(p.x), dy = as<T>(p.dy), w = as<T>(p.w), b = as<T>(p.b);
+  const Given<T> g(p);
   LayerResult<T> r(p);
-  layer_norm(p.rows, p.d, kEps, x.data(), p.valid, pointer(w), pointer(b), r.y.data(),
-             r.mean.data(), r.rstd.data());
-  layer_norm_backward(p.rows, p.d, x.data(), p.valid, r.mean.data(), r.rstd.data(), pointer(w),
-                      dy.data(), r.dx.data(), r.dw.data(), r.db.data());
+  layer_norm(p.rows, p.d, kEps, g.in, r.y.data(), r.mean.data(), r.rstd.data());
+  layer_norm_backward<T>(p.rows, p.d, g.in, r.mean.data(), r.rstd.data(), g.dy.data(),
+                         r.gradients());
   return r;
 }
 
 LayerResult<Exact> define(const LayerProblem& p) {
   LayerResult<Exact> r(p);
-  const Values<Exact> x = as<Exact>(p.x), dy = as<Exact>(p.dy), w = as<Exact>(p.w),
-                      b = as<Exact>(p.b);
-  naive::layer_norm(p.rows, p.d, kEps, x.data(), p.valid, pointer(w), pointer(b), r.y.data());
-  naive::layer_norm_backward(p.rows, p.d, kEps, x.data(), p.valid, pointer(w), dy.data(),
-                             r.dx.data(), r.dw.data(), r.db.data());
+  const Given<Exact> g(p);
+  naive::layer_norm(p.rows, p.d, kEps, g.in, r.y.data());
+  naive::layer_norm_backward(p.rows, p.d, kEps, g.in, g.dy.data(), r.gradients());
   return r;
 }
 
@@ -362,9 +382,9 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(layer_norm_is_its_definition, T, Scalars) {
   const int64_t shapes[][2] = {{0, 5},  {3, 0},    {1, 2},   {3, 5},    {5, 16},   {7, 17},
                                {4, 63}, {300, 10}, {9, 130}, {131, 67}, {3, 4097}, {2, 9001}};
   for (const auto& [rows, d] : shapes) {
-    for (int kind = 0; kind < 8; ++kind) {
+    for (int kind = 0; kind < 16; ++kind) {
       BOOST_TEST_CONTEXT(rows << "x" << d << " kind " << kind) {
-        const LayerProblem p(rows, d, kind & 1, kind & 2, kind & 4);
+        const LayerProblem p(rows, d, kind & 1, kind & 2, kind & 4, kind & 8);
         const LayerResult<T> r = run<T>(p);
         compare(r, define(p));
         for (int64_t i = 0; i < rows && p.valid; ++i) {
@@ -404,33 +424,34 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(streamed_results_are_the_same, T, Scalars) {
   for (const Channels& s : {Channels{64, 17, 1024}, Channels{4, 3, 100003}}) {
     for (bool relu : {false, true}) {
       const BatchProblem p(s, false, true, 0.7, relu);
-      const Values<T> x = as<T>(p.x), dy = as<T>(p.dy), w = as<T>(p.w), b = as<T>(p.b);
+      const Given<T> g(p);
       BatchResult<T> r = run<T>(p);
       compare(r, define(p));
       StreamedTo<T> y(r.y), dx(r.dx);
       for (int64_t offset : {0, 1}) {
-        batch_norm(s, kEps, x.data(), nullptr, w.data(), b.data(), relu, y.block.data() + offset,
-                   r.mean.data(), r.var.data(), r.rstd.data());
-        batch_norm_backward(s, x.data(), nullptr, r.mean.data(), r.rstd.data(), w.data(), b.data(),
-                            relu, dy.data(), dx.block.data() + offset, r.dw.data(), r.db.data());
+        batch_norm(s, kEps, g.in, y.block.data() + offset, r.mean.data(), r.var.data(),
+                   r.rstd.data());
+        batch_norm_backward<T>(s, g.in, r.mean.data(), r.rstd.data(), g.dy.data(),
+                               {dx.block.data() + offset, r.dw.data(), r.db.data()});
         y.check_at(offset);
         dx.check_at(offset);
       }
     }
   }
   for (const auto& [rows, d] : {std::pair{2100, 512}, {1200, 1001}}) {
-    const LayerProblem p(rows, d, false, true, true);
-    const Values<T> x = as<T>(p.x), dy = as<T>(p.dy), w = as<T>(p.w), b = as<T>(p.b);
-    LayerResult<T> r = run<T>(p);
-    compare(r, define(p));
-    StreamedTo<T> y(r.y), dx(r.dx);
-    for (int64_t offset : {0, 1}) {
-      layer_norm(rows, d, kEps, x.data(), nullptr, w.data(), b.data(), y.block.data() + offset,
-                 r.mean.data(), r.rstd.data());
-      layer_norm_backward(rows, d, x.data(), nullptr, r.mean.data(), r.rstd.data(), w.data(),
-                          dy.data(), dx.block.data() + offset, r.dw.data(), r.db.data());
-      y.check_at(offset);
-      dx.check_at(offset);
+    for (bool relu : {false, true}) {
+      const LayerProblem p(rows, d, false, true, true, relu);
+      const Given<T> g(p);
+      LayerResult<T> r = run<T>(p);
+      compare(r, define(p));
+      StreamedTo<T> y(r.y), dx(r.dx);
+      for (int64_t offset : {0, 1}) {
+        layer_norm(rows, d, kEps, g.in, y.block.data() + offset, r.mean.data(), r.rstd.data());
+        layer_norm_backward<T>(rows, d, g.in, r.mean.data(), r.rstd.data(), g.dy.data(),
+                               {dx.block.data() + offset, r.dw.data(), r.db.data()});
+        y.check_at(offset);
+        dx.check_at(offset);
+      }
     }
   }
 }
@@ -438,15 +459,14 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(streamed_results_are_the_same, T, Scalars) {
 BOOST_AUTO_TEST_CASE_TEMPLATE(any_result_of_layer_norm_may_be_left_out, T, Scalars) {
   const LayerProblem p(131, 67, true, true, true);
   const LayerResult<T> whole = run<T>(p);
-  const Values<T> x = as<T>(p.x), dy = as<T>(p.dy), w = as<T>(p.w), b = as<T>(p.b);
+  const Given<T> g(p);
   LayerResult<T> r(p);
   r.mean = whole.mean;
   r.rstd = whole.rstd;
-  layer_norm<T>(p.rows, p.d, kEps, x.data(), p.valid, w.data(), b.data(), r.y.data(), nullptr,
-                nullptr);
+  layer_norm<T>(p.rows, p.d, kEps, g.in, r.y.data(), nullptr, nullptr);
   const auto backward = [&](T* dx, T* dw, T* db) {
-    layer_norm_backward(p.rows, p.d, x.data(), p.valid, r.mean.data(), r.rstd.data(), w.data(),
-                        dy.data(), dx, dw, db);
+    layer_norm_backward<T>(p.rows, p.d, g.in, r.mean.data(), r.rstd.data(), g.dy.data(),
+                           {dx, dw, db});
   };
   backward(r.dx.data(), nullptr, nullptr);
   backward(nullptr, r.dw.data(), nullptr);
@@ -460,12 +480,14 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(any_result_of_layer_norm_may_be_left_out, T, Scala
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(layer_norm_is_the_same_on_any_number_of_threads, T, Scalars) {
   for (const auto& [rows, d] : {std::pair<int64_t, int64_t>{5001, 67}, {701, 513}, {5, 40000}}) {
-    const LayerProblem p(rows, d, true, true, true);
-    set_threads(1);
-    const LayerResult<T> one = run<T>(p);
-    for (int count : {2, 3}) {
-      set_threads(count);
-      BOOST_TEST((run<T>(p) == one));
+    for (bool relu : {false, true}) {
+      const LayerProblem p(rows, d, true, true, true, relu);
+      set_threads(1);
+      const LayerResult<T> one = run<T>(p);
+      for (int count : {2, 3}) {
+        set_threads(count);
+        BOOST_TEST((run<T>(p) == one));
+      }
     }
   }
 }
@@ -491,44 +513,49 @@ void check_gradient(const Values<double>& x, const Values<Exact>& dx, const Valu
                "element " << i);
 }
 
+void check_naive_batch_norm(const Channels& s, bool training, bool relu) {
+  BatchProblem p(s, true, true, 0.7, relu);
+  for (Values<double>* values : {&p.x, &p.dy})
+    for (double& v : *values) v = std::isnan(v) ? 0.25 : v;
+  BatchResult<Exact> exact = define(p);
+  const Given<Exact> e(p);
+  naive::batch_norm_backward<Exact>(s, kEps, training, e.in, exact.mean.data(), exact.var.data(),
+                                    e.dy.data(), exact.gradients());
+  const Values<Dual> fixed_mean = as<Dual>(as<double>(exact.mean)),
+                     fixed_var = as<Dual>(as<double>(exact.var));
+  const Given<Dual> g(p);
+  const auto forward = [&](const Dual* x, const Dual* w, const Dual* b, Dual* y) {
+    Values<Dual> mean = fixed_mean, var = fixed_var;
+    if (training) naive::batch_norm_stats(s, x, p.valid, mean.data(), var.data());
+    naive::batch_norm_normalize<Dual>(s, kEps, {x, p.valid, w, b, relu}, mean.data(), var.data(),
+                                      y);
+  };
+  check_gradient(p.x, exact.dx, p.dy,
+                 [&](const Dual* v, Dual* y) { forward(v, g.w.data(), g.b.data(), y); });
+  check_gradient(p.w, exact.dw, p.dy,
+                 [&](const Dual* v, Dual* y) { forward(g.x.data(), v, g.b.data(), y); });
+  check_gradient(p.b, exact.db, p.dy,
+                 [&](const Dual* v, Dual* y) { forward(g.x.data(), g.w.data(), v, y); });
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(the_naive_gradients_are_those_of_the_definitions) {
-  const LayerProblem l(3, 5, false, true, true);
-  const LayerResult<Exact> r = define(l);
-  const Values<Dual> w = as<Dual>(l.w), b = as<Dual>(l.b), x = as<Dual>(l.x);
-  check_gradient(l.x, r.dx, l.dy, [&](const Dual* v, Dual* y) {
-    naive::layer_norm(l.rows, l.d, kEps, v, nullptr, w.data(), b.data(), y);
-  });
-  check_gradient(l.w, r.dw, l.dy, [&](const Dual* v, Dual* y) {
-    naive::layer_norm(l.rows, l.d, kEps, x.data(), nullptr, v, b.data(), y);
-  });
-  check_gradient(l.b, r.db, l.dy, [&](const Dual* v, Dual* y) {
-    naive::layer_norm(l.rows, l.d, kEps, x.data(), nullptr, w.data(), v, y);
-  });
-  for (const Channels& s : {Channels{5, 3, 1}, Channels{3, 2, 4}}) {
-    for (bool training : {true, false}) {
-      BatchProblem p(s, true, true, 0.7);
-      for (Values<double>* values : {&p.x, &p.dy})
-        for (double& v : *values) v = std::isnan(v) ? 0.25 : v;
-      const BatchResult<Exact> exact = define(p);
-      Values<Dual> mean = as<Dual>(as<double>(exact.mean)), var = as<Dual>(as<double>(exact.var));
-      const Values<Dual> bw = as<Dual>(p.w), bb = as<Dual>(p.b), bx = as<Dual>(p.x);
-      check_gradient(p.x, training ? exact.dx : exact.dx_eval, p.dy, [&](const Dual* v, Dual* y) {
-        if (training) naive::batch_norm_stats(s, v, p.valid, mean.data(), var.data());
-        naive::batch_norm_normalize(s, kEps, v, p.valid, mean.data(), var.data(), bw.data(),
-                                    bb.data(), y);
-      });
-      mean = as<Dual>(as<double>(exact.mean)), var = as<Dual>(as<double>(exact.var));
-      check_gradient(p.w, exact.dw, p.dy, [&](const Dual* v, Dual* y) {
-        naive::batch_norm_normalize(s, kEps, bx.data(), p.valid, mean.data(), var.data(), v,
-                                    bb.data(), y);
-      });
-      check_gradient(p.b, exact.db, p.dy, [&](const Dual* v, Dual* y) {
-        naive::batch_norm_normalize(s, kEps, bx.data(), p.valid, mean.data(), var.data(), bw.data(),
-                                    v, y);
-      });
-    }
+  for (bool relu : {false, true}) {
+    const LayerProblem l(3, 5, false, true, true, relu);
+    const LayerResult<Exact> r = define(l);
+    const Given<Dual> g(l);
+    const auto forward = [&](const Dual* x, const Dual* w, const Dual* b, Dual* y) {
+      naive::layer_norm(l.rows, l.d, kEps, {x, nullptr, w, b, relu}, y);
+    };
+    check_gradient(l.x, r.dx, l.dy,
+                   [&](const Dual* v, Dual* y) { forward(v, g.w.data(), g.b.data(), y); });
+    check_gradient(l.w, r.dw, l.dy,
+                   [&](const Dual* v, Dual* y) { forward(g.x.data(), v, g.b.data(), y); });
+    check_gradient(l.b, r.db, l.dy,
+                   [&](const Dual* v, Dual* y) { forward(g.x.data(), g.w.data(), v, y); });
+    for (const Channels& s : {Channels{5, 3, 1}, Channels{3, 2, 4}})
+      for (bool training : {true, false}) check_naive_batch_norm(s, training, relu);
   }
 }
 
@@ -591,6 +618,27 @@ void check_level(Isa isa, const Channels& s, bool masked, bool relu) {
   compare(r, exact);
 }
 
+template <class T>
+void check_rows_at_level(Isa isa, int64_t d, bool relu) {
+  const LayerProblem p(131, d, true, true, true, relu);
+  const LayerResult<Exact> exact = define(p);
+  const NormKernels<T>& table = table_for<NormKernels<T>>(isa);
+  const Given<T> g(p);
+  LayerResult<T> r(p);
+  Values<T> block(2 * g.w.size());
+  Values<double> dw(g.w.size()), db(g.w.size());
+  const Rows all{0, p.rows, d};
+  table.layer_norm(all, kEps, g.in, r.y.data(), r.mean.data(), r.rstd.data(), true);
+  table.layer_norm_backward(all, g.in, r.mean.data(), r.rstd.data(), g.dy.data(), r.dx.data(),
+                            {dw.data(), db.data(), block.data()}, true);
+  BOOST_TEST_CONTEXT(name(isa) << " rows of " << d << " relu " << relu) {
+    check_close(r.y, exact.y, 16);
+    check_close(r.dx, exact.dx, d == 1 ? 64 : 16);
+    check_close(as<T>(dw), exact.dw, 64);
+    check_close(as<T>(db), exact.db, 64);
+  }
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(norms_at_every_level, T, Scalars) {
@@ -605,24 +653,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(norms_at_every_level, T, Scalars) {
                                        << " relu " << relu)
     check_level<T>(isa, s, masked, relu);
     for (int64_t d : {1, 3, 16, 37, 65, 131, 4500}) {
-      const LayerProblem p(131, d, true, true, true);
-      const LayerResult<Exact> exact = define(p);
-      const NormKernels<T>& table = table_for<NormKernels<T>>(isa);
-      const Values<T> x = as<T>(p.x), dy = as<T>(p.dy), w = as<T>(p.w), b = as<T>(p.b);
-      LayerResult<T> r(p);
-      Values<T> sums(2 * w.size());
-      Values<double> dw(w.size()), db(w.size());
-      table.layer_norm(p.rows, d, kEps, x.data(), p.valid, w.data(), b.data(), r.y.data(),
-                       r.mean.data(), r.rstd.data(), true);
-      table.layer_norm_backward(p.rows, d, x.data(), p.valid, r.mean.data(), r.rstd.data(),
-                                w.data(), dy.data(), r.dx.data(), sums.data(), dw.data(), db.data(),
-                                true);
-      BOOST_TEST_CONTEXT(name(isa) << " rows of " << d) {
-        check_close(r.y, exact.y, 16);
-        check_close(r.dx, exact.dx, d == 1 ? 64 : 16);
-        check_close(as<T>(dw), exact.dw, 64);
-        check_close(as<T>(db), exact.db, 64);
-      }
+      for (bool relu : {false, true}) check_rows_at_level<T>(isa, d, relu);
     }
   }
 }

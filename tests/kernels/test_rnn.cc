@@ -248,6 +248,34 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(extreme_inputs, T, Scalars) {
       }
 }
 
+BOOST_AUTO_TEST_CASE_TEMPLATE(gradients_are_the_definition, T, Scalars) {
+  set_threads(2);
+  for (CellKind kind : kKinds)
+    for (const Sizes& sizes : kSizes) BOOST_TEST_CONTEXT(describe(kind, sizes)) {
+        Problem p(kind, sizes);
+        const Result<T> result = run<T>(p);
+        const Inputs<Exact> in(p);
+        Values<Exact> h = states<Exact>(p, p.h), c = states<Exact>(p, p.c), y, d[7];
+        define(p, h, c, y);
+        for (size_t k = 0; k < 5; ++k) d[k].resize(p.variables()[k]->size());
+        d[5] = as<Exact>(p.dh);
+        d[6] = as<Exact>(p.dc);
+        Values<Exact> dy(p.dy.size());  // (N, T, H) as (T, N, H)
+        for (int64_t i = 0; i < std::ssize(dy); ++i) {
+          const int64_t t = i / p.s.hidden / p.s.batch, n = i / p.s.hidden % p.s.batch;
+          dy[static_cast<size_t>(i)] =
+              p.dy[static_cast<size_t>((n * p.s.steps + t) * p.s.hidden + i % p.s.hidden)];
+        }
+        naive::recurrence_backward<Exact>(in.recurrence(p), h.data(),
+                                          c.empty() ? nullptr : c.data(), dy.data(),
+                                          {d[0].data(), d[1].data(), d[2].data(), d[3].data(),
+                                           d[4].data(), d[5].data(), d[6].data()});
+        for (size_t k = 0; k < 7; ++k) BOOST_TEST_CONTEXT("variable " << k) {
+            check_close(result.gradients[k], d[k], sizeof(T) == 4 ? 500 : 2000);
+          }
+      }
+}
+
 BOOST_AUTO_TEST_CASE(gradients_are_those_of_the_definition_in_dual_numbers) {
   set_threads(2);
   for (CellKind kind : kKinds)

@@ -17,7 +17,7 @@ using test::wave;
 // The layer's state and modes. Values and gradients: tests/autograd/test_norm.cc.
 namespace {
 
-BatchNorm make(int64_t channels, BatchNormOptions options = {}) {
+BatchNorm make(int64_t channels, BatchNormLayerOptions options = {}) {
   BatchNorm norm(channels, options);
   norm.to(DType::f64);
   return norm;
@@ -44,7 +44,7 @@ BOOST_AUTO_TEST_CASE(momentum_weighs_the_new_value_and_the_variance_is_unbiased)
 }
 
 BOOST_AUTO_TEST_CASE(with_relu_it_is_the_relu_of_the_norm_in_every_mode) {
-  BatchNorm norm = make(3), with_relu = make(3, {.relu = true});
+  BatchNorm norm = make(3), with_relu = make(3, {.activation = Activation::relu});
   const Tensor x = wave({4, 3, 5}, 2, 1.7);
   const auto both = [&](const char* mode) {
     check_close(mode, with_relu(x), relu(norm(x)).to_vector<double>(), 0);

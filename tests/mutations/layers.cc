@@ -237,7 +237,7 @@ std::vector<Mutant> layer_mutants() {
        {"module.0.weight", "module.0.bias", "x"},
        Pattern::no_gradient},
       {"models",
-       "batch_norm_relu",
+       "batch_norm",
        "Mlp: db counted twice",
        [](Backward& c) {
          right_backward(c);

@@ -14,25 +14,32 @@ namespace {
 constexpr double kEps = 1e-5;
 
 const Function kLayerNorm = [](const Tensor& x, const Tensor& w, const Tensor& b) {
-  return layer_norm(x, {x.size(-1)}, w, b, kEps);
+  return layer_norm(x, {x.size(-1)}, w, b, {.eps = kEps});
 };
 Tensor sample_mask() {
   Generator generator(4);
   return less(rand({4, 3}, generator, DType::f64), 0.7);
 }
 const Function kMaskedLayerNorm = [](const Tensor& x, const Tensor& w, const Tensor& b) {
-  return layer_norm(x, {5}, w, b, kEps, sample_mask());
+  return layer_norm(x, {5}, w, b, {.eps = kEps, .valid = sample_mask()});
 };
 const Function kBatchNorm = [](const Tensor& x, const Tensor& w, const Tensor& b) {
-  return batch_norm(x, w, b, kEps).y;
+  return batch_norm(x, w, b, {.eps = kEps}).y;
 };
 const Function kBatchNormRelu = [](const Tensor& x, const Tensor& w, const Tensor& b) {
-  return batch_norm_relu(x, w, b, kEps).y;
+  return batch_norm(x, w, b, {.eps = kEps, .activation = Activation::relu}).y;
+};
+const Function kLayerNormRelu = [](const Tensor& x, const Tensor& w, const Tensor& b) {
+  return layer_norm(x, {x.size(-1)}, w, b, {.eps = kEps, .activation = Activation::relu});
+};
+Tensor given_mean() { return Tensor::of({0.3, -0.2, 0.5, 0.1}, DType::f64); }
+Tensor given_var() { return Tensor::of({0.7, 1.3, 2.1, 0.4}, DType::f64); }
+const Function kInferenceRelu = [](const Tensor& x, const Tensor& w, const Tensor& b) {
+  return batch_norm_inference(x, given_mean(), given_var(), w, b,
+                              {.eps = kEps, .activation = Activation::relu});
 };
 const Function kInference = [](const Tensor& x, const Tensor& w, const Tensor& b) {
-  const Tensor mean = Tensor::of({0.3, -0.2, 0.5, 0.1}, DType::f64);
-  const Tensor var = Tensor::of({0.7, 1.3, 2.1, 0.4}, DType::f64);
-  return batch_norm_inference(x, mean, var, w, b, kEps);
+  return batch_norm_inference(x, given_mean(), given_var(), w, b, {.eps = kEps});
 };
 
 /// A norm's backward pass in stages, from what the op kept.
@@ -265,6 +272,16 @@ std::vector<Mutant> norm_mutants() {
        masked,
        {"x"},
        Pattern::mask_not_applied},
+      {ln,
+       "layer_norm",
+       "relu: mask not applied",
+       [](Backward& c) {
+         const Stages s(false, c);
+         s.set(c, s.b.dx);
+       },
+       of_layer({6, 5}, {5}, {5}, kLayerNormRelu),
+       {"x", "weight", "bias"},
+       Pattern::mask_not_applied},
 
       {bn,
        "batch_norm",
@@ -420,8 +437,8 @@ std::vector<Mutant> norm_mutants() {
        {"x"},
        Pattern::factor},
       {bn,
-       "batch_norm_relu",
-       "mask not applied",
+       "batch_norm",
+       "relu: mask not applied",
        [](Backward& c) {
          const Stages s(true, c);
          s.set(c, s.b.dx);
@@ -430,11 +447,11 @@ std::vector<Mutant> norm_mutants() {
        {"x", "weight", "bias"},
        Pattern::mask_not_applied},
       {bn,
-       "batch_norm_relu",
-       "mask applied to dx, not to dy",
+       "batch_norm",
+       "relu: mask applied to dx, not to dy",
        [](Backward& c) {
          const Stages s(true, c);
-         const Tensor y = batch_norm(s.x, s.w, c.kept(5), kEps).y;
+         const Tensor y = batch_norm(s.x, s.w, c.kept(5), {.eps = kEps}).y;
          s.set(c, relu_gradient(s.b.dx, y));
        },
        batch_relu,
@@ -456,6 +473,17 @@ std::vector<Mutant> norm_mutants() {
        inference,
        {"x"},
        Pattern::mean_term},
+      {bn,
+       "batch_norm_inference",
+       "relu: mask not applied",
+       [](Backward& c) {
+         const std::vector<Tensor> d =
+             right(kInference, {c.kept(0), c.kept(1), zeros({4}, DType::f64)}, c.dy());
+         for (int i = 0; i < 3; ++i) c.set(i, d[static_cast<size_t>(i)]);
+       },
+       of_layer({5, 4}, {4}, {4}, kInferenceRelu),
+       {"x", "weight", "bias"},
+       Pattern::mask_not_applied},
       {bn,
        "batch_norm_inference",
        "the weight left out of dx",

@@ -20,7 +20,7 @@ const Function kLinear = [](const Tensor& x, const Tensor& w, const Tensor& b) {
   return linear(x, w, b);
 };
 const Function kLinearRelu = [](const Tensor& x, const Tensor& w, const Tensor& b) {
-  return linear_relu(x, w, b);
+  return linear(x, w, b, Activation::relu);
 };
 const Function kConv = [](const Tensor& x, const Tensor& w, const Tensor& b) {
   return conv2d(x, w, b, {.padding = {1, 1}});
@@ -164,8 +164,8 @@ std::vector<Mutant> product_mutants() {
        {"weight"},
        Pattern::factor},
       {product,
-       "linear_relu",
-       "mask not applied",
+       "linear",
+       "relu: mask not applied",
        [](Backward& c) { set_all(c, right_layer(kLinear, c, 3)); },
        of_layer({4, 5}, {3, 5}, {3}, kLinearRelu),
        {"x", "weight", "bias"},

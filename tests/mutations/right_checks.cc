@@ -199,10 +199,10 @@ RightCheck of_sharp_norm(Draw& d) {
   if (d.below(2) == 0)
     return {"layer_norm, eps 1e-12",
             {inputs, [=](const Tensor& x, const Tensor& w, const Tensor& b) {
-               return layer_norm(x, {features}, w, b, 1e-12);
+               return layer_norm(x, {features}, w, b, {.eps = 1e-12});
              }}};
   return {"batch_norm, eps 1e-12", {inputs, [](const Tensor& x, const Tensor& w, const Tensor& b) {
-                                      return batch_norm(x, w, b, 1e-12).y;
+                                      return batch_norm(x, w, b, {.eps = 1e-12}).y;
                                     }}};
 }
 

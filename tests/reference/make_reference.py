@@ -304,9 +304,9 @@ op("linear:no bias", F.linear, leaf(3, 5), leaf(4, 5))
 op("linear:sequences", F.linear, leaf(3, 2, 5), leaf(4, 5), leaf(4))
 op("linear:vector", F.linear, leaf(5), leaf(4, 5), leaf(4))
 linear_relu = lambda x, w, b=None: F.relu(F.linear(x, w, b))
-op("linear_relu:matrix", linear_relu, leaf(3, 5), leaf(4, 5), leaf(4))
-op("linear_relu:no bias", linear_relu, leaf(3, 5), leaf(4, 5))
-op("linear_relu:sequences", linear_relu, leaf(3, 2, 5), leaf(4, 5), leaf(4))
+op("linear.relu:matrix", linear_relu, leaf(3, 5), leaf(4, 5), leaf(4))
+op("linear.relu:no bias", linear_relu, leaf(3, 5), leaf(4, 5))
+op("linear.relu:sequences", linear_relu, leaf(3, 2, 5), leaf(4, 5), leaf(4))
 
 # Softmax
 for axis in (-1, 0, 1):
@@ -386,15 +386,20 @@ for name, shape in [("features", (5, 3)), ("sequences", (4, 3, 5)), ("images", (
     c = shape[1]
     op(f"batch_norm:{name}", batch_norm_torch, leaf(*shape), weights(c), leaf(c))
     op(f"batch_norm:{name} plain", batch_norm_torch, leaf(*shape))
-    op(f"batch_norm_relu:{name}", batch_norm_relu, leaf(*shape), weights(c), leaf(c))
+    op(f"batch_norm.relu:{name}", batch_norm_relu, leaf(*shape), weights(c), leaf(c))
     op(
         f"batch_norm_inference:{name}",
         F.batch_norm,
         *(leaf(*shape), constant(c), constant(c, low=0.3), weights(c), leaf(c)),
     )
 op("batch_norm_inference:plain", F.batch_norm, leaf(4, 3), constant(3), constant(3, low=0.3))
+op(
+    "batch_norm_inference.relu",
+    lambda *x: F.relu(F.batch_norm(*x)),
+    *(leaf(4, 3, 2), constant(3), constant(3, low=0.3), weights(3), leaf(3)),
+)
 op("batch_norm.eps", lambda *x: batch_norm_torch(*x, eps=0.3), leaf(5, 3), weights(3), leaf(3))
-op("batch_norm_relu:plain", batch_norm_relu, leaf(4, 3))
+op("batch_norm.relu:plain", batch_norm_relu, leaf(4, 3))
 op("batch_norm.last", lambda *x: batch_norm(*x, channels_last=True), leaf(3, 4, 5), weights(5), leaf(5))
 op(
     "batch_norm.masked",
@@ -407,7 +412,7 @@ op(
     *(leaf(3, 4, 5), mask(3, 4), weights(5), leaf(5)),
 )
 op(
-    "batch_norm_relu.last masked",
+    "batch_norm.relu last masked",
     lambda x, valid, w, b: batch_norm_relu(x, w, b, channels_last=True, valid=valid),
     *(leaf(3, 4, 5), mask(3, 4), weights(5), leaf(5)),
 )
@@ -421,6 +426,9 @@ op("layer_norm.1:weight", lambda x, w: F.layer_norm(x, (5,), w), leaf(3, 5), wei
 op("layer_norm.1:plain", lambda x: F.layer_norm(x, (5,)), leaf(3, 5))
 op("layer_norm.2", lambda x, w, b: F.layer_norm(x, (4, 5), w, b), leaf(3, 4, 5), weights(4, 5), leaf(4, 5))
 op("layer_norm.eps", lambda x, w, b: F.layer_norm(x, (5,), w, b, eps=0.3), leaf(3, 5), weights(5), leaf(5))
+op("layer_norm.relu:affine", lambda x, w, b: F.relu(F.layer_norm(x, (5,), w, b)), leaf(3, 4, 5), weights(5), leaf(5))
+op("layer_norm.relu:weight", lambda x, w: F.relu(F.layer_norm(x, (5,), w)), leaf(3, 5), weights(5))
+op("layer_norm.relu:plain", lambda x: F.relu(F.layer_norm(x, (5,))), leaf(3, 5))
 op(
     "layer_norm.masked",
     lambda x, valid, w, b: F.layer_norm(x, (5,), w, b) * valid[..., None],
@@ -599,6 +607,8 @@ for name, module in [
     ("Softplus", nn.Softplus()),
     ("Gelu", nn.GELU()),
     ("Identity", nn.Identity()),
+    ("NoNorm", nn.Identity()),
+    ("NoNorm.relu", nn.ReLU()),
     ("Dropout.all", nn.Dropout(1.0)),
     ("Dropout.evaluation", nn.Dropout(0.6).eval()),
 ]:

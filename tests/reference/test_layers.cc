@@ -153,6 +153,8 @@ std::vector<Row> layer_rows() {
       row("Softplus", Softplus(), call),
       row("Gelu", Gelu(), call),
       row("Identity", Identity(), call),
+      row("NoNorm", NoNorm(), call),
+      row("NoNorm.relu", NoNorm(Activation::relu), call),
       row("Dropout.all", Dropout(1), call),
       row("Dropout.evaluation", evaluating(Dropout(0.6)), call),
       row("MaxPool2d", MaxPool2d(3, {.stride = Pair{2, 2}, .padding = {1, 1}}), call),

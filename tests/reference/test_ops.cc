@@ -201,7 +201,7 @@ std::vector<Row> rows() {
       {"matmul.TN", [](X x) { return matmul(x[0], x[1], true); }},
       {"matmul.TT", [](X x) { return matmul(x[0], x[1], true, true); }},
       {"linear", [](X x) { return linear(x[0], x[1], optional(x, 2)); }},
-      {"linear_relu", [](X x) { return linear_relu(x[0], x[1], optional(x, 2)); }},
+      {"linear.relu", [](X x) { return linear(x[0], x[1], optional(x, 2), Activation::relu); }},
 
       {"max_pool2d.plain",
        [](X x) {
@@ -244,32 +244,50 @@ std::vector<Row> rows() {
        }},
 
       {"batch_norm", [](X x) { return results(batch_norm(x[0], optional(x, 1), optional(x, 2))); }},
-      {"batch_norm.eps", [](X x) { return results(batch_norm(x[0], x[1], x[2], 0.3)); }},
+      {"batch_norm.eps", [](X x) { return results(batch_norm(x[0], x[1], x[2], {.eps = 0.3})); }},
       {"batch_norm.last",
-       [](X x) { return results(batch_norm(x[0], x[1], x[2], 1e-5, ChannelAxis::last)); }},
+       [](X x) { return results(batch_norm(x[0], x[1], x[2], {.axis = ChannelAxis::last})); }},
       {"batch_norm.masked",
-       [](X x) { return results(batch_norm(x[0], x[2], x[3], 1e-5, ChannelAxis::second, x[1])); }},
+       [](X x) { return results(batch_norm(x[0], x[2], x[3], {.valid = x[1]})); }},
       {"batch_norm.last masked",
-       [](X x) { return results(batch_norm(x[0], x[2], x[3], 1e-5, ChannelAxis::last, x[1])); }},
-      {"batch_norm_relu",
-       [](X x) { return results(batch_norm_relu(x[0], optional(x, 1), optional(x, 2))); }},
-      {"batch_norm_relu.last masked",
        [](X x) {
-         return results(batch_norm_relu(x[0], x[2], x[3], 1e-5, ChannelAxis::last, x[1]));
+         return results(batch_norm(x[0], x[2], x[3], {.axis = ChannelAxis::last, .valid = x[1]}));
+       }},
+      {"batch_norm.relu",
+       [](X x) {
+         return results(
+             batch_norm(x[0], optional(x, 1), optional(x, 2), {.activation = Activation::relu}));
+       }},
+      {"batch_norm.relu last masked",
+       [](X x) {
+         return results(batch_norm(
+             x[0], x[2], x[3],
+             {.axis = ChannelAxis::last, .valid = x[1], .activation = Activation::relu}));
        }},
       {"batch_norm_inference",
        [](X x) { return batch_norm_inference(x[0], x[1], x[2], optional(x, 3), optional(x, 4)); }},
+      {"batch_norm_inference.relu",
+       [](X x) {
+         return batch_norm_inference(x[0], x[1], x[2], x[3], x[4],
+                                     {.activation = Activation::relu});
+       }},
       {"batch_norm_inference.last masked",
        [](X x) {
-         return batch_norm_inference(x[0], x[1], x[2], x[4], x[5], 1e-5, ChannelAxis::last, x[3]);
+         return batch_norm_inference(x[0], x[1], x[2], x[4], x[5],
+                                     {.axis = ChannelAxis::last, .valid = x[3]});
        }},
       {"layer_norm.1", [](X x) { return layer_norm(x[0], {5}, optional(x, 1), optional(x, 2)); }},
       {"layer_norm.2",
        [](X x) {
          return layer_norm(x[0], {4, 5}, x[1], x[2]);
        }},
-      {"layer_norm.eps", [](X x) { return layer_norm(x[0], {5}, x[1], x[2], 0.3); }},
-      {"layer_norm.masked", [](X x) { return layer_norm(x[0], {5}, x[2], x[3], 1e-5, x[1]); }},
+      {"layer_norm.eps", [](X x) { return layer_norm(x[0], {5}, x[1], x[2], {.eps = 0.3}); }},
+      {"layer_norm.relu",
+       [](X x) {
+         return layer_norm(x[0], {5}, optional(x, 1), optional(x, 2),
+                           {.activation = Activation::relu});
+       }},
+      {"layer_norm.masked", [](X x) { return layer_norm(x[0], {5}, x[2], x[3], {.valid = x[1]}); }},
 
       {"cross_entropy.ignored", [](X x) { return cross_entropy(x[0], x[1], {.ignore_index = 1}); }},
       {"dropout", [](X x) { return dropout_with(x[0], x[1], 0.3); }},
