@@ -13,6 +13,7 @@ inline const char* suffix(Activation activation) {
 /// A module without parameters: y = f(x).
 class ActivationModule : public UnaryModule {
  public:
+  /// `kind` is what describe() gives.
   ActivationModule(std::string kind, Tensor (*f)(const Tensor&)) : kind_(std::move(kind)), f_(f) {}
   Tensor forward(const Tensor& x) override { return f_(x); }
   void visit(Visitor&) override {}
@@ -23,6 +24,7 @@ class ActivationModule : public UnaryModule {
   Tensor (*f_)(const Tensor&);
 };
 
+/// The function of that name (gelu in its exact form), as a layer; Identity: y = x.
 struct Relu : ActivationModule {
   Relu() : ActivationModule("Relu", relu) {}
 };

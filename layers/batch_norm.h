@@ -5,14 +5,15 @@
 
 namespace gradus {
 
+/// What a BatchNorm has beside its channels.
 struct BatchNormLayerOptions {
-  double eps = 1e-5;
+  double eps = 1e-5;  ///< inside the root
   /// Weight of the new value in the running statistics; none: their cumulative average.
   std::optional<double> momentum = 0.1;
-  bool affine = true;               ///< with weight and bias
-  bool track_running_stats = true;  ///< otherwise batch statistics in evaluation, too
-  bool channels_last = false;       ///< x is (N, T, C)
-  Activation activation = Activation::none;
+  bool affine = true;                        ///< with weight and bias
+  bool track_running_stats = true;           ///< otherwise batch statistics in evaluation, too
+  bool channels_last = false;                ///< x is (N, T, C)
+  Activation activation = Activation::none;  ///< of the result
 };
 
 /// Batch Normalization (Ioffe & Szegedy 2015, algorithm 1), per channel over all other axes:
@@ -26,6 +27,7 @@ struct BatchNormLayerOptions {
 /// value per channel in training is an error.
 class BatchNorm : public NormModule {
  public:
+  /// Errors: no channels, a momentum outside [0, 1].
   explicit BatchNorm(int64_t channels, BatchNormLayerOptions options = {});
   using NormModule::forward;
   /// valid: (N), (N, L), (N, H, W), (N, T).
@@ -34,16 +36,18 @@ class BatchNorm : public NormModule {
   /// While frozen, evaluation's transform in training, too, and no change of the running
   /// statistics; train() does not undo it.
   void freeze(bool frozen = true);
+  /// Whether it is frozen.
   bool frozen() const { return frozen_; }
   /// The running statistics as they were at construction.
   void reset_running_stats();
 
   void visit(Visitor& visitor) override;
   std::string describe() const override;
+  /// How many channels, C.
   int64_t channels() const { return channels_; }
 
-  Parameter weight, bias;                                 // (C)
-  Buffer running_mean, running_var, num_batches_tracked;  // (C), (C), ()
+  Parameter weight, bias;                                 ///< (C)
+  Buffer running_mean, running_var, num_batches_tracked;  ///< (C), (C), ()
 
  private:
   void update_running_stats(const Tensor& mean, const Tensor& var, int64_t count);

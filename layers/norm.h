@@ -9,15 +9,19 @@ namespace gradus {
 class NormModule : public UnaryModule {
  public:
   Tensor forward(const Tensor& x) final { return forward(x, {}); }
+  /// valid: bool, or none: all
   virtual Tensor forward(const Tensor& x, const Tensor& valid) = 0;
+  /// forward(x, valid)
   Tensor operator()(const Tensor& x, const Tensor& valid = {}) { return forward(x, valid); }
 };
 
+/// Holds any norm by value.
 using AnyNorm = Any<NormModule>;
 
 /// In the place of a norm: y = activation(x), whatever is valid.
 class NoNorm : public NormModule {
  public:
+  /// What it applies to x.
   explicit NoNorm(Activation activation = Activation::none) : activation_(activation) {}
   using NormModule::forward;
   Tensor forward(const Tensor& x, const Tensor& valid) override;

@@ -67,6 +67,7 @@ class RnnCell : public RecurrentCell {
   /// h'. Errors name shapes that do not fit.
   Tensor forward(const Tensor& x, const Tensor& h = {}) { return step("RnnCell", x, h).h; }
   Tensor operator()(const Tensor& x, const Tensor& h = {}) { return forward(x, h); }
+
   RecurrenceResult run(const Tensor& x, bool projected, const CellState& state,
                        const Tensor& valid) override;
   void visit(Visitor& visitor) override;

@@ -122,7 +122,8 @@ class Tensor {
     ++body_->storage->version;
     return reinterpret_cast<T*>(body_->data);
   }
-  /// The first element's bytes, whatever the dtype; for writing as mutable_data().
+  /// The first element's bytes, whatever the dtype: for writing, as mutable_data(), and for
+  /// reading.
   char* mutable_bytes() {
     ++body().storage->version;
     return body_->data;

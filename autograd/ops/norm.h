@@ -8,10 +8,11 @@ namespace gradus {
 // mean and variance (biased) are taken over. Weight and bias may be left out. Where `valid` (bool)
 // is false, x is not read, enters neither statistics nor gradients, and y is 0.
 
+/// What layer_norm takes beside its tensors.
 struct LayerNormOptions {
-  double eps = 1e-5;
+  double eps = 1e-5;  ///< inside the root
   Tensor valid = {};  ///< (...), x's shape without the normalized axes; none: all
-  Activation activation = Activation::none;
+  Activation activation = Activation::none;  ///< of the result
 };
 
 /// Layer Normalization (Ba et al. 2016, equation 3): over the trailing axes, each position by
@@ -19,17 +20,20 @@ struct LayerNormOptions {
 Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight = {},
                   const Tensor& bias = {}, const LayerNormOptions& options = {});
 
+/// Which axis has the channels: (N, C, ...) or (..., C).
 enum class ChannelAxis { second, last };
 
+/// What batch_norm takes beside its tensors.
 struct BatchNormOptions {
-  double eps = 1e-5;
-  ChannelAxis axis = ChannelAxis::second;  ///< x is (N, C, ...) or (..., C)
-  Tensor valid = {};                       ///< x's shape without the channels; none: all
-  Activation activation = Activation::none;
+  double eps = 1e-5;                         ///< inside the root
+  ChannelAxis axis = ChannelAxis::second;    ///< x is (N, C, ...) or (..., C)
+  Tensor valid = {};                         ///< x's shape without the channels; none: all
+  Activation activation = Activation::none;  ///< of the result
 };
 
+/// What batch_norm gives.
 struct BatchNormResult {
-  Tensor y;
+  Tensor y;          ///< like x
   Tensor mean, var;  ///< (C), var biased; constants to the tape
   int64_t count;     ///< values a channel had
 };
