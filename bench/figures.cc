@@ -4,6 +4,7 @@
 #include <gradus/kernels/gemm/blas.h>
 #include <gradus/kernels/runtime/cpu.h>
 #include <gradus/kernels/runtime/isa.h>
+#include <gradus/kernels/runtime/threads.h>
 #include <gradus/tensor/runtime.h>
 #include <unistd.h>
 

@@ -1,6 +1,7 @@
 // The rows of row_list.h on Gradus and on the peers that are there, in turn: who is how fast.
 #include <fcntl.h>
 #include <gradus/gradus.h>
+#include <gradus/kernels/runtime/threads.h>
 #include <gradus/tensor/runtime.h>
 #include <signal.h>
 #include <sys/wait.h>
