@@ -351,8 +351,8 @@ void layer_norm_backward(const Rows& r, const NormInput<T>& in, const T* mean, c
   if (!dx && !with_sums) return;
   const auto run = with_flags(
       [](auto with_w, auto with_dx, auto sums_too, auto past_caches) {
-        return rows_gradient < T, with_w && with_dx, with_dx, sums_too || !with_dx,
-               past_caches && with_dx > ;
+        return rows_gradient<T, (with_w && with_dx), with_dx, (sums_too || !with_dx),
+                             (past_caches && with_dx)>;
       },
       in.w, dx, with_sums, streamed);
   const int64_t step = with_sums ? kBlockRows : r.end - r.begin;
