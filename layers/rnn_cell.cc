@@ -55,7 +55,7 @@ void RecurrentCell::visit(Visitor& visitor) {
   visitor.parameter("bias_hh", bias_hh, init);
 }
 
-RnnCell::RnnCell(int64_t input_size, int64_t hidden_size, RnnCellOptions options)
+RnnCell::RnnCell(int64_t input_size, int64_t hidden_size, const RnnCellOptions& options)
     : RecurrentCell(options.nonlinearity == Nonlinearity::tanh ? CellKind::tanh : CellKind::relu,
                     input_size, hidden_size, options.bias) {
   if (options.norm) norm = options.norm(hidden_size);

@@ -63,7 +63,7 @@ class RnnCell : public RecurrentCell {
   using Options = RnnCellOptions;                      ///< for Recurrent
   static constexpr const char* kSequenceName = "Rnn";  ///< what its Recurrent is called
   /// D inputs, H hidden units.
-  RnnCell(int64_t input_size, int64_t hidden_size, RnnCellOptions options = {});
+  RnnCell(int64_t input_size, int64_t hidden_size, const RnnCellOptions& options = {});
   /// h'. Errors name shapes that do not fit.
   Tensor forward(const Tensor& x, const Tensor& h = {}) { return step("RnnCell", x, h).h; }
   Tensor operator()(const Tensor& x, const Tensor& h = {}) { return forward(x, h); }
