@@ -44,7 +44,8 @@ bool applies(GemmPath path, Transpose ta, Transpose tb);
 template <class T>
 void gemm(const GemmProblem<T>& g, GemmPath path = GemmPath::automatic);
 
-/// The same, not cut, by the calling thread alone: for small products, many at a time.
+/// The same, not cut, by the calling thread alone, and by a path of ours: for small products, many
+/// at a time.
 template <class T>
 void gemm_uncut(const GemmProblem<T>& g, GemmPath path = GemmPath::automatic);
 
