@@ -1,6 +1,6 @@
 #pragma once
 #include <gradus/autograd/functional/function.h>
-#include <gradus/autograd/ops/norm_study.h>
+#include <gradus/autograd/ops/norm_stages.h>
 
 namespace gradus {
 

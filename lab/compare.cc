@@ -13,7 +13,7 @@
 #include <numeric>
 #include <optional>
 
-#include "lab/optimizers.h"
+#include "lab/compare_optimizers.h"
 
 namespace gradus::lab {
 

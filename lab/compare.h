@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "lab/models.h"
+#include "lab/compare_models.h"
 
 namespace gradus::lab {
 

@@ -9,8 +9,8 @@
 #include <memory>
 
 #include "lab/command.h"
-#include "lab/models.h"
-#include "lab/optimizers.h"
+#include "lab/compare_models.h"
+#include "lab/compare_optimizers.h"
 #include "lab/report.h"
 
 namespace gradus::lab {

@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <set>
 
-#include "lab/models.h"
+#include "lab/compare_models.h"
 
 namespace gradus::lab {
 

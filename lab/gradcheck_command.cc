@@ -5,8 +5,8 @@
 #include <memory>
 
 #include "lab/command.h"
+#include "lab/compare_models.h"
 #include "lab/gradcheck.h"
-#include "lab/models.h"
 
 namespace gradus::lab {
 

@@ -3,7 +3,7 @@
 #include <gradus/autograd/ops/detail/optional.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/norm.h>
-#include <gradus/autograd/ops/norm_study.h>
+#include <gradus/autograd/ops/norm_stages.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/kernels/norm/norm.h>
@@ -116,7 +116,7 @@ Tensor dy_before(Backward& ctx, Activation& activation, Norm norm) {
   return relu_gradient(ctx.dy(), y);
 }
 
-/// The backward of a norm's backward, in the stages of norm_study.h.
+/// The backward of a norm's backward, in the stages of norm_stages.h.
 void second_order(Backward& ctx, const NormGroups& groups, double eps, const Shape& weights) {
   const auto upstream = [&](int i) { return ctx.has_dy(i) ? ctx.dy(i) : Tensor(); };
   const NormSecond d = norm_backward_backward(groups, ctx.kept(0), ctx.kept(1), ctx.kept(2), eps,

@@ -1,5 +1,5 @@
 #pragma once
-#include <gradus/kernels/elementwise/functions.h>
+#include <gradus/kernels/elementwise/functors.h>
 
 #include <cstdint>
 

@@ -1,7 +1,7 @@
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/gradcheck/samples.h>
-#include <gradus/kernels/elementwise/functions.h>
+#include <gradus/kernels/elementwise/functors.h>
 
 namespace gradus {
 

@@ -6,7 +6,7 @@
 #include <gradus/autograd/ops/index.h>
 #include <gradus/autograd/ops/linear.h>
 #include <gradus/autograd/ops/matmul.h>
-#include <gradus/autograd/ops/norm_study.h>
+#include <gradus/autograd/ops/norm_stages.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/where.h>

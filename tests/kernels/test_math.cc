@@ -1,6 +1,6 @@
 #define BOOST_TEST_MODULE math
 #include <gradus/kernels/elementwise/elementwise.h>
-#include <gradus/kernels/elementwise/functions.h>
+#include <gradus/kernels/elementwise/functors.h>
 #include <gradus/kernels/runtime/isa.h>
 
 #include <algorithm>

@@ -4,8 +4,8 @@
 
 #include <cstdio>
 
+#include "lab/compare_models.h"
 #include "lab/gradcheck.h"
-#include "lab/models.h"
 #include "tests/checks.h"
 
 using namespace gradus;

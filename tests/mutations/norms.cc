@@ -1,7 +1,7 @@
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/elementwise.h>
-#include <gradus/autograd/ops/norm_study.h>
+#include <gradus/autograd/ops/norm_stages.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 

@@ -1,5 +1,5 @@
 #include <fmt/format.h>
-#include <gradus/autograd/view.h>
+#include <gradus/autograd/tape_print.h>
 
 #include <iterator>
 #include <nlohmann/json.hpp>

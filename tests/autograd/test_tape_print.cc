@@ -4,7 +4,7 @@
 #include <gradus/autograd/ops/matmul.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
-#include <gradus/autograd/view.h>
+#include <gradus/autograd/tape_print.h>
 
 #include <boost/test/unit_test.hpp>
 #include <nlohmann/json.hpp>

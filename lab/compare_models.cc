@@ -1,4 +1,4 @@
-#include "lab/models.h"
+#include "lab/compare_models.h"
 
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/base/detail/named.h>

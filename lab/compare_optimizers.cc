@@ -1,4 +1,4 @@
-#include "lab/optimizers.h"
+#include "lab/compare_optimizers.h"
 
 #include <gradus/base/detail/named.h>
 #include <gradus/optim/adam.h>
