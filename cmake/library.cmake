@@ -83,7 +83,7 @@ endif()
 file(GLOB update_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/optim/*.cc)
 set_source_files_properties(${update_sources} PROPERTIES COMPILE_OPTIONS "${simd_options}")
 # What prints and reads is large, and never waited for.
-file(GLOB wordy_sources ${PROJECT_SOURCE_DIR}/gradcheck/detail/*.cc ${PROJECT_SOURCE_DIR}/autograd/view.cc
+file(GLOB wordy_sources ${PROJECT_SOURCE_DIR}/gradcheck/detail/*.cc ${PROJECT_SOURCE_DIR}/autograd/tape_print.cc
      ${PROJECT_SOURCE_DIR}/tensor/safetensors.cc ${PROJECT_SOURCE_DIR}/tensor/print.cc ${PROJECT_SOURCE_DIR}/data/*.cc)
 set_source_files_properties(${wordy_sources} PROPERTIES COMPILE_OPTIONS $<$<CONFIG:Release>:-Os>)
 foreach(level IN LISTS simd_levels)

@@ -1,4 +1,4 @@
-#define BOOST_TEST_MODULE tape_view
+#define BOOST_TEST_MODULE tape_print
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/matmul.h>
