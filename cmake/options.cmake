@@ -1,4 +1,8 @@
-# What every target of ours is compiled with: warnings, sanitizers.
+# What every target of ours is compiled with: warnings, sanitizers; through ccache where it is installed.
+find_program(GRADUS_CCACHE ccache)
+if(GRADUS_IS_TOP_LEVEL AND GRADUS_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${GRADUS_CCACHE})
+endif()
 add_library(gradus_options INTERFACE)
 target_compile_options(gradus_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wno-psabi -fno-semantic-interposition)
 if(GRADUS_WERROR)

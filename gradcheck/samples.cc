@@ -6,13 +6,30 @@
 namespace gradus {
 
 namespace {
+
 constinit OpSamples* first_op = nullptr;
 constinit ModuleSamples* first_module = nullptr;
+
+/// The rows of a list, sorted by what name(row) gives.
+template <class Row, class Name>
+std::vector<const Row*> sorted_rows(const Row* first, Name name) {
+  std::vector<const Row*> rows;
+  for (const Row* row = first; row; row = row->next) rows.push_back(row);
+  std::sort(rows.begin(), rows.end(), [&](const Row* a, const Row* b) {
+    return std::string_view(name(*a)) < std::string_view(name(*b));
+  });
+  return rows;
+}
+
 }  // namespace
 
 OpSamples::OpSamples(const char* op_name, Make make_samples)
     : op(op_name), make(make_samples), next(first_op) {
   first_op = this;
+}
+
+std::vector<const OpSamples*> all_op_samples() {
+  return sorted_rows<OpSamples>(first_op, [](const OpSamples& row) { return row.op; });
 }
 
 std::vector<OpSample> op_samples(std::string_view op) {
@@ -27,12 +44,8 @@ ModuleSamples::ModuleSamples(const char* module_name, Make make_samples)
 }
 
 std::vector<const ModuleSamples*> all_module_samples() {
-  std::vector<const ModuleSamples*> rows;
-  for (const ModuleSamples* row = first_module; row; row = row->next) rows.push_back(row);
-  std::sort(rows.begin(), rows.end(), [](const ModuleSamples* a, const ModuleSamples* b) {
-    return std::string_view(a->module) < b->module;
-  });
-  return rows;
+  return sorted_rows<ModuleSamples>(first_module,
+                                    [](const ModuleSamples& row) { return row.module; });
 }
 
 void fill_for_check(Module& module) {

@@ -40,6 +40,8 @@ struct OpSamples {
   OpSamples* next;  ///< in the list
 };
 
+/// Every row of samples, sorted by its op's name.
+std::vector<const OpSamples*> all_op_samples();
 /// The samples of the op of this name; none where it has none.
 std::vector<OpSample> op_samples(std::string_view op);
 

@@ -36,7 +36,7 @@ std::vector<Checked> check_samples(
 
 struct ModelSettings {
   std::string model = {}, norm = "none";
-  std::string weights = {};  ///< a safetensors file; empty: first weights
+  std::string weights = {};  ///< a file that Module::save wrote; empty: first weights
 };
 
 /// Checks a model's loss on eight images of the digits, in training, to first order.

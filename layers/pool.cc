@@ -1,7 +1,3 @@
 #include <gradus/layers/pool.h>
 
-namespace gradus {
-
-namespace {}  // namespace
-
-}  // namespace gradus
+namespace gradus {}  // namespace gradus

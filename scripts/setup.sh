@@ -51,10 +51,9 @@ install() {
 build_in() {
   local folder=$1 target=$2
   shift 2
-  local launcher=() log=$folder.log
-  command -v ccache >/dev/null && launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+  local log=$folder.log
   say "building $target in $folder"
-  cmake -S "$root" -B "$folder" -G Ninja "${launcher[@]}" "$@" >"$log" 2>&1 || {
+  cmake -S "$root" -B "$folder" -G Ninja "$@" >"$log" 2>&1 || {
     cat "$log" >&2
     exit 1
   }

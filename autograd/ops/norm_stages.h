@@ -9,8 +9,8 @@ namespace gradus {
 
 /// The groups of elements that share mean and variance: x, seen as `shape`, over `axes`.
 struct NormGroups {
-  Shape shape;    ///< (rows, D) for LayerNorm, (outer, C, inner) for BatchNorm
-  Axes axes;      ///< {1}, or {0, 2}
+  Shape shape;    ///< any; (rows, D) for LayerNorm, (outer, C, inner) for BatchNorm
+  Axes axes;      ///< any; {1}, or {0, 2}
   Shape weights;  ///< weight and bias broadcast to `shape`: (D), or (1, C, 1)
   Tensor valid;   ///< bool, broadcasts to `shape`; none: all
   double count;   ///< elements of a group

@@ -5,8 +5,6 @@
 
 namespace gradus {
 
-namespace {}  // namespace
-
 // y = x in another shape:  dx = dy in x's shape
 static Op reshape_op("reshape",
                      [](Backward& ctx) { ctx.set(0, reshape(ctx.dy(), ctx.input_shape(0))); });

@@ -6,8 +6,6 @@
 
 namespace gradus {
 
-namespace {}  // namespace
-
 static ModuleSamples attention_row("MultiHeadAttention", [] {
   const Tensor valid = length_mask(raw::cast(Tensor::of({3, 2}), DType::i64), 3);
   return std::vector{

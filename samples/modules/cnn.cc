@@ -7,8 +7,6 @@
 
 namespace gradus {
 
-namespace {}  // namespace
-
 static ModuleSamples residual_block_row("ResidualBlock", [] {
   std::vector<ModuleSample> samples;
   for (Norm norm : all_norms())

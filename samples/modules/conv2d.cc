@@ -4,8 +4,6 @@
 
 namespace gradus {
 
-namespace {}  // namespace
-
 static ModuleSamples conv2d_row("Conv2d", [] {
   return std::vector{
       module_sample("3x3, padded", Conv2d(2, 3, 3, {.padding = 1}), sample({2, 2, 4, 5}, 1)),

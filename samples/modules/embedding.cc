@@ -4,8 +4,6 @@
 
 namespace gradus {
 
-namespace {}  // namespace
-
 static ModuleSamples embedding_row("Embedding", [] {
   return std::vector{
       module_sample("indices twice and never", Embedding(5, 3),

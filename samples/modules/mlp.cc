@@ -4,8 +4,6 @@
 
 namespace gradus {
 
-namespace {}  // namespace
-
 static ModuleSamples mlp_row("Mlp", [] {
   std::vector<ModuleSample> samples;
   for (Norm norm : all_norms())

@@ -4,8 +4,6 @@
 
 namespace gradus {
 
-namespace {}  // namespace
-
 static ModuleSamples rnn_classifier_row("RnnClassifier", [] {
   const Tensor lengths = raw::cast(Tensor::of({3, 2, 1}), DType::i64);
   std::vector<ModuleSample> samples;

@@ -7,8 +7,6 @@
 
 namespace gradus {
 
-namespace {}  // namespace
-
 static OpSamples add_row("add", [] { return broadcast_samples(add, -2, 2, -2, 2); });
 
 static OpSamples sub_row("sub", [] { return broadcast_samples(sub, -2, 2, -2, 2); });

@@ -4,8 +4,6 @@
 
 namespace gradus {
 
-namespace {}  // namespace
-
 static OpSamples dropout_row("dropout", [] {
   return std::vector{OpSample{"(3, 5)", {sample({3, 5}, 1)}, [](std::span<const Tensor> x) {
                                 Generator generator(3);

@@ -5,8 +5,6 @@
 
 namespace gradus {
 
-namespace {}  // namespace
-
 static OpSamples where_row("where", [] {
   return broadcast_samples(
       [](const Tensor& a, const Tensor& b) {

@@ -47,3 +47,11 @@ BOOST_AUTO_TEST_CASE(every_op_is_reached_by_a_sample) {
   seen.insert("cast");
   for (const Op* op : all_ops()) BOOST_TEST(seen.contains(op->name), op->name << " has no sample");
 }
+
+// A row whose name is no op's would be checked by nobody.
+BOOST_AUTO_TEST_CASE(every_row_of_samples_is_an_ops) {
+  for (const OpSamples* row : all_op_samples()) {
+    BOOST_TEST(find_op(row->op), row->op << " has samples and is no op");
+    BOOST_TEST(!row->make().empty(), row->op << " has an empty row of samples");
+  }
+}
