@@ -59,7 +59,7 @@ Tensor apply(const F& f, const Tensor& x) {
 
 #define GRADUS_UNARY(Functor, op, ...) \
   Tensor op(const Tensor& x) { return apply(functions::Functor{}, x); }
-#include <gradus/kernels/elementwise/functions.inc>
+#include <gradus/kernels/elementwise/formulas.inc>
 
 Tensor relu_gradient(const Tensor& dy, const Tensor& y) {
   check_same_dtype("relu_gradient", dy, y);

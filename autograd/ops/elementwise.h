@@ -4,7 +4,7 @@
 namespace gradus {
 
 // One function of each element; f32 or f64. Values and derivatives are the rows of
-// kernels/elementwise/functions.inc, from which the definitions follow.
+// kernels/elementwise/formulas.inc, from which the definitions follow.
 
 /// e^x
 Tensor exp(const Tensor& x);

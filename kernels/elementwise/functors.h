@@ -5,7 +5,7 @@
 
 // Each elementwise function once: its value and its derivative, as expressions that serve scalars,
 // vector lanes, dual numbers and recorded tensors alike. Those without parameters are the rows of
-// functions.inc. Everything is inlined by force, since these are also compiled for each instruction
+// formulas.inc. Everything is inlined by force, since these are also compiled for each instruction
 // set, and one of those copies may not stand for the others.
 #define GRADUS_INLINE [[gnu::always_inline]]
 
@@ -152,7 +152,7 @@ struct Bounds {
     }                                                                   \
   };
 #define GRADUS_UNARY(...) GRADUS_UNARY_WITH(Nothing, __VA_ARGS__)
-#include <gradus/kernels/elementwise/functions.inc>
+#include <gradus/kernels/elementwise/formulas.inc>
 
 // Functions of two arguments; their derivatives stand with the ops.
 #define GRADUS_BINARY(Name, of_a_and_b)                    \
@@ -192,7 +192,7 @@ using Rows = TypeList<F...>;
 #define GRADUS_UNARY(Name, ...) , Name
 #define GRADUS_UNARY_WITH(Parameters, Name, ...) , Name
 using Unary = Rows<void
-#include <gradus/kernels/elementwise/functions.inc>
+#include <gradus/kernels/elementwise/formulas.inc>
                    >;
 using Binary = TypeList<Add, Sub, Mul, Div, Maximum, Minimum, Pow>;
 

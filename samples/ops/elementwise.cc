@@ -28,7 +28,7 @@ Tensor over(const Tensor& x) { return div(x, -1.3); }
 
 OpSamples rows[] = {
 #define GRADUS_UNARY(Functor, op, domain, ...) {#op, unary_samples<op, Domain::domain>},
-#include <gradus/kernels/elementwise/functions.inc>
+#include <gradus/kernels/elementwise/formulas.inc>
     {"gelu", unary_samples<gelu_exact>}, {"gelu_tanh", unary_samples<gelu_tanh>},
     {"clamp", unary_samples<clamped>},   {"pow_scalar", unary_samples<power, Domain::positive>},
     {"add_scalar", unary_samples<plus>}, {"mul_scalar", unary_samples<times>},
