@@ -3,7 +3,8 @@
 
 #include <cstdint>
 
-// Definitions of this family: what the kernels are compared with.
+// Definitions of this family: what the kernels are compared with, and what serves where none of
+// them does.
 namespace gradus::kernels::naive {
 
 /// The window of output (i, j) of one plane.
