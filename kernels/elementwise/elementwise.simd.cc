@@ -86,13 +86,6 @@ constexpr ElementwiseKernels<T> kTable = table<T>(functions::Unary{}, functions:
 
 }  // namespace
 
-template <>
-const ElementwiseKernels<float>& table_for<ElementwiseKernels<float>, Isa::GRADUS_ISA>() {
-  return kTable<float>;
-}
-template <>
-const ElementwiseKernels<double>& table_for<ElementwiseKernels<double>, Isa::GRADUS_ISA>() {
-  return kTable<double>;
-}
+GRADUS_TABLES(ElementwiseKernels, kTable)
 
 }  // namespace gradus::kernels

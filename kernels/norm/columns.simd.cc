@@ -250,13 +250,6 @@ constexpr ColumnNormKernels<T> kTable = {moments<T>, merge, normalize<T>, gradie
 
 }  // namespace
 
-template <>
-const ColumnNormKernels<float>& table_for<ColumnNormKernels<float>, Isa::GRADUS_ISA>() {
-  return kTable<float>;
-}
-template <>
-const ColumnNormKernels<double>& table_for<ColumnNormKernels<double>, Isa::GRADUS_ISA>() {
-  return kTable<double>;
-}
+GRADUS_TABLES(ColumnNormKernels, kTable)
 
 }  // namespace gradus::kernels

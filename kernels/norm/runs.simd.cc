@@ -374,13 +374,6 @@ constexpr NormKernels<T> kTable = {
 
 }  // namespace
 
-template <>
-const NormKernels<float>& table_for<NormKernels<float>, Isa::GRADUS_ISA>() {
-  return kTable<float>;
-}
-template <>
-const NormKernels<double>& table_for<NormKernels<double>, Isa::GRADUS_ISA>() {
-  return kTable<double>;
-}
+GRADUS_TABLES(NormKernels, kTable)
 
 }  // namespace gradus::kernels
