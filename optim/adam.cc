@@ -21,8 +21,7 @@ AdamW::AdamW(std::vector<Tensor> parameters, AdamWOptions options)
            {options.lr, options.beta1, options.beta2, options.eps, options.weight_decay}, true) {}
 
 void Adam::update(const Update& u) {
-  constexpr int64_t grain = 1 << 13;  // small, since an element costs a root and a division
-  update_elements<2, grain>(u, [&]<class T>() {
+  update_elements<2, kernels::kFunctionGrain>(u, [&]<class T>() {
     // m^ / (sqrt(v^) + eps) is root m / (sqrt(v) + root eps) / correction1: a division less.
     const double step = static_cast<double>(u.step),
                  correction1 = 1 - std::pow(options_.beta1, step),

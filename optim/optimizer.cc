@@ -146,13 +146,13 @@ double clip_grad_norm(std::span<const Tensor> parameters, double max_norm) {
   const double norm = std::sqrt(total);
   check(std::isfinite(norm), "clip_grad_norm: the gradients' norm is {}", norm);
   if (norm <= max_norm) return norm;
-  constexpr int64_t grain = 1 << 15;
   for (const Tensor& parameter : parameters) {
     if (!parameter.grad()) continue;
     Tensor gradient = raw::contiguous(parameter.grad());
     dispatch_floating(gradient.dtype(), "clip_grad_norm", [&]<class T>() {
       kernels::update(
-          gradient.numel(), grain, [scale = static_cast<T>(max_norm / norm)](T& x) { x *= scale; },
+          gradient.numel(), kernels::kGrain,
+          [scale = static_cast<T>(max_norm / norm)](T& x) { x *= scale; },
           gradient.mutable_data<T>());
     });
     if (!gradient.is(parameter.grad())) Tensor(parameter).set_grad(gradient);

@@ -18,8 +18,7 @@ constexpr int64_t kQueries = 32;
 /// f(outer index, inner index) for each attention, spread over the threads.
 template <class T, class F>
 void for_each_attention(const AttentionProblem<T>& a, F f) {
-  constexpr int64_t grain = 1 << 17;  // multiplications that pay for another thread
-  parallel_for_rows(a.outer * a.inner, a.queries * a.keys * a.depth, grain,
+  parallel_for_rows(a.outer * a.inner, a.queries * a.keys * a.depth, kProductGrain / 2,
                     [&](int64_t begin, int64_t end) {
                       for (int64_t n = begin; n < end; ++n) f(n / a.inner, n % a.inner);
                     });

@@ -79,14 +79,13 @@ void correlate(const Conv2dShape& s, const Group& g, const float* x, const float
   const DirectShape shape = shape_of(g, tap_offsets(g));
   const int64_t x_group = g.in * g.height * g.width, y_group = g.out * g.out_height * g.out_width;
   const int64_t work = y_group * g.taps() + 1;
-  parallel_for(s.batch * s.groups, std::max<int64_t>(1, (1 << 18) / work),
-               [&](int64_t begin, int64_t end) {
-                 for (int64_t i = begin; i < end; ++i) {
-                   const int64_t o = i % s.groups * g.out;
-                   table().forward(shape, padded(g, x + i * x_group), w + o * g.taps(),
-                                   bias ? bias + o : nullptr, y + i * y_group);
-                 }
-               });
+  parallel_for(s.batch * s.groups, per_grain(work, kProductGrain), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t o = i % s.groups * g.out;
+      table().forward(shape, padded(g, x + i * x_group), w + o * g.taps(),
+                      bias ? bias + o : nullptr, y + i * y_group);
+    }
+  });
 }
 
 }  // namespace

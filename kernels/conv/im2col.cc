@@ -82,10 +82,9 @@ T* column_memory(int64_t size) {
 template <class F>
 void for_each_group(const Conv2dShape& s, const Product& size, F f) {
   const int64_t work = size.out * size.k * size.pixels + 1;
-  parallel_for(s.batch * s.groups, std::max<int64_t>(1, (1 << 18) / work),
-               [&](int64_t begin, int64_t end) {
-                 for (int64_t i = begin; i < end; ++i) f(i / s.groups, i % s.groups);
-               });
+  parallel_for(s.batch * s.groups, per_grain(work, kProductGrain), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) f(i / s.groups, i % s.groups);
+  });
 }
 
 /// The patches (k, pixels) of one image's group; those of a 1x1 are the image as it stands.

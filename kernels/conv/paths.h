@@ -37,8 +37,8 @@ void winograd_conv2d_weight(const Conv2dShape& s, const float* x, const float* d
 template <class T, class Add>
 void sum_over_images(const Conv2dShape& s, const T* dy, T* dw, T* db, Add add) {
   constexpr int64_t kPieces = 16;
-  const int64_t images = std::max<int64_t>(1, pieces_of(s.batch, kPieces));
-  const int64_t pieces = pieces_of(s.batch, images);
+  const int64_t images = std::max<int64_t>(1, ceil_div(s.batch, kPieces));
+  const int64_t pieces = ceil_div(s.batch, images);
   const int64_t weights = s.w_size(), size = weights + s.out_channels;
   const int64_t plane = s.output_height() * s.output_width();
   static constinit thread_local Workspace<T, Add> workspace;

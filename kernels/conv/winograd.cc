@@ -34,10 +34,10 @@ Images y_images(const Conv2dShape& s, int64_t padding_h, int64_t padding_w) {
 /// The 4x4 tiles of outputs of height x width, in runs along a row of tiles.
 struct Tiles {
   Tiles(int64_t batch, int64_t height, int64_t width)
-      : per_row(pieces_of(width, 4)),
-        runs_per_row(pieces_of(per_row, kMaxRun)),
-        run(pieces_of(per_row, runs_per_row)),
-        rows(pieces_of(height, 4)),
+      : per_row(ceil_div(width, 4)),
+        runs_per_row(ceil_div(per_row, kMaxRun)),
+        run(ceil_div(per_row, runs_per_row)),
+        rows(ceil_div(height, 4)),
         runs(batch * rows * runs_per_row),
         runs_per_block(std::max<int64_t>(1, kBlockTiles / run)) {}
 
@@ -66,8 +66,8 @@ struct Tiles {
 /// The sizes of 36 matrices (rows, channels): a cache line more than a round distance apart.
 struct Layout {
   Layout(int64_t rows, int64_t channels)
-      : columns(pieces_of(channels, table().width) * table().width),
-        row(pieces_of(channels, kChannels) * kChannels),
+      : columns(ceil_div(channels, table().width) * table().width),
+        row(ceil_div(channels, kChannels) * kChannels),
         point(rows * row + kChannels) {}
   int64_t size() const { return 36 * point; }
   Points<float> at(float* data) const { return {data, row, point}; }
@@ -194,9 +194,9 @@ void winograd_conv2d_weight(const Conv2dShape& s, const float* x, const float* d
   const Tiles tiles(s.batch, s.output_height(), s.output_width());
   // At most 16 pieces of whole blocks, cut by the shape and added in order, so that threads do not
   // show.
-  const int64_t blocks = pieces_of(pieces_of(tiles.runs, tiles.runs_per_block), 16);
+  const int64_t blocks = ceil_div(ceil_div(tiles.runs, tiles.runs_per_block), 16);
   const int64_t runs = std::max<int64_t>(1, blocks) * tiles.runs_per_block;
-  const int64_t pieces = pieces_of(tiles.runs, runs);
+  const int64_t pieces = ceil_div(tiles.runs, runs);
   const Part part(in, out);
   static constinit thread_local Workspace<float, struct WeightSums> workspace;
   float* const sums = workspace.of_size(pieces * part.size);

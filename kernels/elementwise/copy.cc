@@ -19,24 +19,21 @@ void copy_rows(const Loops<2>& loops, const char* x, char* y) {
   const int64_t to = loops.strides[kTo][last] * bytes, from = loops.strides[kFrom][last] * bytes;
   const int64_t to_row = loops.strides[kTo][last - 1] * bytes,
                 from_row = loops.strides[kFrom][last - 1] * bytes;
-  for_each_row_block(loops, kElementwiseGrain,
-                     [&](const int64_t* at, int64_t rows, int64_t columns) {
-                       for (int64_t i = 0; i < rows; ++i) {
-                         char* p = y + at[kTo] * bytes + i * to_row;
-                         const char* q = x + at[kFrom] * bytes + i * from_row;
-                         if (to == bytes && from == bytes) {
-                           std::memcpy(p, q, static_cast<size_t>(columns) * size);
-                         } else if (to == bytes && from == 0) {
-                           char value[size];
-                           std::memcpy(value, q, size);
-                           for (int64_t j = 0; j < columns; ++j)
-                             std::memcpy(p + j * bytes, value, size);
-                         } else {
-                           for (int64_t j = 0; j < columns; ++j)
-                             std::memcpy(p + j * to, q + j * from, size);
-                         }
-                       }
-                     });
+  for_each_row_block(loops, kGrain, [&](const int64_t* at, int64_t rows, int64_t columns) {
+    for (int64_t i = 0; i < rows; ++i) {
+      char* p = y + at[kTo] * bytes + i * to_row;
+      const char* q = x + at[kFrom] * bytes + i * from_row;
+      if (to == bytes && from == bytes) {
+        std::memcpy(p, q, static_cast<size_t>(columns) * size);
+      } else if (to == bytes && from == 0) {
+        char value[size];
+        std::memcpy(value, q, size);
+        for (int64_t j = 0; j < columns; ++j) std::memcpy(p + j * bytes, value, size);
+      } else {
+        for (int64_t j = 0; j < columns; ++j) std::memcpy(p + j * to, q + j * from, size);
+      }
+    }
+  });
 }
 
 /// to[p to_row + j] = from[j from_row + p], as in ElementwiseKernels::transpose
@@ -62,10 +59,10 @@ void copy_tiles(const Loops<2>& loops, int p, int q, const char* x, char* y) {
   outer.erase(std::max(p, q));
   outer.erase(std::min(p, q));
   const int64_t n_p = loops.sizes[p], n_q = loops.sizes[q];
-  const int64_t tiles_p = pieces_of(n_p, kTile), tiles_q = pieces_of(n_q, kTile);
+  const int64_t tiles_p = ceil_div(n_p, kTile), tiles_q = ceil_div(n_q, kTile);
   const int64_t tile = std::min(n_p, kTile) * std::min(n_q, kTile);
   const int64_t to_row = loops.strides[kTo][p], from_row = loops.strides[kFrom][q];
-  parallel_for(outer.numel() * tiles_p * tiles_q, std::max<int64_t>(1, kElementwiseGrain / tile),
+  parallel_for(outer.numel() * tiles_p * tiles_q, std::max<int64_t>(1, kGrain / tile),
                [&](int64_t begin, int64_t end) {
                  Odometer<2> at(outer, begin / (tiles_p * tiles_q));
                  for (int64_t k = begin; k < end; ++k) {

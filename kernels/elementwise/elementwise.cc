@@ -66,12 +66,11 @@ void broadcast_rows(const BroadcastLayout& layout, const T* a, const T* b, Y* y,
   b = dense<1>(loops, b);
   pad(loops);
   const int last = loops.ndim - 1;
-  for_each_row_block(loops, kElementwiseGrain,
-                     [&](const int64_t* at, int64_t rows, int64_t columns) {
-                       kernel({rows, columns, loops.strides[0][last - 1], loops.strides[0][last],
-                               loops.strides[1][last - 1], loops.strides[1][last]},
-                              a + at[0], b + at[1], y + at[2]);
-                     });
+  for_each_row_block(loops, kGrain, [&](const int64_t* at, int64_t rows, int64_t columns) {
+    kernel({rows, columns, loops.strides[0][last - 1], loops.strides[0][last],
+            loops.strides[1][last - 1], loops.strides[1][last]},
+           a + at[0], b + at[1], y + at[2]);
+  });
 }
 
 template <class T, class Op>
@@ -155,13 +154,12 @@ void where(const WhereLayout& layout, const bool* c, const T* a, const T* b, T* 
   pad(loops);
   const int last = loops.ndim - 1;
   const auto& s = loops.strides;
-  for_each_row_block(
-      loops, kElementwiseGrain, [&](const int64_t* at, int64_t rows, int64_t columns) {
-        for (int64_t i = 0; i < rows; ++i)
-          choose_row(columns, c + at[0] + i * s[0][last - 1], s[0][last],
-                     a + at[1] + i * s[1][last - 1], s[1][last], b + at[2] + i * s[2][last - 1],
-                     s[2][last], y + at[3] + i * columns);
-      });
+  for_each_row_block(loops, kGrain, [&](const int64_t* at, int64_t rows, int64_t columns) {
+    for (int64_t i = 0; i < rows; ++i)
+      choose_row(columns, c + at[0] + i * s[0][last - 1], s[0][last],
+                 a + at[1] + i * s[1][last - 1], s[1][last], b + at[2] + i * s[2][last - 1],
+                 s[2][last], y + at[3] + i * columns);
+  });
 }
 
 GRADUS_INSTANTIATE(broadcast<T>)

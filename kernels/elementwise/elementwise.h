@@ -10,9 +10,6 @@
 // Results never overlap the inputs, but where said. Strides count elements.
 namespace gradus::kernels {
 
-/// Elements that a thread takes at a time; fewer are done by the caller alone.
-constexpr int64_t kElementwiseGrain = 1 << 15, kFunctionGrain = 1 << 13;
-
 /// y = f(x)   x, y: (n), which may be the same
 template <class F, class T>
 void unary(const F& f, int64_t n, const T* x, T* y) {
@@ -62,7 +59,7 @@ void binary(int64_t n, const T* a, int64_t stride_a, const T* b, int64_t stride_
   const auto kernel = kernels<ElementwiseKernels<T>>().binary[index];
   const bool direct = (stride_a == 0 || stride_a == 1) && (stride_b == 0 || stride_b == 1);
   if (!direct) return broadcast<T>({1, {n}, {stride_a}, {stride_b}}, kernel, a, b, y);
-  parallel_for(n, kElementwiseGrain, [&](int64_t begin, int64_t end) {
+  parallel_for(n, kGrain, [&](int64_t begin, int64_t end) {
     kernel({1, end - begin, 0, stride_a, 0, stride_b}, a + begin * stride_a, b + begin * stride_b,
            y + begin);
   });
@@ -72,14 +69,14 @@ void binary(int64_t n, const T* a, int64_t stride_a, const T* b, int64_t stride_
 template <class T>
 void accumulate(int64_t n, const T* x, T* y) {
   const auto kernel = kernels<ElementwiseKernels<T>>().accumulate;
-  parallel_for(n, kElementwiseGrain,
+  parallel_for(n, kGrain,
                [&](int64_t begin, int64_t end) { kernel(end - begin, x + begin, y + begin); });
 }
 
 /// y += value   (n)
 template <class T>
 void add_value(int64_t n, T value, T* y) {
-  parallel_for(n, kElementwiseGrain, [&](int64_t begin, int64_t end) {
+  parallel_for(n, kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) y[i] += value;
   });
 }
@@ -88,14 +85,14 @@ void add_value(int64_t n, T value, T* y) {
 template <class T>
 void scale(int64_t n, T alpha, T* x) {
   const auto kernel = kernels<ElementwiseKernels<T>>().scale;
-  parallel_for(n, kElementwiseGrain,
+  parallel_for(n, kGrain,
                [&](int64_t begin, int64_t end) { kernel(end - begin, alpha, x + begin); });
 }
 
 /// y = c ? factor x : 0   (n)
 template <class T>
 void scale_where(int64_t n, const bool* c, T factor, const T* x, T* y) {
-  parallel_for(n, kElementwiseGrain, [&](int64_t begin, int64_t end) {
+  parallel_for(n, kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) y[i] = c[i] ? factor * x[i] : T(0);
   });
 }
@@ -103,7 +100,7 @@ void scale_where(int64_t n, const bool* c, T factor, const T* x, T* y) {
 /// y = value   (n)
 template <class T>
 void fill(int64_t n, T value, T* y) {
-  parallel_for(n, kElementwiseGrain, [&](int64_t begin, int64_t end) {
+  parallel_for(n, kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) y[i] = value;
   });
 }
@@ -111,7 +108,7 @@ void fill(int64_t n, T value, T* y) {
 /// y = x in another type, as static_cast converts; to bool: x != 0   (n)
 template <class From, class To>
 void cast(int64_t n, const From* x, To* y) {
-  parallel_for(n, kElementwiseGrain, [&](int64_t begin, int64_t end) {
+  parallel_for(n, kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) y[i] = static_cast<To>(x[i]);
   });
 }

@@ -13,11 +13,10 @@ namespace gradus::kernels {
 namespace {
 
 // Counted in multiplications; measured, docs/decisions/own_products.md. Below kLarge our kernels
-// are as fast as OpenBLAS or faster; a tile of kTile pays for handing it to another thread.
+// are as fast as OpenBLAS or faster; tiles and pieces are of a grain at least.
 constexpr int64_t kLarge = int64_t{1} << 31;
 // Few rows do not pay for transposing B, and OpenBLAS has kernels for some levels that need not.
 constexpr int64_t kThinRows = 16, kThin = int64_t{1} << 22;
-constexpr int64_t kTile = int64_t{1} << 18;
 constexpr int64_t kMaxTiles = 16;
 // From here on a transposed A pays for copying it; tiles are then not cut below kCopiedTile.
 constexpr int64_t kCopied = int64_t{1} << 20, kCopiedColumns = 64, kCopiedTile = 96;
@@ -55,7 +54,7 @@ GemmPath own_path(Transpose ta, Transpose tb, int64_t m) {
 
 /// All products of all paths; automatic: that of ours which suits the size.
 template <class T>
-void run(const GemmProblem<T>& g, GemmPath path) {
+void multiply(const GemmProblem<T>& g, GemmPath path) {
   const GemmKernels<T>& table = kernels<GemmKernels<T>>();
   if (path == GemmPath::automatic) path = own_path(g.ta, g.tb, g.m);
   if (path == GemmPath::in_place) return table.in_place(g);
@@ -71,25 +70,25 @@ void run(const GemmProblem<T>& g, GemmPath path) {
 
 /// Rows i .. i + m - 1 and columns j .. j + n - 1 of the product.
 template <class T>
-GemmProblem<T> part_of_c(const GemmProblem<T>& g, int64_t i, int64_t m, int64_t j, int64_t n) {
-  GemmProblem<T> part = g;
-  part.m = m;
-  part.n = n;
-  part.a += g.ta == Transpose::yes ? i : i * g.lda;
-  part.b += g.tb == Transpose::yes ? j * g.ldb : j;
-  part.c += i * g.ldc + j;
-  if (g.row) part.row += j;
-  return part;
+GemmProblem<T> tile_of_c(const GemmProblem<T>& g, int64_t i, int64_t m, int64_t j, int64_t n) {
+  GemmProblem<T> tile = g;
+  tile.m = m;
+  tile.n = n;
+  tile.a += g.ta == Transpose::yes ? i : i * g.lda;
+  tile.b += g.tb == Transpose::yes ? j * g.ldb : j;
+  tile.c += i * g.ldc + j;
+  if (g.row) tile.row += j;
+  return tile;
 }
 
 /// The terms p .. p + k - 1 of every sum.
 template <class T>
-GemmProblem<T> part_of_k(const GemmProblem<T>& g, int64_t p, int64_t k) {
-  GemmProblem<T> part = g;
-  part.k = k;
-  part.a += g.ta == Transpose::yes ? p * g.lda : p;
-  part.b += g.tb == Transpose::yes ? p : p * g.ldb;
-  return part;
+GemmProblem<T> piece_of_k(const GemmProblem<T>& g, int64_t p, int64_t k) {
+  GemmProblem<T> piece = g;
+  piece.k = k;
+  piece.a += g.ta == Transpose::yes ? p * g.lda : p;
+  piece.b += g.tb == Transpose::yes ? p : p * g.ldb;
+  return piece;
 }
 
 template <class T>
@@ -112,7 +111,7 @@ Grid grid_for(int64_t m, int64_t n, int64_t k, bool copied) {
     return ((size + 1) / 2 + multiple - 1) / multiple * multiple;
   };
   for (int64_t tiles = 1; tiles < kMaxTiles; tiles *= 2) {
-    if (tile.rows * tile.columns * k < 2 * kTile) break;
+    if (tile.rows * tile.columns * k < 2 * kProductGrain) break;
     if (tile.rows >= tile.columns && tile.rows > (copied ? 2 * kCopiedTile : 32))
       tile.rows = halved(tile.rows, 12);
     else if (tile.columns > (copied ? 2 * kCopiedTile : 64))
@@ -124,37 +123,38 @@ Grid grid_for(int64_t m, int64_t n, int64_t k, bool copied) {
 }
 
 template <class T>
-void run_tiled(const GemmProblem<T>& g, GemmPath path) {
+void multiply_tiles(const GemmProblem<T>& g, GemmPath path) {
   const Grid tile = grid_for(g.m, g.n, g.k, path == GemmPath::copied);
-  const int64_t across = pieces_of(g.n, tile.columns);
-  const int64_t tiles = across * pieces_of(g.m, tile.rows);
-  if (tiles == 1) return run(g, path);
+  const int64_t across = ceil_div(g.n, tile.columns);
+  const int64_t tiles = across * ceil_div(g.m, tile.rows);
+  if (tiles == 1) return multiply(g, path);
   parallel_for(tiles, 1, [&](int64_t index, int64_t) {
     const int64_t i = index / across * tile.rows, j = index % across * tile.columns;
-    run(part_of_c(g, i, std::min(tile.rows, g.m - i), j, std::min(tile.columns, g.n - j)), path);
+    multiply(tile_of_c(g, i, std::min(tile.rows, g.m - i), j, std::min(tile.columns, g.n - j)),
+             path);
   });
 }
 
 /// A small C with a long k: pieces of k side by side, each into a C of its own, added in order.
 template <class T>
-void run_in_pieces_of_k(const GemmProblem<T>& g, GemmPath path, int64_t pieces) {
-  const int64_t length = pieces_of(g.k, pieces), size = g.m * g.n;
+void multiply_pieces_of_k(const GemmProblem<T>& g, GemmPath path, int64_t pieces) {
+  const int64_t length = ceil_div(g.k, pieces), size = g.m * g.n;
   static constinit thread_local Workspace<T, struct Partial> workspace;
-  T* partial = workspace.of_size(pieces * size);
+  T* parts = workspace.of_size(pieces * size);
   parallel_for(pieces, 1, [&](int64_t piece, int64_t) {
     const int64_t p = piece * length;
-    GemmProblem<T> part = part_of_k(g, p, std::min(length, g.k - p));
-    part.beta = 0;
-    part.c = partial + piece * size;
-    part.ldc = g.n;
-    run(part, path);
+    GemmProblem<T> problem = piece_of_k(g, p, std::min(length, g.k - p));
+    problem.beta = 0;
+    problem.c = parts + piece * size;
+    problem.ldc = g.n;
+    multiply(problem, path);
   });
   for (int64_t i = 0; i < g.m; ++i) {
     T* c = g.c + i * g.ldc;
     const T* old = g.row ? g.row : c;
     for (int64_t j = 0; j < g.n; ++j) {
       T sum = 0;
-      for (int64_t piece = 0; piece < pieces; ++piece) sum += partial[piece * size + i * g.n + j];
+      for (int64_t piece = 0; piece < pieces; ++piece) sum += parts[piece * size + i * g.n + j];
       c[j] = g.beta == T(0) ? sum : sum + g.beta * old[j];
     }
   }
@@ -162,11 +162,11 @@ void run_in_pieces_of_k(const GemmProblem<T>& g, GemmPath path, int64_t pieces) 
 
 /// How many pieces of k, none of them empty; 1: k is not cut.
 int64_t pieces_of_k(int64_t m, int64_t n, int64_t k) {
-  if (m * n > kSmallC || k < 2 * kPieceOfK || m * n * k < 4 * kTile) return 1;
-  return pieces_of(k, pieces_of(k, std::min(k / kPieceOfK, kMaxTiles)));
+  if (m * n > kSmallC || k < 2 * kPieceOfK || m * n * k < 4 * kProductGrain) return 1;
+  return ceil_div(k, ceil_div(k, std::min(k / kPieceOfK, kMaxTiles)));
 }
 
-/// The path of a product's parts; automatic: each part's own.
+/// The path of a product's tiles and pieces; automatic: each one's own.
 template <class T>
 GemmPath resolve(const GemmProblem<T>& g, GemmPath path) {
   if (!applies(path, g.ta, g.tb)) [[unlikely]]
@@ -182,7 +182,7 @@ GemmPath resolve(const GemmProblem<T>& g, GemmPath path) {
 }
 
 // What is too small to be cut goes where gemm_path would send it, without asking.
-static_assert(2 * kTile <= std::min({kLarge, kThin, kCopied}));
+static_assert(2 * kProductGrain <= std::min({kLarge, kThin, kCopied}));
 
 }  // namespace
 
@@ -190,20 +190,20 @@ template <class T>
 void gemm(const GemmProblem<T>& g, GemmPath path) {
   if (g.m <= 0 || g.n <= 0) return;
   if (g.k <= 0 || g.alpha == T(0)) return scale(g);
-  const bool whole = g.m * g.n * g.k < 2 * kTile;
-  if (whole && path == GemmPath::automatic) return run(g, path);
+  const bool whole = g.m * g.n * g.k < 2 * kProductGrain;
+  if (whole && path == GemmPath::automatic) return multiply(g, path);
   path = resolve(g, path);
-  if (whole) return run(g, path);
+  if (whole) return multiply(g, path);
   const int64_t pieces = pieces_of_k(g.m, g.n, g.k);
-  if (pieces > 1) return run_in_pieces_of_k(g, path, pieces);
-  run_tiled(g, path);
+  if (pieces > 1) return multiply_pieces_of_k(g, path, pieces);
+  multiply_tiles(g, path);
 }
 
 template <class T>
 void gemm_uncut(const GemmProblem<T>& g, GemmPath path) {
   if (g.m <= 0 || g.n <= 0) return;
   if (g.k <= 0 || g.alpha == T(0)) return scale(g);
-  run(g, path == GemmPath::automatic ? path : resolve(g, path));
+  multiply(g, path == GemmPath::automatic ? path : resolve(g, path));
 }
 
 const char* name(GemmPath path) {
@@ -271,14 +271,14 @@ BatchLoop take_longest(Loops<3>& batch) {
 
 /// The products of one loop, spread over the threads.
 template <class T>
-void run_loop(const GemmProblem<T>& first, const BatchLoop& loop) {
+void multiply_loop(const GemmProblem<T>& first, const BatchLoop& loop) {
   const int64_t work = std::max<int64_t>(1, first.m * first.n * first.k);
   const auto product = [&](int64_t i) { gemm(moved(first, i * loop.a, i * loop.b, i * loop.c)); };
-  if (loop.size < kMaxTiles && work >= 2 * kTile) {  // few and large: each is cut by itself
+  if (loop.size < kMaxTiles && work >= 2 * kProductGrain) {  // few and large: each is cut by itself
     for (int64_t i = 0; i < loop.size; ++i) product(i);
     return;
   }
-  parallel_for(loop.size, per_grain(work, kTile), [&](int64_t begin, int64_t end) {
+  parallel_for(loop.size, per_grain(work, kProductGrain), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) product(i);
   });
 }
@@ -295,7 +295,7 @@ void gemm_batched(const GemmProblem<T>& first, const Loops<3>& batch) {
   const BatchLoop longest = take_longest(others);
   Odometer<3> at(others, 0);
   for (int64_t i = others.numel(); i > 0; --i, at.next())
-    run_loop(moved(g, at.offsets[0], at.offsets[1], at.offsets[2]), longest);
+    multiply_loop(moved(g, at.offsets[0], at.offsets[1], at.offsets[2]), longest);
 }
 
 template <class T>

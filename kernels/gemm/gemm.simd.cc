@@ -102,9 +102,9 @@ struct TileFunctions {
 template <class T>
 constexpr TileFunctions<T> kTiles;
 
-/// [0, count) in the fewest parts of at most `limit`, their sizes as equal as can be.
-struct Parts {
-  Parts(int64_t count, int64_t limit) : number(1), size(count), longer(0) {
+/// [0, count) in the fewest ranges of at most `limit`, their lengths as equal as can be.
+struct EvenSplit {
+  EvenSplit(int64_t count, int64_t limit) : number(1), size(count), longer(0) {
     if (count <= limit) return;
     number = count <= 2 * limit ? 2 : (count + limit - 1) / limit;
     size = number == 2 ? count / 2 : count / number;  // small products feel a division
@@ -161,7 +161,7 @@ void multiply_panel(const GemmProblem<T>& g, int64_t p, int64_t k, int64_t j, in
                     const Left<T>& left, const T* b, int64_t ldb) {
   const int vectors = static_cast<int>((columns + kWidth<T> - 1) / kWidth<T>);
   const int last = static_cast<int>(columns - (vectors - 1) * kWidth<T>);
-  const Parts blocks(g.m, kTiles<T>.most_rows[vectors - 1]);
+  const EvenSplit blocks(g.m, kTiles<T>.most_rows[vectors - 1]);
   const bool first = p == 0, from_row = first && g.row;
   Tile<T> tile{k,
                left.a,
@@ -192,7 +192,7 @@ template <class T, class F>
 void for_each_panel(int64_t n, int64_t all_k, int64_t block, F f) {
   const int64_t vectors = (n + kWidth<T> - 1) / kWidth<T>;
   if (vectors <= kMaxVectors && all_k <= block) return f(0, all_k, 0, n, vectors * kWidth<T>);
-  const Parts panels(vectors, kMaxVectors);
+  const EvenSplit panels(vectors, kMaxVectors);
   for (int64_t p = 0; p < all_k; p += block) {
     const int64_t k = all_k - p < block ? all_k - p : block;
     for (int64_t part = 0, j = 0; part < panels.number; ++part) {

@@ -9,22 +9,22 @@
 namespace gradus::kernels {
 namespace {
 
-constexpr int64_t kGrain = 1 << 14;  // elements that a thread takes at a time
+constexpr int64_t kIndexGrain = kGrain / 2;
 
-/// Calls f(place in (outer, n, inner), place in index) for outer part `o`.
+/// Calls f(place in (outer, n, inner), place in index) for outer index `o`.
 template <class F>
 void for_each_index(const IndexedAxis& s, int64_t o, const int64_t* index, F f) {
-  const auto run = [&](auto inner) {
+  const auto visit = [&](auto inner) {
     for (int64_t k = 0, at = o * s.m * inner; k < s.m; ++k)
       for (int64_t j = 0; j < inner; ++j, ++at) f((o * s.n + index[at]) * inner + j, at);
   };
-  s.inner == 1 ? run(std::integral_constant<int64_t, 1>{}) : run(s.inner);
+  s.inner == 1 ? visit(std::integral_constant<int64_t, 1>{}) : visit(s.inner);
 }
 
-/// f(o) for each outer part, spread over the threads by its size.
+/// f(o) for each outer index, spread over the threads by its size.
 template <class F>
 void for_each_outer(const IndexedAxis& s, int64_t size, F f) {
-  parallel_for_rows(s.outer, size * s.inner, kGrain, [&](int64_t begin, int64_t end) {
+  parallel_for_rows(s.outer, size * s.inner, kIndexGrain, [&](int64_t begin, int64_t end) {
     for (int64_t o = begin; o < end; ++o) f(o);
   });
 }
@@ -60,14 +60,14 @@ void scatter(const IndexedAxis& s, const int64_t* index, const T* x, T* y) {
 template <class T>
 void take_rows(int64_t count, int64_t d, const int64_t* index, const T* w, T* y) {
   const size_t bytes = static_cast<size_t>(d) * sizeof(T);
-  parallel_for_rows(count, d, kGrain, [&](int64_t begin, int64_t end) {
+  parallel_for_rows(count, d, kIndexGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) std::memcpy(y + i * d, w + index[i] * d, bytes);
   });
 }
 
 template <class T>
 void add_rows(int64_t count, int64_t d, const int64_t* index, const T* dy, T* dw) {
-  const int64_t columns = std::max<int64_t>(16, per_grain(count, kGrain));
+  const int64_t columns = std::max<int64_t>(16, per_grain(count, kIndexGrain));
   parallel_for(d, columns, [&](int64_t begin, int64_t end) {
     for (int64_t i = 0; i < count; ++i)
       for (int64_t j = begin; j < end; ++j) dw[index[i] * d + j] += dy[i * d + j];

@@ -38,9 +38,9 @@ inline void for_each_tile(int64_t rows, int64_t columns, const bool* valid, F f)
   }
 }
 
-/// f(first column, vectors, lanes) over groups of kParts vectors of columns, or of one.
+/// f(first column, vectors, lanes) over strips of kParts vectors of columns, or of one.
 template <class T, class F>
-GRADUS_INLINE inline void for_each_group(int64_t columns, F f) {
+GRADUS_INLINE inline void for_each_strip(int64_t columns, F f) {
   constexpr int width = kWidth<T>;
   int64_t j = 0;
   for (; j + kParts * width <= columns; j += kParts * width)
@@ -51,7 +51,7 @@ GRADUS_INLINE inline void for_each_group(int64_t columns, F f) {
     f(j, std::integral_constant<int, 1>{}, SomeLanes<T, true>{first_lanes<T>(rest), rest});
 }
 
-/// f(part, offset) for each vector of a group in each row: parts are the group's vectors, or with
+/// f(part, offset) for each vector of a strip in each row: parts are the strip's vectors, or with
 /// one vector four rows take turns, so that four sums run beside each other in any case.
 template <class T, int vectors, class F>
 GRADUS_INLINE inline void for_each_row(const RowBlock& block, F f) {
@@ -65,7 +65,7 @@ GRADUS_INLINE inline void for_each_row(const RowBlock& block, F f) {
     unroll<vectors>([&](int k) GRADUS_INLINE { f(k, block.offsets[i] + k * kWidth<T>); });
 }
 
-/// The sums of a group's columns from its parts.
+/// The sums of a strip's columns from its parts.
 template <class T, int vectors>
 GRADUS_INLINE inline void join_parts(Vector<T> (&parts)[kParts]) {
   if constexpr (vectors == 1) parts[0] = (parts[0] + parts[1]) + (parts[2] + parts[3]);
@@ -75,8 +75,8 @@ GRADUS_INLINE inline void join_parts(Vector<T> (&parts)[kParts]) {
 template <class T>
 void deviations(const RowBlock& block, int64_t columns, const T* x, T* near, T* sum, T* squares) {
   const T share = 1 / static_cast<T>(block.count);
-  for_each_group<T>(columns, [&](int64_t j, auto group, auto lanes) GRADUS_INLINE {
-    constexpr int vectors = decltype(group)::value;
+  for_each_strip<T>(columns, [&](int64_t j, auto strip, auto lanes) GRADUS_INLINE {
+    constexpr int vectors = decltype(strip)::value;
     const T* from = x + j;
     Vector<T> rough[kParts] = {}, sums[kParts] = {}, products[kParts] = {};
     for_each_row<T, vectors>(
@@ -171,8 +171,8 @@ void normalize(int64_t rows, int64_t columns, const ColumnAffine<T>& f, const T*
 template <class T, bool relu>
 void block_gradient_sums(const RowBlock& block, int64_t columns, const ColumnAffine<T>& f,
                          const T* x, const T* dy, T* sum, T* product) {
-  for_each_group<T>(columns, [&](int64_t j, auto group, auto lanes) GRADUS_INLINE {
-    constexpr int vectors = decltype(group)::value;
+  for_each_strip<T>(columns, [&](int64_t j, auto strip, auto lanes) GRADUS_INLINE {
+    constexpr int vectors = decltype(strip)::value;
     const T *p = x + j, *q = dy + j;
     Vector<T> mean[vectors], scale[vectors] = {}, shift[vectors] = {}, sums[kParts] = {},
                              products[kParts] = {};
@@ -205,10 +205,10 @@ void gradient_sums(int64_t rows, int64_t columns, const ColumnAffine<T>& f, cons
       rows, columns, valid, [&](const RowBlock& block, int64_t i, int64_t j, int64_t width) {
         alignas(64) T sum[kTileColumns], product[kTileColumns];
         const int64_t at = i * columns + j;
-        const ColumnAffine<T> part{f.mean + j, f.scale + j, f.shift + j};
+        const ColumnAffine<T> of_tile{f.mean + j, f.scale + j, f.shift + j};
         with_flags(
             [&](auto relu) {
-              block_gradient_sums<T, relu>(block, width, part, x + at, dy + at, sum, product);
+              block_gradient_sums<T, relu>(block, width, of_tile, x + at, dy + at, sum, product);
             },
             f.relu);
         add_to(width, sum, dy_sum + j);

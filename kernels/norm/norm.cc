@@ -10,7 +10,6 @@
 namespace gradus::kernels {
 namespace {
 
-constexpr int64_t kGrain = 1 << 15;  // elements that a thread takes at a time
 constexpr int64_t kPiece = 1 << 16;  // of a channel, and of columns, that threads may share
 
 int64_t numel(const Channels& s) { return s.outer * s.channels * s.inner; }
@@ -39,15 +38,15 @@ struct Piece {
   int64_t at, valid_at;
 };
 
-/// How a channel's values are cut: whole runs, or parts of long ones.
+/// How a channel's values are cut: whole runs, or stretches of long ones.
 class Cut {
  public:
   explicit Cut(const Channels& s)
       : s_(s),
         columns_(std::clamp<int64_t>(s.inner, 1, kPiece)),
         rows_(kPiece / columns_),
-        column_pieces_(pieces_of(s.inner, columns_)),
-        count_(pieces_of(s.outer, rows_) * column_pieces_) {}
+        column_pieces_(ceil_div(s.inner, columns_)),
+        count_(ceil_div(s.outer, rows_) * column_pieces_) {}
 
   int64_t count() const { return count_; }
   Piece piece(int64_t channel, int64_t index) const {
@@ -95,7 +94,7 @@ int64_t rows_of_piece(const Channels& s) { return std::max<int64_t>(128, kPiece 
 template <class Body>
 void for_row_pieces(const Channels& s, Body body) {
   const int64_t rows = rows_of_piece(s);
-  parallel_for(pieces_of(s.outer, rows), 1, [&](int64_t begin, int64_t end) {
+  parallel_for(ceil_div(s.outer, rows), 1, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) body(p * rows, std::min(rows, s.outer - p * rows), p);
   });
 }
@@ -122,8 +121,7 @@ void channel_stats(const Channels& s, const NormInput<T>& in, Finish finish, The
 template <class T>
 void column_stats(const Channels& s, const NormInput<T>& in, T* mean, T* var) {
   const ColumnNormKernels<T>& table = kernels<ColumnNormKernels<T>>();
-  const int64_t columns = s.channels,
-                n = std::max<int64_t>(1, pieces_of(s.outer, rows_of_piece(s)));
+  const int64_t columns = s.channels, n = std::max<int64_t>(1, ceil_div(s.outer, rows_of_piece(s)));
   double* parts = scratch<double, struct Parts>(2 * n * columns);
   int64_t* counts = scratch<int64_t, struct Parts>(n);
   std::fill_n(parts, 2 * columns, 0.0);
@@ -204,8 +202,7 @@ void column_sums(const Channels& s, const Transform<T>& f, const T* dy,
                  const NormGradients<T>& to) {
   const ColumnAffine<T> affine = f.of_columns(s.channels);
   const auto kernel = kernels<ColumnNormKernels<T>>().gradient_sums;
-  const int64_t columns = s.channels,
-                n = std::max<int64_t>(1, pieces_of(s.outer, rows_of_piece(s)));
+  const int64_t columns = s.channels, n = std::max<int64_t>(1, ceil_div(s.outer, rows_of_piece(s)));
   double* parts = scratch<double, struct Parts>(2 * n * columns);
   std::fill_n(parts, 2 * n * columns, 0.0);
   for_row_pieces(s, [&](int64_t row, int64_t rows, int64_t p) {
@@ -348,8 +345,8 @@ void layer_norm_backward(int64_t rows, int64_t d, const NormInput<T>& in, const 
   // At most 64 sums over pieces of rows, and of four rows each, or with long rows there would be as
   // many sums as elements.
   const int64_t piece = std::max(
-                    {per_grain(d, kGrain), pieces_of(rows, 64), std::min<int64_t>(4, rows)}),
-                n = pieces_of(rows, piece);
+                    {per_grain(d, kGrain), ceil_div(rows, 64), std::min<int64_t>(4, rows)}),
+                n = ceil_div(rows, piece);
   double* parts = with_sums ? scratch<double, struct Parts>(2 * n * d) : nullptr;
   parallel_for(n, 1, [&](int64_t begin, int64_t end) {
     RowSums<T> sums{};

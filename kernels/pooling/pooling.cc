@@ -34,10 +34,9 @@ bool windows_meet_image(int64_t size, int64_t outputs, int64_t stride, int64_t p
 /// f(plane) for each plane, spread over the threads by size.
 template <class F>
 void for_each_plane(int64_t planes, int64_t work, F f) {
-  parallel_for(planes, std::max<int64_t>(1, (1 << 15) / (work + 1)),
-               [&](int64_t begin, int64_t end) {
-                 for (int64_t plane = begin; plane < end; ++plane) f(plane);
-               });
+  parallel_for(planes, per_grain(work + 1, kGrain), [&](int64_t begin, int64_t end) {
+    for (int64_t plane = begin; plane < end; ++plane) f(plane);
+  });
 }
 
 /// Rows, columns or windows [begin, end) of an axis.

@@ -11,14 +11,13 @@
 namespace gradus::kernels {
 namespace {
 
-constexpr int64_t kGrain = 1 << 15;  // elements that a thread takes at a time
 constexpr int64_t kPiece = 1 << 16;  // of a row that threads may share
 constexpr int64_t kTile = 512;       // columns that a thread takes at a time
 
 template <class T>
 void sum_rows(int64_t rows, int64_t n, const T* x, T* y) {
   const auto kernel = kernels<ReduceKernels<T>>().sum;
-  const int64_t pieces = pieces_of(n, kPiece);
+  const int64_t pieces = ceil_div(n, kPiece);
   if (pieces <= 1) {
     parallel_for_rows(rows, n, kGrain, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) y[i] = static_cast<T>(kernel(n, x + i * n));
@@ -44,7 +43,7 @@ void sum_rows(int64_t rows, int64_t n, const T* x, T* y) {
 template <class F>
 void for_each_tile(int64_t outer, int64_t n, int64_t inner, F f) {
   if (outer == 1 && inner <= kTile) return f(0, 0, inner);  // the rule for a gradient of a bias
-  const int64_t tiles = pieces_of(inner, kTile);
+  const int64_t tiles = ceil_div(inner, kTile);
   parallel_for_rows(outer * tiles, n * std::min(inner, kTile), kGrain,
                     [&](int64_t begin, int64_t end) {
                       int64_t o = begin / tiles, j = begin % tiles * kTile;
@@ -67,8 +66,8 @@ void sum_columns(int64_t outer, int64_t n, int64_t inner, const T* x, T* y) {
     return;
   }
   const auto kernel = kernels<ReduceKernels<T>>().sum_columns;
-  const int64_t tiles = pieces_of(inner, kTile), width = std::min(inner, kTile);
-  const int64_t piece = std::max<int64_t>(256, kPiece / width), pieces = pieces_of(n, piece);
+  const int64_t tiles = ceil_div(inner, kTile), width = std::min(inner, kTile);
+  const int64_t piece = std::max<int64_t>(256, kPiece / width), pieces = ceil_div(n, piece);
   if (pieces <= 1) {
     for_each_tile(outer, n, inner, [&](int64_t o, int64_t j, int64_t columns) {
       double sums[kTile];
@@ -116,7 +115,7 @@ void extremum_rows(RowExtremum<T> kernel, int64_t rows, int64_t n, const T* x, T
     return;
   }
   // The extremum of the pieces' extrema.
-  const int64_t pieces = pieces_of(n, kPiece);
+  const int64_t pieces = ceil_div(n, kPiece);
   static constinit thread_local Workspace<T, struct Values> value_workspace;
   static constinit thread_local Workspace<int64_t, struct Indices> index_workspace;
   T* values = value_workspace.of_size(pieces);
@@ -160,7 +159,7 @@ double sum_of_squares(int64_t n, const T* x) {
   const auto kernel = kernels<ReduceKernels<T>>().sum_of_squares;
   if (n <= kPiece) return kernel(n, x);
   static constinit thread_local Workspace<double, struct SquareParts> workspace;
-  const int64_t pieces = pieces_of(n, kPiece);
+  const int64_t pieces = ceil_div(n, kPiece);
   double* parts = workspace.of_size(pieces);
   parallel_for(n, kPiece, [&](int64_t begin, int64_t end) {
     parts[begin / kPiece] = kernel(end - begin, x + begin);

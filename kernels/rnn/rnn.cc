@@ -12,13 +12,12 @@
 namespace gradus::kernels {
 namespace {
 
-/// Which rows of W_hh make which kept gates, in units of H.
-struct GatePart {
+/// The rows of W_hh that make some of the kept gates, in units of H: one product each.
+struct Gates {
   int64_t row, column, count;
 };
-std::span<const GatePart> recurrent_parts(CellKind kind) {
-  static constexpr GatePart one[] = {{0, 0, 1}}, lstm[] = {{0, 0, 4}},
-                            gru[] = {{0, 0, 2}, {2, 3, 1}};
+std::span<const Gates> recurrent_gates(CellKind kind) {
+  static constexpr Gates one[] = {{0, 0, 1}}, lstm[] = {{0, 0, 4}}, gru[] = {{0, 0, 2}, {2, 3, 1}};
   if (kind == CellKind::lstm) return lstm;
   if (kind == CellKind::gru) return gru;
   return one;
@@ -27,13 +26,13 @@ std::span<const GatePart> recurrent_parts(CellKind kind) {
 /// Sequences that a thread takes at a time, through all steps: enough to read the weights for.
 template <class T>
 int64_t grain(const Recurrence<T>& r) {
-  constexpr int64_t rows = 16, work = 1 << 18;  // in multiplications
+  constexpr int64_t rows = 16;
   const int64_t each = r.steps * (r.inputs + r.hidden) * gates_of(r.kind) * r.hidden;
-  return std::max(rows, work / std::max<int64_t>(1, each));
+  return std::max(rows, per_grain(each, kProductGrain));
 }
 
 /// The weights as products read them, copied once for all steps: W_ih^T (forward alone), and of
-/// W_hh the transposed rows of each part (forward) or the rows as they are.
+/// W_hh the transposed rows of each product (forward) or the rows as they are.
 template <class T>
 class PackedWeights {
  public:
@@ -42,25 +41,25 @@ class PackedWeights {
     const bool forward = transpose == Transpose::yes;
     const int64_t hidden = r.hidden, rows = gates_of(r.kind) * hidden;
     const int64_t inputs = forward && r.w_ih ? r.inputs : 0;
-    const auto parts = recurrent_parts(r.kind);
+    const auto products = recurrent_gates(r.kind);
     int64_t sizes[2] = {}, size = packed_size<T>(rows, inputs);
-    for (size_t i = 0; i < parts.size(); ++i) {
-      const int64_t count = parts[i].count * hidden;
+    for (size_t i = 0; i < products.size(); ++i) {
+      const int64_t count = products[i].count * hidden;
       size += sizes[i] = forward ? packed_size<T>(count, hidden) : packed_size<T>(hidden, count);
     }
     T* to = workspace.of_size(size);
     if (inputs > 0) pack(transpose, rows, inputs, r.w_ih, inputs, to);
     input = to;
     to += packed_size<T>(rows, inputs);
-    for (size_t i = 0; i < parts.size(); to += sizes[i++]) {
-      const int64_t count = parts[i].count * hidden;
+    for (size_t i = 0; i < products.size(); to += sizes[i++]) {
+      const int64_t count = products[i].count * hidden;
       pack(transpose, forward ? count : hidden, forward ? hidden : count,
-           r.w_hh + parts[i].row * hidden * hidden, hidden, to);
-      part[i] = to;
+           r.w_hh + products[i].row * hidden * hidden, hidden, to);
+      recurrent[i] = to;
     }
   }
   const T* input;
-  const T* part[2];
+  const T* recurrent[2];
 };
 
 /// What the products' sums lack, for each kept gate.
@@ -71,9 +70,9 @@ const T* kept_bias(const Recurrence<T>& r) {
   T* bias = workspace.of_size(kept);
   for (int64_t i = 0; i < kept; ++i) bias[i] = r.b_ih && i < rows ? r.b_ih[i] : T(0);
   if (!r.b_hh) return bias;
-  for (const GatePart& part : recurrent_parts(r.kind))
-    for (int64_t i = 0; i < part.count * r.hidden; ++i)
-      bias[part.column * r.hidden + i] += r.b_hh[part.row * r.hidden + i];
+  for (const Gates& gates : recurrent_gates(r.kind))
+    for (int64_t i = 0; i < gates.count * r.hidden; ++i)
+      bias[gates.column * r.hidden + i] += r.b_hh[gates.row * r.hidden + i];
   return bias;
 }
 
@@ -104,12 +103,12 @@ void multiply(const Recurrence<T>& r, const PackedWeights<T>& weights, const Row
   else
     for (int64_t k = 0; k < at.count; ++k)
       std::copy_n(x + k * r.x_row, rows, at.gates + k * at.kept);
-  const auto parts = recurrent_parts(r.kind);
-  for (size_t i = 0; i < parts.size(); ++i) {
-    const bool added = parts[i].column * r.hidden < rows;
+  const auto products = recurrent_gates(r.kind);
+  for (size_t i = 0; i < products.size(); ++i) {
+    const bool added = products[i].column * r.hidden < rows;
     if (from_zero && added) continue;
-    gemm_packed(at.count, parts[i].count * r.hidden, from_zero ? 0 : r.hidden, at.h, r.hidden,
-                weights.part[i], T(added), at.gates + parts[i].column * r.hidden, at.kept);
+    gemm_packed(at.count, products[i].count * r.hidden, from_zero ? 0 : r.hidden, at.h, r.hidden,
+                weights.recurrent[i], T(added), at.gates + products[i].column * r.hidden, at.kept);
   }
 }
 
@@ -162,7 +161,7 @@ void recurrence_backward(const Recurrence<T>& r, const RecurrentStates<const T>&
                          const StepGradients<T>& dy, bool to_first, T* dh, T* dc, T* dgates) {
   const PackedWeights<T> weights(r, Transpose::no);
   const auto step = kernels<RnnKernels<T>>().step_backward[static_cast<int>(r.kind)];
-  const auto parts = recurrent_parts(r.kind);
+  const auto products = recurrent_gates(r.kind);
   const int64_t hidden = r.hidden;
   parallel_for(r.batch, grain(r), [&](int64_t begin, int64_t end) {
     for (int64_t t = r.steps - 1; t >= 0; --t) {
@@ -185,10 +184,10 @@ void recurrence_backward(const Recurrence<T>& r, const RecurrentStates<const T>&
       }
       if (t == 0 && !to_first) return;
       const int64_t kept = kept_gates_of(r.kind) * hidden;
-      for (size_t i = 0; i < parts.size(); ++i)
-        gemm_packed(end - begin, hidden, parts[i].count * hidden,
-                    dgates + (t * r.batch + begin) * kept + parts[i].column * hidden, kept,
-                    weights.part[i], T(1), dh + begin * hidden, hidden);
+      for (size_t i = 0; i < products.size(); ++i)
+        gemm_packed(end - begin, hidden, products[i].count * hidden,
+                    dgates + (t * r.batch + begin) * kept + products[i].column * hidden, kept,
+                    weights.recurrent[i], T(1), dh + begin * hidden, hidden);
     }
   });
 }
@@ -234,17 +233,17 @@ void recurrence_weight_gradients(const Recurrence<T>& r, const T* h, const T* dg
     product(rows, 0, r.inputs, x.x, x.row, d.w_ih.add, d.w_ih.sum, 0);
   }
   if (d.w_hh.sum)
-    for (const GatePart& part : recurrent_parts(r.kind))
-      product(part.count * hidden, part.column * hidden, hidden, h, hidden, d.w_hh.add,
-              d.w_hh.sum + part.row * hidden * hidden, r.from_zero ? r.batch : 0);
+    for (const Gates& gates : recurrent_gates(r.kind))
+      product(gates.count * hidden, gates.column * hidden, hidden, h, hidden, d.w_hh.add,
+              d.w_hh.sum + gates.row * hidden * hidden, r.from_zero ? r.batch : 0);
   if (!d.b_ih.sum && !d.b_hh.sum) return;
   static constinit thread_local Workspace<T, struct BiasSums> workspace;
   T* sums = workspace.of_size(kept);
   sum<T>(1, positions, kept, dgates, sums);
   if (d.b_ih.sum) put(d.b_ih, 0, rows, sums);
   if (d.b_hh.sum)
-    for (const GatePart& part : recurrent_parts(r.kind))
-      put(d.b_hh, part.row * hidden, part.count * hidden, sums + part.column * hidden);
+    for (const Gates& gates : recurrent_gates(r.kind))
+      put(d.b_hh, gates.row * hidden, gates.count * hidden, sums + gates.column * hidden);
 }
 
 template <class T>

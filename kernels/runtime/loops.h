@@ -84,7 +84,7 @@ void for_each_row_block(const Loops<count>& all, int64_t grain, Body body) {
   const int64_t rows = all.sizes[all.ndim - 2], columns = all.sizes[all.ndim - 1];
   Loops<count> outer = all;
   outer.ndim -= 2;
-  const int64_t row_pieces = pieces_of(columns, grain);
+  const int64_t row_pieces = ceil_div(columns, grain);
   if (row_pieces > 1) {
     outer.ndim += 1;
     parallel_for(outer.numel() * row_pieces, 1, [&](int64_t begin, int64_t end) {

@@ -31,8 +31,14 @@ struct SmallJobsInfo {
 };
 SmallJobsInfo small_jobs_info();
 
-/// How many pieces of `size` hold n.
-inline int64_t pieces_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
+// A grain is how much of a loop a thread takes at a time: enough to pay for handing it over, some 5
+// us of work.
+constexpr int64_t kGrain = 1 << 15;             // elements that cost a load, a sum or a product
+constexpr int64_t kFunctionGrain = kGrain / 4;  // elements that cost an exp, a root or a division
+constexpr int64_t kProductGrain = int64_t{1} << 18;  // multiplications of a matrix product
+
+/// n / size, rounded up.
+inline int64_t ceil_div(int64_t n, int64_t size) { return (n + size - 1) / size; }
 
 /// Calls body(begin, end) over consecutive ranges of at most `grain` that cover [0, n). The cut
 /// depends on n and grain alone, never on the number of threads.
@@ -48,7 +54,7 @@ void parallel_for(int64_t n, int64_t grain, Body&& body) {
   } job{body, n, grain};
   static constinit ChunkTime time;
   run_chunks(
-      pieces_of(n, grain),
+      ceil_div(n, grain),
       [](void* context, int64_t chunk) {
         const Job& j = *static_cast<Job*>(context);
         const int64_t begin = chunk * j.grain;

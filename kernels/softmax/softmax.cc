@@ -12,8 +12,6 @@
 namespace gradus::kernels {
 namespace {
 
-constexpr int64_t kGrain = 1 << 13;  // elements that a thread takes at a time
-
 /// Returns the total weight of the labels.
 template <class T>
 double check_labels(int64_t rows, int64_t classes, const int64_t* labels, const T* w,
@@ -56,7 +54,7 @@ struct Targets {
 template <class T>
 void softmax(int64_t rows, int64_t d, const T* x, T* y) {
   const auto kernel = kernels<SoftmaxKernels<T>>().softmax;
-  parallel_for_rows(rows, d, kGrain, [&](int64_t i, int64_t end) {
+  parallel_for_rows(rows, d, kFunctionGrain, [&](int64_t i, int64_t end) {
     kernel(end - i, d, nullptr, x + i * d, y + i * d, streamed<T>(rows * d));
   });
 }
@@ -64,7 +62,7 @@ void softmax(int64_t rows, int64_t d, const T* x, T* y) {
 template <class T>
 void log_softmax(int64_t rows, int64_t d, const T* x, T* y) {
   const auto kernel = kernels<SoftmaxKernels<T>>().log_softmax;
-  parallel_for_rows(rows, d, kGrain,
+  parallel_for_rows(rows, d, kFunctionGrain,
                     [&](int64_t i, int64_t end) { kernel(end - i, d, x + i * d, y + i * d); });
 }
 
@@ -73,7 +71,7 @@ void logsumexp(int64_t rows, int64_t d, const T* x, T* y) {
   const auto kernel = kernels<SoftmaxKernels<T>>().log_sums;
   static constinit thread_local Workspace<T, struct Shift> workspace;
   T* shift = workspace.of_size(rows);
-  parallel_for_rows(rows, d, kGrain, [&](int64_t begin, int64_t end) {
+  parallel_for_rows(rows, d, kFunctionGrain, [&](int64_t begin, int64_t end) {
     kernel(end - begin, d, x + begin * d, shift + begin, y + begin);
     for (int64_t i = begin; i < end; ++i) y[i] += shift[i];
   });
@@ -82,7 +80,7 @@ void logsumexp(int64_t rows, int64_t d, const T* x, T* y) {
 template <class T>
 void softmax_backward(int64_t rows, int64_t d, const T* y, const T* dy, T* dx) {
   const auto kernel = kernels<SoftmaxKernels<T>>().softmax_backward;
-  parallel_for_rows(rows, d, kGrain, [&](int64_t i, int64_t end) {
+  parallel_for_rows(rows, d, kFunctionGrain, [&](int64_t i, int64_t end) {
     kernel(end - i, d, y + i * d, dy + i * d, dx + i * d, streamed<T>(rows * d));
   });
 }
@@ -90,7 +88,7 @@ void softmax_backward(int64_t rows, int64_t d, const T* y, const T* dy, T* dx) {
 template <class T>
 void log_softmax_backward(int64_t rows, int64_t d, const T* y, const T* dy, T* dx) {
   const auto kernel = kernels<SoftmaxKernels<T>>().log_softmax_backward;
-  parallel_for_rows(rows, d, kGrain, [&](int64_t i, int64_t end) {
+  parallel_for_rows(rows, d, kFunctionGrain, [&](int64_t i, int64_t end) {
     kernel(end - i, d, y + i * d, dy + i * d, dx + i * d);
   });
 }
@@ -105,7 +103,7 @@ CrossEntropyTotals cross_entropy(int64_t rows, int64_t classes, const T* x, cons
   static constinit thread_local Workspace<double, struct Losses> loss_workspace;
   T *shift = workspace.of_size(2 * rows), *log_sum = shift + rows;
   double* losses = loss_workspace.of_size(rows);
-  parallel_for_rows(rows, classes, kGrain, [&](int64_t begin, int64_t end) {
+  parallel_for_rows(rows, classes, kFunctionGrain, [&](int64_t begin, int64_t end) {
     table.log_sums(end - begin, classes, x + begin * classes, shift + begin, log_sum + begin);
     for (int64_t i = begin; i < end; ++i) {
       losses[i] = 0;
@@ -134,7 +132,7 @@ void cross_entropy_backward(int64_t rows, int64_t classes, const T* x, const int
   };
   static constinit thread_local Workspace<T, struct Scale> workspace;
   T* scale = workspace.of_size(rows);
-  parallel_for_rows(rows, classes, kGrain, [&](int64_t begin, int64_t end) {
+  parallel_for_rows(rows, classes, kFunctionGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
       scale[i] = target.ignored(i)
                      ? T(0)

@@ -45,17 +45,17 @@ struct AllLanes {
 };
 
 /// The first `count`, of which those that `mask` names count.
-template <class T, bool part>
+template <class T, bool partial>
 struct SomeLanes {
   LaneMask<T> mask;
   int count;
 
   Vector<T> load(const T* p) const {
-    if constexpr (part) return load_first(p, count);
+    if constexpr (partial) return load_first(p, count);
     return kernels::load(p);
   }
   void store(T* p, Vector<T> v) const {
-    if constexpr (part)
+    if constexpr (partial)
       store_first(p, v, count);
     else
       kernels::store(p, v);
@@ -73,7 +73,7 @@ inline void put(const Lanes& lanes, T* p, Vector<T> v) {
     lanes.store(p, v);
 }
 
-/// How many sums run beside each other, to hide the latency of an addition.
+/// How many partial sums take turns, to hide the latency of an addition.
 constexpr int kParts = 4;
 
 /// f(first element, part, lanes) for each vector of n elements, parts 0 to kParts - 1 taking turns.

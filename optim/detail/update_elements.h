@@ -13,7 +13,7 @@ namespace gradus {
 /// elements at a time: make_rule.operator()<T>(flags...) prepares a rule for the parameter's type,
 /// and rule(p, g, moments...) updates each element p of gradient g. Flags, as bool constants, tell
 /// of moments that the options leave out: the rule takes them, and does not touch them.
-template <size_t count, int64_t grain = 1 << 14, class MakeRule, class... Flags>
+template <size_t count, int64_t grain = kernels::kGrain / 2, class MakeRule, class... Flags>
 void update_elements(const Optimizer::Update& u, const MakeRule& make_rule, Flags... flags) {
   assert(u.moments.size() == count);
   dispatch_floating(u.parameter.dtype(), "Optimizer", [&]<class T>() {
