@@ -1,5 +1,4 @@
 #include <gradus/autograd/ops/arithmetic.h>
-#include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/detail/optional.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/norm.h>
@@ -241,10 +240,15 @@ static Op batch_norm_op("batch_norm", [](Backward& ctx) {
   const Tensor x = ctx.kept(0), w = ctx.kept(1), mean = ctx.kept(2), rstd = ctx.kept(3),
                valid = ctx.kept(4), b = ctx.kept(5);
   Activation activation = attrs.activation;
-  const Tensor dy = dy_before(ctx, activation, [&] {
-    return batch_norm(x, w, b, {.eps = attrs.eps, .axis = attrs.axis, .valid = valid}).y;
-  });
   const Operands in(x, w, b, valid);
+  const Tensor dy = dy_before(ctx, activation, [&] {
+    Tensor y = empty_like(x);
+    dispatch_floating(x.dtype(), "batch_norm", [&]<class T>() {
+      kernels::batch_norm_normalize<T>(channels_of(x, attrs.axis), in.input<T>(Activation::none),
+                                       mean.data<T>(), rstd.data<T>(), y.mutable_data<T>());
+    });
+    return y;
+  });
   const Tensor dy_values = raw::contiguous(dy);
   NormGradients grads = wanted(ctx, x, mean.shape());
   dispatch_floating(x.dtype(), "batch_norm", [&]<class T>() {

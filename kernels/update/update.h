@@ -33,12 +33,13 @@ update_avx512(int64_t n, Rule rule, X* __restrict... x) {
 }
 #endif
 
-/// update() on the calling thread with the instructions of `isa`, which the processor must have.
+/// update() on the calling thread with the instructions of `isa`, which the processor must have, or
+/// of the nearest level below that has a loop here.
 template <class Rule, class... X>
 void update_at([[maybe_unused]] Isa isa, int64_t n, const Rule& rule, X*... x) {
 #if defined(__x86_64__)
-  if (isa == Isa::avx512) return update_avx512(n, rule, x...);
-  if (isa == Isa::avx2) return update_avx2(n, rule, x...);
+  if (isa >= Isa::avx512) return update_avx512(n, rule, x...);
+  if (isa >= Isa::avx2) return update_avx2(n, rule, x...);
 #endif
   update_baseline(n, rule, x...);
 }

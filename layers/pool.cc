@@ -1,3 +1,0 @@
-#include <gradus/layers/pool.h>
-
-namespace gradus {}  // namespace gradus
