@@ -4,7 +4,7 @@
 namespace gradus::kernels {
 
 /// One step of each kind of recurrent cell for one instruction-set level, on the calling thread.
-/// What `gates` holds is said with CellKind; everything has rows of `hidden` values, `gates` and
+/// What `gates` holds is said with kept_gates_of; everything has rows of `hidden` values, `gates` and
 /// `dgates` as many times that as the cell keeps gates.
 template <class T>
 struct RnnKernels {

@@ -11,7 +11,8 @@
 
 // At the end of a kernel's source, the functions that others call: GRADUS_INSTANTIATE(sum<T>,
 // max<T>) compiles them for each floating T, GRADUS_INSTANTIATE_ALL for each type. That their
-// addresses are kept is what makes the compiler write them out.
+// addresses are kept is what makes the compiler write them out. Once a source, and for names that
+// are not overloaded.
 #define GRADUS_INSTANTIATE(...) \
   GRADUS_FOR_FLOATING(GRADUS_KEEP_ADDRESSES, floating_instances, __VA_ARGS__)
 #define GRADUS_INSTANTIATE_ALL(...) \

@@ -195,6 +195,24 @@ BOOST_AUTO_TEST_CASE(keeps_only_what_is_needed) {
   BOOST_TEST(!x.grad());
 }
 
+// An axis without products beside one with several.
+BOOST_AUTO_TEST_CASE(a_batch_may_be_empty) {
+  for (const Shape& a : {Shape{0, 1, 3, 4}, Shape{0, 3, 4}, Shape{2, 0, 3, 4}}) {
+    Tensor x = zeros(a), w = ones({1, 4, 2});
+    x.set_requires_grad();
+    w.set_requires_grad();
+    Tape tape;
+    const Tensor y = matmul(x, w);
+    Shape expected = a;
+    expected[expected.ndim() - 1] = 2;
+    BOOST_TEST((y.shape() == expected));
+    tape.backward(sum(y));
+    BOOST_TEST((x.grad().shape() == a));
+    BOOST_TEST(w.grad().to_vector<double>() == std::vector<double>(8, 0.0));
+  }
+  BOOST_TEST((matmul(zeros({0, 1, 3, 4}), zeros({1, 5, 4, 2})).shape() == Shape{0, 5, 3, 2}));
+}
+
 BOOST_AUTO_TEST_CASE(bad_input) {
   const Tensor a = zeros({3, 4}), b = zeros({5, 6});
   BOOST_CHECK_EXCEPTION(matmul(a, b), Error,
