@@ -4,8 +4,8 @@
 namespace gradus::kernels {
 
 /// One step of each kind of recurrent cell for one instruction-set level, on the calling thread.
-/// What `gates` holds is said with kept_gates_of; everything has rows of `hidden` values, `gates` and
-/// `dgates` as many times that as the cell keeps gates.
+/// What `gates` holds is said with kept_gates_of; everything has rows of `hidden` values, `gates`
+/// and `dgates` as many times that as the cell keeps gates.
 template <class T>
 struct RnnKernels {
   /// gates: in, the sums of products; out, the activated gates. bias: one row for all.
