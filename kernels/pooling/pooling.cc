@@ -135,22 +135,25 @@ void max_pool2d(const Pool2dShape& s, const T* x, T* y, int64_t* indices, PoolPa
   });
 }
 
-template <class T>
-void avg_pool2d(const Pool2dShape& s, const T* x, T* y) {
+/// f(shape of a single plane, plane) for each.
+template <class F>
+static void for_each_averaged(const Pool2dShape& s, F f) {
   check_pool2d("avg_pool2d", s);
   Pool2dShape one = s;
   one.planes = 1;
-  for_each_plane(s.planes, one.y_size() * s.kernel_h * s.kernel_w, [&](int64_t p) {
+  for_each_plane(s.planes, one.y_size() * s.kernel_h * s.kernel_w, [&](int64_t p) { f(one, p); });
+}
+
+template <class T>
+void avg_pool2d(const Pool2dShape& s, const T* x, T* y) {
+  for_each_averaged(s, [&](const Pool2dShape& one, int64_t p) {
     naive::avg_pool2d(one, x + p * one.x_size(), y + p * one.y_size());
   });
 }
 
 template <class T>
 void avg_pool2d_backward(const Pool2dShape& s, const T* dy, T* dx) {
-  check_pool2d("avg_pool2d", s);
-  Pool2dShape one = s;
-  one.planes = 1;
-  for_each_plane(s.planes, one.y_size() * s.kernel_h * s.kernel_w, [&](int64_t p) {
+  for_each_averaged(s, [&](const Pool2dShape& one, int64_t p) {
     naive::avg_pool2d_backward(one, dy + p * one.y_size(), dx + p * one.x_size());
   });
 }

@@ -169,20 +169,29 @@ double sum_of_squares(int64_t n, const T* x) {
   return total;
 }
 
+namespace {
+
+/// By the kernel for rows where the middle axis is the last, else by the one for columns.
+template <class T, class Rows, class Columns>
+void extremum(Rows rows, Columns columns, int64_t outer, int64_t n, int64_t inner, const T* x, T* y,
+              int64_t* index) {
+  if (inner == 0) return;
+  inner == 1 ? extremum_rows(rows, outer, n, x, y, index)
+             : extremum_columns(columns, outer, n, inner, x, y, index);
+}
+
+}  // namespace
+
 template <class T>
 void max(int64_t outer, int64_t n, int64_t inner, const T* x, T* y, int64_t* index) {
-  if (inner == 0) return;
   const ReduceKernels<T>& table = kernels<ReduceKernels<T>>();
-  inner == 1 ? extremum_rows(table.max, outer, n, x, y, index)
-             : extremum_columns(table.max_columns, outer, n, inner, x, y, index);
+  extremum(table.max, table.max_columns, outer, n, inner, x, y, index);
 }
 
 template <class T>
 void min(int64_t outer, int64_t n, int64_t inner, const T* x, T* y, int64_t* index) {
-  if (inner == 0) return;
   const ReduceKernels<T>& table = kernels<ReduceKernels<T>>();
-  inner == 1 ? extremum_rows(table.min, outer, n, x, y, index)
-             : extremum_columns(table.min_columns, outer, n, inner, x, y, index);
+  extremum(table.min, table.min_columns, outer, n, inner, x, y, index);
 }
 
 template <class T>
