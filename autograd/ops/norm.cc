@@ -211,13 +211,10 @@ kernels::Channels check_batch_norm(const char* op, const Tensor& x, const Tensor
 
 /// How many values a channel has; an error where that is too few for statistics.
 int64_t check_count(const kernels::Channels& sizes, const Tensor& x, const Tensor& valid) {
-  int64_t count = sizes.outer * sizes.inner;
-  if (valid) {
-    const bool* m = valid.data<bool>();
-    count = std::count(m, m + valid.numel(), true);
+  const int64_t count = kernels::count_valid(sizes, pointer<bool>(valid));
+  if (valid)
     check(count > 0, "batch_norm: the mask {} leaves no position of x {}", valid.shape(),
           x.shape());
-  }
   check(
       count > 1,
       "batch_norm: x {} has {} value a channel, so training statistics do not exist; use a larger "

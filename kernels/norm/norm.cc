@@ -21,11 +21,6 @@ T* scratch(int64_t count) {
   return workspace.of_size(count);
 }
 
-int64_t count_valid(const Channels& s, const bool* valid) {
-  const int64_t n = s.outer * s.inner;
-  return valid ? std::count(valid, valid + n, true) : n;
-}
-
 /// A single channel is one run whatever its axes.
 Channels simplified(const Channels& s) {
   return s.channels == 1 ? Channels{1, 1, s.outer * s.inner} : s;
@@ -257,6 +252,11 @@ void for_each_piece(const Channels& s, Then then) {
 
 }  // namespace
 
+int64_t count_valid(const Channels& s, const bool* valid) {
+  const int64_t n = s.outer * s.inner;
+  return valid ? std::count(valid, valid + n, true) : n;
+}
+
 template <class T>
 void batch_norm_rstd(int64_t channels, double eps, const T* var, T* rstd) {
   kernels<NormKernels<T>>().rstd(channels, eps, var, rstd);
@@ -276,8 +276,8 @@ void batch_norm_normalize(const Channels& shape, const NormInput<T>& in, const T
 }
 
 template <class T>
-int64_t batch_norm(const Channels& shape, double eps, const NormInput<T>& in, T* y, T* mean, T* var,
-                   T* rstd) {
+void batch_norm(const Channels& shape, double eps, const NormInput<T>& in, T* y, T* mean, T* var,
+                T* rstd) {
   const Channels s = simplified(shape);
   const Transform<T> f{in, mean, rstd};
   if (in_columns(s)) {
@@ -298,7 +298,6 @@ int64_t batch_norm(const Channels& shape, double eps, const NormInput<T>& in, T*
                     streamed<T>(numel(s)));
         });
   }
-  return count_valid(s, in.valid);
 }
 
 template <class T>

@@ -46,6 +46,9 @@ struct Channels {
 template <class T>
 void batch_norm_rstd(int64_t channels, double eps, const T* var, T* rstd);
 
+/// How many valid values a channel has; `valid` may be null.
+int64_t count_valid(const Channels& shape, const bool* valid);
+
 /// y by a mean and rstd that are given.
 template <class T>
 void batch_norm_normalize(const Channels& shape, const NormInput<T>& in, const T* mean,
@@ -53,10 +56,10 @@ void batch_norm_normalize(const Channels& shape, const NormInput<T>& in, const T
 
 /// The same by x's own (Ioffe & Szegedy 2015, algorithm 1): each channel's mean, biased variance
 /// and rstd; without values 0, 0 and 1 / sqrt(eps). x is read once where a channel fits in the
-/// cache. Returns how many valid values a channel has.
+/// cache.
 template <class T>
-int64_t batch_norm(const Channels& shape, double eps, const NormInput<T>& in, T* y, T* mean, T* var,
-                   T* rstd);
+void batch_norm(const Channels& shape, double eps, const NormInput<T>& in, T* y, T* mean, T* var,
+                T* rstd);
 
 /// Training, mean and rstd being of x itself: dw = sum dy xhat, db = sum dy, dx = w rstd (dy - db /
 /// count - xhat dw / count). With relu, 0 for dy where xhat w + b <= 0.
