@@ -1,6 +1,6 @@
 #include <gradus/autograd/detail/tape_buffers.h>
 #include <gradus/autograd/tape.h>
-#include <gradus/base/memory.h>
+#include <gradus/base/detail/kept_memory.h>
 
 #include <algorithm>
 #include <atomic>

@@ -1,3 +1,4 @@
+#include <gradus/base/detail/kept_memory.h>
 #include <gradus/base/memory.h>
 
 #include <atomic>

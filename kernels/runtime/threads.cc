@@ -1,5 +1,5 @@
+#include <gradus/base/detail/kept_memory.h>
 #include <gradus/base/error.h>
-#include <gradus/base/memory.h>
 #include <gradus/kernels/runtime/small_jobs.h>
 #include <gradus/kernels/runtime/threads.h>
 #include <gradus/kernels/runtime/workspace.h>

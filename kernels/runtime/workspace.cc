@@ -1,4 +1,4 @@
-#include <gradus/base/memory.h>
+#include <gradus/base/detail/kept_memory.h>
 #include <gradus/kernels/runtime/threads.h>
 #include <gradus/kernels/runtime/workspace.h>
 
