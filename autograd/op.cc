@@ -1,6 +1,5 @@
 #include <gradus/autograd/op.h>
-
-#include <algorithm>
+#include <gradus/base/detail/named.h>
 
 namespace gradus {
 
@@ -13,13 +12,7 @@ Op::Op(const char* op_name, BackwardFunction op_backward)
   first_op = this;
 }
 
-std::vector<Op*> all_ops() {
-  std::vector<Op*> ops;
-  for (Op* op = first_op; op; op = op->next) ops.push_back(op);
-  std::sort(ops.begin(), ops.end(),
-            [](const Op* a, const Op* b) { return std::string_view(a->name) < b->name; });
-  return ops;
-}
+std::vector<Op*> all_ops() { return detail::sorted_rows(first_op); }
 
 Op* find_op(std::string_view name) {
   for (Op* op = first_op; op; op = op->next) {

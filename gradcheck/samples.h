@@ -35,19 +35,15 @@ struct OpSamples {
   OpSamples(const OpSamples&) = delete;
   OpSamples& operator=(const OpSamples&) = delete;
 
-  const char* op;   ///< the op's name
-  Make make;        ///< makes them
-  OpSamples* next;  ///< in the list
+  const char* name;       ///< the op's name
+  Make make;              ///< makes them
+  const OpSamples* next;  ///< in the list
 };
 
 /// Every row of samples, sorted by its op's name.
 std::vector<const OpSamples*> all_op_samples();
 /// The samples of the op of this name; none where it has none.
 std::vector<OpSample> op_samples(std::string_view op);
-
-/// Samples of several shapes for an op of two broadcasting tensors.
-std::vector<OpSample> broadcast_samples(Tensor (*f)(const Tensor&, const Tensor&), double low_a,
-                                        double high_a, double low_b, double high_b);
 
 /// A module and inputs for it.
 struct ModuleSample {
@@ -71,9 +67,9 @@ struct ModuleSamples {
   ModuleSamples(const ModuleSamples&) = delete;
   ModuleSamples& operator=(const ModuleSamples&) = delete;
 
-  const char* module;   ///< the class' name
-  Make make;            ///< makes them
-  ModuleSamples* next;  ///< in the list
+  const char* name;           ///< the class' name
+  Make make;                  ///< makes them
+  const ModuleSamples* next;  ///< in the list
 };
 
 /// Every module's that has some, sorted by name.

@@ -1,7 +1,6 @@
 #include "lab/command.h"
 
-#include <algorithm>
-#include <string_view>
+#include <gradus/base/detail/named.h>
 
 namespace gradus::lab {
 
@@ -14,12 +13,6 @@ Command::Command(const char* command_name, const char* command_summary, Setup co
   first_command = this;
 }
 
-std::vector<const Command*> all_commands() {
-  std::vector<const Command*> commands;
-  for (const Command* c = first_command; c; c = c->next) commands.push_back(c);
-  std::sort(commands.begin(), commands.end(),
-            [](const Command* a, const Command* b) { return std::string_view(a->name) < b->name; });
-  return commands;
-}
+std::vector<const Command*> all_commands() { return detail::sorted_rows(first_command); }
 
 }  // namespace gradus::lab

@@ -73,7 +73,7 @@ Checked check_op(const Op& op, const GradcheckSettings& settings) {
 }
 
 Checked check_module(const ModuleSamples& row, const GradcheckSettings& settings) {
-  Checked checked{row.module, "module", 0, {}};
+  Checked checked{row.name, "module", 0, {}};
   for (const ModuleSample& sample : row.make()) {
     ++checked.samples;
     const GradcheckOptions options = options_for(settings, checked.name + ", " + sample.label);
@@ -101,8 +101,8 @@ std::vector<Checked> check_samples(
     if (wanted(op->name) && !op_samples(op->name).empty())
       jobs.emplace_back(op->name, [op, &settings] { return check_op(*op, settings); });
   for (const ModuleSamples* row : all_module_samples())
-    if (wanted(row->module))
-      jobs.emplace_back(row->module, [row, &settings] { return check_module(*row, settings); });
+    if (wanted(row->name))
+      jobs.emplace_back(row->name, [row, &settings] { return check_module(*row, settings); });
   check(unknown.empty(), "gradcheck: there is no op and no module '{}'",
         unknown.empty() ? "" : unknown[0]);
   check(!jobs.empty(), "gradcheck: {} has no samples; the second order of other ops checks it",

@@ -81,8 +81,8 @@ void Optimizer::step() {
   }
 }
 
-std::vector<std::pair<std::string, Tensor>> Optimizer::state() const {
-  std::vector<std::pair<std::string, Tensor>> result;
+NamedTensors Optimizer::state() const {
+  NamedTensors result;
   for (size_t g = 0; g < groups_.size(); ++g) {
     for (size_t i = 0; i < groups_[g].slots.size(); ++i) {
       const Slot& slot = groups_[g].slots[i];
@@ -95,7 +95,7 @@ std::vector<std::pair<std::string, Tensor>> Optimizer::state() const {
   return result;
 }
 
-void Optimizer::load_state(const std::vector<std::pair<std::string, Tensor>>& values) {
+void Optimizer::load_state(const NamedTensors& values) {
   const std::map<std::string, Tensor> given(values.begin(), values.end());
   const auto value_of = [&](const std::string& path) -> const Tensor& {
     const auto found = given.find(path);

@@ -1,5 +1,5 @@
 #pragma once
-#include <gradus/tensor/tensor.h>
+#include <gradus/tensor/tensor_file.h>
 
 #include <string>
 #include <utility>
@@ -40,9 +40,9 @@ class Optimizer {
   void set_lr_factor(double factor);
 
   /// Step counts and moments as "<group>.<index>.<name>", to go on later exactly where this one is.
-  std::vector<std::pair<std::string, Tensor>> state() const;
+  NamedTensors state() const;
   /// Copies such a state of an equal optimizer in; if it does not fit nothing changes.
-  void load_state(const std::vector<std::pair<std::string, Tensor>>& values);
+  void load_state(const NamedTensors& values);
 
   /// What one update needs to know of its parameter.
   struct Update {

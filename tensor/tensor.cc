@@ -1,5 +1,5 @@
 #include <gradus/base/memory.h>
-#include <gradus/kernels/elementwise/elementwise.h>
+#include <gradus/tensor/detail/broadcast.h>
 #include <gradus/tensor/tensor.h>
 
 #include <algorithm>
@@ -347,24 +347,8 @@ void fill(Tensor& y, double value) {
 }
 
 Tensor add(const Tensor& a, const Tensor& b) {
-  check_same_dtype("add", a, b);
   check(a.shape() == b.shape(), "add: {} and {}", a.shape(), b.shape());
-  Tensor y = empty_like(a);
-  const bool plain = a.is_contiguous() && b.is_contiguous();
-  kernels::BroadcastLayout layout{a.ndim(), {}, {}, {}};
-  for (int i = 0; i < a.ndim() && !plain; ++i) {
-    layout.sizes[i] = a.shape()[i];
-    layout.a_strides[i] = a.strides()[i];
-    layout.b_strides[i] = b.strides()[i];
-  }
-  dispatch_floating(a.dtype(), "add", [&]<class T>() {
-    T* sums = y.mutable_data<T>();
-    if (plain)
-      kernels::binary<functions::Add>(y.numel(), a.data<T>(), 1, b.data<T>(), 1, sums);
-    else
-      kernels::binary_broadcast<functions::Add>(layout, a.data<T>(), b.data<T>(), sums);
-  });
-  return y;
+  return binary_forward<functions::Add>("add", a, b);
 }
 
 /// Whether x's elements are one, repeated, as in the gradient of a sum.

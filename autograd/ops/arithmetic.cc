@@ -1,10 +1,10 @@
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/cast.h>
 #include <gradus/autograd/ops/compare.h>
-#include <gradus/autograd/ops/detail/broadcast.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/where.h>
+#include <gradus/tensor/detail/broadcast.h>
 
 namespace gradus {
 

@@ -1,7 +1,7 @@
 #include <gradus/autograd/ops/compare.h>
-#include <gradus/autograd/ops/detail/broadcast.h>
 #include <gradus/autograd/ops/where.h>
 #include <gradus/kernels/reduce/reduce.h>
+#include <gradus/tensor/detail/broadcast.h>
 
 #include <cmath>
 

@@ -1,6 +1,6 @@
-#include <gradus/autograd/ops/detail/broadcast.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/where.h>
+#include <gradus/tensor/detail/broadcast.h>
 
 namespace gradus {
 

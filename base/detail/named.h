@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 #include <gradus/base/error.h>
 
+#include <algorithm>
+#include <string_view>
 #include <vector>
 
 namespace gradus::detail {
@@ -20,6 +22,16 @@ const auto& find(const char* what, const Table& table, std::string_view name) {
   for (const auto& row : table)
     if (name == row.name) return row;
   fail("{}: '{}' is none of {}", what, name, fmt::join(names(table), ", "));
+}
+
+/// Rows that enter themselves in a list, each with a `next`, sorted by their names.
+template <class Row>
+std::vector<Row*> sorted_rows(Row* first) {
+  std::vector<Row*> rows;
+  for (Row* row = first; row; row = row->next) rows.push_back(row);
+  std::sort(rows.begin(), rows.end(),
+            [](Row* a, Row* b) { return std::string_view(a->name) < b->name; });
+  return rows;
 }
 
 }  // namespace gradus::detail

@@ -3,7 +3,8 @@
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/where.h>
-#include <gradus/gradcheck/samples.h>
+
+#include "samples/ops/broadcast_samples.h"
 
 namespace gradus {
 

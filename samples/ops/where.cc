@@ -1,7 +1,8 @@
 #include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/where.h>
-#include <gradus/gradcheck/samples.h>
+
+#include "samples/ops/broadcast_samples.h"
 
 namespace gradus {
 

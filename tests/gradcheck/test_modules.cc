@@ -18,7 +18,7 @@ using namespace gradus;
 
 BOOST_AUTO_TEST_CASE(every_module_is_right_to_second_order) {
   for (const ModuleSamples* row : all_module_samples())
-    for (const ModuleSample& s : row->make()) BOOST_TEST_CONTEXT(row->module << ", " << s.label) {
+    for (const ModuleSample& s : row->make()) BOOST_TEST_CONTEXT(row->name << ", " << s.label) {
         BOOST_TEST(gradcheck(*s.module, s.forward, s.inputs));
         BOOST_TEST(gradgradcheck(*s.module, s.forward, s.inputs));
       }
@@ -28,7 +28,7 @@ BOOST_AUTO_TEST_CASE(every_module_is_right_to_second_order) {
 BOOST_AUTO_TEST_CASE(every_module_has_samples) {
   std::set<std::string> rows,
       abstract{"UnaryModule", "NormModule", "ActivationModule", "RecurrentCell"};
-  for (const ModuleSamples* row : all_module_samples()) rows.insert(row->module);
+  for (const ModuleSamples* row : all_module_samples()) rows.insert(row->name);
   const std::regex definition(
       "(?:class|struct) (\\w+) (?:final )?: (?:public )?(?:Module|UnaryModule|NormModule|"
       "ActivationModule|RecurrentCell) ");

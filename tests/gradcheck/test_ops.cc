@@ -51,7 +51,7 @@ BOOST_AUTO_TEST_CASE(every_op_is_reached_by_a_sample) {
 // A row whose name is no op's would be checked by nobody.
 BOOST_AUTO_TEST_CASE(every_row_of_samples_is_an_ops) {
   for (const OpSamples* row : all_op_samples()) {
-    BOOST_TEST(find_op(row->op), row->op << " has samples and is no op");
-    BOOST_TEST(!row->make().empty(), row->op << " has an empty row of samples");
+    BOOST_TEST(find_op(row->name), row->name << " has samples and is no op");
+    BOOST_TEST(!row->make().empty(), row->name << " has an empty row of samples");
   }
 }

@@ -252,6 +252,6 @@ BOOST_AUTO_TEST_CASE(layers_are_pytorchs) {
     for (const ModuleSample& sample : row->make()) {
       const Module& module = *sample.module;
       BOOST_TEST(seen.contains(typeid(module)),
-                 row->module << ", " << module.describe() << " is in no case");
+                 row->name << ", " << module.describe() << " is in no case");
     }
 }
