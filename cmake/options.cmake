@@ -10,7 +10,7 @@ if(GRADUS_WERROR)
 endif()
 if(GRADUS_SANITIZE)
   # UBSan's checks of every pointer double the time to compile; ASan sees what they are about.
-  target_compile_options(gradus_options INTERFACE -fsanitize=${GRADUS_SANITIZE} -fno-omit-frame-pointer -g
+  target_compile_options(gradus_options INTERFACE -fsanitize=${GRADUS_SANITIZE} -fno-omit-frame-pointer -g1
                                                   -fno-sanitize=null,alignment,object-size,pointer-overflow,vptr)
   target_link_options(gradus_options INTERFACE -fsanitize=${GRADUS_SANITIZE})
   # GCC's sanitizers make it warn of variables that are initialized, in std::regex for one.
