@@ -26,6 +26,19 @@ constexpr int64_t kMaxColumns = 4 * kMaxRun + 2;
 
 constexpr float a = 0.75f, b = 1.5f, a2 = a * a, b2 = b * b, a3 = a * a2, b3 = b * b2;
 
+// Numbers by their bits without the sign, which are ordered as magnitudes are, infinity and NaN
+// above the others. Pixels up to kLargest and 2^-80 or more, times weights of kSmallestWeight to
+// kLargest or 0, neither overflow nor lose bits that count to underflow.
+using Bits = Vector<int32_t>;
+constexpr int kExponent = 23;  // where a float's exponent begins
+constexpr int32_t bits_of_power(int power) { return (127 + power) << kExponent; }
+constexpr int32_t kLargest = bits_of_power(50), kSmallest = bits_of_power(-80),
+                  kSmallestWeight = bits_of_power(-30);
+
+inline Bits magnitude(V x) { return Bits(x) & 0x7fffffff; }
+inline Bits larger(Bits p, Bits q) { return p > q ? p : q; }
+inline Bits smaller(Bits p, Bits q) { return p < q ? p : q; }
+
 /// t = B^T d
 inline void input_transform(const V (&d)[6], V (&t)[6]) {
   const V even_a = d[4] - b2 * d[2], odd_a = d[3] - b2 * d[1];
@@ -168,6 +181,73 @@ void transform_pixels(const TileRun& run, const Inside& in, const float* pixels,
                      to.data + t * to.row + 6 * p * to.point, to.point);
 }
 
+/// to[i] = the largest magnitude of x[i] in the channels; whole vectors are written.
+void largest_magnitudes(int64_t n, const float* x, int64_t channels, int64_t plane, int32_t* to) {
+  const auto over_channels = [&](auto load_at) GRADUS_INLINE {
+    Bits largest = {};
+    for (int64_t c = 0; c < channels; ++c)
+      largest = larger(largest, magnitude(load_at(x + c * plane)));
+    return largest;
+  };
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes, x += kLanes)
+    store(to + i, over_channels([](const float* p) GRADUS_INLINE { return load(p); }));
+  const int rest = static_cast<int>(n - i);
+  if (rest > 0)
+    store(to + i, over_channels([&](const float* p) GRADUS_INLINE { return load_first(p, rest); }));
+}
+
+// A row of the pixels that a run sees, and room for a vector behind it.
+constexpr int64_t kSeenRow = kMaxColumns + kLanes;
+
+/// The largest magnitude that each output of the run sees: fields (4, kSeenRow), and the smallest
+/// of each column of them.
+void largest_seen(const TileRun& run, const float* x, int32_t* fields, int32_t* smallest) {
+  alignas(64) int32_t pixels[6 * kSeenRow] = {};
+  const Inside in(run, 6, 4 * run.tiles + 2);
+  x += run.top * run.width + run.left + in.first_column;
+  for (int64_t i = in.first_row; i < in.end_row; ++i)
+    largest_magnitudes(in.columns, x + i * run.width, run.channels, run.height * run.width,
+                       pixels + i * kSeenRow + in.first_column);
+  for (int64_t j = 0; j < 4 * run.tiles; j += kLanes) {
+    Bits across[6], down[4];
+    unroll<6>([&](int i) GRADUS_INLINE {
+      const int32_t* row = pixels + i * kSeenRow + j;
+      across[i] = larger(larger(load(row), load(row + 1)), load(row + 2));
+    });
+    unroll<4>([&](int i) GRADUS_INLINE {
+      down[i] = larger(larger(across[i], across[i + 1]), across[i + 2]);
+      store(fields + i * kSeenRow + j, down[i]);
+    });
+    store(smallest + j, smaller(smaller(down[0], down[1]), smaller(down[2], down[3])));
+  }
+}
+
+int32_t larger_of(int32_t p, int32_t q) { return p > q ? p : q; }
+int32_t smaller_of(int32_t p, int32_t q) { return p < q ? p : q; }
+
+bool inspect(const TileRun& run, const float* x, int span, uint16_t* zero, uint16_t* hostile) {
+  alignas(64) int32_t fields[4 * kSeenRow], smallest[kSeenRow];
+  largest_seen(run, x, fields, smallest);
+  bool any = false;
+  for (int64_t t = 0; t < run.tiles; ++t) {
+    zero[t] = hostile[t] = 0;
+    const int32_t *field = fields + 4 * t, *low = smallest + 4 * t, *end = field + 3 * kSeenRow;
+    const int32_t largest = larger_of(larger_of(field[0], field[3]), larger_of(end[0], end[3]));
+    const int32_t least = larger_of(kSmallest, largest - (span << kExponent));
+    const bool too_large = largest > kLargest;
+    const int32_t found = smaller_of(smaller_of(low[0], low[1]), smaller_of(low[2], low[3]));
+    if (largest == 0 || (found >= least && !too_large)) continue;
+    for (int k = 0; k < 16; ++k) {
+      const int32_t seen = field[k / 4 * kSeenRow + k % 4];
+      zero[t] |= static_cast<uint16_t>((seen == 0) << k);
+      hostile[t] |= static_cast<uint16_t>((seen != 0 && (seen < least || too_large)) << k);
+    }
+    any |= hostile[t] != 0;
+  }
+  return any;
+}
+
 void input(const TileRun& run, const float* x, Points<float> v) {
   alignas(64) float pixels[6 * kMaxColumns * kLanes];
   const Inside in(run, 6, 4 * run.tiles + 2);
@@ -210,31 +290,57 @@ void output_tile(Points<const float> m, int64_t t, V shift, int64_t columns, flo
   }
 }
 
-void output(const TileRun& run, Points<const float> m, const float* bias, float* y) {
+/// `shift` for those of a tile's pixels that `zero` marks.
+void write_zeros(int zero, V shift, int64_t columns, float* pixels, int64_t row) {
+  for (int k = 0; k < 16; ++k)
+    if ((zero >> k & 1) != 0 && k % 4 < columns)
+      store(pixels + k / 4 * row + k % 4 * kLanes, shift);
+}
+
+void output(const TileRun& run, Points<const float> m, const float* bias, const uint16_t* zero,
+            float* y) {
   alignas(64) float pixels[4 * kMaxColumns * kLanes];
   const Inside in(run, 4, 4 * run.tiles);
   for_each_lanes(run.channels, [&](int64_t c, int64_t lanes) {
     const V shift = bias ? load_first(bias + c, static_cast<int>(lanes)) : V{};
-    for (int64_t t = 0; t < run.tiles; ++t)
-      output_tile({m.data + c, m.row, m.point}, t, shift, in.columns - 4 * t,
-                  pixels + 4 * t * kLanes, in.columns * kLanes);
+    for (int64_t t = 0; t < run.tiles; ++t) {
+      const int64_t columns = in.columns - 4 * t, row = in.columns * kLanes;
+      float* tile = pixels + 4 * t * kLanes;
+      output_tile({m.data + c, m.row, m.point}, t, shift, columns, tile, row);
+      if (zero[t] != 0) write_zeros(zero[t], shift, columns, tile, row);
+    }
     scatter(run, in, lanes, pixels, y + c * run.height * run.width);
   });
 }
 
-void weight(int64_t out, const float* w, int64_t stride, bool rotated, Points<float> u) {
+/// Whether each of the lanes' 3x3 weights is 0 or served.
+bool served(const float* taps) {
+  Bits largest = {};
+  unroll<9>([&](int k)
+                GRADUS_INLINE { largest = larger(largest, magnitude(load(taps + k * kLanes))); });
+  int32_t lanes[kLanes];
+  store(lanes, largest);
+  bool all = true;
+  for (int32_t lane : lanes) all &= lane == 0 || (lane >= kSmallestWeight && lane <= kLargest);
+  return all;
+}
+
+bool weight(int64_t out, const float* w, int64_t stride, bool rotated, Points<float> u) {
   alignas(64) float taps[9 * kLanes], half[3 * 6 * kLanes];
   const auto transform = [](const V(&s)[3], V(&r)[6]) GRADUS_INLINE { weight_transform(s, r); };
   const float* first = rotated ? taps + 8 * kLanes : taps;
   const int64_t step = rotated ? -kLanes : kLanes;
+  bool all_served = true;
   for_each_lanes(out, [&](int64_t o, int64_t lanes) {
     if (lanes < kLanes) clear(taps, 9);
     transpose(w + o * stride, stride, lanes, 9, taps, kLanes);
+    all_served &= served(taps);
     for (int q = 0; q < 3; ++q)
       apply<3, 6>(transform, first + q * step, 3 * step, half + q * kLanes, 3 * kLanes);
     for (int p = 0; p < 6; ++p)
       apply<3, 6>(transform, half + 3 * p * kLanes, kLanes, u.data + o + 6 * p * u.point, u.point);
   });
+  return all_served;
 }
 
 void weight_gradient(int64_t channels, Points<const float> u, float* dw) {
@@ -263,7 +369,7 @@ void sum_weight_gradients(int64_t channels, int64_t pieces, const float* parts, 
 }
 
 constexpr WinogradKernels kKernels = {
-    kLanes, input, output, output_gradient, weight, weight_gradient, sum_weight_gradients};
+    kLanes, inspect, input, output, output_gradient, weight, weight_gradient, sum_weight_gradients};
 
 }  // namespace
 
