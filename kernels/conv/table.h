@@ -43,6 +43,11 @@ struct TileRun {
 
 /// At most this many tiles in a run, so that a strip of them stays in the first cache.
 constexpr int64_t kMaxRun = 16;
+/// The pixels that such a run sees, and room for vectors behind them.
+constexpr int64_t kSeenPixels = 6 * (4 * kMaxRun + 2) + 64;
+
+/// How far what an output sees may lie below its tile's largest pixel: 2^-near, 2^-apart, or more.
+enum class Reach { near, apart, hostile };
 
 /// The transforms of Winograd's F(4x4, 3x3); what A, B and G are stands in winograd.simd.cc.
 /// Row t of v and m belongs to the run's tile t.
@@ -51,10 +56,12 @@ struct WinogradKernels {
 
   /// Marks, in one bit each, row after row, those of tile t's 4x4 outputs that see nothing but
   /// zeros in the run's channels, all of the group: zero[t]; and those that Winograd does not
-  /// serve, since what they see is too small beside the tile's largest pixel, or that is too large:
-  /// hostile[t]. Served is what is at least 2^-span of it (docs/derivations/conv2d.md). Whether any
-  /// is hostile.
-  bool (*inspect)(const TileRun& run, const float* x, int span, uint16_t* zero, uint16_t* hostile);
+  /// serve, since what they see is less than 2^-apart of the tile's largest pixel, or that is too
+  /// large or this too small: hostile[t]. Tells the worst that was found. `pixels` are kSeenPixels
+  /// of memory that stay from run to run: one that lies right below the last reads its first two
+  /// rows there.
+  Reach (*inspect)(const TileRun& run, const float* x, bool below, int near, int apart,
+                   int32_t* pixels, uint16_t* zero, uint16_t* hostile);
   /// v[t] = B^T x B, x being the 6x6 pixels from the tile's first on.
   void (*input)(const TileRun& run, const float* x, Points<float> v);
   /// y = A^T m[t] A + bias for the tile's 4x4 pixels, the bias alone where zero[t] says so; bias

@@ -17,12 +17,16 @@ namespace {
 
 // Enough rows for a product, few enough that a block's matrices stay in the caches.
 constexpr int64_t kBlockTiles = 48;
-// Channels that are added up before the next ones begin: roundings of a sum may add up.
-constexpr int64_t kSummed = 32;
 
-/// How many powers of two an output's field may lie below its tile's largest pixel: the more
-/// channels are added up, the larger the errors that the pixel leaves (docs/derivations/conv2d.md).
-int span_for(int64_t channels) { return channels <= 8 ? 6 : channels <= 16 ? 5 : 4; }
+// How many powers of two an output's field may lie below its tile's largest pixel: the more
+// channels are added up at a time, the larger the errors that the pixel leaves there, if all err
+// alike (docs/decisions/convolution_errors.md). Where fields lie further below, kSummed channels
+// are added up at a time.
+constexpr int64_t kSummed = 32;
+int near_for(int64_t channels) {
+  return channels <= 8 ? 6 : channels <= 16 ? 5 : channels <= kSummed ? 4 : channels <= 64 ? 2 : 1;
+}
+int apart_for(int64_t channels) { return near_for(std::min(channels, kSummed)); }
 
 const WinogradKernels& table() { return kernels<WinogradKernels>(); }
 
@@ -99,12 +103,12 @@ void multiply(Transpose ta, int64_t m, int64_t n, int64_t k, Points<const float>
                        b.data + p * b.point, b.row, beta, c.data + p * c.point, c.row});
 }
 
-/// m_p = v_p u_p for each point p, kSummed channels after the others; v_p (tiles, in), u_p (in,
+/// m_p = v_p u_p for each point p, `summed` channels after the others; v_p (tiles, in), u_p (in,
 /// out).
-void multiply_channels(int64_t tiles, int64_t out, int64_t in, Points<const float> v,
-                       Points<const float> u, Points<float> m) {
-  for (int64_t c = 0; c < in; c += kSummed)
-    multiply(Transpose::no, tiles, out, std::min(kSummed, in - c), from(v, 0, c), from(u, c, 0),
+void multiply_channels(int64_t tiles, int64_t out, int64_t in, int64_t summed,
+                       Points<const float> v, Points<const float> u, Points<float> m) {
+  for (int64_t c = 0; c < in; c += summed)
+    multiply(Transpose::no, tiles, out, std::min(summed, in - c), from(v, 0, c), from(u, c, 0),
              c == 0 ? 0 : 1, m);
 }
 
@@ -131,22 +135,28 @@ const uint16_t* correlate(int64_t batch, const Images& in, const Images& out, co
   static constinit thread_local Workspace<uint16_t, struct Hostile> marks;
   uint16_t* const hostile = marks.of_size(tiles.runs * tiles.run);
   std::atomic<bool> found = false;
+  const int near = near_for(in.channels), apart = apart_for(in.channels);
   parallel_for(tiles.runs, tiles.runs_per_block, [&](int64_t begin, int64_t end) {
     static constinit thread_local Workspace<float, struct ForwardBlock> workspace;
     float* const memory = workspace.of_size(v_layout.size() + m_layout.size());
     const Points<float> v = v_layout.at(memory), m = m_layout.at(memory + v_layout.size());
     uint16_t zero[kBlockTiles];
+    int32_t pixels[kSeenPixels];
+    Reach reach = Reach::near;
     for_each_run(tiles, begin, end, in,
                  [&](const TileRun& run, int64_t image, int64_t first, int64_t before) {
-                   if (table().inspect(run, x + image, span_for(in.channels), zero + before,
-                                       hostile + first))
-                     found = true;
+                   const bool below =
+                       before > 0 && tiles.runs_per_row == 1 && run.top > -in.padding_h;
+                   reach = std::max(reach, table().inspect(run, x + image, below, near, apart,
+                                                           pixels, zero + before, hostile + first));
                  });
+    if (reach == Reach::hostile) found = true;
+    const int64_t summed = reach == Reach::near ? in.channels : kSummed;
     const int64_t count = tiles.for_each(
         begin, end, in, [&](const TileRun& run, int64_t image, int64_t c, int64_t tile) {
           table().input(run, x + image, from(v, tile, c));
         });
-    multiply_channels(count, m_layout.columns, in.channels, v, u, m);
+    multiply_channels(count, m_layout.columns, in.channels, summed, v, u, m);
     tiles.for_each(
         begin, end, out, [&](const TileRun& run, int64_t image, int64_t c, int64_t tile) {
           table().output(run, from(m, tile, c), bias ? bias + c : nullptr, zero + tile, y + image);

@@ -181,71 +181,151 @@ void transform_pixels(const TileRun& run, const Inside& in, const float* pixels,
                      to.data + t * to.row + 6 * p * to.point, to.point);
 }
 
-/// to[i] = the largest magnitude of x[i] in the channels; whole vectors are written.
+/// to[i] = the largest magnitude of x[i] in the channels, for a block of i.
+template <int vectors>
+void largest_of_block(const float* x, int64_t channels, int64_t plane, int32_t* to) {
+  Bits largest[vectors] = {};
+  for (int64_t c = 0; c < channels; ++c, x += plane)
+    unroll<vectors>([&](int k) GRADUS_INLINE {
+      largest[k] = larger(largest[k], magnitude(load(x + k * kLanes)));
+    });
+  unroll<vectors>([&](int k) GRADUS_INLINE { store(to + k * kLanes, largest[k]); });
+}
+
+/// For all i < n; a whole vector is written.
 void largest_magnitudes(int64_t n, const float* x, int64_t channels, int64_t plane, int32_t* to) {
-  const auto over_channels = [&](auto load_at) GRADUS_INLINE {
-    Bits largest = {};
-    for (int64_t c = 0; c < channels; ++c)
-      largest = larger(largest, magnitude(load_at(x + c * plane)));
-    return largest;
+  const auto in_blocks_of = [&]<int vectors>() {
+    for_each_block<vectors * kLanes>(
+        n, [&](int64_t i) { largest_of_block<vectors>(x + i, channels, plane, to + i); });
   };
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes, x += kLanes)
-    store(to + i, over_channels([](const float* p) GRADUS_INLINE { return load(p); }));
-  const int rest = static_cast<int>(n - i);
-  if (rest > 0)
-    store(to + i, over_channels([&](const float* p) GRADUS_INLINE { return load_first(p, rest); }));
+  if (n >= 16 * kLanes) return in_blocks_of.template operator()<8>();
+  if (n >= 4 * kLanes) return in_blocks_of.template operator()<4>();
+  if (n >= kLanes) return in_blocks_of.template operator()<1>();
+  Bits largest = {};
+  for (int64_t c = 0; c < channels; ++c, x += plane)
+    largest = larger(largest, magnitude(load_first(x, static_cast<int>(n))));
+  store(to, largest);
+}
+
+/// Whole vectors.
+void clear(int32_t* x, int64_t count) {
+  for (int64_t i = 0; i < count; i += kLanes) store(x + i, Bits{});
 }
 
 // A row of the pixels that a run sees, and room for a vector behind it.
 constexpr int64_t kSeenRow = kMaxColumns + kLanes;
 
-/// The largest magnitude that each output of the run sees: fields (4, kSeenRow), and the smallest
-/// of each column of them.
-void largest_seen(const TileRun& run, const float* x, int32_t* fields, int32_t* smallest) {
-  alignas(64) int32_t pixels[6 * kSeenRow] = {};
-  const Inside in(run, 6, 4 * run.tiles + 2);
-  x += run.top * run.width + run.left + in.first_column;
-  for (int64_t i = in.first_row; i < in.end_row; ++i)
-    largest_magnitudes(in.columns, x + i * run.width, run.channels, run.height * run.width,
-                       pixels + i * kSeenRow + in.first_column);
-  for (int64_t j = 0; j < 4 * run.tiles; j += kLanes) {
-    Bits across[6], down[4];
-    unroll<6>([&](int i) GRADUS_INLINE {
-      const int32_t* row = pixels + i * kSeenRow + j;
-      across[i] = larger(larger(load(row), load(row + 1)), load(row + 2));
-    });
-    unroll<4>([&](int i) GRADUS_INLINE {
-      down[i] = larger(larger(across[i], across[i + 1]), across[i + 2]);
-      store(fields + i * kSeenRow + j, down[i]);
-    });
-    store(smallest + j, smaller(smaller(down[0], down[1]), smaller(down[2], down[3])));
+/// The largest magnitude in any channel of each of the run's pixels in the image's columns, 6 rows.
+void largest_of_pixels(const TileRun& run, const Inside& in, const float* x, bool below,
+                       int32_t* pixels) {
+  const int64_t row = in.columns;
+  int64_t first = in.first_row;
+  if (below) {
+    for (int64_t i = 0; i < 2 * row; ++i) pixels[i] = pixels[4 * row + i];
+    first = first > 2 ? first : 2;
+  } else {
+    clear(pixels, first * row);
+  }
+  x += (run.top + first) * run.width + run.left + in.first_column;
+  int64_t count = in.end_row > first ? in.end_row - first : 0, length = row;
+  if (row == run.width && count > 0) {  // whole rows lie behind each other
+    length *= count;
+    count = 1;
+  }
+  for (int64_t i = 0; i < count; ++i)
+    largest_magnitudes(length, x + i * run.width, run.channels, run.height * run.width,
+                       pixels + (first + i) * row);
+  const int64_t end = in.end_row > first ? in.end_row : first;
+  clear(pixels + end * row, (6 - end) * row);
+}
+
+/// to (4, kSeenRow): the largest magnitude of three pixels below each other, for each row of
+/// outputs and column of inputs.
+void largest_of_columns(const TileRun& run, const Inside& in, const int32_t* pixels, int32_t* to) {
+  const int64_t row = in.columns;
+  for (int64_t i = 0; i < 4; ++i, to += kSeenRow) {
+    clear(to, in.first_column);
+    for (int64_t j = 0; j < row; j += kLanes) {
+      const int32_t* p = pixels + i * row + j;
+      store(to + in.first_column + j, larger(larger(load(p), load(p + row)), load(p + 2 * row)));
+    }
+    clear(to + in.end_column, 4 * run.tiles + 2 - in.end_column);
   }
 }
 
-int32_t larger_of(int32_t p, int32_t q) { return p > q ? p : q; }
-int32_t smaller_of(int32_t p, int32_t q) { return p < q ? p : q; }
+/// The largest magnitudes that the run's outputs see: fields (4, kSeenRow).
+void largest_seen(const TileRun& run, const float* x, bool below, int32_t* pixels,
+                  int32_t* fields) {
+  alignas(64) int32_t columns[4 * kSeenRow + 2 * kLanes];
+  const Inside in(run, 6, 4 * run.tiles + 2);
+  largest_of_pixels(run, in, x, below, pixels);
+  largest_of_columns(run, in, pixels, columns);
+  for (int64_t i = 0; i < 4 * kSeenRow; i += kSeenRow)
+    for (int64_t j = i; j < i + 4 * run.tiles; j += kLanes)
+      store(fields + j,
+            larger(larger(load(columns + j), load(columns + j + 1)), load(columns + j + 2)));
+}
 
-bool inspect(const TileRun& run, const float* x, int span, uint16_t* zero, uint16_t* hostile) {
-  alignas(64) int32_t fields[4 * kSeenRow], smallest[kSeenRow];
-  largest_seen(run, x, fields, smallest);
-  bool any = false;
-  for (int64_t t = 0; t < run.tiles; ++t) {
-    zero[t] = hostile[t] = 0;
-    const int32_t *field = fields + 4 * t, *low = smallest + 4 * t, *end = field + 3 * kSeenRow;
-    const int32_t largest = larger_of(larger_of(field[0], field[3]), larger_of(end[0], end[3]));
-    const int32_t least = larger_of(kSmallest, largest - (span << kExponent));
-    const bool too_large = largest > kLargest;
-    const int32_t found = smaller_of(smaller_of(low[0], low[1]), smaller_of(low[2], low[3]));
-    if (largest == 0 || (found >= least && !too_large)) continue;
-    for (int k = 0; k < 16; ++k) {
-      const int32_t seen = field[k / 4 * kSeenRow + k % 4];
-      zero[t] |= static_cast<uint16_t>((seen == 0) << k);
-      hostile[t] |= static_cast<uint16_t>((seen != 0 && (seen < least || too_large)) << k);
-    }
-    any |= hostile[t] != 0;
+/// The smallest of what is seen, and the largest.
+struct Seen {
+  int32_t smallest, largest;
+  bool within(int powers) const {
+    return largest <= kLargest && smallest >= kSmallest &&
+           smallest >= largest - (powers << kExponent);
   }
-  return any;
+};
+
+/// Of all outputs of the run, of at least a vector's columns.
+Seen seen_by_run(const TileRun& run, const int32_t* fields) {
+  Bits smallest = load(fields), largest = smallest;
+  const int64_t columns = 4 * run.tiles;
+  for (int64_t i = 0; i < 4 * kSeenRow; i += kSeenRow)
+    for_each_block<kLanes>(columns, [&](int64_t j) {
+      const Bits seen = load(fields + i + j);
+      smallest = smaller(smallest, seen), largest = larger(largest, seen);
+    });
+  int32_t low[kLanes], high[kLanes];
+  store(low, smallest), store(high, largest);
+  Seen all{low[0], high[0]};
+  for (int i = 1; i < kLanes; ++i) {
+    all.smallest = low[i] < all.smallest ? low[i] : all.smallest;
+    all.largest = high[i] > all.largest ? high[i] : all.largest;
+  }
+  return all;
+}
+
+/// Of the outputs of the tile whose first is at `fields`.
+Seen seen_by_tile(const int32_t* fields) {
+  Seen all{fields[0], fields[0]};
+  for (int k = 1; k < 16; ++k) {
+    const int32_t seen = fields[k / 4 * kSeenRow + k % 4];
+    all.smallest = seen < all.smallest ? seen : all.smallest;
+    all.largest = seen > all.largest ? seen : all.largest;
+  }
+  return all;
+}
+
+Reach inspect(const TileRun& run, const float* x, bool below, int near, int apart, int32_t* pixels,
+              uint16_t* zero, uint16_t* hostile) {
+  alignas(64) int32_t fields[4 * kSeenRow];
+  largest_seen(run, x, below, pixels, fields);
+  for (int64_t t = 0; t < run.tiles; ++t) zero[t] = hostile[t] = 0;
+  if (4 * run.tiles >= kLanes && seen_by_run(run, fields).within(near)) return Reach::near;
+  Reach reach = Reach::near;
+  for (int64_t t = 0; t < run.tiles; ++t) {
+    const int32_t* const tile = fields + 4 * t;
+    const Seen all = seen_by_tile(tile);
+    if (all.largest == 0 || all.within(near)) continue;
+    if (reach == Reach::near) reach = Reach::apart;
+    for (int k = 0; k < 16; ++k) {
+      const int32_t seen = tile[k / 4 * kSeenRow + k % 4];
+      const bool bad = seen != 0 && !Seen{seen, all.largest}.within(apart);
+      zero[t] |= static_cast<uint16_t>((seen == 0) << k);
+      hostile[t] |= static_cast<uint16_t>(bad << k);
+    }
+    if (hostile[t] != 0) reach = Reach::hostile;
+  }
+  return reach;
 }
 
 void input(const TileRun& run, const float* x, Points<float> v) {
