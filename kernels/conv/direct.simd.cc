@@ -39,17 +39,19 @@ void forward_tile(const DirectShape& s, const float* const (&x)[kPixels], const 
       unroll<pixels>([&](int v) GRADUS_INLINE { sum[o][v] += weight * patch[v]; });
     });
   }
+  V check[pixels] = {};
   unroll<outs>([&](int o) GRADUS_INLINE {
     const V shift = V{} + (bias ? bias[o] : 0.0f);
     unroll<pixels>([&](int v) GRADUS_INLINE {
       const V result = sum[o][v] + shift;
-      zeros += 0.0f * result;
+      check[v] += 0.0f * result;
       if (count == kLanes)
         store(y[v] + o * plane, result);
       else
         store_first(y[v] + o * plane, result, count);
     });
   });
+  unroll<pixels>([&](int v) GRADUS_INLINE { zeros += check[v]; });
 }
 
 /// f<outs>() for the `outs` of 1 .. most.

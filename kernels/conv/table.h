@@ -41,6 +41,11 @@ struct TileRun {
   int64_t top, left, tiles;
 };
 
+/// How many of a run's rows and columns of outputs lie in their image, at least one each.
+struct Outputs {
+  int64_t rows, columns;
+};
+
 /// At most this many tiles in a run, so that a strip of them stays in the first cache.
 constexpr int64_t kMaxRun = 16;
 /// The pixels that such a run sees, and room for vectors behind them.
@@ -60,8 +65,8 @@ struct WinogradKernels {
   /// large or this too small: hostile[t]. Tells the worst that was found. `pixels` are kSeenPixels
   /// of memory that stay from run to run: one that lies right below the last reads its first two
   /// rows there.
-  Reach (*inspect)(const TileRun& run, const float* x, bool below, int near, int apart,
-                   int32_t* pixels, uint16_t* zero, uint16_t* hostile);
+  Reach (*inspect)(const TileRun& run, const Outputs& outputs, const float* x, bool below, int near,
+                   int apart, int32_t* pixels, uint16_t* zero, uint16_t* hostile);
   /// v[t] = B^T x B, x being the 6x6 pixels from the tile's first on.
   void (*input)(const TileRun& run, const float* x, Points<float> v);
   /// y = A^T m[t] A + bias for the tile's 4x4 pixels, the bias alone where zero[t] says so; bias

@@ -145,10 +145,13 @@ const uint16_t* correlate(int64_t batch, const Images& in, const Images& out, co
     Reach reach = Reach::near;
     for_each_run(tiles, begin, end, in,
                  [&](const TileRun& run, int64_t image, int64_t first, int64_t before) {
-                   const bool below =
-                       before > 0 && tiles.runs_per_row == 1 && run.top > -in.padding_h;
-                   reach = std::max(reach, table().inspect(run, x + image, below, near, apart,
-                                                           pixels, zero + before, hostile + first));
+                   const int64_t i = run.top + in.padding_h, j = run.left + in.padding_w;
+                   const Outputs outputs{std::min<int64_t>(4, out.height - i),
+                                         std::min(4 * run.tiles, out.width - j)};
+                   const bool below = before > 0 && tiles.runs_per_row == 1 && i > 0;
+                   reach =
+                       std::max(reach, table().inspect(run, outputs, x + image, below, near, apart,
+                                                       pixels, zero + before, hostile + first));
                  });
     if (reach == Reach::hostile) found = true;
     const int64_t summed = reach == Reach::near ? in.channels : kSummed;

@@ -253,17 +253,21 @@ void largest_of_columns(const TileRun& run, const Inside& in, const int32_t* pix
   }
 }
 
-/// The largest magnitudes that the run's outputs see: fields (4, kSeenRow).
-void largest_seen(const TileRun& run, const float* x, bool below, int32_t* pixels,
-                  int32_t* fields) {
+/// The largest magnitudes that the run's outputs see: fields (4, kSeenRow). Outputs outside the
+/// image have those of their neighbours.
+void largest_seen(const TileRun& run, const Outputs& outputs, const float* x, bool below,
+                  int32_t* pixels, int32_t* fields) {
   alignas(64) int32_t columns[4 * kSeenRow + 2 * kLanes];
   const Inside in(run, 6, 4 * run.tiles + 2);
   largest_of_pixels(run, in, x, below, pixels);
   largest_of_columns(run, in, pixels, columns);
-  for (int64_t i = 0; i < 4 * kSeenRow; i += kSeenRow)
-    for (int64_t j = i; j < i + 4 * run.tiles; j += kLanes)
-      store(fields + j,
-            larger(larger(load(columns + j), load(columns + j + 1)), load(columns + j + 2)));
+  for (int64_t i = 0; i < 4; ++i) {
+    int32_t* const field = fields + i * kSeenRow;
+    const int32_t* const seen = columns + (i < outputs.rows ? i : outputs.rows - 1) * kSeenRow;
+    for (int64_t j = 0; j < 4 * run.tiles; j += kLanes)
+      store(field + j, larger(larger(load(seen + j), load(seen + j + 1)), load(seen + j + 2)));
+    for (int64_t j = outputs.columns; j < 4 * run.tiles; ++j) field[j] = field[outputs.columns - 1];
+  }
 }
 
 /// The smallest of what is seen, and the largest.
@@ -294,36 +298,57 @@ Seen seen_by_run(const TileRun& run, const int32_t* fields) {
   return all;
 }
 
-/// Of the outputs of the tile whose first is at `fields`.
-Seen seen_by_tile(const int32_t* fields) {
-  Seen all{fields[0], fields[0]};
-  for (int k = 1; k < 16; ++k) {
-    const int32_t seen = fields[k / 4 * kSeenRow + k % 4];
-    all.smallest = seen < all.smallest ? seen : all.smallest;
-    all.largest = seen > all.largest ? seen : all.largest;
+typedef int32_t Four __attribute__((vector_size(16)));
+typedef int32_t UnalignedFour __attribute__((vector_size(16), aligned(4), may_alias));
+
+/// What a tile's outputs see that is not zero, and a bit for each that sees zeros alone.
+struct TileSeen {
+  explicit TileSeen(const int32_t* fields) {
+    Four low = Four{} + kNone, high = {}, bits = {1, 2, 4, 8}, zeros = {};
+    for (int i = 0; i < 4; ++i, fields += kSeenRow, bits <<= 4) {
+      const Four seen = *reinterpret_cast<const UnalignedFour*>(fields), is_zero = seen == 0;
+      const Four value = is_zero ? Four{} + kNone : seen;
+      zeros |= is_zero & bits;
+      low = value < low ? value : low;
+      high = seen > high ? seen : high;
+    }
+    for (int k = 0; k < 4; ++k) {
+      others.smallest = low[k] < others.smallest ? low[k] : others.smallest;
+      others.largest = high[k] > others.largest ? high[k] : others.largest;
+      zero |= zeros[k];
+    }
   }
-  return all;
+  static constexpr int32_t kNone = 0x7fffffff;
+  Seen others{kNone, 0};
+  int32_t zero = 0;
+};
+
+/// A bit for each output of the tile that sees something, but too small a thing.
+int hostile_outputs(const int32_t* fields, int32_t largest, int apart) {
+  int marks = 0;
+  for (int k = 0; k < 16; ++k) {
+    const int32_t seen = fields[k / 4 * kSeenRow + k % 4];
+    if (seen != 0 && !Seen{seen, largest}.within(apart)) marks |= 1 << k;
+  }
+  return marks;
 }
 
-Reach inspect(const TileRun& run, const float* x, bool below, int near, int apart, int32_t* pixels,
-              uint16_t* zero, uint16_t* hostile) {
+Reach inspect(const TileRun& run, const Outputs& outputs, const float* x, bool below, int near,
+              int apart, int32_t* pixels, uint16_t* zero, uint16_t* hostile) {
   alignas(64) int32_t fields[4 * kSeenRow];
-  largest_seen(run, x, below, pixels, fields);
+  largest_seen(run, outputs, x, below, pixels, fields);
   for (int64_t t = 0; t < run.tiles; ++t) zero[t] = hostile[t] = 0;
   if (4 * run.tiles >= kLanes && seen_by_run(run, fields).within(near)) return Reach::near;
   Reach reach = Reach::near;
   for (int64_t t = 0; t < run.tiles; ++t) {
-    const int32_t* const tile = fields + 4 * t;
-    const Seen all = seen_by_tile(tile);
-    if (all.largest == 0 || all.within(near)) continue;
+    const TileSeen seen(fields + 4 * t);
+    if (seen.others.largest == 0) continue;  // a transform of zeros is exact
+    zero[t] = static_cast<uint16_t>(seen.zero);
+    if (seen.others.within(near)) continue;
     if (reach == Reach::near) reach = Reach::apart;
-    for (int k = 0; k < 16; ++k) {
-      const int32_t seen = tile[k / 4 * kSeenRow + k % 4];
-      const bool bad = seen != 0 && !Seen{seen, all.largest}.within(apart);
-      zero[t] |= static_cast<uint16_t>((seen == 0) << k);
-      hostile[t] |= static_cast<uint16_t>(bad << k);
-    }
-    if (hostile[t] != 0) reach = Reach::hostile;
+    if (seen.others.within(apart)) continue;
+    hostile[t] = static_cast<uint16_t>(hostile_outputs(fields + 4 * t, seen.others.largest, apart));
+    reach = Reach::hostile;
   }
   return reach;
 }
@@ -371,10 +396,11 @@ void output_tile(Points<const float> m, int64_t t, V shift, int64_t columns, flo
 }
 
 /// `shift` for those of a tile's pixels that `zero` marks.
-void write_zeros(int zero, V shift, int64_t columns, float* pixels, int64_t row) {
-  for (int k = 0; k < 16; ++k)
-    if ((zero >> k & 1) != 0 && k % 4 < columns)
-      store(pixels + k / 4 * row + k % 4 * kLanes, shift);
+void write_zeros(unsigned zero, V shift, int64_t columns, float* pixels, int64_t row) {
+  for (; zero != 0; zero &= zero - 1) {
+    const int k = __builtin_ctz(zero);
+    if (k % 4 < columns) store(pixels + k / 4 * row + k % 4 * kLanes, shift);
+  }
 }
 
 void output(const TileRun& run, Points<const float> m, const float* bias, const uint16_t* zero,
