@@ -419,16 +419,13 @@ void output(const TileRun& run, Points<const float> m, const float* bias, const 
   });
 }
 
-/// Whether each of the lanes' 3x3 weights is 0 or served.
-bool served(const float* taps) {
+/// All bits in the lanes whose 3x3 weights are not served.
+Bits not_served(const float* taps) {
   Bits largest = {};
-  unroll<9>([&](int k)
-                GRADUS_INLINE { largest = larger(largest, magnitude(load(taps + k * kLanes))); });
-  int32_t lanes[kLanes];
-  store(lanes, largest);
-  bool all = true;
-  for (int32_t lane : lanes) all &= lane == 0 || (lane >= kSmallestWeight && lane <= kLargest);
-  return all;
+  unroll<9>([&](int k) GRADUS_INLINE {
+    largest = larger(largest, magnitude(load(taps + k * kLanes)));
+  });
+  return (largest != 0) & ((largest < kSmallestWeight) | (largest > kLargest));
 }
 
 bool weight(int64_t out, const float* w, int64_t stride, bool rotated, Points<float> u) {
@@ -436,17 +433,20 @@ bool weight(int64_t out, const float* w, int64_t stride, bool rotated, Points<fl
   const auto transform = [](const V(&s)[3], V(&r)[6]) GRADUS_INLINE { weight_transform(s, r); };
   const float* first = rotated ? taps + 8 * kLanes : taps;
   const int64_t step = rotated ? -kLanes : kLanes;
-  bool all_served = true;
+  Bits bad = {};
   for_each_lanes(out, [&](int64_t o, int64_t lanes) {
     if (lanes < kLanes) clear(taps, 9);
     transpose(w + o * stride, stride, lanes, 9, taps, kLanes);
-    all_served &= served(taps);
+    bad |= not_served(taps);
     for (int q = 0; q < 3; ++q)
       apply<3, 6>(transform, first + q * step, 3 * step, half + q * kLanes, 3 * kLanes);
     for (int p = 0; p < 6; ++p)
       apply<3, 6>(transform, half + 3 * p * kLanes, kLanes, u.data + o + 6 * p * u.point, u.point);
   });
-  return all_served;
+  int32_t lanes[kLanes], any = 0;
+  store(lanes, bad);
+  for (int32_t lane : lanes) any |= lane;
+  return any == 0;
 }
 
 void weight_gradient(int64_t channels, Points<const float> u, float* dw) {
