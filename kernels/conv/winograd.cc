@@ -18,15 +18,14 @@ namespace {
 // Enough rows for a product, few enough that a block's matrices stay in the caches.
 constexpr int64_t kBlockTiles = 48;
 
-// How many powers of two an output's field may lie below its tile's largest pixel: the more
-// channels are added up at a time, the larger the errors that the pixel leaves there, if all err
-// alike (docs/decisions/convolution_errors.md). Where fields lie further below, kSummed channels
-// are added up at a time.
-constexpr int64_t kSummed = 32;
-int near_for(int64_t channels) {
-  return channels <= 8 ? 6 : channels <= 16 ? 5 : channels <= kSummed ? 4 : channels <= 64 ? 2 : 1;
+// How many powers of two an output's field may lie below its tile's largest pixel, if so many
+// channels are added up at a time: the more, the larger the errors that the pixel leaves there, if
+// all err alike (docs/decisions/convolution_errors.md). Where no field lies far below, sums are
+// long; short ones serve the others.
+constexpr int64_t kLongSum = 128, kShortSum = 32;
+int powers_for(int64_t summed) {
+  return summed <= 8 ? 6 : summed <= 16 ? 5 : summed <= 32 ? 4 : summed <= 64 ? 2 : 1;
 }
-int apart_for(int64_t channels) { return near_for(std::min(channels, kSummed)); }
 
 const WinogradKernels& table() { return kernels<WinogradKernels>(); }
 
@@ -135,7 +134,8 @@ const uint16_t* correlate(int64_t batch, const Images& in, const Images& out, co
   static constinit thread_local Workspace<uint16_t, struct Hostile> marks;
   uint16_t* const hostile = marks.of_size(tiles.runs * tiles.run);
   std::atomic<bool> found = false;
-  const int near = near_for(in.channels), apart = apart_for(in.channels);
+  const int near = powers_for(std::min(in.channels, kLongSum)),
+            apart = powers_for(std::min(in.channels, kShortSum));
   parallel_for(tiles.runs, tiles.runs_per_block, [&](int64_t begin, int64_t end) {
     static constinit thread_local Workspace<float, struct ForwardBlock> workspace;
     float* const memory = workspace.of_size(v_layout.size() + m_layout.size());
@@ -154,7 +154,7 @@ const uint16_t* correlate(int64_t batch, const Images& in, const Images& out, co
                                                        pixels, zero + before, hostile + first));
                  });
     if (reach == Reach::hostile) found = true;
-    const int64_t summed = reach == Reach::near ? in.channels : kSummed;
+    const int64_t summed = reach == Reach::near ? kLongSum : kShortSum;
     const int64_t count = tiles.for_each(
         begin, end, in, [&](const TileRun& run, int64_t image, int64_t c, int64_t tile) {
           table().input(run, x + image, from(v, tile, c));
