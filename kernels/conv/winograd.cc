@@ -125,6 +125,15 @@ void for_each_run(const Tiles& tiles, int64_t begin, int64_t end, Images of, F f
   });
 }
 
+/// v = the transforms of all of a run's channels.
+void transform_channels(TileRun run, const float* x, Points<float> v) {
+  const int64_t channels = run.channels, plane = run.height * run.width;
+  for (int64_t c = 0; c < channels; c += kChannels) {
+    run.channels = std::min(kChannels, channels - c);
+    table().input(run, x + c * plane, from(v, 0, c));
+  }
+}
+
 /// y = x correlated with the weights that u (in, out) holds, plus bias. Returns which outputs of
 /// each tile have to be computed again, as inspect() tells; null if none.
 const uint16_t* correlate(int64_t batch, const Images& in, const Images& out, const float* x,
@@ -143,6 +152,7 @@ const uint16_t* correlate(int64_t batch, const Images& in, const Images& out, co
     uint16_t zero[kBlockTiles];
     int32_t pixels[kSeenPixels];
     Reach reach = Reach::near;
+    int64_t count = 0;
     for_each_run(tiles, begin, end, in,
                  [&](const TileRun& run, int64_t image, int64_t first, int64_t before) {
                    const int64_t i = run.top + in.padding_h, j = run.left + in.padding_w;
@@ -152,13 +162,11 @@ const uint16_t* correlate(int64_t batch, const Images& in, const Images& out, co
                    reach =
                        std::max(reach, table().inspect(run, outputs, x + image, below, near, apart,
                                                        pixels, zero + before, hostile + first));
+                   transform_channels(run, x + image, from(v, before, 0));
+                   count = before + run.tiles;
                  });
     if (reach == Reach::hostile) found = true;
     const int64_t summed = reach == Reach::near ? kLongSum : kShortSum;
-    const int64_t count = tiles.for_each(
-        begin, end, in, [&](const TileRun& run, int64_t image, int64_t c, int64_t tile) {
-          table().input(run, x + image, from(v, tile, c));
-        });
     multiply_channels(count, m_layout.columns, in.channels, summed, v, u, m);
     tiles.for_each(
         begin, end, out, [&](const TileRun& run, int64_t image, int64_t c, int64_t tile) {
