@@ -10,6 +10,7 @@
 #include <gradus/kernels/gemm/gemm.h>
 
 #include <atomic>
+#include <bit>
 #include <cmath>
 
 namespace gradus::kernels {
@@ -192,12 +193,14 @@ class Patches {
 
   /// The output at (i, j) of the image that begins at x, and in y `to` elements from the first.
   void add(const float* x, int64_t i, int64_t j, int64_t to) {
-    float* patch = patches_ + count_;
-    for (int64_t c = 0; c < in_.channels; ++c, x += in_.height * in_.width)
-      for (int64_t h = i - in_.padding_h; h < i - in_.padding_h + 3; ++h)
-        for (int64_t v = j - in_.padding_w; v < j - in_.padding_w + 3; ++v, patch += kMost)
-          *patch = h >= 0 && h < in_.height && v >= 0 && v < in_.width ? x[h * in_.width + v] : 0;
-    to_[count_++] = to + i * out_.width + j;
+    to_[count_] = to + i * out_.width + j;
+    float* const patch = patches_ + count_++;
+    const int64_t top = i - in_.padding_h, left = j - in_.padding_w;
+    if (top >= 0 && top + 3 <= in_.height && left >= 0 && left + 3 <= in_.width)
+      return copy(x + top * in_.width + left, patch, [](int64_t, int64_t) { return true; });
+    copy(x + top * in_.width + left, patch, [&](int64_t p, int64_t q) {
+      return top + p >= 0 && top + p < in_.height && left + q >= 0 && left + q < in_.width;
+    });
   }
 
   /// y of the outputs that were added; define(its place) where it is not finite.
@@ -215,6 +218,15 @@ class Patches {
   }
 
  private:
+  /// The 3x3 pixels from x on of each channel, 0 for those that are not inside(p, q).
+  template <class Inside>
+  void copy(const float* x, float* patch, Inside inside) {
+    for (int64_t c = 0; c < in_.channels; ++c, x += in_.height * in_.width)
+      for (int64_t p = 0; p < 3; ++p)
+        for (int64_t q = 0; q < 3; ++q, patch += kMost)
+          *patch = inside(p, q) ? x[p * in_.width + q] : 0;
+  }
+
   const Images &in_, &out_;
   int64_t taps_, plane_, count_ = 0, to_[kMost];
   float *patches_, *sums_;
@@ -227,16 +239,17 @@ void correlate_marked(int64_t batch, const Images& in, const Images& out, const 
   const Tiles tiles(batch, out.height, out.width);
   parallel_for(tiles.runs, tiles.runs_per_block, [&](int64_t begin, int64_t end) {
     Patches patches(in, out);
-    for_each_run(
-        tiles, begin, end, out, [&](const TileRun& run, int64_t image, int64_t first, int64_t) {
-          for (int64_t k = 0; k < 16 * run.tiles; ++k) {
-            const int64_t i = run.top + k % 16 / 4, j = run.left + k / 16 * 4 + k % 4;
-            if ((hostile[first + k / 16] >> k % 16 & 1) == 0 || i >= out.height || j >= out.width)
-              continue;
-            patches.add(x + image / out.image * in.image, i, j, image);
-            if (patches.full()) patches.finish(w, bias, y, define);
-          }
-        });
+    for_each_run(tiles, begin, end, out,
+                 [&](const TileRun& run, int64_t image, int64_t first, int64_t) {
+                   for (int64_t t = 0; t < run.tiles; ++t)
+                     for (unsigned marks = hostile[first + t]; marks != 0; marks &= marks - 1) {
+                       const int k = std::countr_zero(marks);
+                       const int64_t i = run.top + k / 4, j = run.left + 4 * t + k % 4;
+                       if (i >= out.height || j >= out.width) continue;
+                       patches.add(x + image / out.image * in.image, i, j, image);
+                       if (patches.full()) patches.finish(w, bias, y, define);
+                     }
+                 });
     patches.finish(w, bias, y, define);
   });
 }
