@@ -1,4 +1,3 @@
-#include <gradus/autograd/ops/conv.h>
 #include <gradus/layers/conv2d.h>
 
 namespace gradus {
@@ -23,7 +22,8 @@ Tensor Conv2d::forward(const Tensor& x) {
                 {.stride = {options_.stride, options_.stride},
                  .padding = {options_.padding, options_.padding},
                  .dilation = {options_.dilation, options_.dilation},
-                 .groups = options_.groups});
+                 .groups = options_.groups,
+                 .algorithm = options_.algorithm});
 }
 
 void Conv2d::visit(Visitor& visitor) {

@@ -1,4 +1,5 @@
 #pragma once
+#include <gradus/autograd/ops/conv.h>
 #include <gradus/layers/module.h>
 
 namespace gradus {
@@ -10,6 +11,7 @@ struct Conv2dLayerOptions {
   int64_t dilation = 1;  ///< pixels from a tap of the kernel to the next
   int64_t groups = 1;    ///< group g of the outputs sees group g of the inputs alone
   bool bias = true;      ///< whether there is one
+  ConvAlgorithm algorithm = ConvAlgorithm::automatic;  ///< as in Conv2dOptions
   bool kaiming = false;  ///< weights from Init::kaiming_uniform for a relu, not PyTorch's default
 };
 

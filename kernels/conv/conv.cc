@@ -12,6 +12,8 @@ namespace {
 // are faster.
 constexpr int64_t kWinogradChannels = 8, kWinogradTiles = 4, kWinogradWeights = 1 << 14;
 constexpr int64_t kDirectOutputs = 128;
+// A longer sum, all in one register, might round too much for kConvError.
+constexpr int64_t kDirectTaps = 1 << 13;
 
 int64_t output_size(int64_t size, int64_t kernel, int64_t stride, int64_t padding,
                     int64_t dilation) {
@@ -50,24 +52,43 @@ const char* name(ConvPath path) {
   return names[static_cast<int>(path)];
 }
 
+namespace {
+
+/// Whether y is a correlation with every place of the padded image, and so is dx, if no output lies
+/// in the padding alone.
+bool is_correlation(const Conv2dShape& s) {
+  return s.stride_h == 1 && s.stride_w == 1 && s.padding_h <= s.dilation_h * (s.kernel_h - 1) &&
+         s.padding_w <= s.dilation_w * (s.kernel_w - 1);
+}
+
+}  // namespace
+
 bool applies(ConvPath path, const Conv2dShape& s) {
-  const bool every_pixel = s.stride_h == 1 && s.stride_w == 1;
   switch (path) {
     case ConvPath::automatic:
     case ConvPath::im2col:
       return true;
     case ConvPath::pointwise:
-      return s.kernel_h == 1 && s.kernel_w == 1 && every_pixel && s.padding_h == 0 &&
-             s.padding_w == 0;
-    case ConvPath::direct:  // dx is a correlation, too, if no output lies in the padding alone
-      return every_pixel && s.padding_h <= s.dilation_h * (s.kernel_h - 1) &&
-             s.padding_w <= s.dilation_w * (s.kernel_w - 1);
+      return s.kernel_h == 1 && s.kernel_w == 1 && is_correlation(s);
+    case ConvPath::direct:
+      return is_correlation(s) &&
+             std::max(s.group_in(), s.group_out()) * s.kernel_h * s.kernel_w <= kDirectTaps;
     case ConvPath::winograd:
-      return applies(ConvPath::direct, s) && s.kernel_h == 3 && s.kernel_w == 3 &&
-             s.dilation_h == 1 && s.dilation_w == 1;
+      return is_correlation(s) && s.kernel_h == 3 && s.kernel_w == 3 && s.dilation_h == 1 &&
+             s.dilation_w == 1;
   }
   return false;
 }
+
+namespace {
+
+/// The path in f32 for what neither pointwise nor winograd serves.
+ConvPath plain_path(const Conv2dShape& s) {
+  const bool direct = applies(ConvPath::direct, s) && s.group_out() < kDirectOutputs;
+  return direct ? ConvPath::direct : ConvPath::im2col;
+}
+
+}  // namespace
 
 template <class T>
 ConvPath conv_path(const Conv2dShape& s) {
@@ -78,8 +99,7 @@ ConvPath conv_path(const Conv2dShape& s) {
   if (applies(ConvPath::winograd, s) && std::min(in, out) >= kWinogradChannels &&
       tiles >= kWinogradTiles && tiles > in * out / kWinogradWeights)
     return ConvPath::winograd;
-  const bool direct = applies(ConvPath::direct, s) && out < kDirectOutputs;
-  return direct ? ConvPath::direct : ConvPath::im2col;
+  return plain_path(s);
 }
 
 namespace {
@@ -87,8 +107,12 @@ namespace {
 template <class T>
 ConvPath resolve(const Conv2dShape& s, ConvPath path) {
   if (path == ConvPath::automatic) return conv_path<T>(s);
-  check(applies(path, s), "conv2d: the path {} cannot serve a kernel of {}x{} with stride {}x{}",
-        name(path), s.kernel_h, s.kernel_w, s.stride_h, s.stride_w);
+  check(applies(path, s),
+        "conv2d: the path {} cannot serve a kernel of {}x{} with stride {}x{}, padding {}x{}, "
+        "dilation "
+        "{}x{} and {} to {} channels a group",
+        name(path), s.kernel_h, s.kernel_w, s.stride_h, s.stride_w, s.padding_h, s.padding_w,
+        s.dilation_h, s.dilation_w, s.group_in(), s.group_out());
   check((std::is_same_v<T, float>) || path == ConvPath::pointwise || path == ConvPath::im2col,
         "conv2d: the path {} is for f32 alone", name(path));
   return path;
@@ -101,7 +125,10 @@ void conv2d(const Conv2dShape& s, const T* x, const T* w, const T* bias, T* y, C
   check_conv2d("conv2d", s);
   path = resolve<T>(s, path);
   if constexpr (std::is_same_v<T, float>) {
-    if (path == ConvPath::winograd) return winograd_conv2d(s, x, w, bias, y);
+    if (path == ConvPath::winograd) {
+      if (winograd_conv2d(s, x, w, bias, y)) return;
+      path = plain_path(s);
+    }
     if (path == ConvPath::direct) return direct_conv2d(s, x, w, bias, y);
   }
   im2col_conv2d(s, x, w, bias, y);
@@ -112,7 +139,10 @@ void conv2d_input(const Conv2dShape& s, const T* dy, const T* w, T* dx, ConvPath
   check_conv2d("conv2d_input", s);
   path = resolve<T>(s, path);
   if constexpr (std::is_same_v<T, float>) {
-    if (path == ConvPath::winograd) return winograd_conv2d_input(s, dy, w, dx);
+    if (path == ConvPath::winograd) {
+      if (winograd_conv2d_input(s, dy, w, dx)) return;
+      path = plain_path(s);
+    }
     if (path == ConvPath::direct) return direct_conv2d_input(s, dy, w, dx);
   }
   im2col_conv2d_input(s, dy, w, dx);
@@ -123,10 +153,12 @@ void conv2d_weight(const Conv2dShape& s, const T* x, const T* dy, T* dw, T* db, 
   check_conv2d("conv2d_weight", s);
   path = resolve<T>(s, path);
   if constexpr (std::is_same_v<T, float>) {
-    if (path == ConvPath::winograd) return winograd_conv2d_weight(s, x, dy, dw, db);
-    if (path == ConvPath::direct) return direct_conv2d_weight(s, x, dy, dw, db);
+    if (path == ConvPath::winograd) winograd_conv2d_weight(s, x, dy, dw, db);
+    if (path == ConvPath::direct) direct_conv2d_weight(s, x, dy, dw, db);
   }
-  im2col_conv2d_weight(s, x, dy, dw, db);
+  if (path == ConvPath::im2col || path == ConvPath::pointwise)
+    im2col_conv2d_weight(s, x, dy, dw, db);
+  define_dw(s, x, dy, dw, db);
 }
 
 GRADUS_INSTANTIATE(conv_path<T>, conv2d<T>, conv2d_input<T>, conv2d_weight<T>)

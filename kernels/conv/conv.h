@@ -36,13 +36,14 @@ void check_conv2d(const char* op, const Conv2dShape& shape);
 /// The last two are for f32.
 enum class ConvPath { automatic, pointwise, im2col, direct, winograd };
 
-/// Winograd rounds sums of a tile's pixels, so that a large one costs its neighbours accuracy. With
-/// |w| summed over the 3x3, its errors were always below this many epsilons of
-///   y: |bias| + sum_c max|x_c| |w_oc|     dx: sum_o max|dy_o| |w_oc|
-///   dw: sum_n max|x_c| sum|dy_o|
-/// the largest being those of the plane, or rather of the 6x6 pixels that a tile reads. Pixels must
-/// stay below 1e36, and an infinity or a NaN spoils all 4x4 outputs of its tiles.
-constexpr double kWinogradError = 16;
+/// Every path keeps to this: with max|x| the largest that an output sees, in any channel of its
+/// group, and |w| summed over its weights, what f32 gives is off by at most kConvError max|x|
+/// sum|w| and the rounding of the result. dx alike with dy; dw by max|x_c| sum|dy_o|, the two taken
+/// over the whole batch. Products below 2^-126 may each lose 2^-149 more. Where an output sees
+/// zeros alone and the weights are finite, it is the bias exactly (0 in dx); an infinity or a NaN
+/// reaches those who see it and no others. winograd computes by plain sums what its transforms
+/// could not hold to that.
+constexpr double kConvError = 0x1p-12;
 
 const char* name(ConvPath path);
 

@@ -73,17 +73,20 @@ DirectShape shape_of(const Group& g, const int64_t* offsets) {
   return {g.out, g.taps(), g.out_height, g.out_width, offsets, g.padded_width()};
 }
 
-/// Every group of every image: y = x correlated with w, plus bias.
+/// Every group of every image: y = x correlated with w, plus bias. define(begin, end) where those
+/// of y may not be finite.
+template <class Define>
 void correlate(const Conv2dShape& s, const Group& g, const float* x, const float* w,
-               const float* bias, float* y) {
+               const float* bias, float* y, Define define) {
   const DirectShape shape = shape_of(g, tap_offsets(g));
   const int64_t x_group = g.in * g.height * g.width, y_group = g.out * g.out_height * g.out_width;
   const int64_t work = y_group * g.taps() + 1;
   parallel_for(s.batch * s.groups, per_grain(work, kProductGrain), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t o = i % s.groups * g.out;
-      table().forward(shape, padded(g, x + i * x_group), w + o * g.taps(),
-                      bias ? bias + o : nullptr, y + i * y_group);
+      if (!table().forward(shape, padded(g, x + i * x_group), w + o * g.taps(),
+                           bias ? bias + o : nullptr, y + i * y_group))
+        define(i * y_group, (i + 1) * y_group);
     }
   });
 }
@@ -92,7 +95,8 @@ void correlate(const Conv2dShape& s, const Group& g, const float* x, const float
 
 void direct_conv2d(const Conv2dShape& s, const float* x, const float* w, const float* bias,
                    float* y) {
-  correlate(s, group_of(s), x, w, bias, y);
+  correlate(s, group_of(s), x, w, bias, y,
+            [&](int64_t begin, int64_t end) { define_y(s, x, w, bias, begin, end, y); });
 }
 
 // dx is dy correlated with the rotated weights, outputs and inputs having changed places.
@@ -106,7 +110,8 @@ void direct_conv2d_input(const Conv2dShape& s, const float* dy, const float* w, 
     std::reverse_copy(w + i * places, w + (i + 1) * places,
                       rotated + ((group * g.in + c) * g.out + o) * places);
   }
-  correlate(s, transposed(g), dy, rotated, nullptr, dx);
+  correlate(s, transposed(g), dy, rotated, nullptr, dx,
+            [&](int64_t begin, int64_t end) { define_dx(s, dy, w, begin, end, dx); });
 }
 
 void direct_conv2d_weight(const Conv2dShape& s, const float* x, const float* dy, float* dw,

@@ -23,9 +23,11 @@ struct Pixel {
   int64_t i, j;
 };
 
+/// Also adds 0 y to `zeros`, which y that is not finite makes NaN.
 template <int outs, int pixels>
 void forward_tile(const DirectShape& s, const float* const (&x)[kPixels], const float* w,
-                  const float* bias, float* const (&y)[kPixels], int64_t plane, int count) {
+                  const float* bias, float* const (&y)[kPixels], int64_t plane, int count,
+                  V& zeros) {
   V sum[outs][pixels] = {};
   const int64_t taps = s.taps;
   for (int64_t k = 0; k < taps; ++k) {
@@ -37,15 +39,19 @@ void forward_tile(const DirectShape& s, const float* const (&x)[kPixels], const 
       unroll<pixels>([&](int v) GRADUS_INLINE { sum[o][v] += weight * patch[v]; });
     });
   }
+  V check[pixels] = {};
   unroll<outs>([&](int o) GRADUS_INLINE {
     const V shift = V{} + (bias ? bias[o] : 0.0f);
     unroll<pixels>([&](int v) GRADUS_INLINE {
+      const V result = sum[o][v] + shift;
+      check[v] += 0.0f * result;
       if (count == kLanes)
-        store(y[v] + o * plane, sum[o][v] + shift);
+        store(y[v] + o * plane, result);
       else
-        store_first(y[v] + o * plane, sum[o][v] + shift, count);
+        store_first(y[v] + o * plane, result, count);
     });
   });
+  unroll<pixels>([&](int v) GRADUS_INLINE { zeros += check[v]; });
 }
 
 /// f<outs>() for the `outs` of 1 .. most.
@@ -56,11 +62,12 @@ void with_constant(int64_t outs, F f) {
   f.template operator()<most>();
 }
 
-void forward(const DirectShape& s, const float* image, const float* w, const float* bias,
+bool forward(const DirectShape& s, const float* image, const float* w, const float* bias,
              float* result) {
   const int64_t per_row = (s.width + kLanes - 1) / kLanes, all = s.height * per_row,
                 plane = s.height * s.width;
   const int count = s.width < kLanes ? static_cast<int>(s.width) : kLanes;
+  V zeros = {};
   for (int64_t first = 0; first < all; first += kPixels) {
     const float* x[kPixels] = {};
     float* y[kPixels] = {};
@@ -74,39 +81,46 @@ void forward(const DirectShape& s, const float* image, const float* w, const flo
       with_constant<kPixels>(pixels, [&]<int vectors>() {
         with_constant<kOuts>(s.outs - o, [&]<int outs>() {
           forward_tile<outs, vectors>(s, x, w + o * s.taps, bias ? bias + o : nullptr, y, plane,
-                                      count);
+                                      count, zeros);
         });
       });
       for (float*& to : y) to += kOuts * plane;
     }
   }
+  return horizontal_sum(zeros) == 0;
 }
 
-// Sums along the rows, for some outputs times some taps at a time.
+// Sums along the rows, for some outputs times some taps at a time. A register adds up about so many
+// pixels before it goes to dw, since roundings of a long sum may add up.
 constexpr int kGradientOuts = 4, kGradientTaps = 3;
+constexpr int64_t kGradientPixels = 1 << 14;
 
 template <int outs, int taps>
 void weight_tile(const DirectShape& s, const float* const (&x)[kGradientTaps], const float* dy,
                  float* dw) {
   const int64_t plane = s.height * s.width;
-  V sum[outs][taps] = {};
-  const auto add = [&](int64_t i, int64_t j, auto lanes) GRADUS_INLINE {
-    V pixels[taps];
-    unroll<taps>([&](int k) GRADUS_INLINE { pixels[k] = lanes.load(x[k] + i * s.row + j); });
-    unroll<outs>([&](int o) GRADUS_INLINE {
-      const V gradient = lanes.load(dy + o * plane + i * s.width + j);
-      unroll<taps>([&](int k) GRADUS_INLINE { sum[o][k] += gradient * pixels[k]; });
-    });
-  };
   const int64_t full = s.width - s.width % kLanes;
   const SomeLanes<float, true> last{{}, static_cast<int>(s.width - full)};
-  for (int64_t i = 0; i < s.height; ++i) {
-    for (int64_t j = 0; j < full; j += kLanes) add(i, j, AllLanes<float>{});
-    if (full < s.width) add(i, full, last);
+  for (int64_t begin = 0; begin < s.height;) {
+    const int64_t rows = 1 + kGradientPixels / s.width;
+    const int64_t end = begin + rows < s.height ? begin + rows : s.height;
+    V sum[outs][taps] = {};
+    const auto add = [&](int64_t i, int64_t j, auto lanes) GRADUS_INLINE {
+      V pixels[taps];
+      unroll<taps>([&](int k) GRADUS_INLINE { pixels[k] = lanes.load(x[k] + i * s.row + j); });
+      unroll<outs>([&](int o) GRADUS_INLINE {
+        const V gradient = lanes.load(dy + o * plane + i * s.width + j);
+        unroll<taps>([&](int k) GRADUS_INLINE { sum[o][k] += gradient * pixels[k]; });
+      });
+    };
+    for (; begin < end; ++begin) {
+      for (int64_t j = 0; j < full; j += kLanes) add(begin, j, AllLanes<float>{});
+      if (full < s.width) add(begin, full, last);
+    }
+    unroll<outs>([&](int o) GRADUS_INLINE {
+      unroll<taps>([&](int k) GRADUS_INLINE { dw[o * s.taps + k] += horizontal_sum(sum[o][k]); });
+    });
   }
-  unroll<outs>([&](int o) GRADUS_INLINE {
-    unroll<taps>([&](int k) GRADUS_INLINE { dw[o * s.taps + k] += horizontal_sum(sum[o][k]); });
-  });
 }
 
 void weight(const DirectShape& s, const float* image, const float* dy, float* dw) {

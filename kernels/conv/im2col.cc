@@ -102,14 +102,15 @@ template <class T>
 void im2col_conv2d(const Conv2dShape& s, const T* x, const T* w, const T* bias, T* y) {
   const Product size(s);
   for_each_group(s, size, [&](int64_t n, int64_t g) {
-    T* out = y + (n * s.groups + g) * size.out * size.pixels;
-    if (bias)
-      for (int64_t o = 0; o < size.out; ++o)
-        std::fill_n(out + o * size.pixels, size.pixels, bias[g * size.out + o]);
+    const int64_t begin = (n * s.groups + g) * size.out * size.pixels;
+    T* out = y + begin;
     gemm<T>({Transpose::no, Transpose::no, size.out, size.pixels, size.k, T(1),
              w + g * size.out * size.k, size.k,
-             patches(s, size, x + (n * s.groups + g) * size.x_group), size.pixels,
-             bias ? T(1) : T(0), out, size.pixels});
+             patches(s, size, x + (n * s.groups + g) * size.x_group), size.pixels, T(0), out,
+             size.pixels});
+    for (int64_t o = 0; bias && o < size.out; ++o, out += size.pixels)
+      for (int64_t i = 0; i < size.pixels; ++i) out[i] += bias[g * size.out + o];
+    define_y(s, x, w, bias, begin, begin + size.out * size.pixels, y);
   });
 }
 
@@ -118,12 +119,14 @@ void im2col_conv2d_input(const Conv2dShape& s, const T* dy, const T* w, T* dx) {
   const Product size(s);
   const bool pointwise = applies(ConvPath::pointwise, s);
   for_each_group(s, size, [&](int64_t n, int64_t g) {
-    T* to = dx + (n * s.groups + g) * size.x_group;
+    const int64_t begin = (n * s.groups + g) * size.x_group;
+    T* to = dx + begin;
     T* columns = pointwise ? to : column_memory<T>(size.k * size.pixels);
     gemm<T>({Transpose::yes, Transpose::no, size.k, size.pixels, size.out, T(1),
              w + g * size.out * size.k, size.k, dy + (n * s.groups + g) * size.out * size.pixels,
              size.pixels, T(0), columns, size.pixels});
     if (!pointwise) col2im(s, columns, to);
+    define_dx(s, dy, w, begin, begin + size.x_group, dx);
   });
 }
 

@@ -26,11 +26,27 @@ void direct_conv2d_input(const Conv2dShape& s, const float* dy, const float* w, 
 void direct_conv2d_weight(const Conv2dShape& s, const float* x, const float* dy, float* dw,
                           float* db);
 
-void winograd_conv2d(const Conv2dShape& s, const float* x, const float* w, const float* bias,
+/// These do nothing that counts and return false where a weight is too large or too small for it.
+bool winograd_conv2d(const Conv2dShape& s, const float* x, const float* w, const float* bias,
                      float* y);
-void winograd_conv2d_input(const Conv2dShape& s, const float* dy, const float* w, float* dx);
+bool winograd_conv2d_input(const Conv2dShape& s, const float* dy, const float* w, float* dx);
 void winograd_conv2d_weight(const Conv2dShape& s, const float* x, const float* dy, float* dw,
                             float* db);
+
+// What every way ends with: results that are not finite are computed again by the definition, in
+// f64 and from what lies in the image alone. So an infinity or a NaN reaches those who see it and
+// no others, whatever a padded product, a transform or the order of a sum has made of it.
+
+/// Of y[begin] .. y[end - 1].
+template <class T>
+void define_y(const Conv2dShape& s, const T* x, const T* w, const T* bias, int64_t begin,
+              int64_t end, T* y);
+/// Of dx[begin] .. dx[end - 1].
+template <class T>
+void define_dx(const Conv2dShape& s, const T* dy, const T* w, int64_t begin, int64_t end, T* dx);
+/// Of all of dw, and of db unless it is null.
+template <class T>
+void define_dw(const Conv2dShape& s, const T* x, const T* dy, T* dw, T* db);
 
 /// dw = the sum over the images n of what add(n, sums) adds to `sums`, of dw's shape; db likewise
 /// of dy. Cut into pieces by the batch and added in order, so that threads do not show.

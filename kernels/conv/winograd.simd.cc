@@ -26,6 +26,19 @@ constexpr int64_t kMaxColumns = 4 * kMaxRun + 2;
 
 constexpr float a = 0.75f, b = 1.5f, a2 = a * a, b2 = b * b, a3 = a * a2, b3 = b * b2;
 
+// Numbers by their bits without the sign, which are ordered as magnitudes are, infinity and NaN
+// above the others. Pixels up to kLargest and 2^-80 or more, times weights of kSmallestWeight to
+// kLargest or 0, neither overflow nor lose bits that count to underflow.
+using Bits = Vector<int32_t>;
+constexpr int kExponent = 23;  // where a float's exponent begins
+constexpr int32_t bits_of_power(int power) { return (127 + power) << kExponent; }
+constexpr int32_t kLargest = bits_of_power(50), kSmallest = bits_of_power(-80),
+                  kSmallestWeight = bits_of_power(-30);
+
+inline Bits magnitude(V x) { return Bits(x) & 0x7fffffff; }
+inline Bits larger(Bits p, Bits q) { return p > q ? p : q; }
+inline Bits smaller(Bits p, Bits q) { return p < q ? p : q; }
+
 /// t = B^T d
 inline void input_transform(const V (&d)[6], V (&t)[6]) {
   const V even_a = d[4] - b2 * d[2], odd_a = d[3] - b2 * d[1];
@@ -168,6 +181,178 @@ void transform_pixels(const TileRun& run, const Inside& in, const float* pixels,
                      to.data + t * to.row + 6 * p * to.point, to.point);
 }
 
+/// to[i] = the largest magnitude of x[i] in the channels, for a block of i.
+template <int vectors>
+void largest_of_block(const float* x, int64_t channels, int64_t plane, int32_t* to) {
+  Bits largest[vectors] = {};
+  for (int64_t c = 0; c < channels; ++c, x += plane)
+    unroll<vectors>([&](int k) GRADUS_INLINE {
+      largest[k] = larger(largest[k], magnitude(load(x + k * kLanes)));
+    });
+  unroll<vectors>([&](int k) GRADUS_INLINE { store(to + k * kLanes, largest[k]); });
+}
+
+/// For all i < n; a whole vector is written.
+void largest_magnitudes(int64_t n, const float* x, int64_t channels, int64_t plane, int32_t* to) {
+  const auto in_blocks_of = [&]<int vectors>() {
+    for_each_block<vectors * kLanes>(
+        n, [&](int64_t i) { largest_of_block<vectors>(x + i, channels, plane, to + i); });
+  };
+  if (n >= 16 * kLanes) return in_blocks_of.template operator()<8>();
+  if (n >= 4 * kLanes) return in_blocks_of.template operator()<4>();
+  if (n >= kLanes) return in_blocks_of.template operator()<1>();
+  Bits largest = {};
+  for (int64_t c = 0; c < channels; ++c, x += plane)
+    largest = larger(largest, magnitude(load_first(x, static_cast<int>(n))));
+  store(to, largest);
+}
+
+/// Whole vectors.
+void clear(int32_t* x, int64_t count) {
+  for (int64_t i = 0; i < count; i += kLanes) store(x + i, Bits{});
+}
+
+// A row of the pixels that a run sees, and room for a vector behind it.
+constexpr int64_t kSeenRow = kMaxColumns + kLanes;
+
+/// The largest magnitude in any channel of each of the run's pixels in the image's columns, 6 rows.
+void largest_of_pixels(const TileRun& run, const Inside& in, const float* x, bool below,
+                       int32_t* pixels) {
+  const int64_t row = in.columns;
+  int64_t first = in.first_row;
+  if (below) {
+    for (int64_t i = 0; i < 2 * row; ++i) pixels[i] = pixels[4 * row + i];
+    first = first > 2 ? first : 2;
+  } else {
+    clear(pixels, first * row);
+  }
+  x += (run.top + first) * run.width + run.left + in.first_column;
+  int64_t count = in.end_row > first ? in.end_row - first : 0, length = row;
+  if (row == run.width && count > 0) {  // whole rows lie behind each other
+    length *= count;
+    count = 1;
+  }
+  for (int64_t i = 0; i < count; ++i)
+    largest_magnitudes(length, x + i * run.width, run.channels, run.height * run.width,
+                       pixels + (first + i) * row);
+  const int64_t end = in.end_row > first ? in.end_row : first;
+  clear(pixels + end * row, (6 - end) * row);
+}
+
+/// to (4, kSeenRow): the largest magnitude of three pixels below each other, for each row of
+/// outputs and column of inputs.
+void largest_of_columns(const TileRun& run, const Inside& in, const int32_t* pixels, int32_t* to) {
+  const int64_t row = in.columns;
+  for (int64_t i = 0; i < 4; ++i, to += kSeenRow) {
+    clear(to, in.first_column);
+    for (int64_t j = 0; j < row; j += kLanes) {
+      const int32_t* p = pixels + i * row + j;
+      store(to + in.first_column + j, larger(larger(load(p), load(p + row)), load(p + 2 * row)));
+    }
+    clear(to + in.end_column, 4 * run.tiles + 2 - in.end_column);
+  }
+}
+
+/// The largest magnitudes that the run's outputs see: fields (4, kSeenRow). Outputs outside the
+/// image have those of their neighbours.
+void largest_seen(const TileRun& run, const Outputs& outputs, const float* x, bool below,
+                  int32_t* pixels, int32_t* fields) {
+  alignas(64) int32_t columns[4 * kSeenRow + 2 * kLanes];
+  const Inside in(run, 6, 4 * run.tiles + 2);
+  largest_of_pixels(run, in, x, below, pixels);
+  largest_of_columns(run, in, pixels, columns);
+  for (int64_t i = 0; i < 4; ++i) {
+    int32_t* const field = fields + i * kSeenRow;
+    const int32_t* const seen = columns + (i < outputs.rows ? i : outputs.rows - 1) * kSeenRow;
+    for (int64_t j = 0; j < 4 * run.tiles; j += kLanes)
+      store(field + j, larger(larger(load(seen + j), load(seen + j + 1)), load(seen + j + 2)));
+    for (int64_t j = outputs.columns; j < 4 * run.tiles; ++j) field[j] = field[outputs.columns - 1];
+  }
+}
+
+/// The smallest of what is seen, and the largest.
+struct Seen {
+  int32_t smallest, largest;
+  bool within(int powers) const {
+    return largest <= kLargest && smallest >= kSmallest &&
+           smallest >= largest - (powers << kExponent);
+  }
+};
+
+/// Of all outputs of the run, of at least a vector's columns.
+Seen seen_by_run(const TileRun& run, const int32_t* fields) {
+  Bits smallest = load(fields), largest = smallest;
+  const int64_t columns = 4 * run.tiles;
+  for (int64_t i = 0; i < 4 * kSeenRow; i += kSeenRow)
+    for_each_block<kLanes>(columns, [&](int64_t j) {
+      const Bits seen = load(fields + i + j);
+      smallest = smaller(smallest, seen), largest = larger(largest, seen);
+    });
+  int32_t low[kLanes], high[kLanes];
+  store(low, smallest), store(high, largest);
+  Seen all{low[0], high[0]};
+  for (int i = 1; i < kLanes; ++i) {
+    all.smallest = low[i] < all.smallest ? low[i] : all.smallest;
+    all.largest = high[i] > all.largest ? high[i] : all.largest;
+  }
+  return all;
+}
+
+typedef int32_t Four __attribute__((vector_size(16)));
+typedef int32_t UnalignedFour __attribute__((vector_size(16), aligned(4), may_alias));
+
+/// What a tile's outputs see that is not zero, and a bit for each that sees zeros alone.
+struct TileSeen {
+  explicit TileSeen(const int32_t* fields) {
+    Four low = Four{} + kNone, high = {}, bits = {1, 2, 4, 8}, zeros = {};
+    for (int i = 0; i < 4; ++i, fields += kSeenRow, bits <<= 4) {
+      const Four seen = *reinterpret_cast<const UnalignedFour*>(fields), is_zero = seen == 0;
+      const Four value = is_zero ? Four{} + kNone : seen;
+      zeros |= is_zero & bits;
+      low = value < low ? value : low;
+      high = seen > high ? seen : high;
+    }
+    for (int k = 0; k < 4; ++k) {
+      others.smallest = low[k] < others.smallest ? low[k] : others.smallest;
+      others.largest = high[k] > others.largest ? high[k] : others.largest;
+      zero |= zeros[k];
+    }
+  }
+  static constexpr int32_t kNone = 0x7fffffff;
+  Seen others{kNone, 0};
+  int32_t zero = 0;
+};
+
+/// A bit for each output of the tile that sees something, but too small a thing.
+int hostile_outputs(const int32_t* fields, int32_t largest, int apart) {
+  int marks = 0;
+  for (int k = 0; k < 16; ++k) {
+    const int32_t seen = fields[k / 4 * kSeenRow + k % 4];
+    if (seen != 0 && !Seen{seen, largest}.within(apart)) marks |= 1 << k;
+  }
+  return marks;
+}
+
+Reach inspect(const TileRun& run, const Outputs& outputs, const float* x, bool below, int near,
+              int apart, int32_t* pixels, uint16_t* zero, uint16_t* hostile) {
+  alignas(64) int32_t fields[4 * kSeenRow];
+  largest_seen(run, outputs, x, below, pixels, fields);
+  for (int64_t t = 0; t < run.tiles; ++t) zero[t] = hostile[t] = 0;
+  if (4 * run.tiles >= kLanes && seen_by_run(run, fields).within(near)) return Reach::near;
+  Reach reach = Reach::near;
+  for (int64_t t = 0; t < run.tiles; ++t) {
+    const TileSeen seen(fields + 4 * t);
+    if (seen.others.largest == 0) continue;  // a transform of zeros is exact
+    zero[t] = static_cast<uint16_t>(seen.zero);
+    if (seen.others.within(near)) continue;
+    if (reach == Reach::near) reach = Reach::apart;
+    if (seen.others.within(apart)) continue;
+    hostile[t] = static_cast<uint16_t>(hostile_outputs(fields + 4 * t, seen.others.largest, apart));
+    reach = Reach::hostile;
+  }
+  return reach;
+}
+
 void input(const TileRun& run, const float* x, Points<float> v) {
   alignas(64) float pixels[6 * kMaxColumns * kLanes];
   const Inside in(run, 6, 4 * run.tiles + 2);
@@ -210,31 +395,58 @@ void output_tile(Points<const float> m, int64_t t, V shift, int64_t columns, flo
   }
 }
 
-void output(const TileRun& run, Points<const float> m, const float* bias, float* y) {
+/// `shift` for those of a tile's pixels that `zero` marks.
+void write_zeros(unsigned zero, V shift, int64_t columns, float* pixels, int64_t row) {
+  for (; zero != 0; zero &= zero - 1) {
+    const int k = __builtin_ctz(zero);
+    if (k % 4 < columns) store(pixels + k / 4 * row + k % 4 * kLanes, shift);
+  }
+}
+
+void output(const TileRun& run, Points<const float> m, const float* bias, const uint16_t* zero,
+            float* y) {
   alignas(64) float pixels[4 * kMaxColumns * kLanes];
   const Inside in(run, 4, 4 * run.tiles);
   for_each_lanes(run.channels, [&](int64_t c, int64_t lanes) {
     const V shift = bias ? load_first(bias + c, static_cast<int>(lanes)) : V{};
-    for (int64_t t = 0; t < run.tiles; ++t)
-      output_tile({m.data + c, m.row, m.point}, t, shift, in.columns - 4 * t,
-                  pixels + 4 * t * kLanes, in.columns * kLanes);
+    for (int64_t t = 0; t < run.tiles; ++t) {
+      const int64_t columns = in.columns - 4 * t, row = in.columns * kLanes;
+      float* tile = pixels + 4 * t * kLanes;
+      output_tile({m.data + c, m.row, m.point}, t, shift, columns, tile, row);
+      if (zero[t] != 0) write_zeros(zero[t], shift, columns, tile, row);
+    }
     scatter(run, in, lanes, pixels, y + c * run.height * run.width);
   });
 }
 
-void weight(int64_t out, const float* w, int64_t stride, bool rotated, Points<float> u) {
+/// All bits in the lanes whose 3x3 weights are not served.
+Bits not_served(const float* taps) {
+  Bits largest = {};
+  unroll<9>([&](int k) GRADUS_INLINE {
+    largest = larger(largest, magnitude(load(taps + k * kLanes)));
+  });
+  return (largest != 0) & ((largest < kSmallestWeight) | (largest > kLargest));
+}
+
+bool weight(int64_t out, const float* w, int64_t stride, bool rotated, Points<float> u) {
   alignas(64) float taps[9 * kLanes], half[3 * 6 * kLanes];
   const auto transform = [](const V(&s)[3], V(&r)[6]) GRADUS_INLINE { weight_transform(s, r); };
   const float* first = rotated ? taps + 8 * kLanes : taps;
   const int64_t step = rotated ? -kLanes : kLanes;
+  Bits bad = {};
   for_each_lanes(out, [&](int64_t o, int64_t lanes) {
     if (lanes < kLanes) clear(taps, 9);
     transpose(w + o * stride, stride, lanes, 9, taps, kLanes);
+    bad |= not_served(taps);
     for (int q = 0; q < 3; ++q)
       apply<3, 6>(transform, first + q * step, 3 * step, half + q * kLanes, 3 * kLanes);
     for (int p = 0; p < 6; ++p)
       apply<3, 6>(transform, half + 3 * p * kLanes, kLanes, u.data + o + 6 * p * u.point, u.point);
   });
+  int32_t lanes[kLanes], any = 0;
+  store(lanes, bad);
+  for (int32_t lane : lanes) any |= lane;
+  return any == 0;
 }
 
 void weight_gradient(int64_t channels, Points<const float> u, float* dw) {
@@ -263,7 +475,7 @@ void sum_weight_gradients(int64_t channels, int64_t pieces, const float* parts, 
 }
 
 constexpr WinogradKernels kKernels = {
-    kLanes, input, output, output_gradient, weight, weight_gradient, sum_weight_gradients};
+    kLanes, inspect, input, output, output_gradient, weight, weight_gradient, sum_weight_gradients};
 
 }  // namespace
 

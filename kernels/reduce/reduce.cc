@@ -196,9 +196,7 @@ void min(int64_t outer, int64_t n, int64_t inner, const T* x, T* y, int64_t* ind
 
 template <class T>
 bool all_finite(int64_t n, const T* x) {
-  int64_t finite = 0;
-  for (int64_t i = 0; i < n; ++i) finite += std::abs(x[i]) <= std::numeric_limits<T>::max();
-  return finite == n;
+  return kernels<ReduceKernels<T>>().all_finite(n, x);
 }
 
 GRADUS_INSTANTIATE(sum<T>, sum_of_squares<T>, max<T>, min<T>, all_finite<T>)

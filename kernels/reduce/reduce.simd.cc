@@ -45,6 +45,20 @@ double sum(int64_t n, const T* x) {
 }
 
 template <class T>
+bool all_finite(int64_t n, const T* x) {
+  constexpr int width = kWidth<T>;
+  Vector<T> zeros[kAccumulators] = {};  // NaN once anything else was multiplied by 0
+  int64_t i = 0;
+  for (; i + kAccumulators * width <= n; i += kAccumulators * width)
+    unroll<kAccumulators>([&](int k) __attribute__((always_inline)) {
+      zeros[k] += T(0) * load(x + i + k * width);
+    });
+  for (; i + width <= n; i += width) zeros[0] += T(0) * load(x + i);
+  if (i < n) zeros[1] += T(0) * load_first(x + i, static_cast<int>(n - i));
+  return horizontal_sum<T>((zeros[0] + zeros[1]) + (zeros[2] + zeros[3])) == T(0);
+}
+
+template <class T>
 double sum_of_squares(int64_t n, const T* x) {
   constexpr int width = kWidth<double>, parts = 4;
   typedef T Part __attribute__((vector_size(width * sizeof(T)), aligned(sizeof(T)), may_alias));
@@ -166,6 +180,7 @@ void extremum_columns(int64_t rows, int64_t columns, const T* __restrict x, int6
 template <class T>
 constexpr ReduceKernels<T> kTable = {sum<T>,
                                      sum_of_squares<T>,
+                                     all_finite<T>,
                                      sum_columns<T>,
                                      sum_block<T>,
                                      extremum<true, T>,

@@ -20,6 +20,8 @@ struct ReduceKernels {
   double (*sum)(int64_t n, const T* x);
   /// sum x^2, added up in f64.   x: (n)
   double (*sum_of_squares)(int64_t n, const T* x);
+  /// Whether every element is finite.   x: (n)
+  bool (*all_finite)(int64_t n, const T* x);
   /// y_j += sum_i x[i row + j], columns added up in blocks of rows, the blocks in f64.   y:
   /// (columns)
   void (*sum_columns)(int64_t rows, int64_t columns, const T* x, int64_t row, double* y);
