@@ -168,10 +168,9 @@ uint32_t Tape::root_of(const char* what, const Tensor& y, const SweepOptions& op
   if (y.tape() != serial_ && y.requires_grad()) return leaf_node(y);
   if (y.tape() != serial_)
     fail("{}: {} is not recorded on this tape: {}", what, detail::describe(y),
-         y.tape()
-             ? "it is a result of another tape"
-             : "it was computed from nothing that requires a gradient, by functions without one "
-               "(sign, comparisons, indices), or while no tape was recording");
+         y.tape() ? "it is a result of another tape"
+                  : "none of its inputs requires a gradient, it came through functions without one "
+                    "(sign, comparisons, indices), or no tape was recording");
   return y.node();
 }
 

@@ -88,13 +88,9 @@ Tensor pow(const Tensor& a, const Tensor& b) {
 
 // y = max(a, b):  da = dy, half of it where a = b, none where a < b, and db with a and b exchanged
 static void extremum_backward(Backward& ctx, const Tensor& upper, const Tensor& lower) {
-  const Tensor& dy = ctx.dy();
-  const Tensor tied = equal(upper, lower);
-  const Tensor share = any(tied) ? where(tied, mul(dy, 0.5), dy) : dy;
-  if (ctx.needs(0))
-    ctx.set(0, sum_to(masked_fill(share, less(upper, lower), 0), ctx.input_shape(0)));
-  if (ctx.needs(1))
-    ctx.set(1, sum_to(masked_fill(share, greater(upper, lower), 0), ctx.input_shape(1)));
+  const Tensor order = binary_forward<functions::Order>("maximum", upper, lower);
+  if (ctx.needs(0)) ctx.set(0, sum_to(ahead_gradient(ctx.dy(), order), ctx.input_shape(0)));
+  if (ctx.needs(1)) ctx.set(1, sum_to(behind_gradient(ctx.dy(), order), ctx.input_shape(1)));
 }
 
 static Op maximum_op("maximum",

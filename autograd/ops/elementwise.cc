@@ -71,6 +71,13 @@ Tensor relu_gradient(const Tensor& dy, const Tensor& y) {
   return gradient(functions::Relu{}, dy, y);
 }
 
+Tensor ahead_gradient(const Tensor& dy, const Tensor& order) {
+  return gradient(functions::Ahead{}, dy, order);
+}
+Tensor behind_gradient(const Tensor& dy, const Tensor& order) {
+  return gradient(functions::Behind{}, dy, order);
+}
+
 Tensor gelu(const Tensor& x, GeluForm form) {
   return form == GeluForm::exact ? apply(functions::GeluErf{}, x) : apply(functions::GeluTanh{}, x);
 }

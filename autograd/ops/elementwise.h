@@ -34,6 +34,10 @@ Tensor sigmoid(const Tensor& x);
 Tensor relu(const Tensor& x);
 /// dy where relu's result y is positive or NaN, else 0: for ops that end in a relu.
 Tensor relu_gradient(const Tensor& dy, const Tensor& y);
+/// The part of dy that belongs to a, or to b, in the maximum of a and b, of which `order` is 1, 0
+/// or -1 as a is larger, equal or smaller: all, half or none of it, all where it is NaN.
+Tensor ahead_gradient(const Tensor& dy, const Tensor& order);
+Tensor behind_gradient(const Tensor& dy, const Tensor& order);
 /// x Phi(x), Phi the normal distribution function (Hendrycks & Gimpel 2016); `tanh` is the paper's
 /// approximation 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
 enum class GeluForm { exact, tanh };

@@ -126,8 +126,7 @@ static void extremum_backward(Backward& ctx) {
   const Tensor dy = with_dims(ctx.dy(), x.shape(), reduced);
   const Tensor y = raw::reshape(ctx.kept(1), keep_dims(x.shape(), reduced));
   Tensor chosen = equal(x, y);
-  if (const Tensor nan = not_equal(y, y); any(nan))
-    chosen = logical_or(chosen, logical_and(nan, not_equal(x, x)));
+  if (!all_finite(y)) chosen = logical_or(chosen, logical_and(not_equal(y, y), not_equal(x, x)));
   ctx.set(0, where(chosen, dy / sum_to(cast(chosen, x.dtype()), y.shape()), 0));
 }
 

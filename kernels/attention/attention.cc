@@ -29,46 +29,18 @@ void for_each_attention(const AttentionProblem<T>& a, F f) {
 template <class T>
 constexpr T kBarrier = -std::numeric_limits<T>::infinity();
 
-/// A factor of which some products are not to be made: what it holds, with 0 for what is not finite
-/// in a copy if there is such and anything may be hidden.
-template <class T, class Use>
-class Factor {
- public:
-  Factor(bool some_hidden, int64_t rows, int64_t columns, const T* x, int64_t stride)
-      : values(x), row(stride), x_(x), stride_(stride), columns_(columns) {
-    if (!some_hidden || all_finite(rows, columns, x, stride)) return;
-    static constinit thread_local Workspace<T, Use> workspace;
-    T* to = workspace.of_size(rows * columns);
-    values = to;
-    row = columns;
-    for (int64_t i = 0; i < rows; ++i)
-      for (int64_t j = 0; j < columns; ++j)
-        *to++ = std::isfinite(x[i * stride + j]) ? x[i * stride + j] : T(0);
-  }
-
-  /// c (m, columns) = alpha op(a) (this) + beta c, of `k` of its rows, over the pairs that are
-  /// visible(place in m, place in k).
-  template <class Visible>
-  void multiply(Transpose ta, int64_t m, int64_t k, T alpha, const T* a, int64_t lda, T beta, T* c,
-                int64_t ldc, Visible visible) const {
-    gemm<T>({ta, Transpose::no, m, columns_, k, alpha, a, lda, values, row, beta, c, ldc});
-    if (values == x_) return;
-    const auto element = [&](int64_t i, int64_t p) {
-      return alpha * (ta == Transpose::yes ? a[p * lda + i] : a[i * lda + p]);
-    };
-    add_infinite_terms(m, columns_, k, element, x_, stride_, visible, c, ldc);
-  }
-
-  const T* values;
-  int64_t row;
-
- private:
-  const T* x_;
-  int64_t stride_, columns_;
-};
+/// Whether `count` elements, `stride` apart, are.
+template <class T>
+bool finite(int64_t count, const T* x, int64_t stride) {
+  for (int64_t i = 0; i < count; ++i)
+    if (!std::isfinite(x[i * stride])) return false;
+  return true;
+}
 
 /// One attention's queries from `first` on, and the keys that they may look at: where the bias is
-/// -inf, or a causal mask says so, they may not, and what stands there has no influence.
+/// -inf, or a causal mask says so, they may not, and what stands there has no influence. As 0 times
+/// a number it has none; what is not finite takes the careful way, which a look at one row or
+/// column of a product tells, since it spoils all of them.
 template <class T>
 struct Block {
   Block(const AttentionProblem<T>& problem, int64_t outer, int64_t inner, int64_t first_query)
@@ -78,56 +50,139 @@ struct Block {
         keys(a.causal ? std::min(first + rows, a.keys) : a.keys),
         q(a.q.at(outer, inner) + first * a.q.row),
         k(a.k.at(outer, inner)),
+        v(a.v.at(outer, inner)),
         bias(a.bias.data) {
     if (bias) bias += outer * a.bias.outer + inner * a.bias.inner + first * a.bias.query;
   }
 
+  bool some_hidden() const { return a.causal || bias; }
   /// The keys before which the causal mask lets query i look.
   int64_t end(int64_t i) const { return a.causal ? std::min(first + i + 1, keys) : keys; }
+  T bias_at(int64_t i, int64_t j) const { return bias[i * a.bias.query + j * a.bias.key]; }
   bool visible(int64_t i, int64_t j) const {
-    return j < end(i) && !(bias && bias[i * a.bias.query + j * a.bias.key] == kBarrier<T>);
+    return j < end(i) && !(bias && bias_at(i, j) == kBarrier<T>);
   }
-  /// row_j = hidden(j) ? value : f(row_j, bias_j) of query i.
-  template <class F>
-  void select(int64_t i, T* row, T value, F f) const {
-    const int64_t seen = end(i);
-    const T* b = bias ? bias + i * a.bias.query : nullptr;
-    if (b && a.bias.key == 1)
-      for (int64_t j = 0; j < seen; ++j) row[j] = b[j] == kBarrier<T> ? value : f(row[j], b[j]);
-    else if (b)
-      for (int64_t j = 0; j < seen; ++j) {
-        const T added = b[j * a.bias.key];
-        row[j] = added == kBarrier<T> ? value : f(row[j], added);
-      }
-    std::fill(row + seen, row + keys, value);
+  bool sees_nothing(int64_t i) const {
+    int64_t j = 0;
+    while (j < keys && !visible(i, j)) ++j;
+    return j == keys;
   }
-  /// x (rows, keys) with 0 where a query may not look.
-  void clear_hidden(T* x) const {
-    if (!a.causal && !bias) return;
-    for (int64_t i = 0; i < rows; ++i) clear_hidden(i, x + i * keys);
-  }
-  /// The same where rows are 0 there already, but for those that NaN or infinity have gone through.
-  void clear_nan_rows(T* x) const {
-    for (int64_t i = 0; i < rows && keys > 0; ++i)
-      if (!std::isfinite(x[i * keys])) clear_hidden(i, x + i * keys);
-  }
-  void clear_hidden(int64_t i, T* row) const {
-    select(i, row, T(0), [](T v, T) { return v; });
+  /// x (rows, keys) with `value` where a query may not look.
+  void fill_hidden(T* x, T value) const {
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t j = 0; j < keys; ++j)
+        if (!visible(i, j)) x[i * keys + j] = value;
   }
 
-  /// p (rows, keys) = softmax(scale q k^T + bias), 0 where a query may not look.
-  void weights(T* p) const {
-    gemm<T>({Transpose::no, Transpose::yes, rows, keys, a.depth, a.scale, q, a.q.row, k, a.k.row,
-             T(0), p, keys});
-    for (int64_t i = 0; i < rows; ++i)
-      select(i, p + i * keys, kBarrier<T>, [](T score, T added) { return score + added; });
-    kernels<SoftmaxKernels<T>>().softmax(rows, keys, nullptr, p, p, false);
-    clear_nan_rows(p);  // as is one of nothing to look at
+  /// p (rows, keys) = softmax(scale q k^T + bias), 0 where a query may not look. Returns whether
+  /// all of q is finite, or nothing is hidden.
+  bool weights(T* p) const {
+    const bool q_finite = add_up_scores(p);
+    softmax(p);
+    for (int64_t i = 0; i < rows && keys > 0; ++i) {
+      if (!std::isnan(p[i * keys])) continue;
+      if (!sees_nothing(i)) return careful_weights(p), q_finite;
+      std::fill_n(p + i * keys, keys, T(0));
+    }
+    return q_finite;
+  }
+
+  /// ds (rows, keys) = p (dp - sum over keys of dp p), dp = dy v^T. Returns whether all of dy is
+  /// finite, or nothing is hidden.
+  bool score_gradients(const T* p, const T* dy, int64_t dy_row, T* ds) const {
+    const auto dp = [&] {
+      gemm<T>({Transpose::no, Transpose::yes, rows, keys, a.value_depth, T(1), dy, dy_row, v,
+               a.v.row, T(0), ds, keys});
+    };
+    const auto backward = [&] {
+      kernels<SoftmaxKernels<T>>().softmax_backward(rows, keys, p, ds, ds, false);
+    };
+    dp();
+    const bool dy_finite = !some_hidden() || keys == 0 || finite(rows, ds, keys);
+    backward();
+    if (!some_hidden() || keys == 0 || finite(rows, ds, keys)) return dy_finite;
+    dp();
+    fill_hidden(ds, T(0));
+    backward();
+    fill_hidden(ds, T(0));  // in rows with NaN, too
+    return dy_finite;
+  }
+
+  /// Whether all of x (rows, n) is finite, or nothing is hidden.
+  bool rows_are_finite(int64_t n, const T* x, int64_t row) const {
+    for (int64_t i = 0; i < rows && some_hidden(); ++i)
+      if (!finite(n, x + i * row, 1)) return false;
+    return true;
+  }
+
+  /// c (rows, n) = alpha x b over visible pairs, x (rows, keys) 0 at the others, b (keys, n).
+  void multiply(T alpha, const T* x, int64_t n, const T* b, int64_t b_row, T* c,
+                int64_t c_row) const {
+    const auto product = [&](const T* factor, int64_t row) {
+      gemm<T>({Transpose::no, Transpose::no, rows, n, keys, alpha, x, keys, factor, row, T(0), c,
+               c_row});
+    };
+    product(b, b_row);
+    if (!some_hidden() || finite(n, c, 1)) return;
+    product(cleared(keys, n, b, b_row), n);
+    add_infinite_terms(
+        rows, n, keys, [&](int64_t i, int64_t j) { return alpha * x[i * keys + j]; }, b, b_row,
+        [&](int64_t i, int64_t j) { return visible(i, j); }, c, c_row);
+  }
+  /// c (keys, n) += alpha x^T b likewise, b (rows, n), of which `all_finite` tells.
+  void multiply_transposed(T alpha, const T* x, int64_t n, const T* b, int64_t b_row,
+                           bool all_finite, T* c, int64_t c_row) const {
+    const auto product = [&](const T* factor, int64_t row) {
+      gemm<T>({Transpose::yes, Transpose::no, keys, n, rows, alpha, x, keys, factor, row, T(1), c,
+               c_row});
+    };
+    if (all_finite) return product(b, b_row);
+    product(cleared(rows, n, b, b_row), n);
+    add_infinite_terms(
+        keys, n, rows, [&](int64_t j, int64_t i) { return alpha * x[i * keys + j]; }, b, b_row,
+        [&](int64_t j, int64_t i) { return visible(i, j); }, c, c_row);
   }
 
   const AttentionProblem<T>& a;
   int64_t first, rows, keys;
-  const T *q, *k, *bias;
+  const T *q, *k, *v, *bias;
+
+ private:
+  void multiply_scores(T* p) const {
+    gemm<T>({Transpose::no, Transpose::yes, rows, keys, a.depth, a.scale, q, a.q.row, k, a.k.row,
+             T(0), p, keys});
+  }
+  void softmax(T* p) const {
+    kernels<SoftmaxKernels<T>>().softmax(rows, keys, nullptr, p, p, false);
+  }
+  bool add_up_scores(T* p) const {
+    multiply_scores(p);
+    const bool q_finite = !some_hidden() || keys == 0 || finite(rows, p, keys);
+    for (int64_t i = 0; i < rows; ++i) {
+      T* row = p + i * keys;
+      const int64_t seen = end(i);
+      for (int64_t j = 0; j < seen && bias; ++j) row[j] += bias_at(i, j);
+      std::fill(row + seen, row + keys, kBarrier<T>);
+    }
+    return q_finite;
+  }
+  void careful_weights(T* p) const {
+    multiply_scores(p);
+    for (int64_t i = 0; i < rows && bias; ++i)
+      for (int64_t j = 0; j < keys; ++j) p[i * keys + j] += bias_at(i, j);
+    fill_hidden(p, kBarrier<T>);
+    softmax(p);
+    fill_hidden(p, T(0));
+  }
+  /// A copy of x (m, n), 0 for what is not finite.
+  const T* cleared(int64_t m, int64_t n, const T* x, int64_t row) const {
+    static constinit thread_local Workspace<T, struct Cleared> workspace;
+    T* const copy = workspace.of_size(m * n);
+    for (int64_t i = 0; i < m; ++i)
+      for (int64_t j = 0; j < n; ++j)
+        copy[i * n + j] = std::isfinite(x[i * row + j]) ? x[i * row + j] : T(0);
+    return copy;
+  }
 };
 
 template <class T>
@@ -141,70 +196,44 @@ T* scores_workspace(int64_t count) {
   return workspace.of_size(count);
 }
 
-template <class T>
-bool some_hidden(const AttentionProblem<T>& a) {
-  return a.causal || a.bias.data;
-}
-
-template <class T>
-Factor<T, struct Keys> keys_of(const AttentionProblem<T>& a, int64_t outer, int64_t inner) {
-  return {some_hidden(a), a.keys, a.depth, a.k.at(outer, inner), a.k.row};
-}
-template <class T>
-Factor<T, struct Values> values_of(const AttentionProblem<T>& a, int64_t outer, int64_t inner) {
-  return {some_hidden(a), a.keys, a.value_depth, a.v.at(outer, inner), a.v.row};
-}
-
 }  // namespace
 
 template <class T>
 void attention(const AttentionProblem<T>& a, const Matrices<T>& y) {
   for_each_attention(a, [&](int64_t outer, int64_t inner) {
     T* const p = scores_workspace<T>(kQueries * a.keys);
-    const auto v = values_of(a, outer, inner);
     for (int64_t i = 0; i < a.queries; i += kQueries) {
       const Block<T> block(a, outer, inner, i);
       block.weights(p);
-      v.multiply(Transpose::no, block.rows, block.keys, T(1), p, block.keys, T(0),
-                 y.at(outer, inner) + i * y.row, y.row,
-                 [&](int64_t query, int64_t key) { return block.visible(query, key); });
+      block.multiply(T(1), p, a.value_depth, block.v, a.v.row, y.at(outer, inner) + i * y.row,
+                     y.row);
     }
   });
 }
 
-// p and ds, where ds = p (dp - sum over keys of dp p), dp = dy v^T, are (rows, keys):
-//   dv += p^T dy,  dq = scale ds k,  dk += scale ds^T q
+// p and ds are (rows, keys):  dv += p^T dy,  dq = scale ds k,  dk += scale ds^T q
 template <class T>
 void attention_backward(const AttentionProblem<T>& a, const Matrices<const T>& dy,
                         const Matrices<T>& dq, const Matrices<T>& dk, const Matrices<T>& dv) {
   for_each_attention(a, [&](int64_t outer, int64_t inner) {
     T* const p = scores_workspace<T>(2 * kQueries * a.keys);
     T* const ds = p + kQueries * a.keys;
-    const auto k = keys_of(a, outer, inner);
     if (dq.data) clear(dk.at(outer, inner), dk.row, a.keys, a.depth);
     if (dv.data) clear(dv.at(outer, inner), dv.row, a.keys, a.value_depth);
     for (int64_t i = 0; i < a.queries; i += kQueries) {
       const Block<T> block(a, outer, inner, i);
-      const int64_t rows = block.rows, keys = block.keys;
-      const auto visible = [&](int64_t query, int64_t key) { return block.visible(query, key); };
-      const auto seen_by = [&](int64_t key, int64_t query) { return block.visible(query, key); };
       const T* const g = dy.at(outer, inner) + i * dy.row;
-      block.weights(p);
+      const bool q_finite = block.weights(p);
+      const bool g_finite = dq.data ? block.score_gradients(p, g, dy.row, ds)
+                                    : block.rows_are_finite(a.value_depth, g, dy.row);
       if (dv.data)
-        Factor<T, struct Gradients>(some_hidden(a), rows, a.value_depth, g, dy.row)
-            .multiply(Transpose::yes, keys, rows, T(1), p, keys, T(1), dv.at(outer, inner), dv.row,
-                      seen_by);
+        block.multiply_transposed(T(1), p, a.value_depth, g, dy.row, g_finite, dv.at(outer, inner),
+                                  dv.row);
       if (!dq.data) continue;
-      gemm<T>({Transpose::no, Transpose::yes, rows, keys, a.value_depth, T(1), g, dy.row,
-               a.v.at(outer, inner), a.v.row, T(0), ds, keys});
-      block.clear_hidden(ds);
-      kernels<SoftmaxKernels<T>>().softmax_backward(rows, keys, p, ds, ds, false);
-      block.clear_nan_rows(ds);
-      k.multiply(Transpose::no, rows, keys, a.scale, ds, keys, T(0),
-                 dq.at(outer, inner) + i * dq.row, dq.row, visible);
-      Factor<T, struct Queries>(some_hidden(a), rows, a.depth, block.q, a.q.row)
-          .multiply(Transpose::yes, keys, rows, a.scale, ds, keys, T(1), dk.at(outer, inner),
-                    dk.row, seen_by);
+      block.multiply(a.scale, ds, a.depth, block.k, a.k.row, dq.at(outer, inner) + i * dq.row,
+                     dq.row);
+      block.multiply_transposed(a.scale, ds, a.depth, block.q, a.q.row, q_finite,
+                                dk.at(outer, inner), dk.row);
     }
   });
 }

@@ -4,15 +4,6 @@
 
 namespace gradus::kernels {
 
-/// Whether all of (rows, columns) are, `stride` elements from row to row.
-template <class T>
-bool all_finite(int64_t rows, int64_t columns, const T* x, int64_t stride) {
-  int64_t count = 0;
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = 0; j < columns; ++j) count += std::isfinite(x[i * stride + j]);
-  return count == rows * columns;
-}
-
 /// What a product of a (m, k) and b (k, n) lacks if it was made of b with 0 for what is not finite:
 /// c_ij += a_ip b_pj where `visible(i, p)`. A product with what may not be seen must not be made,
 /// since 0 times infinity is NaN. a(i, p) is alpha times the element.

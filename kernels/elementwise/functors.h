@@ -142,6 +142,12 @@ GRADUS_INLINE inline X maximum(const X& a, const X& b) {
   const X larger = a > b ? a : b;  // b where a is NaN
   return a != a ? a : larger;
 }
+/// 1, 0 or -1 as a is larger, equal or smaller; NaN if either is.
+template <class X>
+GRADUS_INLINE inline X order(const X& a, const X& b) {
+  const X decided = (a > b ? X(1) : X(0)) - (a < b ? X(1) : X(0));
+  return a != a ? a : b != b ? b : decided;
+}
 /// The smaller; NaN if either is.
 template <class X>
 GRADUS_INLINE inline X minimum(const X& a, const X& b) {
@@ -195,6 +201,7 @@ GRADUS_BINARY(Div, (a / b))
 GRADUS_BINARY(Pow, pow(a, b))
 GRADUS_BINARY(Maximum, maximum(a, b))
 GRADUS_BINARY(Minimum, minimum(a, b))
+GRADUS_BINARY(Order, order(a, b))
 #undef GRADUS_BINARY
 
 template <class... F>
@@ -220,7 +227,7 @@ using Rows = TypeList<F...>;
 using Unary = Rows<void
 #include <gradus/kernels/elementwise/formulas.inc>
                    >;
-using Binary = TypeList<Add, Sub, Mul, Div, Maximum, Minimum, Pow>;
+using Binary = TypeList<Add, Sub, Mul, Div, Maximum, Minimum, Order, Pow>;
 
 }  // namespace gradus::functions
 

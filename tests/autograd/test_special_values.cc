@@ -252,7 +252,7 @@ BOOST_AUTO_TEST_CASE(constants) {
     const auto both = tape.gradient(sum(step(x)), {x, v}, unused);
     BOOST_TEST((both.size() == 2 && !both[0] && !both[1]));
     BOOST_CHECK_EXCEPTION(tape.gradient(sum(sign(x)), x), Error,
-                          says("by functions without one (sign"));
+                          says("through functions without one (sign"));
   }
   const Function f = [](const Tensor&in) { return sign(in); },
                  fixed = [](const Tensor&) { return ones({2}, DType::f64); },
