@@ -169,7 +169,8 @@ uint32_t Tape::root_of(const char* what, const Tensor& y, const SweepOptions& op
   if (y.tape() != serial_)
     fail("{}: {} is not recorded on this tape: {}", what, detail::describe(y),
          y.tape() ? "it is a result of another tape"
-                  : "none of its inputs requires a gradient, or no tape was recording");
+                  : "none of its inputs requires a gradient, it came through functions without one "
+                    "(sign, comparisons, indices), or no tape was recording");
   return y.node();
 }
 
@@ -307,6 +308,8 @@ void Tape::backward(const Tensor& loss, const SweepOptions& options) {
 
 std::vector<Tensor> Tape::gradient(const Tensor& y, std::span<const Tensor> xs,
                                    const SweepOptions& options) {
+  if (y && options.allow_unused && y.tape() == 0 && !y.requires_grad())
+    return std::vector<Tensor>(xs.size());  // a constant
   const uint32_t root = root_of("gradient", y, options);
   const Sweep scope(*this, options.create_graph);
   b_->useful.assign(b_->nodes.size(), 0);

@@ -25,7 +25,8 @@ struct SweepOptions {
   CreateGraph create_graph = CreateGraph::no;  ///< whether the sweep is recorded, too
   bool keep_graph = false;    ///< allow another sweep over the same nodes (create_graph implies it)
   Tensor dy = {};             ///< the gradient to start from; default: 1, for a y of one element
-  bool allow_unused = false;  ///< gradient(): an empty Tensor, not an error, where no path leads
+  bool allow_unused = false;  ///< gradient(): an empty Tensor, not an error, where no path leads,
+                              ///< or y is a constant
 };
 
 /// What a tape knows about one of its nodes; for listings.

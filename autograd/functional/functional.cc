@@ -45,7 +45,8 @@ class Recording {
 Tensor run(const char* what, const Function& f, Recording& recording) {
   Tensor y = f(recording.xs);
   check(static_cast<bool>(y), "{}: the function returned no tensor", what);
-  check(needs_grad(y), "{}: no path: the result {} does not depend on the inputs", what, y.shape());
+  check(is_floating(y.dtype()), "{}: the result {} {} has no derivative", what, y.shape(),
+        name(y.dtype()));
   return y;
 }
 
@@ -105,6 +106,7 @@ Tensor rows(Recording& recording, const Tensor& y, CreateGraph create_graph) {
 std::vector<Tensor> vjp(const Function& f, std::span<const Tensor> xs, const Tensor& u) {
   Recording recording(xs);
   const Tensor y = run("vjp", f, recording);
+  check_like("vjp", std::span(&y, 1), std::span(&u, 1));
   std::vector<Tensor> dx = recording.tape().gradient(
       y, recording.xs, {.create_graph = recording.if_nested(), .dy = u, .allow_unused = true});
   zeros_where_empty(dx, xs);
@@ -119,9 +121,12 @@ Tensor jvp(const Function& f, std::span<const Tensor> xs, std::span<const Tensor
   const std::vector<Tensor> dx = recording.tape().gradient(
       y, recording.xs, {.create_graph = CreateGraph::yes, .dy = u, .allow_unused = true});
   const Tensor slope = inner(dx, vs);
-  if (!slope) return zeros_like(y);
-  return recording.tape().gradient(slope, std::span(&u, 1),
-                                   {.create_graph = recording.if_nested()})[0];
+  std::vector<Tensor> jv(1);
+  if (slope)
+    jv = recording.tape().gradient(slope, std::span(&u, 1),
+                                   {.create_graph = recording.if_nested(), .allow_unused = true});
+  zeros_where_empty(jv, std::span(&y, 1));
+  return jv[0];
 }
 
 std::vector<Tensor> hvp(const Function& f, std::span<const Tensor> xs, std::span<const Tensor> vs) {

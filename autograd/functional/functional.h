@@ -6,7 +6,7 @@ namespace gradus {
 
 // Derivatives of functions of tensors. xs may be any tensors, not leaves alone. Where a tape
 // records the results are recorded on it, so that these functions nest: hvp of a function that
-// calls jvp is a third derivative.
+// calls jvp is a third derivative. Of a result that depends on none of xs they are 0.
 
 /// J(x)^T u for each x.  u: f(xs)'s shape
 std::vector<Tensor> vjp(const Function& f, std::span<const Tensor> xs, const Tensor& u);

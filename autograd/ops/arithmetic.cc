@@ -6,6 +6,8 @@
 #include <gradus/autograd/ops/where.h>
 #include <gradus/tensor/detail/broadcast.h>
 
+#include <limits>
+
 namespace gradus {
 
 // y = a + b:  da = dy, db = dy, summed over the axes along which each was repeated.
@@ -51,17 +53,31 @@ Tensor div(const Tensor& a, const Tensor& b) {
                 {keep_if(needs_grad(b), a), b});
 }
 
-// y = a^b:  da = dy b a^(b-1), db = dy y log a
+/// Where 1 / a is not finite.
+static Tensor has_no_reciprocal(const Tensor& a) {
+  const NoRecord pause;
+  return logical_not(less(abs(1 / a), std::numeric_limits<double>::infinity()));
+}
+
+// y = a^b:  da = dy b a^(b-1), db = dy y log a. Where they are 0 by rule (arithmetic.h) the
+// operands are replaced first: behind a mask alone, 0 log 0 would wait for the next derivative.
 static Op pow_op("pow", [](Backward& ctx) {
   const Tensor a = ctx.kept(0), b = ctx.kept(1), y = ctx.kept(2);
+  const Tensor& dy = ctx.dy();
   if (ctx.needs(0)) {
-    const Tensor da = ctx.dy() * (b * pow(a, b - 1));
-    ctx.set(0, sum_to(masked_fill(da, equal(b, 0), 0), ctx.input_shape(0)));
+    Tensor dead = equal(b, 0);
+    if (needs_grad(b))
+      dead = logical_and(dead, has_no_reciprocal(a));  // else b / a has a slope in b
+    const Tensor exponent = where(dead, 1, b);
+    const Tensor da = masked_fill(dy, dead, 0) * (exponent * pow(a, exponent - 1));
+    ctx.set(0, sum_to(masked_fill(da, dead, 0), ctx.input_shape(0)));
   }
   if (ctx.needs(1)) {
-    const Tensor db = ctx.dy() * (y * log(a));
     const Tensor dead = logical_and(equal(a, 0), greater_equal(b, 0));
-    ctx.set(1, sum_to(masked_fill(db, dead, 0), ctx.input_shape(1)));
+    const Tensor base = where(dead, 1, a);
+    const bool recorded = needs_grad(a) || needs_grad(b);
+    const Tensor db = masked_fill(dy, dead, 0) * ((recorded ? pow(base, b) : y) * log(base));
+    ctx.set(1, sum_to(db, ctx.input_shape(1)));
   }
 });
 
@@ -70,14 +86,11 @@ Tensor pow(const Tensor& a, const Tensor& b) {
   return record(pow_op, y, {a, b}, {a, b, keep_if(needs_grad(b), y)});
 }
 
-// y = max(a, b):  da = dy [a > b] + dy/2 [a = b], and db with a and b exchanged
+// y = max(a, b):  da = dy, half of it where a = b, none where a < b, and db with a and b exchanged
 static void extremum_backward(Backward& ctx, const Tensor& upper, const Tensor& lower) {
-  const DType dtype = ctx.dy().dtype();
-  const Tensor half = mul(cast(equal(upper, lower), dtype), 0.5);
-  const Tensor share[] = {cast(greater(upper, lower), dtype) + half,
-                          cast(less(upper, lower), dtype) + half};
-  for (int i = 0; i < 2; ++i)
-    if (ctx.needs(i)) ctx.set(i, sum_to(ctx.dy() * share[i], ctx.input_shape(i)));
+  const Tensor order = binary_forward<functions::Order>("maximum", upper, lower);
+  if (ctx.needs(0)) ctx.set(0, sum_to(ahead_gradient(ctx.dy(), order), ctx.input_shape(0)));
+  if (ctx.needs(1)) ctx.set(1, sum_to(behind_gradient(ctx.dy(), order), ctx.input_shape(1)));
 }
 
 static Op maximum_op("maximum",
@@ -88,7 +101,7 @@ Tensor maximum(const Tensor& a, const Tensor& b) {
 }
 
 static Op minimum_op("minimum",
-                     [](Backward& ctx) { extremum_backward(ctx, -ctx.kept(0), -ctx.kept(1)); });
+                     [](Backward& ctx) { extremum_backward(ctx, ctx.kept(1), ctx.kept(0)); });
 
 Tensor minimum(const Tensor& a, const Tensor& b) {
   return record(minimum_op, binary_forward<functions::Minimum>("minimum", a, b), {a, b}, {a, b});

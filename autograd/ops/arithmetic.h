@@ -9,25 +9,34 @@ namespace gradus {
 /// a + b
 Tensor add(const Tensor& a, const Tensor& b);
 Tensor add(const Tensor& a, double b);
+/// scale x + shift
+Tensor affine(const Tensor& x, double scale, double shift);
+/// -x
+Tensor neg(const Tensor& x);
 /// a - b
 Tensor sub(const Tensor& a, const Tensor& b);
 inline Tensor sub(const Tensor& a, double b) { return add(a, -b); }
+inline Tensor sub(double a, const Tensor& b) { return affine(b, -1, a); }
 /// a * b
 Tensor mul(const Tensor& a, const Tensor& b);
 Tensor mul(const Tensor& a, double b);
 /// a / b
 Tensor div(const Tensor& a, const Tensor& b);
 Tensor div(const Tensor& a, double b);
+Tensor div(double a, const Tensor& b);
 /// a^b. The gradient with respect to a is 0 where b is 0, that with respect to b is 0 where a is 0
-/// and b is not negative.
+/// and b is not negative, whatever dy is there, and so are theirs.
 Tensor pow(const Tensor& a, const Tensor& b);
+/// The same of a number: +-1/2 are roots, integers from -8 to 8 products, as in PyTorch those from
+/// -2 to 3.
 Tensor pow(const Tensor& a, double b);
-/// The larger one; NaN if one is NaN. Where they are equal each gets half of the gradient.
+/// The larger one; NaN if one is NaN. Where they are equal each gets half of the gradient; where
+/// one is NaN each gets all of it.
 Tensor maximum(const Tensor& a, const Tensor& b);
 /// The smaller one, likewise.
 Tensor minimum(const Tensor& a, const Tensor& b);
 
-/// As add, sub, mul and div; -a is a times -1.
+/// As add, sub, mul, div and neg.
 inline Tensor operator+(const Tensor& a, const Tensor& b) { return add(a, b); }
 inline Tensor operator-(const Tensor& a, const Tensor& b) { return sub(a, b); }
 inline Tensor operator*(const Tensor& a, const Tensor& b) { return mul(a, b); }
@@ -35,11 +44,11 @@ inline Tensor operator/(const Tensor& a, const Tensor& b) { return div(a, b); }
 inline Tensor operator+(const Tensor& a, double b) { return add(a, b); }
 inline Tensor operator+(double a, const Tensor& b) { return add(b, a); }
 inline Tensor operator-(const Tensor& a, double b) { return sub(a, b); }
-inline Tensor operator-(double a, const Tensor& b) { return add(mul(b, -1), a); }
+inline Tensor operator-(double a, const Tensor& b) { return sub(a, b); }
 inline Tensor operator*(const Tensor& a, double b) { return mul(a, b); }
 inline Tensor operator*(double a, const Tensor& b) { return mul(b, a); }
 inline Tensor operator/(const Tensor& a, double b) { return div(a, b); }
-inline Tensor operator/(double a, const Tensor& b) { return mul(pow(b, -1), a); }
-inline Tensor operator-(const Tensor& a) { return mul(a, -1); }
+inline Tensor operator/(double a, const Tensor& b) { return div(a, b); }
+inline Tensor operator-(const Tensor& a) { return neg(a); }
 
 }  // namespace gradus

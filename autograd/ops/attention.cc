@@ -3,13 +3,16 @@
 #include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/detail/optional.h>
 #include <gradus/autograd/ops/dropout.h>
+#include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/matmul.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/softmax.h>
 #include <gradus/autograd/ops/where.h>
 #include <gradus/kernels/attention/attention.h>
+#include <gradus/kernels/attention/visible.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -22,23 +25,116 @@ struct AttentionAttrs {
   bool causal;
 };
 
+constexpr double kBarrier = -std::numeric_limits<double>::infinity();
+
 /// 0 where a mask lets pass, -inf where it does not.
 Tensor barrier(const Tensor& mask, DType dtype) {
-  return where(mask, zeros({}, dtype), full({}, -std::numeric_limits<double>::infinity(), dtype));
+  return where(mask, zeros({}, dtype), full({}, kBarrier, dtype));
 }
 
-/// softmax(scale q k^T + bias) in plain ops.
-Tensor plain_weights(const Tensor& q, const Tensor& k, const Tensor& bias,
-                     const AttentionAttrs& attrs) {
-  Tensor scores = mul(matmul(q, k, false, true), attrs.scale);
-  if (bias) scores = scores + bias;
+/// Which query may look at which key, (..., Tq, Tk); empty: each at all.
+Tensor visible_keys(const Tensor& q, const Tensor& k, const Tensor& bias,
+                    const AttentionAttrs& attrs) {
+  Tensor visible = bias ? not_equal(bias, kBarrier) : Tensor();
+  if (visible && all(visible)) visible = {};
   if (attrs.causal) {
     const int64_t queries = q.size(-2), keys = k.size(-2);
     const Tensor past =
         less_equal(reshape(arange(keys), {1, keys}), reshape(arange(queries), {queries, 1}));
-    scores = scores + barrier(past, q.dtype());
+    visible = visible ? logical_and(visible, past) : past;
   }
-  return softmax(scores);
+  if (!visible) return visible;
+  Shape scores = q.shape();
+  scores[q.ndim() - 1] = k.size(-2);
+  return raw::contiguous(raw::expand(visible, scores));
+}
+
+// Products over visible pairs alone, each other's gradients. What an invisible pair holds has no
+// influence in any order, which 0 for its weight could not achieve: 0 times NaN is NaN.
+
+/// s_ij = a_i b_j where visible, else 0   a: (..., m, d)   b: (..., n, d)   s, visible: (..., m, n)
+Tensor visible_scores(const Tensor& a, const Tensor& b, const Tensor& visible);
+/// y_i = sum_j p_ij b_j over visible pairs   p, visible: (..., m, n)   b: (..., n, d)
+Tensor visible_product(const Tensor& p, const Tensor& b, const Tensor& visible);
+
+}  // namespace
+
+static Op visible_scores_op("visible_scores", [](Backward& ctx) {
+  const Tensor a = ctx.kept(0), b = ctx.kept(1), visible = ctx.kept(2);
+  const Tensor& dy = ctx.dy();
+  if (ctx.needs(0)) ctx.set(0, visible_product(dy, b, visible));
+  if (ctx.needs(1)) ctx.set(1, visible_product(transpose(dy), a, transpose(visible)));
+});
+
+static Op visible_product_op("visible_product", [](Backward& ctx) {
+  const Tensor p = ctx.kept(0), b = ctx.kept(1), visible = ctx.kept(2);
+  const Tensor& dy = ctx.dy();
+  if (ctx.needs(0)) ctx.set(0, visible_scores(dy, b, visible));
+  if (ctx.needs(1)) ctx.set(1, visible_product(transpose(p), dy, transpose(visible)));
+});
+
+namespace {
+
+Tensor visible_scores(const Tensor& a, const Tensor& b, const Tensor& visible) {
+  Tensor s;
+  {
+    const NoRecord pause;
+    s = where(visible, matmul(a, b, false, true), 0);
+  }
+  return record(visible_scores_op, std::move(s), {a, b}, {a, b, visible});
+}
+
+Tensor visible_product(const Tensor& p, const Tensor& b, const Tensor& visible) {
+  Tensor y;
+  {
+    const NoRecord pause;
+    const Tensor seen = where(visible, p, 0);
+    if (all_finite(b)) {
+      y = matmul(seen, b);
+    } else {
+      y = matmul(seen, where(less(abs(b), -kBarrier), b, 0));
+      const Tensor values = raw::contiguous(b), pairs = raw::contiguous(visible);
+      const int64_t m = p.size(-2), n = p.size(-1), d = b.size(-1);
+      dispatch_floating(b.dtype(), "visible_product", [&]<class T>() {
+        for (int64_t i = 0; i < y.numel() / std::max<int64_t>(1, m * d); ++i) {
+          const T* weights = seen.data<T>() + i * m * n;
+          const bool* may = pairs.data<bool>() + i * m * n;
+          kernels::add_infinite_terms(
+              m, d, n, [&](int64_t row, int64_t at) { return weights[row * n + at]; },
+              values.data<T>() + i * n * d, d,
+              [&](int64_t row, int64_t at) { return may[row * n + at]; },
+              y.mutable_data<T>() + i * m * d, d);
+        }
+      });
+    }
+  }
+  return record(visible_product_op, std::move(y), {p, b}, {p, b, visible});
+}
+
+/// a b^T, of the visible pairs if not all are.
+Tensor scores_of(const Tensor& a, const Tensor& b, const Tensor& visible) {
+  return visible ? visible_scores(a, b, visible) : matmul(a, b, false, true);
+}
+/// p b or, transposed, p^T b, over the visible pairs.
+Tensor product_of(const Tensor& p, const Tensor& b, const Tensor& visible, bool transposed) {
+  if (!visible) return matmul(p, b, transposed);
+  return transposed ? visible_product(transpose(p), b, transpose(visible))
+                    : visible_product(p, b, visible);
+}
+
+/// Whether an axis has none.
+Tensor none_along_last(const Tensor& visible) {
+  return equal(sum(raw::cast(visible, DType::f32), {-1}, true), 0);
+}
+
+/// softmax(scale q k^T + bias) in plain ops, 0 where not visible.
+Tensor plain_weights(const Tensor& q, const Tensor& k, const Tensor& bias, const Tensor& visible,
+                     const AttentionAttrs& attrs) {
+  Tensor scores = mul(scores_of(q, k, visible), attrs.scale);
+  if (!visible) return softmax(bias ? scores + bias : scores);
+  if (bias) scores = scores + where(visible, expand(bias, visible.shape()), 0);
+  const Tensor in_softmax = logical_or(visible, none_along_last(visible));
+  return where(visible, softmax(where(in_softmax, scores, kBarrier)), 0);
 }
 
 struct Gradients {
@@ -49,11 +145,13 @@ struct Gradients {
 /// dq = scale s k,  dk = scale s^T q,  dv = p^T dy,  dbias = s, summed where bias was repeated.
 Gradients plain_gradients(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& bias,
                           const AttentionAttrs& attrs, const Tensor& dy) {
-  const Tensor p = plain_weights(q, k, bias, attrs);
-  const Tensor dscores = softmax_backward(p, matmul(dy, v, false, true));
+  const Tensor visible = visible_keys(q, k, bias, attrs);
+  const Tensor p = plain_weights(q, k, bias, visible, attrs);
+  Tensor dscores = softmax_backward(p, scores_of(dy, v, visible));
+  if (visible) dscores = where(visible, dscores, 0);
   const Tensor s = mul(dscores, attrs.scale);
-  return {matmul(s, k), matmul(s, q, true), matmul(p, dy, true),
-          bias ? sum_to(dscores, bias.shape()) : Tensor()};
+  return {product_of(s, k, visible, false), product_of(s, q, visible, true),
+          product_of(p, dy, visible, true), bias ? sum_to(dscores, bias.shape()) : Tensor()};
 }
 
 /// (..., rows, columns) as (outer, inner, rows, columns).
@@ -184,8 +282,8 @@ Tensor checked_bias(const AttentionOptions& options, const Shape& scores, DType 
     Shape row;
     for (int i = 0; i < scores.ndim(); ++i)
       row.push_back(i == 0 || i == scores.ndim() - 1 ? scores[i] : 1);
-    const Tensor padding = barrier(reshape(there, row), dtype);
-    bias = bias ? bias + padding : padding;
+    const Tensor keys = reshape(there, row);
+    bias = bias ? where(keys, bias, kBarrier) : barrier(keys, dtype);
   }
   return bias;
 }
@@ -214,17 +312,16 @@ Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tens
   scores[q.ndim() - 1] = k.size(-2);
   result[q.ndim() - 1] = v.size(-1);
   const Tensor bias = checked_bias(options, scores, q.dtype());
-  const Tensor& there = options.key_padding;
-  const Tensor keys = there ? without_padding(k, there) : k,
-               values = there ? without_padding(v, there) : v;
   const AttentionAttrs attrs{options.scale.value_or(1 / std::sqrt(static_cast<double>(q.size(-1)))),
                              options.causal};
-  if (options.dropout != 0)
-    return matmul(dropout(plain_weights(q, keys, bias, attrs), options.dropout), values);
+  if (options.dropout != 0) {
+    const Tensor visible = visible_keys(q, k, bias, attrs);
+    const Tensor p = dropout(plain_weights(q, k, bias, visible, attrs), options.dropout);
+    return product_of(p, v, visible, false);
+  }
   Tensor y = empty(result, q.dtype());
-  operands(q, keys, values, bias, attrs).forward(with_four_axes(y));
-  return record(attention_op, std::move(y), {q, keys, values, bias}, {q, keys, values, bias},
-                attrs);
+  operands(q, k, v, bias, attrs).forward(with_four_axes(y));
+  return record(attention_op, std::move(y), {q, k, v, bias}, {q, k, v, bias}, attrs);
 }
 
 Tensor self_attention(const Tensor& qkv, int64_t heads, const AttentionOptions& options) {

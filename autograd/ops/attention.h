@@ -7,13 +7,15 @@ namespace gradus {
 
 /// Who may look at whom, and how the scores are weighed.
 struct AttentionOptions {
+  // Where a mask hides a key from a query, what that key and its value hold, NaN included, has no
+  // influence on the query's result, nor the query on their gradients.
+
   /// Broadcasts to (..., Tq, Tk): bool (true: may look) or of q's dtype (added to the
-  /// scores, with a gradient).
+  /// scores, with a gradient; -inf: may not look).
   Tensor mask = {};
-  /// (N, Tk) bool for q of (N, ..., Tq, D): keys that are there. What k and v hold elsewhere, NaN
-  /// included, has no influence.
+  /// (N, Tk) bool for q of (N, ..., Tq, D): keys that are there.
   Tensor key_padding = {};
-  /// Position i looks at keys 0 .. i. NaN or infinity in a later row of v may still reach it.
+  /// Position i looks at keys 0 .. i.
   bool causal = false;
   std::optional<double> scale = {};  ///< of the scores; default 1 / sqrt(D)
   double dropout = 0;                ///< of the weights, which are then stored: (..., Tq, Tk)

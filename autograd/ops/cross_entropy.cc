@@ -1,9 +1,11 @@
 #include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/cross_entropy.h>
 #include <gradus/autograd/ops/detail/optional.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/softmax.h>
+#include <gradus/autograd/ops/where.h>
 #include <gradus/kernels/softmax/softmax.h>
 
 namespace gradus {
@@ -59,16 +61,35 @@ void check_cross_entropy(const Tensor& logits, const Tensor& labels,
         weight.shape(), logits.shape()[1]);
 }
 
+/// What it is given with 0 in the rows whose labels are ignored.
+class WithoutIgnored {
+ public:
+  WithoutIgnored(const Tensor& labels, int64_t ignore_index) {
+    Tensor index = empty({}, DType::i64);
+    *index.mutable_data<int64_t>() = ignore_index;
+    ignored_ = reshape(equal(labels, index), {labels.numel(), 1});
+    none_ = !any(ignored_);
+  }
+  Tensor operator()(const Tensor& rows) const {
+    return none_ ? rows : masked_fill(rows, ignored_, 0);
+  }
+
+ private:
+  Tensor ignored_;
+  bool none_;
+};
+
 // dx = dy (a p - b) in each row, p = softmax(x), a and b constants; with g its gradient:
 // d dy = the sum of g (a p - b), and d x = softmax's gradient for dy a g
 Op cross_entropy_backward_op("cross_entropy_backward", [](Backward& ctx) {
   const auto& attrs = ctx.attrs<CrossEntropyAttrs>();
   const Tensor x = ctx.kept(0), labels = ctx.kept(1), weight = ctx.kept(2), dy = ctx.kept(3);
-  const Tensor& g = ctx.dy();
+  const WithoutIgnored counted(labels, attrs.options.ignore_index);
+  const Tensor g = counted(ctx.dy());
   if (ctx.needs(0)) {
     const Tensor share = softmax_share(labels, weight, x.shape()[1], x.dtype(), attrs);
-    const Tensor scale = share * (attrs.each ? unsqueeze(dy, 1) : dy);
-    ctx.set(0, softmax_backward(softmax(x), g * scale));
+    const Tensor scale = counted(share * (attrs.each ? unsqueeze(dy, 1) : dy));
+    ctx.set(0, softmax_backward(softmax(counted(x)), g * scale));
   }
   if (ctx.needs(1)) {
     const Tensor unit = cross_entropy_backward(x, labels, weight, ones_like(dy), attrs);

@@ -1,6 +1,10 @@
 #include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/elementwise.h>
+#include <gradus/autograd/ops/where.h>
 #include <gradus/kernels/elementwise/elementwise.h>
+
+#include <cmath>
 
 namespace gradus {
 
@@ -8,11 +12,11 @@ namespace {
 
 using functions::Needs;
 
-/// dx = dy F'(kept), kept being x or y. One kernel, or, when the sweep records itself, the same
-/// expression in ops.
+/// dx, kept being x or y. One kernel, or, when the sweep records itself, the same expression in
+/// ops.
 template <class F>
 Tensor gradient(const F& f, const Tensor& dy, const Tensor& kept) {
-  if (needs_grad(dy) || needs_grad(kept)) return dy * f.derivative(kept);
+  if (needs_grad(dy) || needs_grad(kept)) return f.gradient(dy, kept);
   const raw::Contiguous dy_values(dy), kept_values(kept);
   Tensor dx = empty_like(kept);
   dispatch_floating(dx.dtype(), F::name, [&]<class T>() {
@@ -27,7 +31,7 @@ void unary_backward(Backward& ctx) {
   F f;
   if constexpr (!std::is_empty_v<F>) f = ctx.attrs<F>();
   if constexpr (F::needs == Needs::nothing)
-    ctx.set(0, mul(ctx.dy(), f.derivative(1.0)));
+    ctx.set(0, f.gradient(ctx.dy(), Tensor()));
   else
     ctx.set(0, gradient(f, ctx.dy(), ctx.kept(0)));
 }
@@ -67,6 +71,13 @@ Tensor relu_gradient(const Tensor& dy, const Tensor& y) {
   return gradient(functions::Relu{}, dy, y);
 }
 
+Tensor ahead_gradient(const Tensor& dy, const Tensor& order) {
+  return gradient(functions::Ahead{}, dy, order);
+}
+Tensor behind_gradient(const Tensor& dy, const Tensor& order) {
+  return gradient(functions::Behind{}, dy, order);
+}
+
 Tensor gelu(const Tensor& x, GeluForm form) {
   return form == GeluForm::exact ? apply(functions::GeluErf{}, x) : apply(functions::GeluTanh{}, x);
 }
@@ -79,7 +90,52 @@ Tensor clamp(const Tensor& x, double low, double high) {
 Tensor add(const Tensor& a, double b) { return apply(functions::AddScalar{b}, a); }
 Tensor mul(const Tensor& a, double b) { return apply(functions::MulScalar{b}, a); }
 Tensor div(const Tensor& a, double b) { return apply(functions::DivScalar{b}, a); }
-Tensor pow(const Tensor& a, double b) { return apply(functions::PowScalar{b}, a); }
+Tensor div(double a, const Tensor& b) { return apply(functions::ScalarDiv{a}, b); }
+Tensor affine(const Tensor& x, double scale, double shift) {
+  return apply(functions::Affine{scale, shift}, x);
+}
+
+namespace {
+
+bool is_integer_power(double exponent) {
+  return exponent == std::trunc(exponent) && std::abs(exponent) <= kernels::kLargestIntegerPower;
+}
+
+}  // namespace
+
+// y = x^n by products:  dx = dy n x^(n - 1)
+static Op pow_integer_op("pow_integer", [](Backward& ctx) {
+  const int n = ctx.attrs<int>();
+  const Tensor x = ctx.kept(0);
+  const Tensor& dy = ctx.dy();
+  if (n == 0) return ctx.set(0, zeros_like(dy));
+  if (needs_grad(dy) || needs_grad(x)) return ctx.set(0, dy * (n * pow(x, n - 1)));
+  const raw::Contiguous dy_values(dy), values(x);
+  Tensor dx = empty_like(x);
+  dispatch_floating(x.dtype(), "pow", [&]<class T>() {
+    kernels::integer_power_backward(x.numel(), n, dy_values.data<T>(), values.data<T>(),
+                                    dx.mutable_data<T>());
+  });
+  ctx.set(0, std::move(dx));
+});
+
+static Tensor integer_power(const Tensor& x, int n) {
+  const raw::Contiguous values(x);
+  Tensor y = empty_like(x);
+  dispatch_floating(x.dtype(), "pow", [&]<class T>() {
+    kernels::integer_power(x.numel(), n, values.data<T>(), y.mutable_data<T>());
+  });
+  return record(pow_integer_op, std::move(y), {x}, {x}, n);
+}
+
+Tensor pow(const Tensor& a, double b) {
+  if (b == 2) return square(a);
+  if (b == -1) return reciprocal(a);
+  if (b == 0.5) return sqrt(a);
+  if (b == -0.5) return rsqrt(a);
+  if (is_integer_power(b)) return integer_power(a, static_cast<int>(b));
+  return apply(functions::PowScalar{b}, a);
+}
 
 Tensor step(const Tensor& x) { return evaluate(functions::Step{}, x); }
 Tensor sign(const Tensor& x) { return evaluate(functions::Sign{}, x); }

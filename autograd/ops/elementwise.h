@@ -16,8 +16,6 @@ Tensor sqrt(const Tensor& x);
 Tensor rsqrt(const Tensor& x);
 /// |x|; its derivative at 0 is 0.
 Tensor abs(const Tensor& x);
-/// -x
-Tensor neg(const Tensor& x);
 /// The sine of x radians
 Tensor sin(const Tensor& x);
 /// The cosine of x radians
@@ -34,8 +32,12 @@ Tensor reciprocal(const Tensor& x);
 Tensor sigmoid(const Tensor& x);
 /// max(x, 0); its derivative at 0 is 0.
 Tensor relu(const Tensor& x);
-/// dy where relu's result y is positive, else 0: for ops that end in a relu.
+/// dy where relu's result y is positive or NaN, else 0: for ops that end in a relu.
 Tensor relu_gradient(const Tensor& dy, const Tensor& y);
+/// The part of dy that belongs to a, or to b, in the maximum of a and b, of which `order` is 1, 0
+/// or -1 as a is larger, equal or smaller: all, half or none of it, all where it is NaN.
+Tensor ahead_gradient(const Tensor& dy, const Tensor& order);
+Tensor behind_gradient(const Tensor& dy, const Tensor& order);
 /// x Phi(x), Phi the normal distribution function (Hendrycks & Gimpel 2016); `tanh` is the paper's
 /// approximation 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
 enum class GeluForm { exact, tanh };
@@ -44,7 +46,7 @@ Tensor gelu(const Tensor& x, GeluForm form = GeluForm::exact);
 Tensor silu(const Tensor& x);
 /// log(1 + exp(x)); PyTorch's is x itself beyond 20, which differs by up to 2e-9.
 Tensor softplus(const Tensor& x);
-/// x limited to [low, high]; its derivative is 1 on the closed interval and 0 outside.
+/// x limited to [low, high], NaN for NaN; dy passes on the closed interval and at NaN.
 Tensor clamp(const Tensor& x, double low, double high);
 
 // Constants to the tape: their derivative is 0.

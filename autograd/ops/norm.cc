@@ -284,18 +284,21 @@ static Op batch_norm_inference_op("batch_norm_inference", [](Backward& ctx) {
   const Tensor x = ctx.kept(0), w = ctx.kept(1), mean = ctx.kept(2), rstd = ctx.kept(3),
                valid = ctx.kept(4);
   const bool relu = attrs.activation == Activation::relu;
-  const Tensor dy = relu ? relu_gradient(ctx.dy(), ctx.kept(5)) : ctx.dy();
-  if (needs_grad(dy) || needs_grad(x) || needs_grad(w)) {
+  if (needs_grad(ctx.dy()) || needs_grad(x) || needs_grad(w)) {
     const NormGroups groups = batch_norm_groups(x, attrs.axis, valid);
     const auto per_channel = [&](const Tensor& v) { return reshape(v, groups.weights); };
-    const Tensor g = clear_invalid(groups, reshape(dy, groups.shape));
+    const auto passing = [&](const Tensor& v) {
+      return clear_invalid(groups, relu ? relu_gradient(v, reshape(ctx.kept(5), groups.shape)) : v);
+    };
+    const Tensor g = passing(reshape(ctx.dy(), groups.shape)), scaled = g * per_channel(rstd);
     const Tensor centred = clear_invalid(groups, reshape(x, groups.shape) - per_channel(mean));
-    const Tensor scaled = g * per_channel(rstd);
-    if (ctx.needs(0)) ctx.set(0, reshape(w ? scaled * per_channel(w) : scaled, x.shape()));
+    if (ctx.needs(0))  // 0 that has met a NaN is 0 again
+      ctx.set(0, reshape(passing(w ? scaled * per_channel(w) : scaled), x.shape()));
     if (ctx.needs(1)) ctx.set(1, reshape(sum_to(scaled * centred, groups.weights), mean.shape()));
     if (ctx.needs(2)) ctx.set(2, reshape(sum_to(g, groups.weights), mean.shape()));
     return;
   }
+  const Tensor dy = relu ? relu_gradient(ctx.dy(), ctx.kept(5)) : ctx.dy();
   const Operands in(x, w, {}, valid);
   const Tensor dy_values = raw::contiguous(dy);
   NormGradients grads = wanted(ctx, x, mean.shape());

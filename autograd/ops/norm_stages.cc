@@ -117,9 +117,10 @@ NormSecond norm_backward_backward(const NormGroups& groups, const Tensor& x, con
   const auto shaped = [](const Tensor& v, const Shape& shape, DType dtype) {
     return v ? reshape(v, shape) : zeros(shape, dtype);
   };
-  return {shaped(to_x, x.shape(), x.dtype()),
+  const auto cleared = [&](const Tensor& v) { return v ? clear_invalid(groups, v) : v; };
+  return {shaped(cleared(to_x), x.shape(), x.dtype()),
           shaped(to_weight, {groups.weights.numel()}, x.dtype()),
-          shaped(to_dy, dy.shape(), x.dtype())};
+          shaped(cleared(to_dy), dy.shape(), x.dtype())};
 }
 
 }  // namespace gradus

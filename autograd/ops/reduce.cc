@@ -4,6 +4,7 @@
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
+#include <gradus/autograd/ops/where.h>
 #include <gradus/kernels/reduce/reduce.h>
 
 namespace gradus {
@@ -118,14 +119,15 @@ Tensor var(const Tensor& x, const Axes& axes, bool keepdim, int64_t correction) 
   return record(var_op, std::move(y), {x}, {x}, ReduceAttrs{reduced, count});
 }
 
-// y = max x:  dx = dy where x = y, shared by the equal ones
+// y = max x:  dx = dy where x = y, shared by the equal ones; where y is NaN by those that are
 static void extremum_backward(Backward& ctx) {
   const Tensor x = ctx.kept(0);
   const Flags& reduced = ctx.attrs<ReduceAttrs>().reduced;
   const Tensor dy = with_dims(ctx.dy(), x.shape(), reduced);
   const Tensor y = raw::reshape(ctx.kept(1), keep_dims(x.shape(), reduced));
-  const Tensor chosen = cast(equal(x, y), x.dtype());
-  ctx.set(0, dy * (chosen / sum_to(chosen, y.shape())));
+  Tensor chosen = equal(x, y);
+  if (!all_finite(y)) chosen = logical_or(chosen, logical_and(not_equal(y, y), not_equal(x, x)));
+  ctx.set(0, where(chosen, dy / sum_to(cast(chosen, x.dtype()), y.shape()), 0));
 }
 
 static Op max_op("max", extremum_backward);

@@ -83,7 +83,8 @@ CellState step(CellKind kind, const Tensor& a, const Tensor& u, const CellState&
 
 RecurrenceResult plain_recurrence(CellKind kind, const Tensor& x, CellState state,
                                   const CellWeights& w, const Tensor& valid) {
-  const TensorList steps = x.ndim() == 3 ? unbind(x, 1) : TensorList{x};
+  const Tensor seen = valid ? where(unsqueeze(valid, -1), x, 0) : x;
+  const TensorList steps = x.ndim() == 3 ? unbind(seen, 1) : TensorList{x};
   const Tensor zero = zeros({}, x.dtype()),
                zero_state = zeros({x.size(0), w.w_hh.size(1)}, x.dtype());
   if (!state.h) state.h = zero_state;

@@ -28,7 +28,7 @@ struct RecurrenceResult {
 /// A cell (CellKind has the formulas) over the steps of N sequences, as one operation: the
 /// gates of a step in one pass, the gradient of a weight over all steps in one product
 /// (docs/derivations/lstm_gru.md). x: (N, T, D), or (N, D) for a single step   valid: (N, T) bool,
-/// where it is false a state stays as it is; x must be finite there.
+/// where it is false a state stays as it is and x, be it NaN, has no influence.
 RecurrenceResult recurrence(CellKind kind, const Tensor& x, const CellState& state,
                             const CellWeights& weights, const Tensor& valid = {});
 

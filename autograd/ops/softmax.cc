@@ -1,13 +1,19 @@
 #include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/softmax.h>
+#include <gradus/autograd/ops/where.h>
 #include <gradus/kernels/softmax/softmax.h>
+
+#include <limits>
 
 namespace gradus {
 
 namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 /// Elements along the last axis; with none there is no maximum.
 int64_t row_length(const char* op, const Tensor& x) {
@@ -119,10 +125,16 @@ Tensor log_softmax_backward(const Tensor& y, const Tensor& dy) {
 
 }  // namespace
 
-// y = log sum exp(x):  dx = dy softmax(x)
+// y = log sum exp(x):  dx = dy softmax(x). Beside an infinite x the others are 0, that one is NaN.
 static Op logsumexp_op("logsumexp", [](Backward& ctx) {
-  const Tensor p = softmax(ctx.kept(0));
-  ctx.set(0, p * reshape(ctx.dy(), p.shape().erased(p.ndim() - 1).inserted(p.ndim() - 1, 1)));
+  const Tensor x = ctx.kept(0), y = ctx.kept(1);
+  const auto column = [&](const Tensor& v) {
+    return reshape(v, x.shape().erased(x.ndim() - 1).inserted(x.ndim() - 1, 1));
+  };
+  Tensor p = softmax(x);
+  if (const Tensor infinite = equal(y, kInfinity); any(infinite))
+    p = masked_fill(p, logical_and(less(x, kInfinity), column(infinite)), 0);
+  ctx.set(0, p * column(ctx.dy()));
 });
 
 Tensor logsumexp(const Tensor& x, int64_t axis, bool keepdim) {
@@ -139,7 +151,7 @@ Tensor logsumexp(const Tensor& x, int64_t axis, bool keepdim) {
   dispatch_floating(x.dtype(), "logsumexp", [&]<class T>() {
     kernels::logsumexp(y.numel(), d, values.data<T>(), y.mutable_data<T>());
   });
-  return record(logsumexp_op, std::move(y), {x}, {x});
+  return record(logsumexp_op, y, {x}, {x, y});
 }
 
 }  // namespace gradus

@@ -5,7 +5,10 @@ namespace gradus {
 
 // Along one axis; computed from x less its maximum, so that no exp overflows.
 
-/// y = exp(x) / sum exp(x); 0 where x is -inf all along the axis, where PyTorch has NaN.
+// Where x is -inf all along the axis, or inf somewhere, softmax and log_softmax are NaN there, and
+// so are the gradients of all three; logsumexp is -inf or inf.
+
+/// y = exp(x) / sum exp(x)
 Tensor softmax(const Tensor& x, int64_t axis = -1);
 /// y = x - log sum exp(x)
 Tensor log_softmax(const Tensor& x, int64_t axis = -1);

@@ -31,10 +31,18 @@ Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
   return record(where_op, std::move(y), {a, b}, {condition});
 }
 
+Tensor where(const Tensor& condition, const Tensor& a, double b) {
+  return where(condition, a, full({}, b, a.dtype()));
+}
+
+Tensor where(const Tensor& condition, double a, const Tensor& b) {
+  return where(condition, full({}, a, b.dtype()), b);
+}
+
 Tensor masked_fill(const Tensor& x, const Tensor& mask, double value) {
   check(broadcast_shapes("masked_fill", x.shape(), mask.shape()) == x.shape(),
         "masked_fill: a mask of shape {} for a tensor of shape {}", mask.shape(), x.shape());
-  return where(mask, full({}, value, x.dtype()), x);
+  return where(mask, value, x);
 }
 
 }  // namespace gradus

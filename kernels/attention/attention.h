@@ -12,7 +12,9 @@ struct Matrices {
   T* at(int64_t i, int64_t j) const { return data + i * outer + j * inner; }
 };
 
-/// Added to the scores: element (i, j, query, key); `data` null: nothing.
+/// Added to the scores: element (i, j, query, key); `data` null: nothing. Where it is -inf the
+/// query may not look at the key: whatever both hold, neither has an influence on the other's
+/// results.
 template <class T>
 struct ScoreBias {
   const T* data;
@@ -25,7 +27,7 @@ struct AttentionProblem {
   int64_t outer, inner;                       ///< sequences and heads
   int64_t queries, keys, depth, value_depth;  ///< Tq, Tk, D, Dv
   T scale;
-  bool causal;          ///< query i looks at keys 0 .. i alone
+  bool causal;          ///< query i looks at keys 0 .. i alone, likewise
   Matrices<const T> q;  ///< (Tq, D)
   Matrices<const T> k;  ///< (Tk, D)
   Matrices<const T> v;  ///< (Tk, Dv)

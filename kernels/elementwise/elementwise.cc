@@ -2,6 +2,10 @@
 #include <gradus/kernels/runtime/loops.h>
 #include <gradus/kernels/runtime/workspace.h>
 
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+
 namespace gradus::kernels {
 
 namespace {
@@ -116,7 +120,51 @@ void compare_with(const BroadcastLayout& layout, const T* a, const T* b, bool* y
   });
 }
 
+/// body(first, count) over blocks that stay in the first cache.
+template <class Body>
+void for_power_blocks(int64_t count, Body body) {
+  constexpr int64_t block = 1024;
+  parallel_for(count, kFunctionGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t at = begin; at < end; at += block) body(at, std::min(block, end - at));
+  });
+}
+
+template <class F, class T>
+void apply_in_place(int64_t count, T* y) {
+  const F f;
+  kernels<ElementwiseKernels<T>>().unary[functions::index_of<F>(functions::Unary{})](&f, count, y,
+                                                                                     y);
+}
+
+/// y = x^n, from the highest bit of |n| down.
+template <class T>
+void power_block(int64_t count, int n, const T* x, T* y) {
+  const auto size = static_cast<unsigned>(std::abs(n));
+  if (size == 0) return std::fill_n(y, count, T(1)), void();
+  std::copy_n(x, count, y);
+  for (unsigned bit = std::bit_floor(size) / 2; bit > 0; bit /= 2) {
+    apply_in_place<functions::Square>(count, y);
+    if (size & bit) kernels<ElementwiseKernels<T>>().multiply(count, x, y);
+  }
+  if (n < 0) apply_in_place<functions::Reciprocal>(count, y);
+}
+
 }  // namespace
+
+template <class T>
+void integer_power(int64_t count, int n, const T* x, T* y) {
+  for_power_blocks(count, [&](int64_t at, int64_t size) { power_block(size, n, x + at, y + at); });
+}
+
+template <class T>
+void integer_power_backward(int64_t count, int n, const T* dy, const T* x, T* dx) {
+  const ElementwiseKernels<T>& table = kernels<ElementwiseKernels<T>>();
+  for_power_blocks(count, [&](int64_t at, int64_t size) {
+    power_block(size, n - 1, x + at, dx + at);
+    table.scale(size, static_cast<T>(n), dx + at);
+    table.multiply(size, dy + at, dx + at);
+  });
+}
 
 template <class T>
 void broadcast(const BroadcastLayout& layout, typename ElementwiseKernels<T>::Binary kernel,
@@ -162,7 +210,7 @@ void where(const WhereLayout& layout, const bool* c, const T* a, const T* b, T* 
   });
 }
 
-GRADUS_INSTANTIATE(broadcast<T>)
+GRADUS_INSTANTIATE(broadcast<T>, integer_power<T>, integer_power_backward<T>)
 GRADUS_INSTANTIATE_ALL(compare<T>, where<T>)
 
 }  // namespace gradus::kernels

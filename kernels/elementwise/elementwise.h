@@ -19,7 +19,7 @@ void unary(const F& f, int64_t n, const T* x, T* y) {
                [&](int64_t begin, int64_t end) { kernel(&f, end - begin, x + begin, y + begin); });
 }
 
-/// dx = dy f'(kept), kept being what F::needs says   dy, kept, dx: (n)
+/// dx = f.gradient(dy, kept), kept being what F::needs says   dy, kept, dx: (n)
 template <class F, class T>
 void unary_backward(const F& f, int64_t n, const T* dy, const T* kept, T* dx) {
   constexpr int index = functions::index_of<F>(functions::Unary{});
@@ -64,6 +64,18 @@ void binary(int64_t n, const T* a, int64_t stride_a, const T* b, int64_t stride_
            y + begin);
   });
 }
+
+/// The exponents up to this size that are products.
+constexpr int kLargestIntegerPower = 8;
+
+/// y = x^n by squaring and multiplying, of a negative n the reciprocal of x^-n; |n| up to
+/// kLargestIntegerPower.   x, y: (count)
+template <class T>
+void integer_power(int64_t count, int n, const T* x, T* y);
+
+/// dx = dy n x^(n - 1), likewise, |n - 1| up to kLargestIntegerPower   dy, x, dx: (count)
+template <class T>
+void integer_power_backward(int64_t count, int n, const T* dy, const T* x, T* dx);
 
 /// y += x   (n)
 template <class T>

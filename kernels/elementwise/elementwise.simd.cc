@@ -20,7 +20,7 @@ template <class F, class T>
 void unary_backward(const void* function, int64_t n, const T* __restrict dy,
                     const T* __restrict kept, T* __restrict dx) {
   const F f = *static_cast<const F*>(function);
-  for (int64_t i = 0; i < n; ++i) dx[i] = dy[i] * f.derivative(kept[i]);
+  for (int64_t i = 0; i < n; ++i) dx[i] = f.gradient(dy[i], kept[i]);
 }
 
 template <class F, class T, bool a_moves, bool b_moves>
@@ -71,13 +71,20 @@ void accumulate(int64_t n, const T* __restrict x, T* __restrict y) {
 }
 
 template <class T>
+void multiply(int64_t n, const T* __restrict x, T* __restrict y) {
+  for (int64_t i = 0; i < n; ++i) y[i] *= x[i];
+}
+
+template <class T>
 void scale(int64_t n, T alpha, T* x) {
   for (int64_t i = 0; i < n; ++i) x[i] *= alpha;
 }
 
 template <class T, class... F, class... G>
 constexpr ElementwiseKernels<T> table(functions::TypeList<F...>, functions::TypeList<G...>) {
-  return {{unary<F, T>...}, {unary_backward<F, T>...}, {binary<G, T>...}, accumulate<T>, scale<T>,
+  return {{unary<F, T>...},  {unary_backward<F, T>...},
+          {binary<G, T>...}, accumulate<T>,
+          multiply<T>,       scale<T>,
           transpose<T>};
 }
 

@@ -3,7 +3,7 @@
 
 #include <type_traits>
 
-// Each elementwise function once: its value and its derivative, as expressions that serve scalars,
+// Each elementwise function once: its value and its gradient, as expressions that serve scalars,
 // vector lanes, dual numbers and recorded tensors alike. Those without parameters are the rows of
 // formulas.inc. Everything is inlined by force, since these are also compiled for each instruction
 // set, and one of those copies may not stand for the others.
@@ -11,8 +11,8 @@
 
 namespace gradus::functions {
 
-/// What a function's derivative is an expression of, and hence what the tape keeps: the argument x
-/// or the result y.
+/// What a function's gradient is an expression of beside dy, and hence what the tape keeps: the
+/// argument x or the result y.
 enum class Needs { x, y, nothing };
 /// Where a function and its derivative are defined: everywhere, but for poles and kinks at 0, or
 /// for x > 0.
@@ -35,6 +35,24 @@ using math::tanh;
 /// Constants in X's own precision; tensors and dual numbers are combined with double.
 template <class X>
 using Number = std::conditional_t<std::is_floating_point_v<X>, X, double>;
+
+// Choices, as the ops of these names make them on tensors.
+/// c ? a : b
+template <class X>
+GRADUS_INLINE inline X where(bool c, const X& a, const std::type_identity_t<X>& b) {
+  return c ? a : b;
+}
+/// mask ? value : x
+template <class X>
+GRADUS_INLINE inline X masked_fill(const X& x, bool mask, Number<X> value) {
+  return mask ? X(value) : x;
+}
+
+/// 0
+template <class X>
+GRADUS_INLINE inline X zeros_like(const X&) {
+  return X(0);
+}
 
 /// 1 if x > 0, else 0
 template <class X>
@@ -106,11 +124,16 @@ template <class X>
 GRADUS_INLINE inline X clamp(const X& x, Number<X> low, Number<X> high) {
   return x < low ? X(low) : x > high ? X(high) : x;
 }
-/// The derivative of x ^ p; for p = 0 it is 0 at x = 0 too.
+/// dy inside of [low, high] and where x is NaN, else 0
 template <class X>
-GRADUS_INLINE inline X pow_slope(const X& x, Number<X> p) {
-  if (p == 0) return x * 0;
-  return p * pow(x, p - 1);
+GRADUS_INLINE inline X clamp_gradient(const X& dy, const X& x, Number<X> low, Number<X> high) {
+  return masked_fill(masked_fill(dy, x < low, 0), x > high, 0);
+}
+/// dy times the derivative of x ^ p; for p = 0 it is 0 whatever x and dy are.
+template <class X>
+GRADUS_INLINE inline X pow_gradient(const X& dy, const X& x, Number<X> p) {
+  if (p == 0) return zeros_like(dy);
+  return dy * (p * pow(x, p - 1));
 }
 
 /// The larger; NaN if either is.
@@ -118,6 +141,12 @@ template <class X>
 GRADUS_INLINE inline X maximum(const X& a, const X& b) {
   const X larger = a > b ? a : b;  // b where a is NaN
   return a != a ? a : larger;
+}
+/// 1, 0 or -1 as a is larger, equal or smaller; NaN if either is.
+template <class X>
+GRADUS_INLINE inline X order(const X& a, const X& b) {
+  const X decided = (a > b ? X(1) : X(0)) - (a < b ? X(1) : X(0));
+  return a != a ? a : b != b ? b : decided;
 }
 /// The smaller; NaN if either is.
 template <class X>
@@ -134,27 +163,30 @@ struct Constant {
 struct Bounds {
   double low = 0, high = 0;
 };
+struct Line {
+  double scale = 0, shift = 0;
+};
 
-// A row's functor. The derivative's argument is named as what is kept, so that an expression of
-// anything else does not compile.
-#define GRADUS_UNARY_WITH(Parameters, Name, op, where, of_x, kept, ...) \
-  struct Name : Parameters {                                            \
-    static constexpr const char* name = #op;                            \
-    static constexpr Domain domain = Domain::where;                     \
-    static constexpr Needs needs = Needs::kept;                         \
-    template <class X>                                                  \
-    GRADUS_INLINE X value(const X& x) const {                           \
-      return of_x;                                                      \
-    }                                                                   \
-    template <class X>                                                  \
-    GRADUS_INLINE X derivative([[maybe_unused]] const X& kept) const {  \
-      return __VA_ARGS__;                                               \
-    }                                                                   \
+// A row's functor. The gradient's second argument is named as what is kept, so that an expression
+// of anything else does not compile.
+#define GRADUS_UNARY_WITH(Parameters, Name, op, where, of_x, kept, ...)                            \
+  struct Name : Parameters {                                                                       \
+    static constexpr const char* name = #op;                                                       \
+    static constexpr Domain domain = Domain::where;                                                \
+    static constexpr Needs needs = Needs::kept;                                                    \
+    template <class X>                                                                             \
+    GRADUS_INLINE X value(const X& x) const {                                                      \
+      return of_x;                                                                                 \
+    }                                                                                              \
+    template <class X>                                                                             \
+    GRADUS_INLINE X gradient([[maybe_unused]] const X& dy, [[maybe_unused]] const X& kept) const { \
+      return __VA_ARGS__;                                                                          \
+    }                                                                                              \
   };
 #define GRADUS_UNARY(...) GRADUS_UNARY_WITH(Nothing, __VA_ARGS__)
 #include <gradus/kernels/elementwise/formulas.inc>
 
-// Functions of two arguments; their derivatives stand with the ops.
+// Functions of two arguments; their gradients stand with the ops.
 #define GRADUS_BINARY(Name, of_a_and_b)                    \
   struct Name {                                            \
     template <class X>                                     \
@@ -169,6 +201,7 @@ GRADUS_BINARY(Div, (a / b))
 GRADUS_BINARY(Pow, pow(a, b))
 GRADUS_BINARY(Maximum, maximum(a, b))
 GRADUS_BINARY(Minimum, minimum(a, b))
+GRADUS_BINARY(Order, order(a, b))
 #undef GRADUS_BINARY
 
 template <class... F>
@@ -194,7 +227,7 @@ using Rows = TypeList<F...>;
 using Unary = Rows<void
 #include <gradus/kernels/elementwise/formulas.inc>
                    >;
-using Binary = TypeList<Add, Sub, Mul, Div, Maximum, Minimum, Pow>;
+using Binary = TypeList<Add, Sub, Mul, Div, Maximum, Minimum, Order, Pow>;
 
 }  // namespace gradus::functions
 

@@ -13,7 +13,7 @@ void unary(const F& f, int64_t n, const X* x, X* y) {
 
 template <class F, class X>
 void unary_backward(const F& f, int64_t n, const X* dy, const X* kept, X* dx) {
-  for (int64_t i = 0; i < n; ++i) dx[i] = dy[i] * f.derivative(kept[i]);
+  for (int64_t i = 0; i < n; ++i) dx[i] = f.gradient(dy[i], kept[i]);
 }
 
 template <class X>

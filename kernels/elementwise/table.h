@@ -26,6 +26,8 @@ struct ElementwiseKernels {
   Binary binary[functions::Binary::size];
   /// y += x
   void (*accumulate)(int64_t n, const T* x, T* y);
+  /// y *= x
+  void (*multiply)(int64_t n, const T* x, T* y);
   /// x *= alpha
   void (*scale)(int64_t n, T alpha, T* x);
   /// to[p to_row + j] = from[j from_row + p] for j < rows, p < columns

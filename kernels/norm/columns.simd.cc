@@ -185,7 +185,7 @@ void block_gradient_sums(const RowBlock& block, int64_t columns, const ColumnAff
       const int column = k % vectors;
       const Vector<T> v = lanes.load(p + at) - mean[column];
       Vector<T> g = lanes.load(q + at);
-      if constexpr (relu) g = v * scale[column] + shift[column] > 0 ? g : Vector<T>{};
+      if constexpr (relu) g = v * scale[column] + shift[column] <= 0 ? Vector<T>{} : g;
       sums[k] += g;
       products[k] += g * v;
     });
@@ -230,7 +230,7 @@ void gradient_as(int64_t rows, int64_t columns, const ColumnAffine<T>& f,
       continue;
     }
     for (int64_t j = 0; j < columns; ++j) {
-      const T v = p[j] - mean[j], g = !relu || v * scale[j] + shift[j] > 0 ? q[j] : T(0);
+      const T v = p[j] - mean[j], g = relu && v * scale[j] + shift[j] <= 0 ? T(0) : q[j];
       to[j] = (g - mean_dy[j] - v * slope[j]) * scale[j];
     }
   }

@@ -16,7 +16,7 @@ X scaled_and_shifted(const NormInput<X>& in, int64_t j, X xhat) {
 /// What of dy passes the activation there.
 template <class X>
 X passing(const NormInput<X>& in, int64_t j, X xhat, X dy) {
-  return in.relu && !(scaled_and_shifted(in, j, xhat) > 0) ? X(0) : dy;
+  return in.relu && scaled_and_shifted(in, j, xhat) <= 0 ? X(0) : dy;
 }
 
 template <class X>

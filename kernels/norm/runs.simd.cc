@@ -84,7 +84,7 @@ Moments run_moments(const Runs& r, const T* x, const bool* valid) {
 template <bool relu, class T>
 inline Vector<T> passing(const Affine<T>& f, Vector<T> centered, Vector<T> dy) {
   if constexpr (!relu) return dy;
-  return centered * f.scale + f.shift > 0 ? dy : Vector<T>{};
+  return centered * f.scale + f.shift <= 0 ? Vector<T>{} : dy;
 }
 
 // In the following f is a copy, so that what it holds stays in registers while memory is written.
@@ -214,7 +214,7 @@ void pass_row(int64_t d, T mean, T rstd, const T* x, const T* w, const T* b, con
   for_each_affine<T, with_w, with_b>(d, mean, rstd, x, w, b,
                                      [&](int64_t j, auto lanes, Vector<T> v) GRADUS_INLINE {
                                        const Vector<T> g = lanes.load(dy + j);
-                                       lanes.store(to + j, v > 0 ? g : Vector<T>{});
+                                       lanes.store(to + j, v <= 0 ? Vector<T>{} : g);
                                      });
 }
 

@@ -194,18 +194,22 @@ void recurrence_backward(const Recurrence<T>& r, const RecurrentStates<const T>&
 
 namespace {
 
-/// The inputs in the order of dgates' rows, and how far apart they are.
+/// The inputs in the order of dgates' rows, 0 where not valid, and how far apart they are.
 template <class T>
 struct StepMajor {
   explicit StepMajor(const Recurrence<T>& r) : x(r.x), row(r.x_row) {
-    if (r.steps == 1 || r.x_step == r.batch * r.x_row) return;
+    if (!r.valid && (r.steps == 1 || r.x_step == r.batch * r.x_row)) return;
     static constinit thread_local Workspace<T, struct Inputs> workspace;
     T* to = workspace.of_size(r.steps * r.batch * r.inputs);
     x = to;
     row = r.inputs;
     for (int64_t t = 0; t < r.steps; ++t)
-      for (int64_t n = 0; n < r.batch; ++n, to += r.inputs)
-        std::copy_n(r.x + t * r.x_step + n * r.x_row, r.inputs, to);
+      for (int64_t n = 0; n < r.batch; ++n, to += r.inputs) {
+        if (is_valid(r, n, t))
+          std::copy_n(r.x + t * r.x_step + n * r.x_row, r.inputs, to);
+        else
+          std::fill_n(to, r.inputs, T(0));
+      }
   }
   const T* x;
   int64_t row;

@@ -19,7 +19,8 @@ struct Recurrence {
   const T* w_hh;  ///< (G H, H)
   const T* b_ih;  ///< (G H); null: none
   const T* b_hh;
-  const bool* valid;       ///< (N, T): where it is false a state stays as it is; null: all are
+  const bool* valid;  ///< (N, T): where it is false a state stays as it is and x, be it NaN, has no
+                      ///< influence; null: all are
   bool from_zero = false;  ///< the first h is 0, as the caller knows
 };
 

@@ -57,7 +57,7 @@ void relu_step_backward(int64_t rows, int64_t hidden, const T*, const T*, const 
                         const T* __restrict next_h, const T*, T* __restrict dh, T*,
                         T* __restrict da) {
   for (int64_t j = 0; j < rows * hidden; ++j) {
-    da[j] = next_h[j] > 0 ? dh[j] : T(0);
+    da[j] = next_h[j] <= 0 ? T(0) : dh[j];
     dh[j] = 0;
   }
 }

@@ -30,7 +30,7 @@ template <class X>
 void softmax(int64_t rows, int64_t d, const X* x, X* y) {
   using std::exp;
   log_softmax(rows, d, x, y);
-  for (int64_t k = 0; k < rows * d; ++k) y[k] = y[k] == y[k] ? X(exp(y[k])) : X(0);
+  for (int64_t k = 0; k < rows * d; ++k) y[k] = exp(y[k]);
 }
 
 template <class X>

@@ -7,10 +7,14 @@
 #include <gradus/kernels/softmax/table.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <numeric>
 
 namespace gradus::kernels {
 namespace {
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 /// Returns the total weight of the labels.
 template <class T>
@@ -109,7 +113,7 @@ CrossEntropyTotals cross_entropy(int64_t rows, int64_t classes, const T* x, cons
       losses[i] = 0;
       if (target.ignored(i)) continue;
       const T* row = x + i * classes;
-      const auto rest = static_cast<double>(log_sum[i]);
+      const double rest = std::isfinite(log_sum[i]) ? static_cast<double>(log_sum[i]) : kNan;
       losses[i] = target.own(i) * (rest - static_cast<double>(row[labels[i]] - shift[i]));
       if (target.smoothing != 0)
         losses[i] +=

@@ -3,15 +3,17 @@
 
 namespace gradus::kernels {
 
-/// y = exp(x) / sum exp(x) in each row; 0 in a row that is -inf everywhere.   x, y: (rows, d)
+/// y = exp(x) / sum exp(x) in each row; NaN in one that is -inf everywhere, or holds inf or NaN.
+/// x, y: (rows, d)
 template <class T>
 void softmax(int64_t rows, int64_t d, const T* x, T* y);
 
-/// y = log softmax(x) in each row; -inf in a row that is -inf everywhere.   x, y: (rows, d)
+/// y = log softmax(x) in each row; NaN where softmax is.   x, y: (rows, d)
 template <class T>
 void log_softmax(int64_t rows, int64_t d, const T* x, T* y);
 
-/// y = log sum exp(x) of each row.   x: (rows, d)   y: (rows)
+/// y = log sum exp(x) of each row; -inf of one that is -inf everywhere, inf of one that holds inf.
+/// x: (rows, d)   y: (rows)
 template <class T>
 void logsumexp(int64_t rows, int64_t d, const T* x, T* y);
 
@@ -34,9 +36,9 @@ struct CrossEntropyTotals {
 };
 
 /// l_i = -(1 - s) w_t log p_t - s / C sum_c w_c log p_c with p = softmax(x_i), t the row's label, s
-/// the label smoothing; 0 for a row whose label is ignore_index. A label that is neither in [0, C)
-/// nor ignore_index is an error.   x: (rows, C)   w: (C) or null for ones   loss: (rows), or null
-/// for the totals alone
+/// the label smoothing; 0 for a row whose label is ignore_index, NaN where softmax is. A label that
+/// is neither in [0, C) nor ignore_index is an error.   x: (rows, C)   w: (C) or null for ones
+/// loss: (rows), or null for the totals alone
 template <class T>
 CrossEntropyTotals cross_entropy(int64_t rows, int64_t classes, const T* x, const int64_t* labels,
                                  const T* w, const CrossEntropyOptions& options, T* loss);

@@ -94,7 +94,8 @@ void scale_row(int64_t d, T factor, const T* x, T* y) {
 
 template <class T>
 T softmax_factor(double sum, const T* scale, int64_t i) {
-  return static_cast<T>(sum == 0 ? 0.0 : (scale ? static_cast<double>(scale[i]) : 1.0) / sum);
+  // Of a row that is -inf everywhere inf: times e, which is 0, NaN.
+  return static_cast<T>((scale ? static_cast<double>(scale[i]) : 1.0) / sum);
 }
 
 /// A row longer than a block.
@@ -172,7 +173,7 @@ void log_softmax(int64_t rows, int64_t d, const T* x, T* y) {
     exp_sums(count, d, x + i * d, shift, sums);
     for (int64_t k = 0; k < count; ++k) {
       const T* row = x + (i + k) * d;
-      const T from = shift[k], rest = sums[k] == 0 ? T(0) : static_cast<T>(math::log(sums[k]));
+      const T from = shift[k], rest = static_cast<T>(math::log(sums[k]));
       T* to = y + (i + k) * d;
       for_each_vector<T, false>(d, nullptr, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
         lanes.store(to + j, (lanes.load(row + j) - from) - rest);

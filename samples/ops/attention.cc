@@ -22,7 +22,7 @@ std::vector<OpSample> attention_samples() {
   const auto inputs = [] {
     return std::vector{sample({3, 2, 4, 3}, 1), sample({3, 2, 5, 3}, 2), sample({3, 2, 5, 2}, 3)};
   };
-  const Tensor lengths = Tensor::of({5, 3, 1}, DType::i64);
+  const Tensor lengths = Tensor::of({5, 3, 2}, DType::i64);
   const Tensor there = less(reshape(arange(5), {1, 5}), reshape(lengths, {3, 1}));
   return {
       {"(3, 2, 4, 3) over 5 keys", inputs(), run({})},
@@ -34,7 +34,8 @@ std::vector<OpSample> attention_samples() {
          return scaled_dot_product_attention(x[0], x[1], x[2], {.mask = x[3]});
        }},
       {"a query that may look at nothing", inputs(),
-       run({.mask = less(reshape(arange(5), {1, 5}), reshape(arange(4), {4, 1}))})},
+       run({.mask = less(reshape(arange(5), {1, 5}),
+                         reshape(Tensor::of({0, 2, 3, 4}, DType::i64), {4, 1}))})},
       {"causal", {sample({4, 3}, 1), sample({4, 3}, 2), sample({4, 3}, 3)}, run({.causal = true})}};
 }
 

@@ -25,6 +25,9 @@ Tensor power(const Tensor& x) { return pow(x, 1.7); }
 Tensor plus(const Tensor& x) { return add(x, -1.3); }
 Tensor times(const Tensor& x) { return mul(x, -1.3); }
 Tensor over(const Tensor& x) { return div(x, -1.3); }
+Tensor under(const Tensor& x) { return div(-1.3, x); }
+Tensor line(const Tensor& x) { return affine(x, -1.3, 0.7); }
+Tensor product(const Tensor& x) { return pow(x, -3); }
 
 OpSamples rows[] = {
 #define GRADUS_UNARY(Functor, op, domain, ...) {#op, unary_samples<op, Domain::domain>},
@@ -32,7 +35,8 @@ OpSamples rows[] = {
     {"gelu", unary_samples<gelu_exact>}, {"gelu_tanh", unary_samples<gelu_tanh>},
     {"clamp", unary_samples<clamped>},   {"pow_scalar", unary_samples<power, Domain::positive>},
     {"add_scalar", unary_samples<plus>}, {"mul_scalar", unary_samples<times>},
-    {"div_scalar", unary_samples<over>},
+    {"div_scalar", unary_samples<over>}, {"scalar_div", unary_samples<under>},
+    {"affine", unary_samples<line>},     {"pow_integer", unary_samples<product>},
 };
 
 }  // namespace

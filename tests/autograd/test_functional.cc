@@ -145,7 +145,8 @@ BOOST_AUTO_TEST_CASE(mistakes_are_named) {
   const Tensor x = wave({3}, 1, 1);
   const Function constant = [](const Tensor&) { return ones({2}, DType::f64); };
   const Function vector = [](const Tensor& in) { return square(in); };
-  BOOST_CHECK_EXCEPTION(vjp(constant, x, ones({2}, DType::f64)), Error, says("no path"));
+  BOOST_CHECK_EXCEPTION(vjp(constant, x, ones({3}, DType::f64)), Error,
+                        says("vjp: vector 0 is (3,) f64, its tensor (2,) f64"));
   BOOST_CHECK_EXCEPTION(hvp(vector, x, x), Error, says("(3,), not a scalar"));
   BOOST_CHECK_EXCEPTION(jvp(vector, x, wave({4}, 1, 1)), Error,
                         says("vector 0 is (4,) f64, its tensor (3,) f64"));

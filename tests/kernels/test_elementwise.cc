@@ -62,6 +62,7 @@ template <class F>
 F example() {
   F f;
   if constexpr (requires { f.low; }) f = F{-0.4, 0.9};
+  if constexpr (requires { f.shift; }) f = F{-1.3, 0.7};
   if constexpr (requires { f.c; }) f.c = F::domain == Domain::positive ? 1.7 : -1.3;
   return f;
 }
@@ -105,7 +106,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(every_function_is_its_definition_at_every_level, T
         for (int64_t i = 0; i < n; ++i) {
           const double exact = x[i];
           BOOST_TEST(close(y[i], f.value(exact), kRounding<T>), F::name << " at " << x[i]);
-          BOOST_TEST(close(dx[i], dy[i] * f.derivative(exact), 4 * kRounding<T>),
+          BOOST_TEST(close(dx[i], f.gradient(double(dy[i]), exact), 4 * kRounding<T>),
                      F::name << "' at " << x[i]);
         }
         BOOST_TEST((y[n] == 77 && dx[n] == 77));
@@ -121,11 +122,12 @@ BOOST_AUTO_TEST_CASE(every_derivative_is_the_dual_numbers) {
       if (F::domain == Domain::positive && x < 0) continue;
       const auto dual = boost::math::differentiation::make_fvar<double, 2>(x);
       const auto y = f.value(dual);
-      const auto dy = f.derivative(F::needs == Needs::y ? y : dual);
+      using Dual = std::remove_const_t<decltype(dual)>;
+      const Dual dx = f.gradient(Dual(1), F::needs == Needs::y ? y : dual);
       const double kept = F::needs == Needs::y ? f.value(x) : x;
-      BOOST_TEST(close(f.derivative(kept), y.derivative(1), 1e-14), F::name << "' at " << x);
+      BOOST_TEST(close(f.gradient(1.0, kept), y.derivative(1), 1e-14), F::name << "' at " << x);
       if (F::needs != Needs::nothing)
-        BOOST_TEST(close(static_cast<double>(dy.derivative(1)), y.derivative(2), 1e-13),
+        BOOST_TEST(close(static_cast<double>(dx.derivative(1)), y.derivative(2), 1e-13),
                    F::name << "'' at " << x);
     }
   });
@@ -133,12 +135,15 @@ BOOST_AUTO_TEST_CASE(every_derivative_is_the_dual_numbers) {
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(conventions_at_kinks_and_for_nan, T, Scalars) {
   const T nan = static_cast<T>(kNan);
-  BOOST_TEST(Relu{}.derivative(T(0)) == 0);
-  BOOST_TEST(Abs{}.derivative(T(0)) == 0);
-  const Clamp clamp{-0.5, 1.5};
-  BOOST_TEST(clamp.derivative(T(-0.5)) == 1);
-  BOOST_TEST(clamp.derivative(T(1.5)) == 1);
-  BOOST_TEST(clamp.derivative(T(1.6)) == 0);
+  for (const T dy : {T(3), std::numeric_limits<T>::infinity()}) {
+    BOOST_TEST(Relu{}.gradient(dy, T(0)) == 0);
+    BOOST_TEST(Relu{}.gradient(dy, nan) == dy);
+    BOOST_TEST(Abs{}.gradient(dy, T(0)) == 0);
+    const Clamp clamp{-0.5, 1.5};
+    for (const T x : {T(-0.5), T(1.5), nan}) BOOST_TEST(clamp.gradient(dy, x) == dy);
+    for (const T x : {T(-0.6), T(1.6)}) BOOST_TEST(clamp.gradient(dy, x) == 0);
+    for (const T x : {T(0), T(2), nan}) BOOST_TEST(PowScalar{0}.gradient(dy, x) == 0);
+  }
   for_each_function(Unary{}, [&](auto f) {
     using F = decltype(f);
     if constexpr (!std::is_same_v<F, Step> && !std::is_same_v<F, Sign> &&
@@ -158,7 +163,6 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(conventions_at_kinks_and_for_nan, T, Scalars) {
   }
   BOOST_TEST(Softplus{}.value(T(200)) == 200);
   BOOST_TEST(Sigmoid{}.value(T(-1000)) == 0);
-  BOOST_TEST(PowScalar{0}.derivative(T(0)) == 0);
 }
 
 namespace {
@@ -377,10 +381,14 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(casts_fill_accumulate_scale, T, Scalars) {
       std::copy_n(q.data(), n, sum.data());
       table_for<ElementwiseKernels<T>>(isa).accumulate(n, p.data(), sum.data());
       table_for<ElementwiseKernels<T>>(isa).scale(n, T(1.5), q.data());
+      Array<T> product(n);
+      std::copy_n(p.data(), n, product.data());
+      table_for<ElementwiseKernels<T>>(isa).multiply(n, q.data(), product.data());
       const Array<T> again = random<T>(n, -1, 1, 15);
       for (int64_t i = 0; i < n; ++i) {
         BOOST_TEST(sum[i] == again[i] + p[i]);
         BOOST_TEST(q[i] == again[i] * T(1.5));
+        BOOST_TEST(product[i] == p[i] * q[i]);
       }
       BOOST_TEST(sum[n] == 77);
     }
@@ -446,6 +454,28 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(scale_where_is_its_definition, T, Scalars) {
     naive::scale_where(n, c.data(), T(1.3), x.data(), expected.data());
     BOOST_TEST((y == expected));
   }
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(integer_powers_are_their_definition, T, Scalars) {
+  for (int n = -kLargestIntegerPower; n <= kLargestIntegerPower; ++n)
+    for (int64_t count : {0, 1, 7, 33, 1025, 100003}) {
+      Array<T> x = random<T>(count, 0.3, 2, 21);
+      for (int64_t i = 0; i < count; i += 2) x[i] = -x[i];
+      const Array<T> dy = random<T>(count, -2, 2, 22);
+      Array<T> y(count + 1), dx(count + 1);
+      y[count] = dx[count] = 77;
+      integer_power(count, n, x.data(), y.data());
+      integer_power_backward(count, n, dy.data(), x.data(), dx.data());
+      for (int64_t i = 0; i < count; ++i) {
+        const long double exact = x[i], power = std::pow(exact, n),
+                          slope = n * std::pow(exact, n - 1) * static_cast<long double>(dy[i]);
+        BOOST_REQUIRE(std::abs(static_cast<long double>(y[i]) - power) <=
+                      kRounding<T> * std::abs(power));
+        BOOST_REQUIRE(std::abs(static_cast<long double>(dx[i]) - slope) <=
+                      2 * kRounding<T> * std::abs(slope));
+      }
+      BOOST_TEST((y[count] == 77 && dx[count] == 77));
+    }
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(bitwise_the_same_on_any_number_of_threads, T, Scalars) {

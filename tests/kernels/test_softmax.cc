@@ -227,8 +227,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(infinities_and_nan, T, Scalars) {
     log_softmax(4, d, x.data(), log_y.data());
     logsumexp(4, d, x.data(), sums.data());
     for (size_t j = 0; j < n; ++j) {
-      BOOST_TEST(y[j] == 0);
-      BOOST_TEST(log_y[j] == -inf);
+      BOOST_TEST((std::isnan(y[j]) && std::isnan(log_y[j])));
       BOOST_TEST(y[n + j] == (j < 2 ? T(0.5) : T(0)));
       BOOST_TEST(
           (j < 2 ? std::abs(log_y[n + j] + std::log(T(2))) < T(1e-6) : log_y[n + j] == -inf));

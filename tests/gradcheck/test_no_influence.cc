@@ -1,0 +1,391 @@
+#define BOOST_TEST_MODULE no_influence
+#include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/attention.h>
+#include <gradus/autograd/ops/compare.h>
+#include <gradus/autograd/ops/cross_entropy.h>
+#include <gradus/autograd/ops/elementwise.h>
+#include <gradus/autograd/ops/index.h>
+#include <gradus/autograd/ops/linear.h>
+#include <gradus/autograd/ops/norm.h>
+#include <gradus/autograd/ops/pool.h>
+#include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/rnn.h>
+#include <gradus/autograd/ops/shape.h>
+#include <gradus/autograd/ops/where.h>
+#include <gradus/gradcheck/samples.h>
+
+#include <bit>
+#include <cstring>
+#include <functional>
+#include <limits>
+
+#include "tests/checks.h"
+
+using namespace gradus;
+
+// What has no influence as a number has none as NaN, infinity or 1e20: where a mask, a condition, a
+// comparison, an index or a length leaves an entry out, no result may change in a single bit.
+namespace {
+
+constexpr double kInf = std::numeric_limits<double>::infinity(),
+                 kNaN = std::numeric_limits<double>::quiet_NaN();
+
+/// Values, gradients and second order of a function: y; dx for dy; the gradients of the sum of dx u
+/// with respect to x and dy.
+class Program {
+ public:
+  Program(const OpSample& sample) : f_(sample.f) {
+    for (const Tensor& x : sample.inputs) inputs_.push_back(raw::clone(x));
+    dy_ = wave(f_(inputs_), 0.3);
+    for (const Tensor& x : inputs_)
+      u_.push_back(wave(x, 0.7 + 0.1 * static_cast<double>(u_.size())));
+    for (Tensor* x : numbers()) x->set_requires_grad();
+  }
+
+  /// Every tensor of numbers that the results depend on.
+  std::vector<Tensor*> numbers() {
+    std::vector<Tensor*> all;
+    for (Tensor& x : inputs_) all.push_back(&x);
+    all.push_back(&dy_);
+    for (Tensor& u : u_) all.push_back(&u);
+    return all;
+  }
+
+  std::vector<double> results() const {
+    std::vector<double> all;
+    const auto add = [&](const Tensor& y, const Tensor& like) {
+      const auto values = (y ? y : zeros_like(like)).to_vector<double>();
+      all.insert(all.end(), values.begin(), values.end());
+    };
+    Tape tape;
+    const Tensor y = f_(inputs_);
+    add(y, y);
+    const auto dx = tape.gradient(
+        y, inputs_, {.create_graph = CreateGraph::yes, .dy = dy_, .allow_unused = true});
+    std::vector<Tensor> variables = inputs_;
+    variables.push_back(dy_);
+    Tensor total;
+    for (size_t i = 0; i < dx.size(); ++i) {
+      add(dx[i], inputs_[i]);
+      if (!dx[i]) continue;
+      const Tensor part = sum(dx[i] * raw::clone(u_[i]));
+      total = total ? total + part : part;
+    }
+    const auto second = total ? tape.gradient(total, variables, {.allow_unused = true})
+                              : std::vector<Tensor>(variables.size());
+    for (size_t i = 0; i < second.size(); ++i) add(second[i], variables[i]);
+    return all;
+  }
+
+ private:
+  static Tensor wave(const Tensor& like, double b) {
+    return raw::cast(test::wave(like.shape(), 1.3, b, 0.2), like.dtype());
+  }
+
+  std::function<Tensor(std::span<const Tensor>)> f_;
+  std::vector<Tensor> inputs_, u_;
+  Tensor dy_;
+};
+
+/// The same bits, up to a zero's sign and NaN's payload.
+bool same(double a, double b) { return a == b || (std::isnan(a) && std::isnan(b)); }
+
+/// Which numbers are left alone: (tensor, element) of Program::numbers().
+using Skip = std::function<bool(size_t tensor, int64_t element)>;
+
+/// Changes each number the program depends on to other finite ones, and then to NaN and the like:
+/// results that the first leave alone are left alone by those. Returns how many pairs were held
+/// against each other.
+int64_t check_program(const std::string& what, const OpSample& sample, const Skip& skip) {
+  Program program(sample);
+  const std::vector<double> before = program.results();
+  int64_t pairs = 0;
+  size_t tensor = 0;
+  for (Tensor* x : program.numbers()) {
+    double* values = x->mutable_data<double>();
+    const int64_t step = std::max<int64_t>(1, x->numel() / 24);
+    for (int64_t k = 0; k < x->numel(); k += step) {
+      if (skip(tensor, k)) continue;
+      const double value = values[k];
+      const auto with = [&](double other) {
+        values[k] = other;
+        const std::vector<double> results = program.results();
+        values[k] = value;
+        return results;
+      };
+      std::vector<bool> free(before.size(), true);
+      for (double other : {0.7 * value + 0.1, 0.1 * value, 17.3, -17.3, 1e6, -1e6}) {
+        const std::vector<double> results = with(other);
+        for (size_t i = 0; i < free.size(); ++i) free[i] = free[i] && same(results[i], before[i]);
+      }
+      for (double other : {kNaN, kInf, -kInf, 1e20}) {
+        const std::vector<double> results = with(other);
+        for (size_t i = 0; i < free.size(); ++i) {
+          if (!free[i]) continue;
+          ++pairs;
+          if (same(results[i], before[i])) continue;
+          BOOST_TEST(false, what << ": " << other << " in element " << k << " of tensor " << tensor
+                                 << " makes result " << i << " " << results[i] << ", not "
+                                 << before[i]);
+          return pairs;
+        }
+      }
+    }
+    ++tensor;
+  }
+  return pairs;
+}
+
+}  // namespace
+
+namespace {
+
+/// What the rule is not about: NaN that a relu or huber_loss is given passes it. A single key has
+/// the weight 1 whatever its score, which is a number like others; and what meets the zeros of
+/// padding, or of a relu's result or gradient, in a product is not left out itself.
+Skip skipped(const std::string& op, const OpSample& sample) {
+  const size_t dy = sample.inputs.size();
+  const auto label_has = [&](const char* text) {
+    return sample.label.find(text) != std::string::npos;
+  };
+  if (op == "attention" && label_has("causal"))
+    return [](size_t, int64_t element) { return element < 3; };
+  if (op == "huber_loss") return [](size_t tensor, int64_t) { return tensor < 2; };
+  if (op == "rnn_relu") return [](size_t, int64_t) { return true; };
+  if (label_has("relu")) return [=](size_t tensor, int64_t) { return tensor != dy; };
+  if (label_has("padded") && (op == "rnn" || op == "lstm" || op == "gru"))
+    return [=](size_t tensor, int64_t) { return tensor != 0 && tensor != dy && tensor != dy + 1; };
+  return [](size_t, int64_t) { return false; };
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(no_op_lets_through_what_it_leaves_out) {
+  int64_t pairs = 0;
+  for (const OpSamples* row : all_op_samples()) {
+    const std::string op = row->name;
+    if (op.starts_with("conv2d")) continue;  // tests/autograd/test_conv.cc
+    for (const OpSample& sample : row->make())
+      pairs += check_program(op + ", " + sample.label, sample, skipped(op, sample));
+  }
+  BOOST_TEST(pairs > 100000);
+}
+
+namespace {
+
+/// What has no influence, where `left_out` holds, holds `value` in the first input.
+Tensor filled(const Tensor& x, const Tensor& left_out, double value) {
+  return masked_fill(raw::clone(x), raw::contiguous(raw::expand(left_out, x.shape())), value);
+}
+
+using Of = std::function<Tensor(std::span<const Tensor>)>;
+
+/// Values, gradients and second order of f are the same bits whatever the inputs hold where they
+/// are left out; there the gradients are 0.
+void check_left_out(const std::string& what, const std::vector<Tensor>& inputs,
+                    const std::vector<Tensor>& left_out, const Of& f) {
+  std::vector<double> before;
+  for (double value : {0.5, kNaN, kInf, -kInf, 1e20}) {
+    OpSample sample{what, {}, f};
+    for (size_t i = 0; i < inputs.size(); ++i)
+      sample.inputs.push_back(left_out[i] ? filled(inputs[i], left_out[i], value) : inputs[i]);
+    const std::vector<double> results = Program(sample).results();
+    if (before.empty()) before = results;
+    size_t first = 0;
+    while (first < results.size() && same(results[first], before[first])) ++first;
+    BOOST_TEST(first == results.size(), what << ": " << value << " makes result " << first << " "
+                                             << results[first] << ", not " << before[first]);
+  }
+  for (double x : before) BOOST_TEST_REQUIRE(std::isfinite(x), what);
+}
+
+Tensor first_of(const std::vector<int64_t>& lengths, int64_t steps) {
+  return less(reshape(arange(steps), {1, steps}),
+              reshape(Tensor::from(lengths, {static_cast<int64_t>(lengths.size())}), {-1, 1}));
+}
+
+}  // namespace
+
+// Long enough for whole vectors, blocks of queries and products of several tiles.
+BOOST_AUTO_TEST_CASE(attention_in_blocks) {
+  const int64_t n = 2, heads = 2, queries = 70, keys = 90, d = 24;
+  for (DType dtype : {DType::f32, DType::f64}) {
+    const std::vector<Tensor> inputs{raw::cast(sample({n, heads, queries, d}, 1), dtype),
+                                     raw::cast(sample({n, heads, keys, d}, 2), dtype),
+                                     raw::cast(sample({n, heads, keys, d}, 3), dtype)};
+    const Tensor there = first_of({41, 87}, keys), gone = logical_not(there),
+                 hidden = reshape(gone, {n, 1, keys, 1}),
+                 rows = raw::contiguous(
+                     raw::expand(reshape(there, {n, 1, 1, keys}), {n, heads, queries, keys}));
+    const Tensor zero = zeros({}, dtype), barrier = full({}, -kInf, dtype);
+    const auto check = [&](const std::string& what, AttentionOptions options) {
+      check_left_out(what + name(dtype), inputs, {{}, hidden, hidden},
+                     [=](std::span<const Tensor> x) {
+                       return scaled_dot_product_attention(x[0], x[1], x[2], options);
+                     });
+    };
+    check("padding ", {.key_padding = there});
+    check("mask ", {.mask = rows});
+    check("additive mask ", {.mask = where(rows, zero, barrier)});
+    check("padding, causal ", {.key_padding = there, .causal = true});
+  }
+}
+
+// A causal mask, or one of pairs, hides a key from some queries alone: those see nothing of it.
+BOOST_AUTO_TEST_CASE(attention_of_some_queries) {
+  const int64_t steps = 70, d = 16, first = 50;  // keys from `first` on hold what is tried
+  const Tensor pairs =
+      less_equal(reshape(arange(steps), {1, steps}), reshape(arange(steps), {steps, 1}));
+  for (DType dtype : {DType::f32, DType::f64})
+    for (const AttentionOptions& options :
+         {AttentionOptions{.causal = true}, AttentionOptions{.mask = pairs}}) {
+      std::vector<double> before;
+      for (double value : {0.5, kNaN, kInf, 1e20}) {
+        const Tensor late = greater_equal(reshape(arange(steps), {steps, 1}), first);
+        std::vector<Tensor> x;
+        for (uint64_t seed : {1, 2, 3})
+          x.push_back(
+              filled(raw::cast(sample({steps, d}, seed), dtype), late, value).set_requires_grad());
+        Tape tape;
+        const Tensor y = scaled_dot_product_attention(x[0], x[1], x[2], options);
+        const Tensor dy = raw::cast(test::wave({steps, d}, 1, 0.3), dtype);
+        std::vector<double> results;
+        const auto add = [&](const Tensor& t) {
+          for (double v : raw::clone(slice(t, 0, 0, first)).to_vector<double>())
+            results.push_back(v);
+        };
+        add(y);
+        for (CreateGraph create_graph : {CreateGraph::no, CreateGraph::yes})
+          add(tape.gradient(y, x, {.create_graph = create_graph, .keep_graph = true, .dy = dy})[0]);
+        if (before.empty()) before = results;
+        BOOST_TEST((results == before), name(dtype) << " with " << value);
+      }
+    }
+}
+
+BOOST_AUTO_TEST_CASE(recurrences_behind_their_lengths) {
+  for (CellKind kind : {CellKind::tanh, CellKind::relu, CellKind::lstm, CellKind::gru}) {
+    const int64_t n = 5, t = 6, d = 3, h = 4, rows = gates_of(kind) * h;
+    const Tensor valid = first_of({6, 2, 0, 4, 1}, t);
+    const std::vector<Tensor> inputs{sample({n, t, d}, 1), sample({rows, d}, 2, -1, 1),
+                                     sample({rows, h}, 3, -1, 1), sample({rows}, 4)};
+    check_left_out("cell " + std::to_string(static_cast<int>(kind)), inputs,
+                   {unsqueeze(logical_not(valid), -1), {}, {}, {}}, [=](std::span<const Tensor> x) {
+                     const Tensor none;
+                     return recurrence(kind, x[0], {}, {x[1], x[2], x[3], none}, valid).y;
+                   });
+  }
+}
+
+BOOST_AUTO_TEST_CASE(norms_and_losses) {
+  const Tensor valid = first_of({7, 2, 5}, 7), gone = unsqueeze(logical_not(valid), -1);
+  const std::vector<Tensor> inputs{sample({3, 7, 19}, 1), sample({19}, 2, 0.5, 2), sample({19}, 3)};
+  for (const Activation activation : {Activation::none, Activation::relu}) {
+    check_left_out("layer_norm", inputs, {gone, {}, {}}, [=](std::span<const Tensor> x) {
+      return layer_norm(x[0], {19}, x[1], x[2], {.valid = valid, .activation = activation});
+    });
+    const BatchNormOptions options{
+        .axis = ChannelAxis::last, .valid = valid, .activation = activation};
+    check_left_out("batch_norm", inputs, {gone, {}, {}}, [=](std::span<const Tensor> x) {
+      return batch_norm(x[0], x[1], x[2], options).y;
+    });
+    check_left_out("batch_norm_inference", inputs, {gone, {}, {}}, [=](std::span<const Tensor> x) {
+      const Tensor one = ones({19}, DType::f64);
+      return batch_norm_inference(x[0], one, one, x[1], x[2], options);
+    });
+  }
+  const Tensor labels = Tensor::of({2, -100, 0, -100}, DType::i64);
+  for (const double smoothing : {0.0, 0.2})
+    for (const Reduction reduction : {Reduction::mean, Reduction::none})
+      check_left_out("cross_entropy", {sample({4, 3}, 1)}, {reshape(equal(labels, -100), {4, 1})},
+                     [=](std::span<const Tensor> x) {
+                       return cross_entropy(x[0], labels,
+                                            {.label_smoothing = smoothing, .reduction = reduction});
+                     });
+}
+
+namespace {
+
+/// f(g(x)) for an f whose slope is infinite at 0: where g says 0, its gradient is 0.
+std::vector<double> slope(const Tensor& x, const std::function<Tensor(const Tensor&)>& f) {
+  Tensor leaf = raw::clone(x).set_requires_grad();
+  Tape tape;
+  return tape.gradient(sum(f(leaf)), leaf).to_vector<double>();
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(an_infinite_slope_behind_a_condition) {
+  const Tensor row = Tensor::of({-1, -0.0, 0, -3}, DType::f64);
+  for (DType dtype : {DType::f32, DType::f64}) {
+    const Tensor x = raw::cast(raw::clone(reshape(expand(row, {300, 4}), {1200})), dtype),
+                 zero = zeros({1200}, dtype), w = eye(4, dtype), rows = raw::reshape(x, {300, 4});
+    const auto none = [&](const std::string& what, const std::function<Tensor(const Tensor&)>& f,
+                          const Tensor& of) {
+      for (double dx : slope(of, f)) BOOST_TEST_REQUIRE(dx == 0, what << " " << name(dtype));
+    };
+    none(
+        "relu", [](const Tensor& v) { return sqrt(relu(v)); }, x);
+    none(
+        "linear", [&](const Tensor& v) { return sqrt(linear(v, w, {}, Activation::relu)); }, rows);
+    none(
+        "where", [&](const Tensor& v) { return sqrt(where(greater(v, 0), v, zero)); }, x);
+    none(
+        "masked_fill", [&](const Tensor& v) { return sqrt(masked_fill(v, v <= 0, 0)); }, x);
+    const Tensor below = x - 1;
+    none(
+        "clamp", [](const Tensor& v) { return sqrt(clamp(v, 0, 1)); }, below);
+    none(
+        "maximum", [&](const Tensor& v) { return sqrt(maximum(v, zero)); }, below);
+    none(
+        "maximum", [&](const Tensor& v) { return sqrt(maximum(zero, v)); }, below);
+    none(
+        "minimum", [&](const Tensor& v) { return sqrt(minimum(zero, v)); }, -below);
+    none(
+        "max",
+        [&](const Tensor& v) {
+          return sqrt(max(concat({v, zeros({1}, dtype)})));
+        },
+        below);
+    none(
+        "min",
+        [&](const Tensor& v) {
+          return sqrt(min(concat({v, zeros({1}, dtype)})));
+        },
+        -below);
+    none(
+        "abs", [](const Tensor& v) { return sqrt(abs(v)); }, zero);
+    none(
+        "pow", [](const Tensor& v) { return pow(pow(v, 0) - 1, 0.5); }, x);
+    none(
+        "max_pool2d",
+        [](const Tensor& v) {
+          const Tensor image =
+              concat({reshape(v, {1, 1, 1, 1200}), zeros_like(reshape(v, {1, 1, 1, 1200}))}, 2);
+          return sqrt(max_pool2d(image, {2, 1}));
+        },
+        below);
+    none(
+        "gather",
+        [&](const Tensor& v) {
+          return sqrt(gather(concat({zeros({1}, dtype), v}), 0, zeros({5}, DType::i64)));
+        },
+        x);
+  }
+}
+
+// As PyTorch: what is NaN is not left out.
+BOOST_AUTO_TEST_CASE(nan_passes_a_condition) {
+  const Tensor x = Tensor::of({kNaN, -2, 3}, DType::f64), y = Tensor::of({1, kNaN, 4}, DType::f64);
+  using Values = std::vector<double>;
+  BOOST_TEST(slope(x, [](const Tensor& v) { return relu(v); }) == (Values{1, 0, 1}));
+  BOOST_TEST(slope(x, [](const Tensor& v) { return clamp(v, -1, 5); }) == (Values{1, 0, 1}));
+  BOOST_TEST(slope(x, [&](const Tensor& v) { return maximum(v, y); }) == (Values{1, 1, 0}));
+  BOOST_TEST(slope(x, [&](const Tensor& v) { return minimum(y, v); }) == (Values{1, 1, 1}));
+  BOOST_TEST(slope(x, [](const Tensor& v) { return max(v); }) == (Values{1, 0, 0}));
+  BOOST_TEST(slope(x, [](const Tensor& v) { return min(v); }) == (Values{1, 0, 0}));
+  BOOST_TEST(slope(x, [](const Tensor& v) { return abs(v); }) == (Values{0, -1, 1}));
+  BOOST_TEST(slope(x, [](const Tensor& v) {
+               return linear(reshape(v, {3, 1}), ones({1, 1}, DType::f64), {}, Activation::relu);
+             }) == (Values{1, 0, 1}));
+}
