@@ -26,16 +26,16 @@ OwnedTensor& OwnedTensor::operator=(const OwnedTensor& other) {
 void Init::draw(Tensor& x, Generator& generator) const {
   switch (kind) {
     case Kind::constant:
-      return raw::fill(x, scale);
+      return raw::fill(x, scale, "Init");
     case Kind::uniform:
-      return raw::copy(gradus::uniform(x.shape(), -scale, scale, generator, x.dtype()), x);
+      return raw::copy(gradus::uniform(x.shape(), -scale, scale, generator, x.dtype()), x, "Init");
     case Kind::normal: {
-      const Tensor unit = randn(x.shape(), generator, x.dtype());
+      Tensor values = randn(x.shape(), generator, x.dtype());
       dispatch_floating(x.dtype(), "Init", [&]<class T>() {
-        const T* from = unit.data<T>();
-        T* to = x.mutable_data<T>();
-        for (int64_t i = 0; i < x.numel(); ++i) to[i] = static_cast<T>(scale) * from[i];
+        T* value = values.mutable_data<T>();
+        for (int64_t i = 0; i < values.numel(); ++i) value[i] *= static_cast<T>(scale);
       });
+      raw::copy(values, x, "Init");
     }
   }
 }
@@ -165,6 +165,7 @@ void Module::load_state(const NamedTensors& values) {
     check(value->second.shape() == tensor.shape() && value->second.dtype() == tensor.dtype(),
           "load: {} is {} {} here, but {} {} is given", path, tensor.shape(),
           gradus::name(tensor.dtype()), value->second.shape(), gradus::name(value->second.dtype()));
+    raw::check_writable("load", tensor);
   }
   for (const auto& [path, value] : given) {
     const bool known = std::any_of(own.begin(), own.end(), [&path = path](const auto& tensor) {
