@@ -18,7 +18,7 @@ void Adam::check_constants() const {
   const auto& [lr, beta1, beta2, eps, weight_decay] = options_;
   check(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1,
         "{}: betas {} and {} must lie in [0, 1)", method(), beta1, beta2);
-  check_rate("eps", eps);
+  check_rate(method().c_str(), "eps", eps);
 }
 
 Adam::Adam(std::vector<Tensor> parameters, AdamOptions options)

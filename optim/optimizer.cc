@@ -32,9 +32,9 @@ void start_threads(int64_t numel) {
 
 }  // namespace
 
-void Optimizer::check_rate(const char* what, double value) const {
+void Optimizer::check_rate(const char* optimizer, const char* what, double value) {
   check(value >= 0 && std::isfinite(value), "{}: {} is {}, must be finite and not negative",
-        method_, what, value);
+        optimizer, what, value);
 }
 
 void Optimizer::check_group(size_t group) const {
@@ -60,8 +60,8 @@ void Optimizer::check_new(const Tensor& parameter, const Group& group) const {
 }
 
 void Optimizer::add_group(const ParameterGroup& group) {
-  check_rate("the learning rate", group.lr);
-  check_rate("weight decay", group.weight_decay);
+  check_rate("Optimizer", "the learning rate", group.lr);
+  check_rate("Optimizer", "weight decay", group.weight_decay);
   check(!group.parameters.empty(), "{}: a group without parameters", method_);
   Group added{{}, group.lr, group.weight_decay};
   for (const Tensor& parameter : group.parameters) {
@@ -77,13 +77,13 @@ double Optimizer::lr(size_t group) const {
 }
 
 void Optimizer::set_lr(double lr, size_t group) {
-  check_rate("the learning rate", lr);
+  check_rate("Optimizer", "the learning rate", lr);
   check_group(group);
   groups_[group].lr = lr;
 }
 
 void Optimizer::set_lr_factor(double factor) {
-  check_rate("the learning rate's factor", factor);
+  check_rate("Optimizer", "the learning rate's factor", factor);
   lr_factor_ = factor;
 }
 
@@ -92,81 +92,95 @@ void Optimizer::zero_grad() {
     for (Slot& slot : group.slots) slot.parameter.set_grad({});
 }
 
-/// Moments for the slot's next step where its own cannot serve; none where they can.
-std::vector<Tensor> Optimizer::fresh_moments(const Slot& slot) const {
+template <class Visit>
+void Optimizer::each_to_step(Visit visit) {
+  for (Group& group : groups_)
+    for (Slot& slot : group.slots)
+      if (const Tensor& gradient = slot.parameter.grad()) visit(group, slot, gradient);
+}
+
+/// Whether update() can go over the slot's own memory.
+bool Optimizer::is_plain(const Slot& slot, const Tensor& gradient) const {
   const Tensor& p = slot.parameter;
-  bool serve = !update_may_fail() && slot.moments.size() == moment_names_.size();
+  if (!is_floating(p.dtype()) || !p.is_contiguous() || !gradient.is_contiguous() ||
+      gradient.dtype() != p.dtype() || gradient.numel() != p.numel() ||
+      gradient.shares_storage(p) || slot.moments.size() != moment_names_.size())
+    return false;
   for (size_t m = 0; m < slot.moments.size(); ++m) {
     const Tensor& moment = slot.moments[m];
-    if (moment && moment.shape() != p.shape())
+    if (moment ? moment.dtype() != p.dtype() || moment.shape() != p.shape() : has_moment(m))
+      return false;
+  }
+  return true;
+}
+
+/// The slot's moments, zeros at first, for an update of their own.
+std::vector<Tensor> Optimizer::copy_moments(const Slot& slot) const {
+  const Tensor& p = slot.parameter;
+  std::vector<Tensor> moments(moment_names_.size());
+  for (size_t m = 0; m < moments.size(); ++m) {
+    const Tensor old = m < slot.moments.size() ? slot.moments[m] : Tensor();
+    if (old && old.shape() != p.shape())
       fail(
           "{}: parameter {} is {}, but was {} when its {} began: its data was set, or its layer "
           "assigned, since; make a new optimizer",
-          method_, p.name(), p.shape(), moment.shape(), moment_names_[m]);
-    serve = serve && (moment ? moment.dtype() == p.dtype() : !has_moment(m));
-  }
-  if (serve) return {};
-  std::vector<Tensor> moments(moment_names_.size());
-  for (size_t m = 0; m < moments.size(); ++m) {
-    if (!has_moment(m)) continue;
-    const Tensor old = m < slot.moments.size() ? slot.moments[m] : Tensor();
-    moments[m] = !old                       ? zeros_like(p)
-                 : old.dtype() == p.dtype() ? raw::clone(old)
-                                            : raw::cast(old, p.dtype());
+          method_, p.name(), p.shape(), old.shape(), moment_names_[m]);
+    if (old)
+      moments[m] = old.dtype() == p.dtype() ? raw::clone(old) : raw::cast(old, p.dtype());
+    else if (has_moment(m))
+      moments[m] = zeros_like(p);
   }
   return moments;
 }
 
-/// All of an update that can fail, but for a method's that says it may.
-Optimizer::Pending Optimizer::prepare(Slot& slot, const Group& group) const {
+/// What an update that cannot go over the slot's own memory goes over.
+Optimizer::Copies Optimizer::copies_of(Slot& slot) const {
   const Tensor &p = slot.parameter, &gradient = p.grad();
   if (!is_floating(p.dtype()) || gradient.shape() != p.shape() || gradient.dtype() != p.dtype())
     fail("{}: parameter {} is {} {}, its gradient {} {}", method_, p.name(), p.shape(), p.dtype(),
          gradient.shape(), gradient.dtype());
-  Pending pending{&slot, group.lr * lr_factor_, group.weight_decay, {}, {}, fresh_moments(slot)};
-  if (!p.is_contiguous()) raw::check_writable(method_.c_str(), p);
-  if (!p.is_contiguous() || update_may_fail()) pending.parameter = raw::clone(p);
-  if (pending.parameter && !p.name().empty()) pending.parameter.set_name(p.name());
-  if (!gradient.is_contiguous() || gradient.shares_storage(p))
-    pending.gradient = raw::clone(gradient);
-  return pending;
+  raw::check_writable(method_.c_str(), p);
+  Copies copies{&slot, raw::clone(p), raw::clone(gradient), copy_moments(slot)};
+  if (!p.name().empty()) copies.parameter.set_name(p.name());
+  return copies;
 }
 
-void Optimizer::run(Pending& pending) {
-  Slot& slot = *pending.slot;
-  update({pending.lr, pending.weight_decay, slot.steps + 1,
-          pending.parameter ? pending.parameter : slot.parameter,
-          pending.gradient ? pending.gradient : slot.parameter.grad(),
-          pending.moments.empty() ? slot.moments : pending.moments});
-  if (!update_may_fail()) return;
-  const Tensor &p = slot.parameter, &result = pending.parameter;
+/// After an update that might have failed: what it made of the parameter, as copy() takes it.
+void Optimizer::check_updated(Copies& copies) const {
+  const Tensor &p = copies.slot->parameter, &result = copies.parameter;
   check(result && result.shape() == p.shape() && result.dtype() == p.dtype(),
         "{}: its update made {} {} of parameter {} {} {}", method_,
         result ? str(result.shape()) : "an empty Tensor", result ? name(result.dtype()) : "",
         p.name(), p.shape(), p.dtype());
-  pending.parameter = result.shares_storage(p) ? raw::clone(result) : raw::contiguous(result);
+  copies.parameter = result.shares_storage(p) ? raw::clone(result) : raw::contiguous(result);
 }
 
 void Optimizer::step() {
   const NoRecord pause;
-  std::vector<Pending, FreeListAllocator<Pending>> all;
-  size_t count = 0;
-  for (const Group& group : groups_) count += group.slots.size();
-  all.reserve(count);
+  const bool may_fail = update_may_fail();
+  std::vector<Copies, FreeListAllocator<Copies>> copies;
   int64_t largest = 0;
-  for (Group& group : groups_)
-    for (Slot& slot : group.slots) {
-      if (!slot.parameter.grad()) continue;
-      all.push_back(prepare(slot, group));
-      largest = std::max(largest, slot.parameter.numel());
-    }
+  each_to_step([&](const Group&, Slot& slot, const Tensor& gradient) {
+    if (may_fail || !is_plain(slot, gradient)) copies.push_back(copies_of(slot));
+    largest = std::max(largest, slot.parameter.numel());
+  });
   start_threads(largest);
-  for (Pending& pending : all) run(pending);
-  for (Pending& pending : all) {  // nothing fails from here on
-    Slot& slot = *pending.slot;
-    if (pending.parameter) raw::copy(pending.parameter, slot.parameter);
-    if (!pending.moments.empty()) slot.moments = std::move(pending.moments);
-    ++slot.steps;
+  auto next = copies.begin();
+  each_to_step([&](const Group& group, Slot& slot, const Tensor& gradient) {
+    const double lr = group.lr * lr_factor_;
+    if (next == copies.end() || next->slot != &slot) {  // it cannot fail
+      update({lr, group.weight_decay, ++slot.steps, slot.parameter, gradient, slot.moments});
+      return;
+    }
+    update(
+        {lr, group.weight_decay, slot.steps + 1, next->parameter, next->gradient, next->moments});
+    if (may_fail) check_updated(*next);
+    ++next;
+  });
+  for (Copies& done : copies) {  // nothing fails from here on
+    raw::copy(done.parameter, done.slot->parameter);
+    done.slot->moments = std::move(done.moments);
+    ++done.slot->steps;
   }
 }
 
@@ -246,7 +260,7 @@ void Optimizer::load_state(const NamedTensors& values) {
   StateReader state(method_, values);
   std::vector<double> mine, given;
   const double factor = state.number(method_ + ".lr_factor", DType::f64);
-  check_rate("the learning rate's factor", factor);
+  check_rate("Optimizer", "the learning rate's factor", factor);
   for (const Constant& constant : constants_) {
     mine.push_back(value_of(constant));
     given.push_back(
@@ -262,8 +276,8 @@ void Optimizer::load_state(const NamedTensors& values) {
     for (size_t g = 0; g < loaded.size(); ++g) {
       loaded[g].lr = state.number(fmt::format("{}.lr", g), DType::f64);
       loaded[g].weight_decay = state.number(fmt::format("{}.weight_decay", g), DType::f64);
-      check_rate("the learning rate", loaded[g].lr);
-      check_rate("weight decay", loaded[g].weight_decay);
+      check_rate("Optimizer", "the learning rate", loaded[g].lr);
+      check_rate("Optimizer", "weight decay", loaded[g].weight_decay);
       for (size_t i = 0; i < loaded[g].slots.size(); ++i)
         load_slot(state, fmt::format("{}.{}.", g, i), loaded[g].slots[i]);
     }

@@ -83,8 +83,8 @@ class Optimizer {
   /// parameters are updated.
   virtual bool update_may_fail() const { return true; }
 
-  /// An error unless the value is finite and not negative.
-  void check_rate(const char* what, double value) const;
+  /// An error naming `optimizer` unless the value is finite and not negative.
+  static void check_rate(const char* optimizer, const char* what, double value);
   /// What errors and states call it.
   const std::string& method() const { return method_; }
 
@@ -98,19 +98,21 @@ class Optimizer {
     std::vector<Slot> slots;
     double lr, weight_decay;
   };
-  /// An update that can be made: what of it is empty is the slot's own.
-  struct Pending {
+  /// What an update goes over that cannot go over the slot's own memory.
+  struct Copies {
     Slot* slot;
-    double lr, weight_decay;
     Tensor parameter, gradient;
     std::vector<Tensor> moments;
   };
   struct StateReader;
   void check_group(size_t group) const;
   void check_new(const Tensor& parameter, const Group& group) const;
-  std::vector<Tensor> fresh_moments(const Slot& slot) const;
-  Pending prepare(Slot& slot, const Group& group) const;
-  void run(Pending& pending);
+  template <class Visit>
+  void each_to_step(Visit visit);
+  bool is_plain(const Slot& slot, const Tensor& gradient) const;
+  std::vector<Tensor> copy_moments(const Slot& slot) const;
+  Copies copies_of(Slot& slot) const;
+  void check_updated(Copies& copies) const;
   void load_slot(StateReader& state, const std::string& path, Slot& slot) const;
 
   std::string method_;

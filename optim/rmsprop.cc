@@ -20,8 +20,8 @@ bool Rmsprop::has_moment(size_t m) const {
 void Rmsprop::check_constants() const {
   check(options_.alpha >= 0 && options_.alpha <= 1, "Rmsprop: alpha {} must lie in [0, 1]",
         options_.alpha);
-  check_rate("eps", options_.eps);
-  check_rate("momentum", options_.momentum);
+  check_rate("Rmsprop", "eps", options_.eps);
+  check_rate("Rmsprop", "momentum", options_.momentum);
 }
 
 void Rmsprop::update(const Update& u) {

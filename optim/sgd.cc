@@ -13,8 +13,8 @@ Sgd::Sgd(std::vector<Tensor> parameters, SgdOptions options)
 }
 
 void Sgd::check_constants() const {
-  check_rate("momentum", options_.momentum);
-  check_rate("dampening", options_.dampening);
+  check_rate("Sgd", "momentum", options_.momentum);
+  check_rate("Sgd", "dampening", options_.dampening);
   check(!options_.nesterov || (options_.momentum > 0 && options_.dampening == 0),
         "Sgd: Nesterov needs momentum above 0 (is {}) and no dampening (is {})", options_.momentum,
         options_.dampening);
