@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <set>
 
 namespace gradus {
 
@@ -157,8 +158,11 @@ NamedTensors Module::state() {
 }
 
 void Module::load_state(const NamedTensors& values) {
-  const std::map<std::string, Tensor> given(values.begin(), values.end());
+  std::map<std::string, Tensor> given(values.begin(), values.end());
+  check(given.size() == values.size(), "load: a name is given twice among {} values",
+        values.size());
   NamedTensors own = state();
+  std::set<const void*> written;
   for (const auto& [path, tensor] : own) {
     const auto value = given.find(path);
     check(value != given.end(), "load: no value for {} {}", path, tensor.shape());
@@ -166,6 +170,7 @@ void Module::load_state(const NamedTensors& values) {
           "load: {} is {} {} here, but {} {} is given", path, tensor.shape(),
           gradus::name(tensor.dtype()), value->second.shape(), gradus::name(value->second.dtype()));
     raw::check_writable("load", tensor);
+    written.insert(tensor.storage_id());
   }
   for (const auto& [path, value] : given) {
     const bool known = std::any_of(own.begin(), own.end(), [&path = path](const auto& tensor) {
@@ -174,6 +179,8 @@ void Module::load_state(const NamedTensors& values) {
     check(known, "load: {} {} is given, but {} has nothing of that name", path, value.shape(),
           describe());
   }
+  for (auto& [path, value] : given)  // all that asks for memory, before anything is written
+    if (!value.is_contiguous() || written.contains(value.storage_id())) value = raw::clone(value);
   for (auto& [path, tensor] : own) raw::copy(given.at(path), tensor);
 }
 

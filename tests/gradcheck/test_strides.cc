@@ -739,7 +739,7 @@ const std::set<std::string> kElsewhere{
     "check_inputs", "module_sample", "update_running_stats", "Parameter", "Buffer", "OwnedTensor",
     "copy_of", "share", "AnyNorm", "CellState",
     // written
-    "draw", "clip_grad_norm", "step", "add_group", "check_new", "gradgradcheck",
+    "draw", "clip_grad_norm", "step", "add_group", "check_new", "is_plain", "gradgradcheck",
     "gradcheck_against", "gradcheck_f32", "gradcheck_taylor",
     // handles
     "Tensor", "swap", "set_grad", "is", "shares_storage", "check_same_dtype", "check_writable",
