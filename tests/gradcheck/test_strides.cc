@@ -20,7 +20,7 @@
 #include <sstream>
 
 #include "tests/checks.h"
-#include "tests/gradcheck/layouts.h"
+#include "tests/layouts.h"
 
 using namespace gradus;
 using test::laid_out;

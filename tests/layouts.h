@@ -1,6 +1,7 @@
 #pragma once
 #include <gradus/tensor/tensor.h>
 
+#include <algorithm>
 #include <limits>
 #include <string>
 #include <vector>
