@@ -566,6 +566,15 @@ std::vector<Call> data_calls() {
              for (const Tensor& part : rows_of(parts.test)) all.push_back(part);
              return all;
            }},
+          {"standardize",
+           {images(numbers({6, 1, 3, 4}, 1)), images(numbers({4, 1, 3, 4}, 2)), indices({6}, 3),
+            indices({4}, 3)},
+           [=](std::span<const Tensor> x) {
+             Split parts{data(x[0], x[2]), data(x[1], x[3])};
+             if (max(x[0]).item() == min(x[0]).item()) return Results{x[0]};  // it would refuse
+             standardize(parts);
+             return Results{parts.train.x, parts.test.x};
+           }},
           {"DataLoader", labelled,
            [=](std::span<const Tensor> x) {
              const DataLoader loader(data(x[0], x[1]), {.batch_size = 4});
