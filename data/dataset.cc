@@ -43,12 +43,15 @@ void check_dataset(const char* op, const Dataset& data) {
 
 Dataset subset(const Dataset& all, const Tensor& indices) {
   check_dataset("subset", all);
+  check(indices.dtype() == DType::i64, "subset: the indices are {}, not i64",
+        name(indices.dtype()));
   const Tensor x = raw::contiguous(all.x), y = raw::contiguous(all.y);
   const int64_t n = indices.numel(), pixels = all.x.numel() / std::max<int64_t>(1, all.size());
   Shape shape = all.x.shape();
   shape[0] = n;
   Dataset part{all.name, empty(shape), empty({n}, DType::i64), all.classes};
-  const int64_t* index = indices.data<int64_t>();
+  const raw::Contiguous order(indices);
+  const int64_t* index = order.data<int64_t>();
   for (int64_t i = 0; i < n; ++i) {
     check(index[i] >= 0 && index[i] < all.size(), "subset: index {} of {} images", index[i],
           all.size());

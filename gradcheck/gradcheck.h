@@ -120,7 +120,7 @@ std::string to_json(const GradcheckReport& report);
 std::ostream& operator<<(std::ostream& out, const GradcheckReport& report);
 
 /// Compares f's derivatives by a sweep of the tape with Ridders' extrapolation of differences.
-/// inputs: contiguous leaves, f64 (or f32, which resolves little); restored exactly
+/// inputs: leaves that share no memory, f64 (or f32, which resolves little); restored exactly
 ///
 /// Full, each output element has its own sweep, and one random weighted sum of all of them, so that
 /// no error can hide in a direction that is not looked at. Errors: inputs that cannot be checked,

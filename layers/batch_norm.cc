@@ -46,6 +46,9 @@ void BatchNorm::freeze(bool frozen) {
 }
 
 void BatchNorm::update_running_stats(const Tensor& mean, const Tensor& var, int64_t count) {
+  raw::check_writable("BatchNorm", running_mean);
+  raw::check_writable("BatchNorm", running_var);
+  Tensor means = raw::contiguous(running_mean), vars = raw::contiguous(running_var);
   int64_t& batches = *num_batches_tracked.mutable_data<int64_t>();
   ++batches;
   const double momentum = options_.momentum.value_or(1 / static_cast<double>(batches));
@@ -53,13 +56,15 @@ void BatchNorm::update_running_stats(const Tensor& mean, const Tensor& var, int6
   dispatch_floating(mean.dtype(), "BatchNorm", [&]<class T>() {
     const T m = static_cast<T>(momentum), keep = static_cast<T>(1 - momentum);
     const T to_unbiased = static_cast<T>(unbiased);
-    T* running_m = running_mean.mutable_data<T>();
-    T* running_v = running_var.mutable_data<T>();
+    T* running_m = means.mutable_data<T>();
+    T* running_v = vars.mutable_data<T>();
     for (int64_t c = 0; c < channels_; ++c) {
       running_m[c] = keep * running_m[c] + m * mean.data<T>()[c];
       running_v[c] = keep * running_v[c] + m * (var.data<T>()[c] * to_unbiased);
     }
   });
+  if (!means.is(running_mean)) raw::copy(means, running_mean);
+  if (!vars.is(running_var)) raw::copy(vars, running_var);
 }
 
 void BatchNorm::reset_running_stats() {

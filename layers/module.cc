@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <set>
 
 namespace gradus {
 
@@ -26,16 +27,16 @@ OwnedTensor& OwnedTensor::operator=(const OwnedTensor& other) {
 void Init::draw(Tensor& x, Generator& generator) const {
   switch (kind) {
     case Kind::constant:
-      return raw::fill(x, scale);
+      return raw::fill(x, scale, "Init");
     case Kind::uniform:
-      return raw::copy(gradus::uniform(x.shape(), -scale, scale, generator, x.dtype()), x);
+      return raw::copy(gradus::uniform(x.shape(), -scale, scale, generator, x.dtype()), x, "Init");
     case Kind::normal: {
-      const Tensor unit = randn(x.shape(), generator, x.dtype());
+      Tensor values = randn(x.shape(), generator, x.dtype());
       dispatch_floating(x.dtype(), "Init", [&]<class T>() {
-        const T* from = unit.data<T>();
-        T* to = x.mutable_data<T>();
-        for (int64_t i = 0; i < x.numel(); ++i) to[i] = static_cast<T>(scale) * from[i];
+        T* value = values.mutable_data<T>();
+        for (int64_t i = 0; i < values.numel(); ++i) value[i] *= static_cast<T>(scale);
       });
+      raw::copy(values, x, "Init");
     }
   }
 }
@@ -157,14 +158,19 @@ NamedTensors Module::state() {
 }
 
 void Module::load_state(const NamedTensors& values) {
-  const std::map<std::string, Tensor> given(values.begin(), values.end());
+  std::map<std::string, Tensor> given(values.begin(), values.end());
+  check(given.size() == values.size(), "load: a name is given twice among {} values",
+        values.size());
   NamedTensors own = state();
+  std::set<const void*> written;
   for (const auto& [path, tensor] : own) {
     const auto value = given.find(path);
     check(value != given.end(), "load: no value for {} {}", path, tensor.shape());
     check(value->second.shape() == tensor.shape() && value->second.dtype() == tensor.dtype(),
           "load: {} is {} {} here, but {} {} is given", path, tensor.shape(),
           gradus::name(tensor.dtype()), value->second.shape(), gradus::name(value->second.dtype()));
+    raw::check_writable("load", tensor);
+    written.insert(tensor.storage_id());
   }
   for (const auto& [path, value] : given) {
     const bool known = std::any_of(own.begin(), own.end(), [&path = path](const auto& tensor) {
@@ -173,6 +179,8 @@ void Module::load_state(const NamedTensors& values) {
     check(known, "load: {} {} is given, but {} has nothing of that name", path, value.shape(),
           describe());
   }
+  for (auto& [path, value] : given)  // all that asks for memory, before anything is written
+    if (!value.is_contiguous() || written.contains(value.storage_id())) value = raw::clone(value);
   for (auto& [path, tensor] : own) raw::copy(given.at(path), tensor);
 }
 

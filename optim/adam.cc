@@ -5,12 +5,20 @@
 
 namespace gradus {
 
-Adam::Adam(const char* name, std::vector<Tensor> parameters, AdamOptions options, bool decoupled)
-    : Optimizer({"exp_avg", "exp_avg_sq"}), options_(options), decoupled_(decoupled) {
-  check(options.beta1 >= 0 && options.beta1 < 1 && options.beta2 >= 0 && options.beta2 < 1,
-        "{}: betas {} and {} must lie in [0, 1)", name, options.beta1, options.beta2);
-  check_rate(name, "eps", options.eps);
+Adam::Adam(std::string method, std::vector<Tensor> parameters, AdamOptions options, bool decoupled)
+    : Optimizer(std::move(method), {"exp_avg", "exp_avg_sq"}),
+      options_(options),
+      decoupled_(decoupled) {
+  set_constants({{"beta1", &options_.beta1}, {"beta2", &options_.beta2}, {"eps", &options_.eps}});
+  Adam::check_constants();
   add_group({std::move(parameters), options.lr, options.weight_decay});
+}
+
+void Adam::check_constants() const {
+  const auto& [lr, beta1, beta2, eps, weight_decay] = options_;
+  check(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1,
+        "{}: betas {} and {} must lie in [0, 1)", method(), beta1, beta2);
+  check_rate(method().c_str(), "eps", eps);
 }
 
 Adam::Adam(std::vector<Tensor> parameters, AdamOptions options)

@@ -21,9 +21,11 @@ class Adam : public Optimizer {
   explicit Adam(std::vector<Tensor> parameters, AdamOptions options = {});
 
  protected:
-  /// `decoupled`: weight decay as AdamW has it; `name` is for errors.
-  Adam(const char* name, std::vector<Tensor> parameters, AdamOptions options, bool decoupled);
+  /// `decoupled`: weight decay as AdamW has it; `method` as Optimizer has it.
+  Adam(std::string method, std::vector<Tensor> parameters, AdamOptions options, bool decoupled);
   void update(const Update& u) override;
+  void check_constants() const override;
+  bool update_may_fail() const override { return false; }
 
  private:
   AdamOptions options_;

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 namespace gradus {
@@ -15,21 +16,23 @@ struct ParameterGroup {
 };
 
 /// Changes parameters by their gradients; a parameter without a gradient is left alone. A method
-/// names its moments, what it remembers for each parameter, and says how one parameter is updated.
-/// Nothing is recorded on a tape, not even if an update is written in ops.
+/// names its moments, what it remembers for each parameter, and its constants, and says how one
+/// parameter is updated. Nothing is recorded on a tape, not even if an update is written in ops.
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
   Optimizer(const Optimizer&) = delete;
   Optimizer& operator=(const Optimizer&) = delete;
 
-  /// One update of every parameter that has a gradient.
+  /// One update of every parameter that has a gradient, of any strides. Errors: a parameter that
+  /// has another shape than its moments, or elements that share memory, as expanded ones do. A step
+  /// that fails, for want of memory too, changes no parameter and no state.
   void step();
   /// No parameter has a gradient from here on, until one arrives.
   void zero_grad();
 
   /// Errors: a learning rate or weight decay that is negative or NaN, a parameter that needs no
-  /// gradient or is here already.
+  /// gradient or is here already, itself or as another tensor's memory.
   void add_group(const ParameterGroup& group);
   /// How many groups; they count from 0.
   size_t group_count() const { return groups_.size(); }
@@ -39,29 +42,51 @@ class Optimizer {
   /// Multiplies every group's learning rate for the steps to come; what a Schedule gives.
   void set_lr_factor(double factor);
 
-  /// Step counts and moments as "<group>.<index>.<name>", to go on later exactly where this one is.
+  /// All that the steps to come depend on beside parameters and gradients, copied: the factor and
+  /// the method's constants as "<method>.<name>", the groups' rates as "<group>.lr" and
+  /// "<group>.weight_decay", step counts and moments as "<group>.<index>.<name>".
   NamedTensors state() const;
-  /// Copies such a state of an equal optimizer in; if it does not fit nothing changes.
+  /// Goes on exactly where the optimizer that gave this state was: its rates, factor and constants
+  /// take the place of those here. Errors: another method's state, values that are missing, are no
+  /// parameter's, or do not fit; then nothing changes.
   void load_state(const NamedTensors& values);
 
   /// What one update needs to know of its parameter.
   struct Update {
     double lr, weight_decay;       ///< its group's, the first with the factor
     int64_t step;                  ///< 1 for the first
-    Tensor& parameter;             ///< to be changed in place
+    Tensor& parameter;             ///< contiguous, to be changed in place
     const Tensor& gradient;        ///< contiguous
     std::vector<Tensor>& moments;  ///< in the order of their names, zeros at first
   };
 
+  /// A number or a switch of the method's options, which a state holds by its name.
+  struct Constant {
+    const char* name;                    ///< as the options name it
+    std::variant<double*, bool*> value;  ///< where the method keeps it
+  };
+
  protected:
-  /// In `moments` "" stands for one that the options leave out: its Tensor is empty.
-  explicit Optimizer(std::vector<std::string> moments) : moment_names_(std::move(moments)) {}
+  /// `method` names it in states and errors; the names of its moments follow.
+  Optimizer(std::string method, std::vector<std::string> moments)
+      : method_(std::move(method)), moment_names_(std::move(moments)) {}
+  /// For a method's constructor: which numbers and switches its states hold.
+  void set_constants(std::vector<Constant> constants) { constants_ = std::move(constants); }
 
   /// Changes one parameter and its moments by its gradient.
   virtual void update(const Update& u) = 0;
+  /// Whether the constants leave moment m in: the Tensor of one that is left out is empty.
+  virtual bool has_moment(size_t) const { return true; }
+  /// An error where the constants are not allowed; asked when a state has set them.
+  virtual void check_constants() const {}
+  /// Whether update() may throw. It is then given copies, which take the originals' places when all
+  /// parameters are updated.
+  virtual bool update_may_fail() const { return true; }
 
   /// An error naming `optimizer` unless the value is finite and not negative.
   static void check_rate(const char* optimizer, const char* what, double value);
+  /// What errors and states call it.
+  const std::string& method() const { return method_; }
 
  private:
   struct Slot {
@@ -73,15 +98,41 @@ class Optimizer {
     std::vector<Slot> slots;
     double lr, weight_decay;
   };
+  /// What an update goes over that cannot go over the slot's own memory.
+  struct Copies {
+    Slot* slot;
+    Tensor parameter, gradient;
+    std::vector<Tensor> moments;
+  };
+  struct StateReader;
   void check_group(size_t group) const;
+  void check_new(const Tensor& parameter, const Group& group) const;
+  template <class Visit>
+  void each_to_step(Visit visit);
+  bool is_plain(const Slot& slot, const Tensor& gradient) const;
+  std::vector<Tensor> copy_moments(const Slot& slot) const;
+  Copies copies_of(Slot& slot) const;
+  void check_updated(Copies& copies) const;
+  void load_slot(StateReader& state, const std::string& path, Slot& slot) const;
 
+  std::string method_;
   std::vector<std::string> moment_names_;
+  std::vector<Constant> constants_;
   std::vector<Group> groups_;
   double lr_factor_ = 1;
 };
 
+/// How clip_grad_norm() takes gradients that are not finite.
+struct ClipOptions {
+  /// Whether a norm that is infinite or NaN is an error, which leaves all gradients as they were.
+  /// Else it is returned, and what it makes of the gradients is NaN and 0, as PyTorch has it.
+  bool error_if_nonfinite = true;
+};
+
 /// Scales all gradients by max_norm / norm if the norm of all of them together exceeds max_norm
-/// (Pascanu et al. 2013); returns the norm before. PyTorch divides by norm + 1e-6.
-double clip_grad_norm(std::span<const Tensor> parameters, double max_norm);
+/// (Pascanu et al. 2013); returns the norm before. PyTorch divides by norm + 1e-6. Errors: a
+/// parameter that is given twice, a norm that is not finite.
+double clip_grad_norm(std::span<const Tensor> parameters, double max_norm,
+                      const ClipOptions& options = {});
 
 }  // namespace gradus

@@ -4,14 +4,24 @@
 namespace gradus {
 
 Rmsprop::Rmsprop(std::vector<Tensor> parameters, RmspropOptions options)
-    : Optimizer({"square_avg", options.momentum > 0 ? "momentum_buffer" : "",
-                 options.centered ? "grad_avg" : ""}),
-      options_(options) {
-  check(options.alpha >= 0 && options.alpha <= 1, "Rmsprop: alpha {} must lie in [0, 1]",
-        options.alpha);
-  check_rate("Rmsprop", "eps", options.eps);
-  check_rate("Rmsprop", "momentum", options.momentum);
+    : Optimizer("Rmsprop", {"square_avg", "momentum_buffer", "grad_avg"}), options_(options) {
+  set_constants({{"alpha", &options_.alpha},
+                 {"eps", &options_.eps},
+                 {"momentum", &options_.momentum},
+                 {"centered", &options_.centered}});
+  Rmsprop::check_constants();
   add_group({std::move(parameters), options.lr, options.weight_decay});
+}
+
+bool Rmsprop::has_moment(size_t m) const {
+  return m == 0 || (m == 1 ? options_.momentum > 0 : options_.centered);
+}
+
+void Rmsprop::check_constants() const {
+  check(options_.alpha >= 0 && options_.alpha <= 1, "Rmsprop: alpha {} must lie in [0, 1]",
+        options_.alpha);
+  check_rate("Rmsprop", "eps", options_.eps);
+  check_rate("Rmsprop", "momentum", options_.momentum);
 }
 
 void Rmsprop::update(const Update& u) {

@@ -23,6 +23,9 @@ class Rmsprop : public Optimizer {
 
  protected:
   void update(const Update& u) override;
+  bool has_moment(size_t m) const override;
+  void check_constants() const override;
+  bool update_may_fail() const override { return false; }
 
  private:
   RmspropOptions options_;

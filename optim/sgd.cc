@@ -4,13 +4,20 @@
 namespace gradus {
 
 Sgd::Sgd(std::vector<Tensor> parameters, SgdOptions options)
-    : Optimizer({options.momentum != 0 ? "momentum_buffer" : ""}), options_(options) {
-  check_rate("Sgd", "momentum", options.momentum);
-  check_rate("Sgd", "dampening", options.dampening);
-  check(!options.nesterov || (options.momentum > 0 && options.dampening == 0),
-        "Sgd: Nesterov needs momentum above 0 (is {}) and no dampening (is {})", options.momentum,
-        options.dampening);
+    : Optimizer("Sgd", {"momentum_buffer"}), options_(options) {
+  set_constants({{"momentum", &options_.momentum},
+                 {"dampening", &options_.dampening},
+                 {"nesterov", &options_.nesterov}});
+  Sgd::check_constants();
   add_group({std::move(parameters), options.lr, options.weight_decay});
+}
+
+void Sgd::check_constants() const {
+  check_rate("Sgd", "momentum", options_.momentum);
+  check_rate("Sgd", "dampening", options_.dampening);
+  check(!options_.nesterov || (options_.momentum > 0 && options_.dampening == 0),
+        "Sgd: Nesterov needs momentum above 0 (is {}) and no dampening (is {})", options_.momentum,
+        options_.dampening);
 }
 
 void Sgd::update(const Update& u) {

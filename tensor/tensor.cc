@@ -91,9 +91,13 @@ void throw_empty_tensor() {
   fail("an empty Tensor was used: it was default-constructed or moved from");
 }
 
-void throw_wrong_dtype(DType actual, DType asked) {
-  fail("data: the tensor's dtype is {}, not {}; cast it first", gradus::name(actual),
-       gradus::name(asked));
+void throw_no_data(const TensorBody& body, DType asked) {
+  if (body.dtype != asked)
+    fail("data: the tensor's dtype is {}, not {}; cast it first", gradus::name(body.dtype),
+         gradus::name(asked));
+  fail("data: the elements of this {} {} lie {} apart, not in row-major order; take contiguous(x)",
+       body.shape, gradus::name(body.dtype),
+       str(Shape(std::span(body.strides, static_cast<size_t>(body.shape.ndim())))));
 }
 
 }  // namespace detail
@@ -180,7 +184,8 @@ double Tensor::at(std::initializer_list<int64_t> index) const {
           shape());
     offset += i * strides()[axis++];
   }
-  return dispatch(dtype(), [&]<class T>() { return static_cast<double>(data<T>()[offset]); });
+  return dispatch(dtype(),
+                  [&]<class T>() { return static_cast<double>(strided_data<T>()[offset]); });
 }
 
 detail::LeafState& Tensor::leaf() {
@@ -282,8 +287,8 @@ Tensor clone(const Tensor& x) {
   if (x.is_contiguous())
     std::memcpy(y.mutable_bytes(), x.bytes(), static_cast<size_t>(x.numel()) * size_of(x.dtype()));
   else
-    kernels::copy_strided(size_of(x.dtype()), x.ndim(), x.shape().begin(), x.bytes(), x.strides(),
-                          y.mutable_bytes());
+    kernels::copy_strided(size_of(x.dtype()), x.ndim(), x.shape().begin(), x.strided_bytes(),
+                          x.strides(), y.mutable_bytes());
   return y;
 }
 
@@ -324,9 +329,10 @@ Tensor cast(const Tensor& x, DType dtype) {
   return y;
 }
 
-void copy(const Tensor& x, Tensor& y) {
-  check_same_dtype("copy", x, y);
-  check(x.shape() == y.shape(), "copy: shape {} into {}", x.shape(), y.shape());
+void copy(const Tensor& x, Tensor& y, const char* op) {
+  check_same_dtype(op, x, y);
+  check(x.shape() == y.shape(), "{}: shape {} into {}", op, x.shape(), y.shape());
+  check_writable(op, y);
   const bool overlaps = x.storage_id() == y.storage_id() && !y.is_contiguous();
   const Tensor source = overlaps ? clone(x) : contiguous(x);
   if (y.is_contiguous())
@@ -334,15 +340,15 @@ void copy(const Tensor& x, Tensor& y) {
                  static_cast<size_t>(x.numel()) * size_of(x.dtype()));
   else
     kernels::copy_to_strided(size_of(x.dtype()), y.ndim(), y.shape().begin(), source.bytes(),
-                             y.mutable_bytes(), y.strides());
+                             y.mutable_strided_bytes(), y.strides());
 }
 
-void fill(Tensor& y, double value) {
+void fill(Tensor& y, double value, const char* op) {
   dispatch(y.dtype(), [&]<class T>() {
     if (y.is_contiguous())
       kernels::fill(y.numel(), static_cast<T>(value), y.mutable_data<T>());
     else
-      copy(expand(full({}, value, y.dtype()), y.shape()), y);
+      copy(expand(full({}, value, y.dtype()), y.shape()), y, op);
   });
 }
 
@@ -363,7 +369,7 @@ void accumulate(const Tensor& x, Tensor& y) {
   assert(y.is_contiguous() && x.shape() == y.shape());
   if (repeats_one(x))
     return dispatch_floating(y.dtype(), "accumulate", [&]<class T>() {
-      kernels::add_value(y.numel(), *x.data<T>(), y.mutable_data<T>());
+      kernels::add_value(y.numel(), *x.strided_data<T>(), y.mutable_data<T>());
     });
   const Contiguous source(x);
   dispatch_floating(y.dtype(), "accumulate", [&]<class T>() {

@@ -49,7 +49,8 @@ struct TensorBody {
 /// A handle less; with the last one the tensor ends.
 void drop(TensorBody* body) noexcept;
 [[noreturn]] void throw_empty_tensor();
-[[noreturn]] void throw_wrong_dtype(DType actual, DType asked);
+/// Why there is no row-major memory of `asked` to give out.
+[[noreturn]] void throw_no_data(const TensorBody& body, DType asked);
 
 }  // namespace detail
 
@@ -109,26 +110,41 @@ class Tensor {
   /// Whether the elements lie in row-major order without gaps.
   bool is_contiguous() const { return body().contiguous; }
 
-  /// The first element; T must be the dtype's type (float, double, int64_t, bool).
+  /// The elements in row-major order; T must be the dtype's type (float, double, int64_t, bool). An
+  /// error of a view whose elements lie otherwise: see raw::Contiguous.
   template <class T>
   const T* data() const {
-    if (dtype() != dtype_of<T>) detail::throw_wrong_dtype(dtype(), dtype_of<T>);
-    return reinterpret_cast<const T*>(body_->data);
+    return reinterpret_cast<const T*>(row_major(dtype_of<T>));
   }
   /// The same for writing: tells every tape that kept this tensor or a view of it that it changed.
   template <class T>
   T* mutable_data() {
-    if (dtype() != dtype_of<T>) detail::throw_wrong_dtype(dtype(), dtype_of<T>);
+    char* const elements = row_major(dtype_of<T>);
     ++body_->storage->version;
-    return reinterpret_cast<T*>(body_->data);
+    return reinterpret_cast<T*>(elements);
   }
-  /// The first element's bytes, whatever the dtype: for writing, as mutable_data(), and for
-  /// reading.
+  /// The elements' bytes, whatever the dtype: for writing, as mutable_data(), and for reading.
   char* mutable_bytes() {
+    char* const elements = row_major(dtype());
+    ++body_->storage->version;
+    return elements;
+  }
+  const char* bytes() const { return row_major(dtype()); }
+
+  /// The first element of any view, for code that goes by strides().
+  template <class T>
+  const T* strided_data() const {
+    if (dtype() != dtype_of<T>) [[unlikely]]
+      detail::throw_no_data(*body_, dtype_of<T>);
+    return reinterpret_cast<const T*>(body_->data);
+  }
+  /// Its bytes, whatever the dtype.
+  const char* strided_bytes() const { return body().data; }
+  /// The same for writing, after raw::check_writable().
+  char* mutable_strided_bytes() {
     ++body().storage->version;
     return body_->data;
   }
-  const char* bytes() const { return body().data; }
 
   /// The only element as a number; an error if there are more.
   double item() const;
@@ -187,6 +203,11 @@ class Tensor {
     if (!body_) [[unlikely]]
       detail::throw_empty_tensor();
     return *body_;
+  }
+  char* row_major(DType asked) const {
+    if (dtype() != asked || !body_->contiguous) [[unlikely]]
+      detail::throw_no_data(*body_, asked);
+    return body_->data;
   }
   detail::LeafState& leaf();
 
@@ -261,10 +282,15 @@ Tensor reshape(const Tensor& x, const Shape& shape);
 Tensor expand(const Tensor& x, const Shape& shape);
 /// x's elements converted to another dtype.
 Tensor cast(const Tensor& x, DType dtype);
-/// y's elements become x's: equal shapes and dtypes.
-void copy(const Tensor& x, Tensor& y);
+/// y's elements become x's: equal shapes and dtypes. An error, here and below, names `op`.
+void copy(const Tensor& x, Tensor& y, const char* op = "copy");
 /// Every element of y becomes `value`.
-void fill(Tensor& y, double value);
+void fill(Tensor& y, double value, const char* op = "fill");
+/// An error that names `op` where two of x's elements share their memory, as those of an expanded
+/// tensor do: what is written to one would change the other.
+void check_writable(const char* op, const Tensor& x);
+/// Whether any element of a shares its memory with one of b.
+bool overlap(const Tensor& a, const Tensor& b);
 /// a + b, contiguous, for equal shapes and one floating dtype.
 Tensor add(const Tensor& a, const Tensor& b);
 /// y += x, for contiguous y and equal shapes and floating dtypes.

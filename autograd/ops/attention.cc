@@ -179,7 +179,7 @@ Tensor with_whole_rows(const Tensor& x) {
 
 template <class T>
 kernels::Matrices<const T> matrices(const Tensor& x) {
-  return {x.data<T>(), x.strides()[0], x.strides()[1], x.strides()[2]};
+  return {x.strided_data<T>(), x.strides()[0], x.strides()[1], x.strides()[2]};
 }
 template <class T>
 kernels::Matrices<T> matrices_to_fill(Tensor& x) {
@@ -196,7 +196,7 @@ struct Operands {
   kernels::AttentionProblem<T> problem() const {
     kernels::ScoreBias<T> added{};
     if (const int64_t* s = bias ? bias.strides() : nullptr)
-      added = {bias.data<T>(), s[0], s[1], s[2], s[3]};
+      added = {bias.strided_data<T>(), s[0], s[1], s[2], s[3]};
     return {.outer = q.shape()[0],
             .inner = q.shape()[1],
             .queries = q.shape()[2],

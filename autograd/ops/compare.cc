@@ -16,8 +16,8 @@ Tensor compare(const char* op, Compare comparison, const Tensor& a, const Tensor
   const Shape shape = broadcast_shapes(op, a.shape(), b.shape());
   Tensor y = empty(shape, DType::boolean);
   dispatch(a.dtype(), [&]<class T>() {
-    kernels::compare<T>(comparison, broadcast_layout(a, b, shape), a.data<T>(), b.data<T>(),
-                        y.mutable_data<bool>());
+    kernels::compare<T>(comparison, broadcast_layout(a, b, shape), a.strided_data<T>(),
+                        b.strided_data<T>(), y.mutable_data<bool>());
   });
   return y;
 }

@@ -13,7 +13,7 @@ static void check_not_recorded(const char* op, const Tensor& x) {
 
 void fill_(Tensor& x, double value) {
   check_not_recorded("fill_", x);
-  raw::fill(x, value);
+  raw::fill(x, value, "fill_");
 }
 
 void copy_(Tensor& to, const Tensor& from) {
@@ -23,7 +23,7 @@ void copy_(Tensor& to, const Tensor& from) {
         from.shape());
   check_same_dtype("copy_", from, to);
   check(from.shape() == to.shape(), "copy_: shape {} into {}", from.shape(), to.shape());
-  raw::copy(from, to);
+  raw::copy(from, to, "copy_");
 }
 
 }  // namespace gradus

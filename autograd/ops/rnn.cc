@@ -26,9 +26,12 @@ struct RecurrenceAttrs {
 /// The outputs are h, then c of lstm, then y of a sequence.
 int place_of_y(CellKind kind) { return kind == CellKind::lstm ? 2 : 1; }
 
-/// x itself if its rows have no gaps inside, else a copy.
+/// x, or a copy if its rows overlap or have gaps inside.
 Tensor with_whole_rows(const Tensor& x) {
-  return x.strides()[x.ndim() - 1] == 1 ? x : raw::contiguous(x);
+  bool whole = x.strides()[x.ndim() - 1] == 1;
+  for (int i = 0; i + 1 < x.ndim(); ++i)
+    whole = whole && (x.strides()[i] >= x.shape().back() || x.shape()[i] == 1);
+  return whole ? x : raw::contiguous(x);
 }
 
 /// Block `step` of step-major (steps, N, H), as (N, H).
@@ -52,9 +55,9 @@ kernels::Recurrence<T> problem(CellKind kind, const Tensor& x, const CellWeights
           .batch = x.shape()[0],
           .inputs = x.shape().back(),
           .hidden = w.w_hh.shape()[1],
-          .x = x.data<T>(),
+          .x = x.strided_data<T>(),
           .x_step = sequence ? x.strides()[1] : 0,
-          .x_row = x.strides()[0],
+          .x_row = x.shape()[0] > 1 ? x.strides()[0] : x.shape().back(),
           .w_ih = pointer<T>(w.w_ih),
           .w_hh = w.w_hh.data<T>(),
           .b_ih = pointer<T>(w.b_ih),
@@ -183,8 +186,8 @@ void fused_backward(Backward& ctx) {
     T* const d = dgates.mutable_data<T>();
     kernels::recurrence_backward<T>(
         r, {states.data<T>(), pointer<T>(cells), pointer<T>(gates), n * kept},
-        {pointer<T>(dy), dy ? dy.strides()[1] : 0, dy ? dy.strides()[0] : 0}, ctx.needs(kH0),
-        dh.mutable_data<T>(), pointer<T>(dc), d);
+        {dy ? dy.strided_data<T>() : nullptr, dy ? dy.strides()[1] : 0, dy ? dy.strides()[0] : 0},
+        ctx.needs(kH0), dh.mutable_data<T>(), pointer<T>(dc), d);
     kernels::recurrence_weight_gradients<T>(
         r, states.data<T>(), d, {dw_ih.sum<T>(), dw_hh.sum<T>(), db_ih.sum<T>(), db_hh.sum<T>()});
     if (dx) kernels::recurrence_input_gradient<T>(r, d, dx.mutable_data<T>());

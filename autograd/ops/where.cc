@@ -25,8 +25,8 @@ Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
   broadcast_strides(a, shape, layout.a_strides);
   broadcast_strides(b, shape, layout.b_strides);
   dispatch(a.dtype(), [&]<class T>() {
-    kernels::where<T>(layout, condition.data<bool>(), a.data<T>(), b.data<T>(),
-                      y.mutable_data<T>());
+    kernels::where<T>(layout, condition.strided_data<bool>(), a.strided_data<T>(),
+                      b.strided_data<T>(), y.mutable_data<T>());
   });
   return record(where_op, std::move(y), {a, b}, {condition});
 }

@@ -36,17 +36,17 @@ std::vector<int64_t> all_entries(int64_t n) {
 }
 
 void Perturbation::entry(int64_t k, double h) {
-  dispatch_floating(x_.dtype(), "gradcheck", [&]<class T>() {
-    x_.mutable_data<T>()[k] = static_cast<T>(values_[static_cast<size_t>(k)] + h);
-  });
+  const Shape at = unravel(k, x_.shape());
+  int64_t offset = 0;
+  for (int i = 0; i < x_.ndim(); ++i) offset += at[i] * x_.strides()[i];
+  Tensor element = as_strided(x_, {}, {}, offset);
+  raw::fill(element, values_[static_cast<size_t>(k)] + h);
 }
 
 void Perturbation::along(std::span<const double> v, double h) {
-  dispatch_floating(x_.dtype(), "gradcheck", [&]<class T>() {
-    T* x = x_.mutable_data<T>();
-    for (size_t k = 0; k < values_.size(); ++k)
-      x[k] = static_cast<T>(h == 0 ? values_[k] : values_[k] + h * v[k]);
-  });
+  std::vector<double> moved = values_;
+  for (size_t k = 0; k < moved.size() && h != 0; ++k) moved[k] += h * v[k];
+  raw::copy(raw::cast(Tensor::from(moved, x_.shape()), x_.dtype()), x_);
 }
 
 void check_inputs(std::span<const Tensor> inputs) {
@@ -61,10 +61,16 @@ void check_inputs(std::span<const Tensor> inputs) {
           name, x.shape(), gradus::name(x.dtype()));
     check(x.dtype() == inputs[0].dtype(), "gradcheck: inputs are {} and {}; cast one of them",
           gradus::name(inputs[0].dtype()), gradus::name(x.dtype()));
-    check(x.requires_grad() && x.is_contiguous(),
-          "gradcheck: {} {} must be a contiguous leaf that requires a gradient; call "
-          "set_requires_grad() on it or a clone, or let the function capture it",
-          name, x.shape());
+    check(
+        x.requires_grad(),
+        "gradcheck: {} {} must be a leaf that requires a gradient; call set_requires_grad() on it "
+        "or a clone, or let the function capture it",
+        name, x.shape());
+    raw::check_writable("gradcheck", x);
+    for (size_t j = 0; j < i; ++j)
+      check(!raw::overlap(inputs[j], x),
+            "gradcheck: {} {} and {} {} share memory, so neither can be moved alone; clone one",
+            input_name(inputs[j], j), inputs[j].shape(), name, x.shape());
     const std::string wrong = first_not_finite(x);
     check(wrong.empty(), "gradcheck: {} {} is not finite{}", name, x.shape(), wrong);
   }

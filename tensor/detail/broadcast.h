@@ -32,8 +32,8 @@ Tensor binary_forward(const char* op, const Tensor& a, const Tensor& b) {
     if (plain)
       kernels::binary<F>(y.numel(), a.data<T>(), 1, b.data<T>(), 1, y.mutable_data<T>());
     else
-      kernels::binary_broadcast<F>(broadcast_layout(a, b, shape), a.data<T>(), b.data<T>(),
-                                   y.mutable_data<T>());
+      kernels::binary_broadcast<F>(broadcast_layout(a, b, shape), a.strided_data<T>(),
+                                   b.strided_data<T>(), y.mutable_data<T>());
     return y;
   });
 }

@@ -318,7 +318,7 @@ BOOST_AUTO_TEST_CASE(bad_input_never_passes) {
   error([](const Tensor&) { return Tensor(); }, {x}, "returned no tensor");
   error([](const Tensor& in) { return argmax(in, 0); }, {x}, "returned () i64");
   error(gradus::tanh, {arange(3)}, "is i64: only floating inputs");
-  error(gradus::tanh, {raw::clone(x)}, "a contiguous leaf that requires a gradient");
+  error(gradus::tanh, {raw::clone(x)}, "a leaf that requires a gradient");
   error([](const Tensor&) { return ones({2}, DType::f64); }, {x}, "no path");
   error([](const Tensor& in) { return step(in); }, {x}, "no path");
   error([](const Tensor& a, const Tensor& b) { return a * b; }, {x}, "of 2 tensors was given 1");

@@ -3,6 +3,7 @@
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/linear.h>
 #include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/shape.h>
 #include <gradus/layers/activation.h>
 #include <gradus/layers/attention.h>
 #include <gradus/layers/batch_norm.h>
@@ -160,6 +161,18 @@ BOOST_AUTO_TEST_CASE(a_state_that_does_not_fit_changes_nothing) {
   }
   model.load_state(good);
   BOOST_TEST(print(model) == print(other));
+}
+
+BOOST_AUTO_TEST_CASE(a_state_may_be_made_of_the_modules_own_tensors) {
+  Linear model(3, 3);
+  NamedTensors state{{"weight", transpose(model.weight)}, {"bias", select(model.weight, 1, 0)}};
+  const auto turned = raw::clone(state[0].second).to_vector<double>(),
+             column = raw::clone(state[1].second).to_vector<double>();
+  model.load_state(state);
+  BOOST_TEST(model.weight.to_vector<double>() == turned);
+  BOOST_TEST(model.bias.to_vector<double>() == column);
+  state.push_back(state.back());
+  BOOST_CHECK_EXCEPTION(model.load_state(state), Error, says("load: a name is given twice"));
 }
 
 BOOST_AUTO_TEST_CASE(loading_is_not_recorded) {

@@ -35,7 +35,7 @@ Tensor leaf(std::initializer_list<double> values) {
 /// A user's own method, written in ops.
 class RunningMean : public Optimizer {
  public:
-  explicit RunningMean(std::vector<Tensor> parameters) : Optimizer({"mean"}) {
+  explicit RunningMean(std::vector<Tensor> parameters) : Optimizer("RunningMean", {"mean"}) {
     add_group({std::move(parameters), 0.1});
   }
 
@@ -61,6 +61,18 @@ const std::pair<const char*, Make> kOptimizers[] = {
     {"Rmsprop", maker<Rmsprop>(RmspropOptions{.lr = 0.1})},
     {"Rmsprop, all", maker<Rmsprop>(RmspropOptions{.lr = 0.1, .momentum = 0.9, .centered = true})},
     {"of ops", [](std::vector<Tensor> p) { return std::make_unique<RunningMean>(std::move(p)); }}};
+
+/// Views (3, 4) of a matrix (20, 20), their elements apart.
+Tensor lay(const Tensor& memory, int64_t row, int64_t column) {
+  const int64_t strides[] = {row, column};
+  return as_strided(memory, {3, 4}, strides, 21);
+}
+const std::pair<const char*, std::function<Tensor(const Tensor&)>> kLayouts[] = {
+    {"contiguous", [](const Tensor& x) { return lay(x, 4, 1); }},
+    {"a column's", [](const Tensor& x) { return lay(x, 80, 20); }},
+    {"transposed", [](const Tensor& x) { return lay(x, 1, 3); }},
+    {"every second", [](const Tensor& x) { return lay(x, 40, 2); }},
+    {"intertwined", [](const Tensor& x) { return lay(x, 5, 4); }}};
 
 /// Everything an optimizer and its parameters hold.
 std::string print(const Optimizer& optimizer, std::span<const Tensor> parameters) {
@@ -219,17 +231,134 @@ BOOST_AUTO_TEST_CASE(a_sweep_after_the_step_is_an_error) {
   BOOST_CHECK_EXCEPTION(tape.backward(y), Error, says("changed in place"));
 }
 
-BOOST_AUTO_TEST_CASE(gradients_may_be_views) {
-  for (const auto& [name, make] : kOptimizers) {
-    std::vector p{wave({3, 2}, 1, 0.7).set_requires_grad()},
-        q{raw::clone(p[0]).set_requires_grad()};
-    const Tensor gradient = wave({2, 3}, 1, 0.4);
-    p[0].set_grad(transpose(gradient));
-    q[0].set_grad(raw::clone(transpose(gradient)));
-    make(p)->step();
-    make(q)->step();
-    check_close(name, p[0], q[0].to_vector<double>(), 0);
+// Wherever their elements lie, and wherever the gradient's do, and nothing beside them is touched.
+BOOST_AUTO_TEST_CASE(parameters_and_gradients_of_any_strides_are_stepped_alike) {
+  for (DType dtype : {DType::f32, DType::f64}) {
+    for (const auto& [name, make] : kOptimizers) {
+      for (const auto& [what, lay] : kLayouts) {
+        for (const auto& [gradient_what, lay_gradient] : kLayouts) {
+          BOOST_TEST_CONTEXT(name << ", parameter " << what << ", gradient " << gradient_what) {
+            const Tensor values = raw::cast(wave({3, 4}, 1, 0.7), dtype);
+            Tensor memory = raw::cast(wave({20, 20}, 5, 0.3), dtype), before = raw::clone(memory);
+            Tensor p = lay(memory), q = raw::clone(values).set_requires_grad();
+            raw::copy(values, p);
+            p.set_requires_grad();
+            const auto of_view = make({p}), of_copy = make({q});
+            for (int t = 0; t < 3; ++t) {
+              const Tensor g = raw::cast(wave({3, 4}, 1, 0.4 + t), dtype);
+              Tensor room = zeros({20, 20}, dtype), strided = lay_gradient(room);
+              raw::copy(g, strided);
+              p.set_grad(strided);
+              q.set_grad(g);
+              of_view->step();
+              of_copy->step();
+            }
+            BOOST_TEST(fmt::format("{:.17}", p) == fmt::format("{:.17}", q));
+            Tensor place = lay(before);
+            raw::copy(p, place);
+            BOOST_TEST(fmt::format("{:.17}", memory) == fmt::format("{:.17}", before));
+          }
+        }
+      }
+    }
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_gradient_of_repeated_elements_is_as_good_as_a_copy) {
+  for (const auto& [name, make] : kOptimizers) {
+    std::vector p{wave({3, 4}, 1, 0.7).set_requires_grad()},
+        q{raw::clone(p[0]).set_requires_grad()};
+    const int64_t window[] = {1, 1};
+    for (const Tensor& g : {raw::expand(wave({4}, 1, 0.3), {3, 4}),
+                            as_strided(wave({6}, 1, 0.3), {3, 4}, window, 0)}) {
+      p[0].set_grad(g);
+      q[0].set_grad(raw::clone(g));
+      make(p)->step();
+      make(q)->step();
+      check_close(name, p[0], q[0].to_vector<double>(), 0);
+    }
+  }
+}
+
+// After a parameter that could be stepped.
+BOOST_AUTO_TEST_CASE(a_parameter_whose_elements_share_memory_is_an_error_that_changes_nothing) {
+  const int64_t window[] = {1, 1};
+  for (const auto& [name, make] : kOptimizers) {
+    for (const Tensor& shared : {raw::expand(wave({4}, 1, 0.3), {3, 4}),
+                                 as_strided(wave({6}, 1, 0.3), {3, 4}, window, 0)}) {
+      BOOST_TEST_CONTEXT(name) {
+        std::vector p{leaf({1, 2}), Tensor(shared).set_requires_grad().set_name("tied")};
+        const auto optimizer = make(p);
+        for (Tensor& x : p) x.set_grad(ones_like(x));
+        const std::string before = print(*optimizer, p);
+        BOOST_CHECK_EXCEPTION(optimizer->step(), Error, says("tied (3, 4) f64"));
+        BOOST_TEST(print(*optimizer, p) == before);
+      }
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(parameters_may_lie_in_one_block_but_not_in_each_other) {
+  const Tensor block = wave({4, 3}, 1, 0.3);
+  const auto column = [&](int64_t i) { return select(block, 1, i).set_requires_grad(); };
+  std::vector apart{column(0), column(1), column(2)};
+  Sgd sgd(apart, {.lr = 1});
+  for (Tensor& x : apart) x.set_grad(raw::clone(x));
+  sgd.step();
+  check_close("all", block, std::vector<double>(12, 0), 0);
+  const Tensor rows = slice(block, 0, 1, 3).set_requires_grad().set_name("rows");
+  BOOST_CHECK_EXCEPTION(Sgd({column(0), rows}), Error, says("rows (2, 3) shares memory"));
+  BOOST_CHECK_EXCEPTION(sgd.add_group({{rows}, 0.1}), Error, says("rows (2, 3) shares memory"));
+}
+
+BOOST_AUTO_TEST_CASE(another_shape_after_the_first_step_is_an_error_that_changes_nothing) {
+  for (const auto& [name, make] : kOptimizers) {
+    BOOST_TEST_CONTEXT(name) {
+      std::vector p{leaf({1, 2}), leaf({3, 4}).set_name("fc.weight")};
+      const auto optimizer = make(p);
+      step(*optimizer, p, 0);
+      p[1].set_data(ones({2, 1}, DType::f64));
+      for (Tensor& x : p) x.set_grad(ones_like(x));
+      const std::string before = print(*optimizer, p);
+      if (before.find("0.1.") == before.rfind("0.1.")) {  // no moments: nothing to be wrong
+        optimizer->step();
+        BOOST_TEST(print(*optimizer, p) != before);
+        continue;
+      }
+      BOOST_CHECK_EXCEPTION(optimizer->step(), Error,
+                            says("parameter fc.weight is (2, 1), but was (2,)"));
+      BOOST_TEST(print(*optimizer, p) == before);
+      p[1].set_data(ones({2}, DType::f64));
+      step(*optimizer, p, 1);
+      BOOST_TEST(print(*optimizer, p) != before);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(an_update_that_fails_leaves_all_parameters_as_they_were) {
+  class Failing : public RunningMean {
+   public:
+    using RunningMean::RunningMean;
+    int until = 100;
+
+   protected:
+    void update(const Update& u) override {
+      RunningMean::update(u);
+      if (--until == 0) throw std::runtime_error("no more");
+      if (until < 0) u.parameter = ones({7});
+    }
+  };
+  std::vector p{leaf({1, 2}), leaf({3}), leaf({4, 5, 6}).set_name("last")};
+  Failing failing(p);
+  step(failing, p, 0);
+  const std::string before = print(failing, p);
+  for (int k : {1, 2, 3}) {
+    failing.until = k;
+    BOOST_CHECK_THROW(failing.step(), std::runtime_error);
+    BOOST_TEST(print(failing, p) == before);
+  }
+  BOOST_CHECK_EXCEPTION(failing.step(), Error, says("its update made (7,) f32 of parameter"));
+  BOOST_TEST(print(failing, p) == before);
 }
 
 BOOST_AUTO_TEST_CASE(a_loaded_state_goes_on_bit_for_bit) {
@@ -257,6 +386,67 @@ BOOST_AUTO_TEST_CASE(a_loaded_state_goes_on_bit_for_bit) {
   std::filesystem::remove(file);
 }
 
+// Rates, factor and constants come with it, whatever they were where it is loaded; with them the
+// moments that they ask for.
+BOOST_AUTO_TEST_CASE(a_state_brings_its_rates_and_constants) {
+  const std::tuple<const char*, Make, Make> cases[] = {
+      {"Sgd", maker<Sgd>(SgdOptions{.lr = 0.3, .momentum = 0.8, .dampening = 0.1}),
+       maker<Sgd>(SgdOptions{})},
+      {"Sgd without", maker<Sgd>(SgdOptions{.lr = 0.3}),
+       maker<Sgd>(SgdOptions{.momentum = 0.8, .nesterov = true})},
+      {"Adam",
+       maker<Adam>(
+           AdamOptions{.lr = 0.3, .beta1 = 0.5, .beta2 = 0.6, .eps = 0.1, .weight_decay = 1}),
+       maker<Adam>(AdamOptions{})},
+      {"AdamW", maker<AdamW>(AdamWOptions{.lr = 0.3, .beta1 = 0.5, .beta2 = 0.6, .eps = 0.1}),
+       maker<AdamW>(AdamWOptions{})},
+      {"Rmsprop",
+       maker<Rmsprop>(RmspropOptions{.alpha = 0.5, .eps = 0.1, .momentum = 0.6, .centered = true}),
+       maker<Rmsprop>(RmspropOptions{})}};
+  for (const auto& [name, make, make_other] : cases) {
+    BOOST_TEST_CONTEXT(name) {
+      std::vector p{wave({3, 2}, 1, 0.7).set_requires_grad(), leaf({0.5})};
+      const auto optimizer = make({p[0]});
+      optimizer->add_group({{p[1]}, 0.05, 0.1});
+      optimizer->set_lr_factor(0.25);
+      for (int i = 0; i < 3; ++i) step(*optimizer, p, i);
+      std::vector<Tensor> q;
+      for (const Tensor& x : p) q.push_back(raw::clone(x).set_requires_grad());
+      const auto resumed = make_other({q[0]});
+      resumed->add_group({{q[1]}, 0.7});
+      step(*resumed, q, 9);
+      for (size_t i = 0; i < q.size(); ++i) raw::copy(p[i], q[i]);
+      resumed->load_state(optimizer->state());
+      BOOST_TEST(resumed->lr(1) == 0.05);
+      for (int i = 3; i < 6; ++i) {
+        step(*optimizer, p, i);
+        step(*resumed, q, i);
+      }
+      BOOST_TEST(print(*optimizer, p) == print(*resumed, q));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(another_methods_state_is_refused) {
+  for (const auto& [name, make] : kOptimizers) {
+    for (const auto& [other_name, make_other] : kOptimizers) {
+      std::vector p{leaf({1, 2})}, q{leaf({3, 4})};
+      const auto optimizer = make(p), other = make_other(q);
+      step(*optimizer, p, 0);
+      step(*other, q, 1);
+      const auto method = [](const NamedTensors& state) {
+        return state[0].first.substr(0, state[0].first.find('.'));
+      };
+      const std::string mine = method(optimizer->state()), its = method(other->state());
+      if (mine == its) continue;
+      const std::string before = print(*optimizer, p);
+      BOOST_CHECK_EXCEPTION(optimizer->load_state(other->state()), Error,
+                            says(fmt::format("{}: the state is of {}, another", mine, its)));
+      BOOST_TEST(print(*optimizer, p) == before);
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_loaded_state_is_a_copy) {
   std::vector p{leaf({1, 2})}, q{leaf({1, 2})};
   Adam adam(p), other(q);
@@ -264,8 +454,10 @@ BOOST_AUTO_TEST_CASE(a_loaded_state_is_a_copy) {
   const auto state = adam.state();
   other.load_state(state);
   step(adam, p, 1);
-  BOOST_TEST(other.state()[1].second.to_vector<double>() !=
-             adam.state()[1].second.to_vector<double>());
+  BOOST_TEST(print(other, q) != print(adam, q));
+  const std::string before = print(other, q);
+  for (auto& [name, value] : other.state()) raw::fill(value, 7);
+  BOOST_TEST(print(other, q) == before);
 }
 
 // Each time all values but one would fit.
@@ -289,6 +481,9 @@ BOOST_AUTO_TEST_CASE(a_state_that_does_not_fit_changes_nothing) {
     std::erase_if(state, [&](const auto& entry) { return entry.first == path; });
     return state;
   };
+  const auto number = [](double x) { return full({}, x, DType::f64); };
+  State twice = good;
+  twice.push_back(good.back());
   State further = good;
   further.emplace_back("1.0.step", full({}, 1, DType::i64));
   std::vector r{leaf({4, 5}), leaf({6})};
@@ -296,9 +491,17 @@ BOOST_AUTO_TEST_CASE(a_state_that_does_not_fit_changes_nothing) {
   step(plain, r, 0);
   const std::tuple<const char*, State, const char*> cases[] = {
       {"no step", without("0.1.step"), "no value for 0.1.step"},
+      {"no factor", without("Adam.lr_factor"), "no value for Adam.lr_factor"},
+      {"no constant", without("Adam.beta2"), "no value for Adam.beta2"},
+      {"no rate", without("0.lr"), "no value for 0.lr"},
+      {"a factor below 0", with("Adam.lr_factor", number(-1)), "factor is -1"},
+      {"a constant that is none", with("Adam.beta2", number(1)), "betas 0.9 and 1"},
+      {"a constant of another dtype", with("Adam.beta2", full({}, 0.5)), "beta2 is () f32"},
+      {"a rate that is none", with("0.lr", number(kNan)), "the learning rate is nan"},
+      {"a name twice", twice, "a name is given twice"},
       {"no moment", without("0.1.exp_avg_sq"), "no value for 0.1.exp_avg_sq"},
-      {"of another method", plain.state(), "no value for 0.0.exp_avg"},
-      {"further", further, "1 of 7 given values belong to no parameter"},
+      {"of another method", plain.state(), "Adam: the state is of Sgd"},
+      {"further", further, "1 of 13 given values belong to no parameter"},
       {"shape", with("0.1.exp_avg_sq", ones({2}, DType::f64)), "0.1.exp_avg_sq is (2,) f64 for"},
       {"dtype", with("0.1.exp_avg_sq", ones({1})), "0.1.exp_avg_sq is (1,) f32 for"},
       {"steps", with("0.1.step", full({}, -1, DType::i64)), "0.1.step is -1"},
@@ -339,6 +542,78 @@ BOOST_AUTO_TEST_CASE(clipping_scales_all_gradients_together) {
   wide.set_grad(transpose(full({3, 2}, 2, DType::f64)));
   BOOST_TEST(clip_grad_norm(std::vector{wide}, 1) == std::sqrt(24.0));
   check_close("of a view", wide.grad(), std::vector<double>(6, 2 / std::sqrt(24.0)), 1e-15);
+}
+
+// A norm that f64 holds, though it may not hold its square; and gradients that T holds, though it
+// may not hold max_norm / norm.
+BOOST_AUTO_TEST_CASE(clipping_is_right_over_the_whole_range) {
+  for (DType dtype : {DType::f64, DType::f32}) {
+    const double eps = dtype == DType::f64 ? 0x1p-52 : 0x1p-23;
+    const double smallest = dtype == DType::f64 ? 0x1p-1074 : 0x1p-149;
+    for (double size : {1e-323, 1e-320, 1e-310, 1e-200, 1e-162, 1e-154, 1e-150, 1e-44, 1e-38, 1e-30,
+                        1.0, 1e20, 1e38, 1e150, 1e154, 1e160, 1e200, 1e307}) {
+      for (double max_norm : {1e-300, 1e-40, 1e-6, 1.0, 1e30, 1e300}) {
+        BOOST_TEST_CONTEXT(name(dtype) << " of size " << size << " to " << max_norm) {
+          const Tensor g =
+              raw::cast(Tensor::of({3 * size, -4 * size, 0, 12 * size}, DType::f64), dtype);
+          const std::vector<double> before = g.to_vector<double>();
+          if (!std::isfinite(before[3])) continue;
+          long double square = 0;
+          for (double x : before) square += static_cast<long double>(x) * x;
+          const auto norm = static_cast<double>(std::sqrt(square));
+          Tensor p = zeros({4}, dtype).set_requires_grad();
+          p.set_grad(raw::clone(g));
+          const double found = clip_grad_norm(std::vector{p}, max_norm);
+          BOOST_TEST(std::abs(found - norm) <= 4 * 0x1p-52 * norm + 0x1p-1074);
+          const std::vector<double> after = p.grad().to_vector<double>();
+          for (size_t k = 0; k < 4; ++k) {
+            const long double expected =
+                norm > max_norm ? before[k] / std::sqrt(square) * max_norm : before[k];
+            BOOST_TEST(std::abs(after[k] - expected) <= 4 * eps * std::abs(expected) + smallest);
+          }
+        }
+      }
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_parameter_that_is_clipped_twice_is_an_error_that_changes_nothing) {
+  Tensor a = leaf({0, 0}).set_name("fc.weight"), b = leaf({0});
+  a.set_grad(Tensor::of({3, 4}, DType::f64));
+  b.set_grad(Tensor::of({12}, DType::f64));
+  BOOST_CHECK_EXCEPTION(clip_grad_norm(std::vector{a, b, a}, 1), Error,
+                        says("clip_grad_norm: parameter fc.weight (2,) is given twice"));
+  BOOST_CHECK_EXCEPTION(clip_grad_norm(std::vector{a, Tensor()}, 1), Error,
+                        says("parameter 1 is an empty Tensor"));
+  check_close("a", a.grad(), {3, 4}, 0);
+}
+
+// Each parameter's gradient counts, and none is scaled twice.
+BOOST_AUTO_TEST_CASE(gradients_that_share_memory_are_clipped_as_copies_are) {
+  Tensor a = leaf({0, 0}), b = leaf({0, 0}), c = leaf({0});
+  const Tensor g = Tensor::of({2, 4, 5}, DType::f64);
+  a.set_grad(slice(g, 0, 0, 2));
+  b.set_grad(slice(g, 0, 1, 3));
+  c.set_grad(slice(g, 0, 2, 3));
+  const double norm = std::sqrt(2 * 2 + 4 * 4 + 4 * 4 + 5 * 5 + 5 * 5);
+  BOOST_TEST(clip_grad_norm(std::vector{a, b, c}, 1) == norm);
+  check_close("a", a.grad(), {2 / norm, 4 / norm}, 1e-15);
+  check_close("b", b.grad(), {4 / norm, 5 / norm}, 1e-15);
+  check_close("c", c.grad(), {5 / norm}, 1e-15);
+}
+
+// As PyTorch has it: max_norm / inf is 0, and what NaN is multiplied with is NaN.
+BOOST_AUTO_TEST_CASE(a_norm_that_is_not_finite_is_returned_where_it_is_no_error) {
+  for (double bad : {kNan, kInf, -kInf}) {
+    Tensor a = leaf({0, 0}), b = leaf({0});
+    a.set_grad(Tensor::of({30, 40}, DType::f64));
+    b.set_grad(Tensor::of({bad}, DType::f64));
+    const double norm = clip_grad_norm(std::vector{a, b}, 1, {.error_if_nonfinite = false});
+    BOOST_TEST((std::isnan(bad) ? std::isnan(norm) : norm == kInf));
+    BOOST_TEST(std::isnan(b.grad().item()));
+    for (double x : a.grad().to_vector<double>())
+      BOOST_TEST((std::isnan(bad) ? std::isnan(x) : x == 0));
+  }
 }
 
 BOOST_AUTO_TEST_CASE(clipping_what_is_not_finite_is_an_error_that_changes_nothing) {

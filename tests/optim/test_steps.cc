@@ -126,7 +126,7 @@ std::vector<Tensor> run(const Method& method, int64_t n) {
   }
   std::vector<Tensor> result{p};
   for (const auto& [name, value] : optimizer->state())
-    if (name != "0.0.step") result.push_back(value);
+    if (name.starts_with("0.0.") && name != "0.0.step") result.push_back(value);
   return result;
 }
 

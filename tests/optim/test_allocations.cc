@@ -1,0 +1,202 @@
+// Every request for memory fails once, and then all after it: what was asked for is done or not at
+// all.
+#define BOOST_TEST_MODULE optimizer_allocations
+#include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/inplace.h>
+#include <gradus/autograd/ops/shape.h>
+#include <gradus/optim/adam.h>
+#include <gradus/optim/rmsprop.h>
+#include <gradus/optim/sgd.h>
+#include <gradus/tensor/runtime.h>
+
+#include <atomic>
+#include <cerrno>
+#include <functional>
+#include <memory>
+
+#include "tests/checks.h"
+
+namespace {
+
+/// How many requests succeed before the first that fails; below 0: all.
+std::atomic<int64_t> left{-1};
+std::atomic<bool> for_good{false}, failed{false};
+
+bool refuse() {
+  if (left < 0 || left-- > 0) return false;
+  left = for_good ? 0 : -1;
+  failed = true;
+  return true;
+}
+
+}  // namespace
+
+extern "C" {
+void* __libc_malloc(size_t);
+void* __libc_calloc(size_t, size_t);
+void* __libc_realloc(void*, size_t);
+void* __libc_memalign(size_t, size_t);
+void* malloc(size_t n) { return refuse() ? nullptr : __libc_malloc(n); }
+void* calloc(size_t n, size_t size) { return refuse() ? nullptr : __libc_calloc(n, size); }
+void* realloc(void* p, size_t n) { return refuse() ? nullptr : __libc_realloc(p, n); }
+void* memalign(size_t alignment, size_t n) {
+  return refuse() ? nullptr : __libc_memalign(alignment, n);
+}
+void* aligned_alloc(size_t alignment, size_t n) { return memalign(alignment, n); }
+int posix_memalign(void** p, size_t alignment, size_t n) {
+  *p = memalign(alignment, n);
+  return *p ? 0 : ENOMEM;
+}
+}
+
+using namespace gradus;
+using test::wave;
+
+namespace {
+
+/// A user's own method, written in ops.
+class RunningMean : public Optimizer {
+ public:
+  explicit RunningMean(std::vector<Tensor> parameters) : Optimizer("RunningMean", {"mean"}) {
+    add_group({std::move(parameters), 0.1});
+  }
+
+ protected:
+  void update(const Update& u) override {
+    u.moments[0] = u.moments[0] * 0.9 + u.gradient * 0.1;
+    copy_(u.parameter, u.parameter - u.moments[0] * u.lr);
+  }
+};
+
+using Make = std::function<std::unique_ptr<Optimizer>(std::vector<Tensor>)>;
+
+template <class O, class... Options>
+Make maker(Options... options) {
+  return [=](std::vector<Tensor> p) { return std::make_unique<O>(std::move(p), options...); };
+}
+
+const std::pair<const char*, Make> kOptimizers[] = {
+    {"Sgd", maker<Sgd>(SgdOptions{.momentum = 0.9})},
+    {"AdamW", maker<AdamW>(AdamWOptions{})},
+    {"Rmsprop", maker<Rmsprop>(RmspropOptions{.momentum = 0.9, .centered = true})},
+    {"of ops", maker<RunningMean>()}};
+
+/// One in row-major order, one that is not, one that threads share, each with its gradient.
+std::vector<Tensor> parameters() {
+  std::vector<Tensor> p{wave({3, 4}, 1, 0.3), transpose(wave({4, 3}, 1, 0.7)),
+                        wave({200, 300}, 1, 0.1)};
+  for (Tensor& x : p) {
+    x.set_requires_grad();
+    x.set_grad(transpose(wave({x.size(1), x.size(0)}, 1, 0.9)));
+  }
+  return p;
+}
+
+using Bits = std::vector<std::vector<double>>;
+
+Bits bits(const Optimizer& optimizer, std::span<const Tensor> parameters) {
+  Bits all;
+  for (const Tensor& p : parameters) {
+    all.push_back(p.to_vector<double>());
+    all.push_back(p.grad().to_vector<double>());
+  }
+  for (const auto& [name, value] : optimizer.state()) all.push_back(value.to_vector<double>());
+  return all;
+}
+
+/// act() with every k-th request refused, until it asks for fewer; `look` must not change before it
+/// succeeds.
+template <class Act, class Look>
+void refuse_every_request(Act act, Look look) {
+  for (bool good : {false, true}) {
+    for (int64_t k = 0;; ++k) {
+      const auto before = look();
+      for_good = good;
+      failed = false;
+      left = k;
+      bool threw = false;
+      try {
+        act();
+      } catch (const std::exception&) {
+        threw = true;
+      }
+      left = -1;
+      if (threw) BOOST_TEST((look() == before), "request " << k);
+      if (!failed) break;
+    }
+  }
+}
+
+struct Fixture {
+  Fixture() { set_cache_limit(0); }
+};
+
+}  // namespace
+
+BOOST_TEST_GLOBAL_FIXTURE(Fixture);
+
+BOOST_AUTO_TEST_CASE(requests_are_refused) {
+  left = 0;
+  BOOST_CHECK_THROW(zeros({100}), Error);
+  BOOST_TEST(failed);
+  left = -1;
+}
+
+BOOST_AUTO_TEST_CASE(a_step_without_memory_changes_nothing) {
+  for (const auto& [name, make] : kOptimizers) {
+    BOOST_TEST_CONTEXT(name) {
+      std::vector p = parameters(), q = parameters();
+      const auto optimizer = make(p), other = make(q);
+      int64_t steps = 0;
+      const auto act = [&] {
+        optimizer->step();
+        ++steps;
+      };
+      const auto look = [&] { return bits(*optimizer, p); };
+      refuse_every_request(act, look);
+      for (Tensor& x : p) {  // moments become f32
+        x.set_data(raw::cast(x, DType::f32));
+        x.set_grad(zeros_like(x));
+      }
+      for (; steps > 0; --steps) other->step();
+      for (Tensor& x : q) {
+        x.set_data(raw::cast(x, DType::f32));
+        x.set_grad(zeros_like(x));
+      }
+      refuse_every_request(act, look);
+      for (; steps > 0; --steps) other->step();
+      BOOST_TEST((bits(*optimizer, p) == bits(*other, q)));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_state_without_memory_is_not_loaded_in_part) {
+  for (const auto& [name, make] : kOptimizers) {
+    BOOST_TEST_CONTEXT(name) {
+      std::vector p = parameters(), q = parameters();
+      const auto optimizer = make(p), other = make(q);
+      other->set_lr(0.3);
+      other->step();
+      const NamedTensors state = other->state();
+      const auto look = [&] { return bits(*optimizer, p); };
+      refuse_every_request([&] { optimizer->load_state(state); }, look);
+      refuse_every_request([&] { (void)optimizer->state(); }, look);
+      refuse_every_request([&] { optimizer->add_group({{Tensor(p[0])}, 0.1}); }, look);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(clipping_without_memory_changes_nothing) {
+  std::vector p = parameters();
+  p.push_back(wave({3, 4}, 1, 0.3).set_requires_grad());
+  p[3].set_grad(wave({3, 4}, 1, 0.2));
+  p[0].set_grad(p[3].grad());
+  const Sgd none(std::vector{wave({1}, 1, 1).set_requires_grad()});
+  double limit = 1;
+  refuse_every_request(
+      [&] {
+        clip_grad_norm(p, limit);
+        limit /= 2;
+      },
+      [&] { return bits(none, p); });
+}
