@@ -15,7 +15,8 @@ namespace detail {
 
 namespace {
 
-// What TapeBuffers::useful holds; kMissing: no gradient arrived, but dy() may have put zeros there.
+// What TapeBuffers::useful holds, ored; kMissing: no gradient arrived, but dy() may have put zeros
+// there.
 constexpr uint8_t kAsked = 1, kOnPath = 2, kMissing = 4;
 
 /// Cleared buffers of ended tapes: a training loop's tapes stop asking for memory. A plain pointer,
@@ -97,6 +98,7 @@ void Tape::check_thread(const char* what) const {
 
 uint32_t Tape::leaf_node(const Tensor& x) {
   const uint32_t next = static_cast<uint32_t>(b_->nodes.size());
+  b_->make_room({.nodes = 1, .leaves = 1});
   const uint32_t node = b_->leaf_map.find_or_insert(x.id(), next);
   if (node == next) {
     b_->nodes.emplace_back(nullptr, x, 1).first_edge = static_cast<uint32_t>(b_->leaves.size());
@@ -118,6 +120,13 @@ void record_outputs(const Op& op, std::span<Tensor* const> outputs, TensorRefs i
   detail::TapeBuffers& b = *tape->b_;
   check(b.nodes.size() + outputs.size() + inputs.size() < kNone,
         "{}: a tape holds up to 2^32 - 1 nodes", op.name);
+  // What may throw stands before what changes something, so that an op is on the tape whole or not
+  // at all. (Copying the attributes may throw, too; the leaves that are entered by then do no
+  // harm.)
+  b.make_room({.nodes = outputs.size() + inputs.size(),
+               .edges = inputs.size(),
+               .kept = keep.size(),
+               .leaves = inputs.size()});
 
   const uint32_t first_edge = static_cast<uint32_t>(b.edges.size());
   bool any = false;
@@ -135,6 +144,7 @@ void record_outputs(const Op& op, std::span<Tensor* const> outputs, TensorRefs i
     b.edges.resize(first_edge);
     return;
   }
+  const void* const copied = attrs_size ? b.arena.copy(attrs, attrs_size) : nullptr;
   const uint32_t first_kept = static_cast<uint32_t>(b.kept.size());
   for (size_t i = 0; i < keep.size(); ++i)
     b.kept.push_back({keep[i], keep[i] ? keep[i].version() : 0});
@@ -146,7 +156,7 @@ void record_outputs(const Op& op, std::span<Tensor* const> outputs, TensorRefs i
                          i == 0 ? static_cast<uint32_t>(outputs.size()) : 0);
   }
   Node& node = b.nodes[first];
-  node.attrs = attrs_size ? b.arena.copy(attrs, attrs_size) : nullptr;
+  node.attrs = copied;
   node.first_edge = first_edge;
   node.first_kept = first_kept;
   node.edges = static_cast<uint32_t>(inputs.size());
@@ -211,6 +221,33 @@ static Tensor accumulated(const Tensor& a, const Tensor& b = {}) {
   return record(accumulate_op, b ? raw::add(a, b) : raw::clone(a), {a, b});
 }
 
+/// What backward adds into a leaf's gradient: it is made in two steps, of which the second needs no
+/// memory.
+class detail::LeafGradient {
+ public:
+  LeafGradient(const Tensor& leaf, Tensor gradient) : leaf_(leaf) {
+    const Tensor& sum = leaf.grad();
+    in_place_ = sum && !detail::recorder && sum.is_contiguous() && sum.tape() == 0;
+    const bool ours = gradient.is_unshared() && gradient.is_contiguous();
+    if (in_place_)
+      gradient_ = raw::contiguous(gradient);
+    else
+      gradient_ = sum    ? accumulated(sum, gradient)
+                  : ours ? std::move(gradient)
+                         : accumulated(gradient);
+    leaf_.leaf();  // so that set_grad finds room
+  }
+  void add() {
+    if (!in_place_) return leaf_.set_grad(std::move(gradient_));
+    Tensor into = leaf_.grad();
+    raw::accumulate(gradient_, into);
+  }
+
+ private:
+  Tensor leaf_, gradient_;
+  bool in_place_;
+};
+
 void Tape::accumulate(uint32_t node, Tensor&& gradient) {
   Tensor& sum = b_->grads[node];
   if (!sum)
@@ -240,12 +277,14 @@ void Tape::sweep(uint32_t root, const Tensor& y, const SweepOptions& options, bo
     for (uint32_t i = 1; i < node.outputs && !any; ++i) any = static_cast<bool>(b_->grads[n + i]);
     if (!any) continue;
     node.reached = true;
-    if (!node.op || (along_paths && b_->useful[n] == kAsked)) continue;
+    if (!node.op || (along_paths && !(b_->useful[n] & kOnPath))) continue;
     check(!node.swept,
           "{}: a second sweep over its node {}: what it kept is gone; the first sweep must be told "
           "keep_graph or CreateGraph::yes",
           node.op->name, n);
-    const auto missing = [&](uint32_t i) { return along_paths && b_->useful[n + i] & kMissing; };
+    const auto is_result = [&](uint32_t i) {  // of gradient(): asked for, and a gradient arrived
+      return along_paths && (b_->useful[n + i] & (kAsked | kMissing)) == kAsked;
+    };
     for (uint32_t i = 0; along_paths && i < node.outputs; ++i)
       if (!b_->grads[n + i]) b_->useful[n + i] |= kMissing;
     const Op& op = *node.op;
@@ -260,9 +299,7 @@ void Tape::sweep(uint32_t root, const Tensor& y, const SweepOptions& options, bo
     if (detail::observer) [[unlikely]]
       show_swept(op, n);
     for (uint32_t i = b_->nodes[n].outputs; i-- > 0;) {
-      if (missing(i) ||
-          std::find(b_->targets.begin(), b_->targets.end(), n + i) == b_->targets.end())
-        b_->grads[n + i] = {};
+      if (!is_result(i)) b_->grads[n + i] = {};
     }
     if (keep_graph) continue;
     Node& done = b_->nodes[n];
@@ -286,23 +323,15 @@ void Tape::backward(const Tensor& loss, const SweepOptions& options) {
       fail("backward: leaf {} was {} {} when it was used; its data was set since",
            detail::describe(leaf.tensor), node.shape, name(node.dtype));
   }
+  // First what may fail for want of memory, then what cannot: all leaves get theirs, or none.
+  std::vector<detail::LeafGradient> gradients;
+  gradients.reserve(b_->leaves.size());
   const size_t count = b_->leaves.size();  // recorded additions may append some
   for (size_t i = 0; i < count; ++i) {
-    if (!reached(b_->leaves[i])) continue;
-    const uint32_t n = b_->leaves[i].node;
-    Tensor gradient = std::move(b_->grads[n]);
-    const Tensor& sum = b_->leaves[i].tensor.grad();
-    if (sum && !detail::recorder && sum.is_contiguous() && sum.tape() == 0) {
-      Tensor into = sum;
-      raw::accumulate(gradient, into);
-      continue;
-    }
-    const bool ours = gradient.is_unshared() && gradient.is_contiguous();
-    Tensor total = sum    ? accumulated(sum, gradient)
-                   : ours ? std::move(gradient)
-                          : accumulated(gradient);
-    b_->leaves[i].tensor.set_grad(std::move(total));
+    if (reached(b_->leaves[i]))
+      gradients.emplace_back(b_->leaves[i].tensor, std::move(b_->grads[b_->leaves[i].node]));
   }
+  for (detail::LeafGradient& gradient : gradients) gradient.add();
 }
 
 std::vector<Tensor> Tape::gradient(const Tensor& y, std::span<const Tensor> xs,
@@ -313,7 +342,7 @@ std::vector<Tensor> Tape::gradient(const Tensor& y, std::span<const Tensor> xs,
   for (const Tensor& x : xs) {
     const int64_t node = x ? find(x) : -1;
     b_->targets.push_back(node < 0 ? kNone : static_cast<uint32_t>(node));
-    if (node >= 0) b_->useful[static_cast<size_t>(node)] = kAsked;
+    if (node >= 0) b_->useful[static_cast<size_t>(node)] |= kAsked;
   }
   for (uint32_t n = 0; n <= root; ++n) {
     const Node& node = b_->nodes[n];
@@ -324,7 +353,7 @@ std::vector<Tensor> Tape::gradient(const Tensor& y, std::span<const Tensor> xs,
       useful = from != kNone && b_->useful[from];
     }
     if (!useful) continue;
-    for (uint32_t i = 0; i < node.outputs; ++i) b_->useful[n + i] = kOnPath;
+    for (uint32_t i = 0; i < node.outputs; ++i) b_->useful[n + i] |= kOnPath;
   }
   sweep(root, y, options, true);
   std::vector<Tensor> result;

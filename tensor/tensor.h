@@ -24,6 +24,7 @@ struct Storage {
   size_t bytes;      // of the elements
 };
 
+class LeafGradient;
 /// What only a leaf that takes part in training has.
 struct LeafState;
 
@@ -180,6 +181,7 @@ class Tensor {
   const void* id() const { return body_; }
 
  private:
+  friend class detail::LeafGradient;
   friend Tensor empty(const Shape& shape, DType dtype);
   friend Tensor as_strided(const Tensor& x, const Shape& shape, std::span<const int64_t> strides,
                            int64_t offset);

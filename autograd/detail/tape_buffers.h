@@ -48,9 +48,9 @@ class Arena {
       return std::memcpy(large_.back().get(), bytes, size);
     }
     if (chunks_.empty() || used_ + room > kChunk) {
-      if (!chunks_.empty()) ++current_;
-      if (chunks_.empty() || current_ == chunks_.size())
-        chunks_.push_back(std::make_unique<char[]>(kChunk));
+      const size_t next = chunks_.empty() ? 0 : current_ + 1;
+      if (next == chunks_.size()) chunks_.push_back(std::make_unique<char[]>(kChunk));
+      current_ = next;
       used_ = 0;
     }
     void* place = chunks_[current_].get() + used_;
@@ -77,9 +77,12 @@ class LeafMap {
     const Slot& slot = slots_[place_of(id)];
     return slot.round == round_ ? slot.node : kNone;
   }
-  /// The node of a leaf, or `next`, which it then is.
+  /// So that `more` leaves are entered without asking for memory.
+  void make_room(size_t more) {
+    while (2 * (size_ + more) > slots_.size()) grow();
+  }
+  /// The node of a leaf, or `next`, which it then is. There must be room for it.
   uint32_t find_or_insert(const void* id, uint32_t next) {
-    if (2 * (size_ + 1) > slots_.size()) grow();
     Slot& slot = slots_[place_of(id)];
     if (slot.round != round_) {
       slot = {id, next, round_};
@@ -119,19 +122,36 @@ class LeafMap {
   uint32_t round_ = 1;
 };
 
+/// How many of each are about to be entered.
+struct Room {
+  size_t nodes = 0, edges = 0, kept = 0, leaves = 0;
+};
+
 struct TapeBuffers {
   std::vector<Node> nodes;
   std::vector<uint32_t> edges;  // node of each input; kNone: needs no gradient
   std::vector<Kept> kept;
   std::vector<Leaf> leaves;
   std::vector<Tensor> grads;      // of a running sweep, by node
-  std::vector<uint8_t> useful;    // of a running gradient(): an x, or on a path to one
+  std::vector<uint8_t> useful;    // of a running gradient(), by node: an x, or on a path to one
   std::vector<uint32_t> targets;  // of a running gradient(): the xs' nodes
   Arena arena;
   LeafMap leaf_map;
   TapeBuffers* next_spare = nullptr;
   int64_t spare_bytes = 0;
 
+  /// So that these are entered without asking for memory.
+  void make_room(const Room& room) {
+    const auto in = [](auto& v, size_t more) {
+      if (v.capacity() - v.size() < more) [[unlikely]]
+        v.reserve(std::max(2 * v.capacity(), v.size() + more));
+    };
+    in(nodes, room.nodes);
+    in(edges, room.edges);
+    in(kept, room.kept);
+    in(leaves, room.leaves);
+    leaf_map.make_room(room.leaves);
+  }
   void clear() {
     nodes.clear();
     edges.clear();
