@@ -52,7 +52,9 @@ std::unique_ptr<TapeBuffers> take_buffers() {
 void give_back(std::unique_ptr<TapeBuffers> buffers) {
   buffers->clear();
   buffers->spare_bytes = buffers->bytes();
-  if (buffers->nodes.capacity() > kLargestSpare) return;
+  if (buffers->nodes.capacity() > kLargestSpare ||
+      !may_keep(static_cast<size_t>(buffers->spare_bytes)))
+    return;
   count_kept(buffers->spare_bytes);
   buffers->next_spare = spares;
   spares = buffers.release();
@@ -98,11 +100,15 @@ void Tape::check_thread(const char* what) const {
 
 uint32_t Tape::leaf_node(const Tensor& x) {
   const uint32_t next = static_cast<uint32_t>(b_->nodes.size());
-  b_->make_room({.nodes = 1, .leaves = 1});
   const uint32_t node = b_->leaf_map.find_or_insert(x.id(), next);
-  if (node == next) {
-    b_->nodes.emplace_back(nullptr, x, 1).first_edge = static_cast<uint32_t>(b_->leaves.size());
+  if (node != next) return node;
+  try {
     b_->leaves.push_back({x, node, x.version()});
+    b_->nodes.emplace_back(nullptr, x, 1).first_edge = static_cast<uint32_t>(b_->leaves.size() - 1);
+  } catch (...) {
+    if (!b_->leaves.empty() && b_->leaves.back().node == next) b_->leaves.pop_back();
+    b_->leaf_map.erase_last(x.id());
+    throw;
   }
   return node;
 }
@@ -120,15 +126,9 @@ void record_outputs(const Op& op, std::span<Tensor* const> outputs, TensorRefs i
   detail::TapeBuffers& b = *tape->b_;
   check(b.nodes.size() + outputs.size() + inputs.size() < kNone,
         "{}: a tape holds up to 2^32 - 1 nodes", op.name);
-  // What may throw stands before what changes something, so that an op is on the tape whole or not
-  // at all. (Copying the attributes may throw, too; the leaves that are entered by then do no
-  // harm.)
-  b.make_room({.nodes = outputs.size() + inputs.size(),
-               .edges = inputs.size(),
-               .kept = keep.size(),
-               .leaves = inputs.size()});
 
   const uint32_t first_edge = static_cast<uint32_t>(b.edges.size());
+  const uint32_t first_kept = static_cast<uint32_t>(b.kept.size());
   bool any = false;
   for (size_t i = 0; i < inputs.size(); ++i) {
     const Tensor& x = inputs[i];
@@ -144,17 +144,23 @@ void record_outputs(const Op& op, std::span<Tensor* const> outputs, TensorRefs i
     b.edges.resize(first_edge);
     return;
   }
-  const void* const copied = attrs_size ? b.arena.copy(attrs, attrs_size) : nullptr;
-  const uint32_t first_kept = static_cast<uint32_t>(b.kept.size());
-  for (size_t i = 0; i < keep.size(); ++i)
-    b.kept.push_back({keep[i], keep[i] ? keep[i].version() : 0});
+  // An op is on the tape whole or not at all. (Edges that are no node's do no harm.)
   const size_t first = b.nodes.size();
-  for (size_t i = 0; i < outputs.size(); ++i) {
-    Tensor& y = *outputs[i];
-    y.set_recorded(tape->serial(), static_cast<uint32_t>(b.nodes.size()));
-    b.nodes.emplace_back(i == 0 ? &op : nullptr, y,
-                         i == 0 ? static_cast<uint32_t>(outputs.size()) : 0);
+  const void* copied = nullptr;
+  try {
+    if (attrs_size) copied = b.arena.copy(attrs, attrs_size);
+    for (size_t i = 0; i < keep.size(); ++i)
+      b.kept.push_back({keep[i], keep[i] ? keep[i].version() : 0});
+    for (size_t i = 0; i < outputs.size(); ++i)
+      b.nodes.emplace_back(i == 0 ? &op : nullptr, *outputs[i],
+                           i == 0 ? static_cast<uint32_t>(outputs.size()) : 0);
+  } catch (...) {
+    b.kept.resize(first_kept);
+    b.nodes.erase(b.nodes.begin() + static_cast<std::ptrdiff_t>(first), b.nodes.end());
+    throw;
   }
+  for (size_t i = 0; i < outputs.size(); ++i)
+    outputs[i]->set_recorded(tape->serial(), static_cast<uint32_t>(first + i));
   Node& node = b.nodes[first];
   node.attrs = copied;
   node.first_edge = first_edge;
@@ -221,33 +227,6 @@ static Tensor accumulated(const Tensor& a, const Tensor& b = {}) {
   return record(accumulate_op, b ? raw::add(a, b) : raw::clone(a), {a, b});
 }
 
-/// What backward adds into a leaf's gradient: it is made in two steps, of which the second needs no
-/// memory.
-class detail::LeafGradient {
- public:
-  LeafGradient(const Tensor& leaf, Tensor gradient) : leaf_(leaf) {
-    const Tensor& sum = leaf.grad();
-    in_place_ = sum && !detail::recorder && sum.is_contiguous() && sum.tape() == 0;
-    const bool ours = gradient.is_unshared() && gradient.is_contiguous();
-    if (in_place_)
-      gradient_ = raw::contiguous(gradient);
-    else
-      gradient_ = sum    ? accumulated(sum, gradient)
-                  : ours ? std::move(gradient)
-                         : accumulated(gradient);
-    leaf_.leaf();  // so that set_grad finds room
-  }
-  void add() {
-    if (!in_place_) return leaf_.set_grad(std::move(gradient_));
-    Tensor into = leaf_.grad();
-    raw::accumulate(gradient_, into);
-  }
-
- private:
-  Tensor leaf_, gradient_;
-  bool in_place_;
-};
-
 void Tape::accumulate(uint32_t node, Tensor&& gradient) {
   Tensor& sum = b_->grads[node];
   if (!sum)
@@ -308,6 +287,32 @@ void Tape::sweep(uint32_t root, const Tensor& y, const SweepOptions& options, bo
   }
 }
 
+/// Whether a sweep adds to a leaf's gradient where it lies.
+static bool adds_in_place(const Tensor& sum) {
+  return sum && !detail::recorder && sum.is_contiguous() && sum.tape() == 0;
+}
+
+/// Makes of what reached a leaf what add() needs no memory for.
+void Tape::prepare(Tensor& leaf, Tensor& gradient) {
+  if (const Tensor& sum = leaf.grad(); !sum) {
+    leaf.leaf();
+    if (!gradient.is_unshared() || !gradient.is_contiguous()) gradient = accumulated(gradient);
+  } else if (!adds_in_place(sum)) {
+    gradient = accumulated(sum, gradient);
+  } else if (!gradient.is_contiguous()) {
+    gradient = raw::clone(gradient);
+  }
+}
+
+static void add(Tensor& leaf, Tensor& gradient) {
+  if (const Tensor& sum = leaf.grad(); !sum || !adds_in_place(sum)) {
+    leaf.set_grad(std::move(gradient));
+  } else {
+    Tensor into = sum;
+    raw::accumulate(gradient, into);
+  }
+}
+
 void Tape::backward(const Tensor& loss, const SweepOptions& options) {
   const uint32_t root = root_of("backward", loss, options);
   const Sweep scope(*this, options.create_graph);
@@ -323,15 +328,12 @@ void Tape::backward(const Tensor& loss, const SweepOptions& options) {
       fail("backward: leaf {} was {} {} when it was used; its data was set since",
            detail::describe(leaf.tensor), node.shape, name(node.dtype));
   }
-  // First what may fail for want of memory, then what cannot: all leaves get theirs, or none.
-  std::vector<detail::LeafGradient> gradients;
-  gradients.reserve(b_->leaves.size());
+  // First what may find no memory, then what needs none: all leaves get their gradient, or none.
   const size_t count = b_->leaves.size();  // recorded additions may append some
-  for (size_t i = 0; i < count; ++i) {
-    if (reached(b_->leaves[i]))
-      gradients.emplace_back(b_->leaves[i].tensor, std::move(b_->grads[b_->leaves[i].node]));
-  }
-  for (detail::LeafGradient& gradient : gradients) gradient.add();
+  for (size_t i = 0; i < count; ++i)
+    if (reached(b_->leaves[i])) prepare(b_->leaves[i].tensor, b_->grads[b_->leaves[i].node]);
+  for (size_t i = 0; i < count; ++i)
+    if (reached(b_->leaves[i])) add(b_->leaves[i].tensor, b_->grads[b_->leaves[i].node]);
 }
 
 std::vector<Tensor> Tape::gradient(const Tensor& y, std::span<const Tensor> xs,

@@ -24,7 +24,6 @@ struct Storage {
   size_t bytes;      // of the elements
 };
 
-class LeafGradient;
 /// What only a leaf that takes part in training has.
 struct LeafState;
 
@@ -181,7 +180,7 @@ class Tensor {
   const void* id() const { return body_; }
 
  private:
-  friend class detail::LeafGradient;
+  friend class Tape;
   friend Tensor empty(const Shape& shape, DType dtype);
   friend Tensor as_strided(const Tensor& x, const Shape& shape, std::span<const int64_t> strides,
                            int64_t offset);

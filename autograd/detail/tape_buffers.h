@@ -77,18 +77,20 @@ class LeafMap {
     const Slot& slot = slots_[place_of(id)];
     return slot.round == round_ ? slot.node : kNone;
   }
-  /// So that `more` leaves are entered without asking for memory.
-  void make_room(size_t more) {
-    while (2 * (size_ + more) > slots_.size()) grow();
-  }
-  /// The node of a leaf, or `next`, which it then is. There must be room for it.
+  /// The node of a leaf, or `next`, which it then is.
   uint32_t find_or_insert(const void* id, uint32_t next) {
+    if (2 * (size_ + 1) > slots_.size()) grow();
     Slot& slot = slots_[place_of(id)];
     if (slot.round != round_) {
       slot = {id, next, round_};
       ++size_;
     }
     return slot.node;
+  }
+  /// Takes back what was inserted last.
+  void erase_last(const void* id) {
+    slots_[place_of(id)] = {};
+    --size_;
   }
   void clear() {
     size_ = 0;
@@ -122,11 +124,6 @@ class LeafMap {
   uint32_t round_ = 1;
 };
 
-/// How many of each are about to be entered.
-struct Room {
-  size_t nodes = 0, edges = 0, kept = 0, leaves = 0;
-};
-
 struct TapeBuffers {
   std::vector<Node> nodes;
   std::vector<uint32_t> edges;  // node of each input; kNone: needs no gradient
@@ -140,18 +137,6 @@ struct TapeBuffers {
   TapeBuffers* next_spare = nullptr;
   int64_t spare_bytes = 0;
 
-  /// So that these are entered without asking for memory.
-  void make_room(const Room& room) {
-    const auto in = [](auto& v, size_t more) {
-      if (v.capacity() - v.size() < more) [[unlikely]]
-        v.reserve(std::max(2 * v.capacity(), v.size() + more));
-    };
-    in(nodes, room.nodes);
-    in(edges, room.edges);
-    in(kept, room.kept);
-    in(leaves, room.leaves);
-    leaf_map.make_room(room.leaves);
-  }
   void clear() {
     nodes.clear();
     edges.clear();
