@@ -15,7 +15,8 @@ namespace detail {
 
 namespace {
 
-// What TapeBuffers::useful holds; kMissing: no gradient arrived, but dy() may have put zeros there.
+// What TapeBuffers::useful holds, ored; kMissing: no gradient arrived, but dy() may have put zeros
+// there.
 constexpr uint8_t kAsked = 1, kOnPath = 2, kMissing = 4;
 
 /// Cleared buffers of ended tapes: a training loop's tapes stop asking for memory. A plain pointer,
@@ -51,7 +52,9 @@ std::unique_ptr<TapeBuffers> take_buffers() {
 void give_back(std::unique_ptr<TapeBuffers> buffers) {
   buffers->clear();
   buffers->spare_bytes = buffers->bytes();
-  if (buffers->nodes.capacity() > kLargestSpare) return;
+  if (buffers->nodes.capacity() > kLargestSpare ||
+      !may_keep(static_cast<size_t>(buffers->spare_bytes)))
+    return;
   count_kept(buffers->spare_bytes);
   buffers->next_spare = spares;
   spares = buffers.release();
@@ -98,9 +101,14 @@ void Tape::check_thread(const char* what) const {
 uint32_t Tape::leaf_node(const Tensor& x) {
   const uint32_t next = static_cast<uint32_t>(b_->nodes.size());
   const uint32_t node = b_->leaf_map.find_or_insert(x.id(), next);
-  if (node == next) {
-    b_->nodes.emplace_back(nullptr, x, 1).first_edge = static_cast<uint32_t>(b_->leaves.size());
+  if (node != next) return node;
+  try {
     b_->leaves.push_back({x, node, x.version()});
+    b_->nodes.emplace_back(nullptr, x, 1).first_edge = static_cast<uint32_t>(b_->leaves.size() - 1);
+  } catch (...) {
+    if (!b_->leaves.empty() && b_->leaves.back().node == next) b_->leaves.pop_back();
+    b_->leaf_map.erase_last(x.id());
+    throw;
   }
   return node;
 }
@@ -120,6 +128,7 @@ void record_outputs(const Op& op, std::span<Tensor* const> outputs, TensorRefs i
         "{}: a tape holds up to 2^32 - 1 nodes", op.name);
 
   const uint32_t first_edge = static_cast<uint32_t>(b.edges.size());
+  const uint32_t first_kept = static_cast<uint32_t>(b.kept.size());
   bool any = false;
   for (size_t i = 0; i < inputs.size(); ++i) {
     const Tensor& x = inputs[i];
@@ -135,18 +144,25 @@ void record_outputs(const Op& op, std::span<Tensor* const> outputs, TensorRefs i
     b.edges.resize(first_edge);
     return;
   }
-  const uint32_t first_kept = static_cast<uint32_t>(b.kept.size());
-  for (size_t i = 0; i < keep.size(); ++i)
-    b.kept.push_back({keep[i], keep[i] ? keep[i].version() : 0});
+  // An op is on the tape whole or not at all. (Edges that are no node's do no harm.)
   const size_t first = b.nodes.size();
-  for (size_t i = 0; i < outputs.size(); ++i) {
-    Tensor& y = *outputs[i];
-    y.set_recorded(tape->serial(), static_cast<uint32_t>(b.nodes.size()));
-    b.nodes.emplace_back(i == 0 ? &op : nullptr, y,
-                         i == 0 ? static_cast<uint32_t>(outputs.size()) : 0);
+  const void* copied = nullptr;
+  try {
+    if (attrs_size) copied = b.arena.copy(attrs, attrs_size);
+    for (size_t i = 0; i < keep.size(); ++i)
+      b.kept.push_back({keep[i], keep[i] ? keep[i].version() : 0});
+    for (size_t i = 0; i < outputs.size(); ++i)
+      b.nodes.emplace_back(i == 0 ? &op : nullptr, *outputs[i],
+                           i == 0 ? static_cast<uint32_t>(outputs.size()) : 0);
+  } catch (...) {
+    b.kept.resize(first_kept);
+    b.nodes.erase(b.nodes.begin() + static_cast<std::ptrdiff_t>(first), b.nodes.end());
+    throw;
   }
+  for (size_t i = 0; i < outputs.size(); ++i)
+    outputs[i]->set_recorded(tape->serial(), static_cast<uint32_t>(first + i));
   Node& node = b.nodes[first];
-  node.attrs = attrs_size ? b.arena.copy(attrs, attrs_size) : nullptr;
+  node.attrs = copied;
   node.first_edge = first_edge;
   node.first_kept = first_kept;
   node.edges = static_cast<uint32_t>(inputs.size());
@@ -241,12 +257,14 @@ void Tape::sweep(uint32_t root, const Tensor& y, const SweepOptions& options, bo
     for (uint32_t i = 1; i < node.outputs && !any; ++i) any = static_cast<bool>(b_->grads[n + i]);
     if (!any) continue;
     node.reached = true;
-    if (!node.op || (along_paths && b_->useful[n] == kAsked)) continue;
+    if (!node.op || (along_paths && !(b_->useful[n] & kOnPath))) continue;
     check(!node.swept,
           "{}: a second sweep over its node {}: what it kept is gone; the first sweep must be told "
           "keep_graph or CreateGraph::yes",
           node.op->name, n);
-    const auto missing = [&](uint32_t i) { return along_paths && b_->useful[n + i] & kMissing; };
+    const auto is_result = [&](uint32_t i) {  // of gradient(): asked for, and a gradient arrived
+      return along_paths && (b_->useful[n + i] & (kAsked | kMissing)) == kAsked;
+    };
     for (uint32_t i = 0; along_paths && i < node.outputs; ++i)
       if (!b_->grads[n + i]) b_->useful[n + i] |= kMissing;
     const Op& op = *node.op;
@@ -261,14 +279,38 @@ void Tape::sweep(uint32_t root, const Tensor& y, const SweepOptions& options, bo
     if (detail::observer) [[unlikely]]
       show_swept(op, n);
     for (uint32_t i = b_->nodes[n].outputs; i-- > 0;) {
-      if (missing(i) ||
-          std::find(b_->targets.begin(), b_->targets.end(), n + i) == b_->targets.end())
-        b_->grads[n + i] = {};
+      if (!is_result(i)) b_->grads[n + i] = {};
     }
     if (keep_graph) continue;
     Node& done = b_->nodes[n];
     done.swept = true;
     for (uint32_t i = 0; i < done.kept; ++i) b_->kept[done.first_kept + i].tensor = {};
+  }
+}
+
+/// Whether a sweep adds to a leaf's gradient where it lies.
+static bool adds_in_place(const Tensor& sum) {
+  return sum && !detail::recorder && sum.is_contiguous() && sum.tape() == 0;
+}
+
+/// Makes of what reached a leaf what add() needs no memory for.
+void Tape::prepare(Tensor& leaf, Tensor& gradient) {
+  if (const Tensor& sum = leaf.grad(); !sum) {
+    leaf.leaf();
+    if (!gradient.is_unshared() || !gradient.is_contiguous()) gradient = accumulated(gradient);
+  } else if (!adds_in_place(sum)) {
+    gradient = accumulated(sum, gradient);
+  } else if (!gradient.is_contiguous()) {
+    gradient = raw::clone(gradient);
+  }
+}
+
+static void add(Tensor& leaf, Tensor& gradient) {
+  if (const Tensor& sum = leaf.grad(); !sum || !adds_in_place(sum)) {
+    leaf.set_grad(std::move(gradient));
+  } else {
+    Tensor into = sum;
+    raw::accumulate(gradient, into);
   }
 }
 
@@ -287,23 +329,12 @@ void Tape::backward(const Tensor& loss, const SweepOptions& options) {
       fail("backward: leaf {} was {} {} when it was used; its data was set since",
            detail::describe(leaf.tensor), node.shape, name(node.dtype));
   }
+  // First what may find no memory, then what needs none: all leaves get their gradient, or none.
   const size_t count = b_->leaves.size();  // recorded additions may append some
-  for (size_t i = 0; i < count; ++i) {
-    if (!reached(b_->leaves[i])) continue;
-    const uint32_t n = b_->leaves[i].node;
-    Tensor gradient = std::move(b_->grads[n]);
-    const Tensor& sum = b_->leaves[i].tensor.grad();
-    if (sum && !detail::recorder && sum.is_contiguous() && sum.tape() == 0) {
-      Tensor into = sum;
-      raw::accumulate(gradient, into);
-      continue;
-    }
-    const bool ours = gradient.is_unshared() && gradient.is_contiguous();
-    Tensor total = sum    ? accumulated(sum, gradient)
-                   : ours ? std::move(gradient)
-                          : accumulated(gradient);
-    b_->leaves[i].tensor.set_grad(std::move(total));
-  }
+  for (size_t i = 0; i < count; ++i)
+    if (reached(b_->leaves[i])) prepare(b_->leaves[i].tensor, b_->grads[b_->leaves[i].node]);
+  for (size_t i = 0; i < count; ++i)
+    if (reached(b_->leaves[i])) add(b_->leaves[i].tensor, b_->grads[b_->leaves[i].node]);
 }
 
 std::vector<Tensor> Tape::gradient(const Tensor& y, std::span<const Tensor> xs,
@@ -316,7 +347,7 @@ std::vector<Tensor> Tape::gradient(const Tensor& y, std::span<const Tensor> xs,
   for (const Tensor& x : xs) {
     const int64_t node = x ? find(x) : -1;
     b_->targets.push_back(node < 0 ? kNone : static_cast<uint32_t>(node));
-    if (node >= 0) b_->useful[static_cast<size_t>(node)] = kAsked;
+    if (node >= 0) b_->useful[static_cast<size_t>(node)] |= kAsked;
   }
   for (uint32_t n = 0; n <= root; ++n) {
     const Node& node = b_->nodes[n];
@@ -327,7 +358,7 @@ std::vector<Tensor> Tape::gradient(const Tensor& y, std::span<const Tensor> xs,
       useful = from != kNone && b_->useful[from];
     }
     if (!useful) continue;
-    for (uint32_t i = 0; i < node.outputs; ++i) b_->useful[n + i] = kOnPath;
+    for (uint32_t i = 0; i < node.outputs; ++i) b_->useful[n + i] |= kOnPath;
   }
   sweep(root, y, options, true);
   std::vector<Tensor> result;

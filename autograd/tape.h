@@ -96,6 +96,7 @@ class Tape {
   void show_swept(const Op& op, uint32_t node);
   void sweep(uint32_t root, const Tensor& y, const SweepOptions& options, bool along_paths);
   void accumulate(uint32_t node, Tensor&& gradient);
+  static void prepare(Tensor& leaf, Tensor& gradient);
   void check_thread(const char* what) const;
 
   uint64_t serial_;

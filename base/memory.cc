@@ -1,11 +1,24 @@
+#include <gradus/base/detail/fork.h>
 #include <gradus/base/detail/kept_memory.h>
 #include <gradus/base/memory.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <bit>
 #include <cstdlib>
+#include <mutex>
 #include <new>
 #include <utility>
+
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
+// Free blocks are kept as Bonwick & Adams keep them (Magazines and Vmem, USENIX 2001): each thread
+// has lists of its own, which it needs no lock for, and what goes beyond them passes through a
+// depot, a chain of blocks at a time. So what one thread releases another finds, and a thread that
+// only releases keeps little.
 
 namespace gradus {
 
@@ -14,23 +27,6 @@ namespace {
 // Four classes per power of two, from 64 bytes to 2^43: above 256 bytes, where the steps are no
 // longer 64 bytes, at most a fifth of a block is unused.
 constexpr int kClasses = 4 * 36;
-
-struct FreeBlock {
-  FreeBlock* next;
-};
-
-struct FreeLists {
-  FreeBlock* of_class[kClasses] = {};
-};
-// This thread's; null before its first request and after its end. "initial-exec" makes it one load,
-// where code of a shared library otherwise calls a function; of that there is little room for
-// libraries that are loaded late, hence a pointer.
-[[gnu::tls_model("initial-exec")]] constinit thread_local FreeLists* lists = nullptr;
-constinit thread_local bool ended = false;
-// In the free lists, and by keepers.
-[[gnu::tls_model("initial-exec")]] constinit thread_local size_t kept = 0;
-constinit std::atomic<size_t> limit{size_t{1} << 30};
-constinit detail::Keeper* keepers = nullptr;
 
 struct SizeClass {
   int index;
@@ -55,42 +51,211 @@ static_assert([] {
   return true;
 }());
 
-/// Frees blocks, the largest first, until this thread keeps no more than `bytes`.
-void free_beyond(size_t bytes) noexcept {
-  if (!lists) return;
-  for (int i = kClasses; i-- > 0;) {
-    FreeBlock*& list = lists->of_class[i];
-    while (list && kept > bytes) {
-      std::free(std::exchange(list, list->next));
-      kept -= class_bytes(i);
-    }
-  }
-}
-
-struct ListsOwner {
-  ListsOwner() { lists = &owned; }
-  ~ListsOwner() {
-    free_beyond(0);
-    lists = nullptr;
-    ended = true;
-  }
-  FreeLists owned;
+struct FreeBlock {
+  FreeBlock* next;  // of its chain
+  // Of a chain's first block, in the depot:
+  FreeBlock* next_chain;
+  uint32_t blocks;
 };
 
-/// Null at the thread's end, while its last objects release theirs.
-FreeLists* begin_thread() {
-  if (!ended) {
-    static thread_local ListsOwner owner;
-    (void)owner;
-  }
-  return lists;
+// A chain is this large. A block of more than kOwnBytes takes so long to fill that a lock does not
+// count: it goes to the depot at once.
+constexpr size_t kChainBytes = size_t{1} << 18, kOwnBytes = size_t{1} << 20;
+// With a lower limit all free blocks lie in the depot, where they are counted.
+constexpr size_t kCountAll = size_t{1} << 26;
+
+/// Blocks of a chain; 0: threads have no lists of this class.
+constexpr auto kChain = [] {
+  std::array<uint32_t, kClasses> blocks{};
+  for (int i = 0; i < kClasses && class_bytes(i) <= kOwnBytes; ++i)
+    blocks[static_cast<size_t>(i)] =
+        static_cast<uint32_t>(std::max<size_t>(1, kChainBytes / class_bytes(i)));
+  return blocks;
+}();
+
+/// What a thread has for itself, of each class: a chain that it takes from and adds to, and
+/// perhaps a full one. With both a chain goes to the depot, or comes from there, once for as many
+/// requests as it has blocks, in whatever order they come.
+struct FreeLists {
+  struct List {
+    FreeBlock* first;
+    uint32_t room;  // until it is a full chain
+  } of_class[kClasses];
+  FreeBlock* full[kClasses];
+  bool without_room;               // the limit is too low for lists
+  std::atomic<FreeLists*>* where;  // the thread's `lists`
+  FreeLists *next, *previous;      // of all threads
+};
+// This thread's; null before its first request, when another thread wants them given back, and
+// after its end. "initial-exec" makes it one load, where code of a shared library otherwise calls a
+// function; of that there is little room for libraries that are loaded late, hence a pointer.
+[[gnu::tls_model("initial-exec")]] constinit thread_local std::atomic<FreeLists*> lists = nullptr;
+constinit thread_local FreeLists* own_lists = nullptr;  // the same, whoever wants them back
+constinit thread_local bool ended = false;
+[[gnu::tls_model("initial-exec")]] constinit thread_local size_t kept_by_keepers = 0;
+constinit std::atomic<size_t> limit{size_t{1} << 30};
+constinit detail::Keeper* keepers = nullptr;
+
+// Under process_mutex.
+constinit FreeLists* all_lists = nullptr;
+struct Depot {
+  FreeBlock* chains[kClasses];
+  std::atomic<size_t> bytes;  // read without the mutex, too
+};
+constinit Depot depot{};
+
+void free_chain(FreeBlock* first) noexcept {
+  while (first) std::free(std::exchange(first, first->next));
 }
 
-// The system's part is not inline, so that the lists' part needs no stack frame.
-[[gnu::noinline]] void* from_system(size_t bytes) {
+/// A chain goes to the depot, or where that is full to the system.
+void put_chain(FreeBlock* first, int index, uint32_t blocks) noexcept {
+  const size_t bytes = blocks * class_bytes(index);
+  {
+    const std::lock_guard lock(detail::process_mutex);
+    const size_t before = depot.bytes.load(std::memory_order_relaxed);
+    if (before + bytes <= limit.load(std::memory_order_relaxed)) {
+      first->next_chain = std::exchange(depot.chains[index], first);
+      first->blocks = blocks;
+      depot.bytes.store(before + bytes, std::memory_order_relaxed);
+      return;
+    }
+  }
+  free_chain(first);
+}
+
+/// A chain of the depot's, or the first block of one; null if there is none.
+FreeBlock* take_chain(int index, bool one_block) noexcept {
+  if (depot.bytes.load(std::memory_order_relaxed) == 0) return nullptr;
+  const std::lock_guard lock(detail::process_mutex);
+  FreeBlock* const first = depot.chains[index];
+  if (!first) return nullptr;
+  const uint32_t taken = one_block ? 1 : first->blocks;
+  depot.chains[index] = first->next_chain;
+  if (FreeBlock* const rest = first->next; rest && one_block) {
+    rest->next_chain = std::exchange(depot.chains[index], rest);
+    rest->blocks = first->blocks - 1;
+  }
+  depot.bytes.fetch_sub(taken * class_bytes(index), std::memory_order_relaxed);
+  return first;
+}
+
+/// Empties lists; give(first, index, blocks) gets each chain.
+template <class Give>
+void empty(FreeLists& own, Give give) noexcept {
+  for (int i = 0; i < kClasses; ++i) {
+    const uint32_t chain = own.without_room ? 0 : kChain[static_cast<size_t>(i)];
+    FreeLists::List& list = own.of_class[i];
+    if (FreeBlock* const full = std::exchange(own.full[i], nullptr)) give(full, i, chain);
+    if (FreeBlock* const first = std::exchange(list.first, nullptr))
+      give(first, i, chain - list.room);
+    list.room = chain;
+  }
+}
+
+void give_back_lists(FreeLists& own) noexcept {
+  empty(own, [](FreeBlock* first, int, uint32_t) { free_chain(first); });
+  own.without_room = limit.load(std::memory_order_relaxed) < kCountAll;
+  for (int i = 0; i < kClasses; ++i)
+    own.of_class[i].room = own.without_room ? 0 : kChain[static_cast<size_t>(i)];
+}
+
+void enter(FreeLists& own) noexcept {
+  const std::lock_guard lock(detail::process_mutex);
+  own.next = all_lists;
+  if (all_lists) all_lists->previous = &own;
+  all_lists = &own;
+}
+
+void leave(FreeLists& own) noexcept {
+  const std::lock_guard lock(detail::process_mutex);
+  (own.previous ? own.previous->next : all_lists) = own.next;
+  if (own.next) own.next->previous = own.previous;
+}
+
+struct AtThreadEnd {
+  ~AtThreadEnd() {
+    ended = true;
+    lists.store(nullptr, std::memory_order_relaxed);
+    leave(*own_lists);
+    empty(*own_lists, put_chain);
+    std::free(std::exchange(own_lists, nullptr));
+  }
+};
+
+/// This thread's lists; null at its end, while its last objects release theirs. Begins them, or
+/// gives back what another thread wants given back.
+FreeLists* current_lists() noexcept {
+  if (FreeLists* const own = lists.load(std::memory_order_relaxed)) return own;
+  if (ended) return nullptr;
+  if (!own_lists) {
+    own_lists = static_cast<FreeLists*>(std::calloc(1, sizeof(FreeLists)));
+    if (!own_lists) return nullptr;
+    static thread_local AtThreadEnd at_thread_end;
+    (void)at_thread_end;
+    own_lists->without_room = true;
+    own_lists->where = &lists;
+    enter(*own_lists);
+  }
+  give_back_lists(*own_lists);
+  lists.store(own_lists, std::memory_order_relaxed);
+  return own_lists;
+}
+
+// Of other threads' lists a child knows nothing.
+const detail::AtFork at_fork(nullptr, [](bool in_child) {
+  if (!in_child) return;
+  all_lists = own_lists;
+  if (own_lists) own_lists->next = own_lists->previous = nullptr;
+});
+
+void* from_system(size_t bytes) {
   void* block = std::aligned_alloc(64, bytes);
   if (!block) throw std::bad_alloc();
   return block;
+}
+
+void push(FreeLists::List& list, FreeBlock* block) noexcept {
+  block->next = list.first;
+  list.first = block;
+  --list.room;
+}
+
+FreeBlock* pop(FreeLists::List& list) noexcept {
+  ++list.room;
+  return std::exchange(list.first, list.first->next);
+}
+
+// Apart, so that the lists' part needs no stack frame.
+[[gnu::noinline]] void* allocate_beyond_list(SizeClass size) {
+  const int i = size.index;
+  if (i >= kClasses) throw std::bad_alloc();
+  FreeLists* const own = current_lists();
+  const bool listed = own && !own->without_room && kChain[static_cast<size_t>(i)] > 0;
+  if (listed && own->full[i]) {
+    own->of_class[i] = {std::exchange(own->full[i], nullptr), 0};
+    return pop(own->of_class[i]);
+  }
+  FreeBlock* const first = take_chain(i, !listed);
+  if (!first) return from_system(size.bytes);
+  if (listed) own->of_class[i] = {first->next, kChain[static_cast<size_t>(i)] - first->blocks + 1};
+  return first;
+}
+
+[[gnu::noinline]] void release_beyond_list(FreeBlock* block, SizeClass size) noexcept {
+  detail::give_back_beyond_limit();
+  const int i = size.index;
+  block->next = nullptr;
+  FreeLists* const own = current_lists();
+  const uint32_t chain = own && !own->without_room ? kChain[static_cast<size_t>(i)] : 0;
+  if (chain == 0) return put_chain(block, i, 1);
+  FreeLists::List& list = own->of_class[i];
+  if (list.room == 0) {
+    if (own->full[i]) put_chain(own->full[i], i, chain);
+    own->full[i] = std::exchange(list.first, nullptr);
+    list.room = chain;
+  }
+  push(list, block);
 }
 
 #ifdef GRADUS_SANITIZED
@@ -99,22 +264,6 @@ constexpr bool kCaching = false;
 constexpr bool kCaching = true;
 #endif
 
-bool put(FreeLists* to, void* block, const SizeClass& size) noexcept {
-  if (!to || !detail::may_keep(size.bytes)) return false;
-  FreeBlock* free_block = static_cast<FreeBlock*>(block);
-  free_block->next = to->of_class[size.index];
-  to->of_class[size.index] = free_block;
-  kept += size.bytes;
-  return true;
-}
-
-/// Frees a block that this thread's lists have no room for, or begins the lists with it.
-[[gnu::noinline]] void to_system(void* block, size_t bytes) noexcept {
-  if (kCaching && !lists && put(begin_thread(), block, size_class(bytes))) return;
-  std::free(block);
-  detail::give_back_beyond_limit();
-}
-
 }  // namespace
 
 namespace detail {
@@ -122,37 +271,65 @@ namespace detail {
 Keeper::Keeper(void (*give_back_)() noexcept)
     : give_back(give_back_), next(std::exchange(keepers, this)) {}
 
-void count_kept(int64_t bytes) { kept += static_cast<size_t>(bytes); }
+void count_kept(int64_t bytes) { kept_by_keepers += static_cast<size_t>(bytes); }
 
-bool may_keep(size_t bytes) { return kept + bytes <= limit.load(std::memory_order_relaxed); }
+bool may_keep(size_t bytes) {
+  return kept_by_keepers + bytes <= limit.load(std::memory_order_relaxed);
+}
 
 void limit_kept(size_t bytes) { limit = bytes; }
 
-void give_back_beyond_limit() noexcept {
-  free_beyond(limit.load(std::memory_order_relaxed));
-  if (may_keep(0)) return;
+static void give_back_keepers() noexcept {
   for (const Keeper* keeper = keepers; keeper; keeper = keeper->next) keeper->give_back();
 }
 
-void give_back_all() noexcept {
-  free_beyond(0);
-  for (const Keeper* keeper = keepers; keeper; keeper = keeper->next) keeper->give_back();
+void give_back_beyond_limit() noexcept {
+  if (!may_keep(0)) give_back_keepers();
+}
+
+void give_back_own() noexcept {
+  if (own_lists) give_back_lists(*own_lists);
+  give_back_keepers();
+}
+
+void give_back_shared() noexcept {
+  FreeBlock* chains[kClasses];
+  {
+    const std::lock_guard lock(process_mutex);
+    for (FreeLists* other = all_lists; other; other = other->next)
+      if (other != own_lists) other->where->store(nullptr, std::memory_order_relaxed);
+    for (int i = 0; i < kClasses; ++i) chains[i] = std::exchange(depot.chains[i], nullptr);
+    depot.bytes.store(0, std::memory_order_relaxed);
+  }
+  for (FreeBlock* chain : chains)
+    while (chain) free_chain(std::exchange(chain, chain->next_chain));
+#if defined(__GLIBC__)
+  malloc_trim(0);
+#endif
 }
 
 }  // namespace detail
 
 void* allocate(size_t bytes) {
-  const SizeClass size = size_class(bytes);
   if (!kCaching) return from_system((bytes + 63) / 64 * 64 + (bytes == 0 ? 64 : 0));
-  if (size.index >= kClasses) throw std::bad_alloc();
-  FreeBlock** const list = lists ? &lists->of_class[size.index] : nullptr;
-  if (!list || !*list) return from_system(size.bytes);
-  kept -= size.bytes;
-  return std::exchange(*list, (*list)->next);
+  const SizeClass size = size_class(bytes);
+  FreeLists* const own = lists.load(std::memory_order_relaxed);
+  if (!own || size.index >= kClasses || !own->of_class[size.index].first) [[unlikely]]
+    return allocate_beyond_list(size);
+  return pop(own->of_class[size.index]);
 }
 
-void release(void* block, size_t bytes) noexcept {
-  if (!kCaching || !put(lists, block, size_class(bytes))) to_system(block, bytes);
+void release(void* memory, size_t bytes) noexcept {
+  if (!kCaching) {
+    std::free(memory);
+    return detail::give_back_beyond_limit();
+  }
+  FreeBlock* const block = static_cast<FreeBlock*>(memory);
+  const SizeClass size = size_class(bytes);
+  FreeLists* const own = lists.load(std::memory_order_relaxed);
+  if (!own || own->of_class[size.index].room == 0) [[unlikely]]
+    return release_beyond_list(block, size);
+  push(own->of_class[size.index], block);
 }
 
 }  // namespace gradus

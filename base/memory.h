@@ -4,9 +4,9 @@
 
 namespace gradus {
 
-/// 64-byte aligned memory from per-thread free lists of size classes, so that a loop that repeats
-/// its shapes stops asking malloc after the first round. A block may be released on any thread.
-/// Sanitizer builds go straight to malloc.
+/// 64-byte aligned memory from free lists of size classes, so that a loop that repeats its shapes
+/// stops asking malloc after the first round. A block may be released on any thread. Sanitizer
+/// builds go straight to malloc.
 void* allocate(size_t bytes);
 /// `bytes` as given to allocate.
 void release(void* block, size_t bytes) noexcept;

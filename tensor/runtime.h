@@ -11,14 +11,17 @@ void set_threads(int count);
 int threads();
 
 /// Gives the memory back to the system that is kept for later and holds nothing: free blocks of
-/// tensors, kernels' scratch memory, buffers of ended tapes. That of the calling thread and, unless
-/// they work for another thread just then, of all helpers. What other threads of the program keep,
-/// and OpenBLAS's buffers, stay.
+/// tensors, whichever thread released them, kernels' scratch memory, buffers of ended tapes, and
+/// what malloc keeps (where the C library is glibc). Some of it belongs to a thread: the calling
+/// thread's goes back and, unless they work for another thread just then, that of all helpers. Of
+/// other threads of the program, free blocks (few: of each size up to 512 KiB or two blocks, none
+/// above 1 MiB) go back when they next make or release a tensor; their scratch memory and buffers,
+/// and OpenBLAS's, stay.
 void trim();
 
-/// How many bytes of that each thread may keep (1 GiB by default). What comes beyond goes back: of
-/// the calling thread and the helpers at once, of others with the next tensor they release. With 0
-/// every operation asks the system for its memory.
+/// How many bytes may be kept (1 GiB by default): of free blocks by all threads together, of
+/// scratch memory and buffers by each. What comes beyond goes back, and what is kept so far, as by
+/// trim(). With 0 every operation asks the system for its memory.
 void set_cache_limit(size_t bytes);
 
 }  // namespace gradus

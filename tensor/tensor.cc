@@ -211,10 +211,10 @@ void Tensor::set_grad(Tensor grad) {
   if (grad || body().leaf) leaf().grad = std::move(grad);
 }
 
-const std::string& Tensor::name() const {
-  static const std::string none;
-  return body().leaf ? body().leaf->name : none;
-}
+// At namespace scope: a fork may come in the midst of a function's first use of its static.
+static const std::string no_name;
+
+const std::string& Tensor::name() const { return body().leaf ? body().leaf->name : no_name; }
 
 Tensor& Tensor::set_name(std::string name) {
   leaf().name = std::move(name);

@@ -196,6 +196,7 @@ class Tensor {
   const void* id() const { return body_; }
 
  private:
+  friend class Tape;
   friend Tensor empty(const Shape& shape, DType dtype);
   friend Tensor as_strided(const Tensor& x, const Shape& shape, std::span<const int64_t> strides,
                            int64_t offset);

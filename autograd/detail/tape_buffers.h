@@ -48,9 +48,9 @@ class Arena {
       return std::memcpy(large_.back().get(), bytes, size);
     }
     if (chunks_.empty() || used_ + room > kChunk) {
-      if (!chunks_.empty()) ++current_;
-      if (chunks_.empty() || current_ == chunks_.size())
-        chunks_.push_back(std::make_unique<char[]>(kChunk));
+      const size_t next = chunks_.empty() ? 0 : current_ + 1;
+      if (next == chunks_.size()) chunks_.push_back(std::make_unique<char[]>(kChunk));
+      current_ = next;
       used_ = 0;
     }
     void* place = chunks_[current_].get() + used_;
@@ -86,6 +86,11 @@ class LeafMap {
       ++size_;
     }
     return slot.node;
+  }
+  /// Takes back what was inserted last.
+  void erase_last(const void* id) {
+    slots_[place_of(id)] = {};
+    --size_;
   }
   void clear() {
     size_ = 0;
@@ -125,7 +130,7 @@ struct TapeBuffers {
   std::vector<Kept> kept;
   std::vector<Leaf> leaves;
   std::vector<Tensor> grads;      // of a running sweep, by node
-  std::vector<uint8_t> useful;    // of a running gradient(): an x, or on a path to one
+  std::vector<uint8_t> useful;    // of a running gradient(), by node: an x, or on a path to one
   std::vector<uint32_t> targets;  // of a running gradient(): the xs' nodes
   Arena arena;
   LeafMap leaf_map;

@@ -1,13 +1,18 @@
 #include <dlfcn.h>
 #include <fmt/core.h>
+#include <gradus/base/detail/fork.h>
 #include <gradus/kernels/gemm/blas.h>
 #include <gradus/kernels/runtime/cpu.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <initializer_list>
+#include <memory>
+#include <mutex>
 #include <string_view>
+#include <thread>
 
 namespace gradus::kernels {
 namespace {
@@ -126,18 +131,46 @@ void load(Loaded& to) {
         info.expected_core);
 }
 
+// A mutex of its own: what the dynamic linker waits for may be the initializer of a library that
+// makes tensors.
+constinit std::mutex load_mutex;
+
+// No static of a function: a fork waits for the mutex, not for such a one's initializer.
 const Loaded& loaded() {
-  static const Loaded loaded = [] {
-    Loaded result;
-    load(result);
-    if (!result.info.warning.empty())
-      std::fprintf(stderr, "gradus: %s\n", result.info.warning.c_str());
-    return result;
-  }();
-  return loaded;
+  static constinit std::atomic<const Loaded*> kept{nullptr};
+  if (const Loaded* const there = kept.load(std::memory_order_acquire)) return *there;
+  const std::lock_guard lock(load_mutex);
+  if (const Loaded* const there = kept.load(std::memory_order_relaxed)) return *there;
+  auto made = std::make_unique<Loaded>();
+  load(*made);
+  if (!made->info.warning.empty()) std::fprintf(stderr, "gradus: %s\n", made->info.warning.c_str());
+  kept.store(made.get(), std::memory_order_release);
+  return *made.release();
 }
 
+constinit std::atomic<int> calls{0};
+constinit std::atomic<bool> forking{false};
+
+const gradus::detail::AtFork at_fork(
+    [] {
+      load_mutex.lock();
+      forking.store(true);
+      while (calls.load() != 0) std::this_thread::yield();
+    },
+    [](bool) {
+      forking.store(false);
+      load_mutex.unlock();
+    });
+
 }  // namespace
+
+BlasCall::BlasCall() {
+  while (calls.fetch_add(1), forking.load()) {
+    calls.fetch_sub(1);
+    while (forking.load()) std::this_thread::yield();
+  }
+}
+BlasCall::~BlasCall() { calls.fetch_sub(1, std::memory_order_release); }
 
 const Blas& blas() { return loaded().blas; }
 const BlasInfo& blas_info() { return loaded().info; }

@@ -25,6 +25,16 @@ struct Blas {
 /// loaded before is used as it is, on one thread. Anything amiss is said once on stderr.
 const Blas& blas();
 
+/// Around a call of one of blas()'s functions: fork() waits for its end, since OpenBLAS takes a
+/// lock of its own, which a child would find locked for good.
+class BlasCall {
+ public:
+  BlasCall();
+  ~BlasCall();
+  BlasCall(const BlasCall&) = delete;
+  BlasCall& operator=(const BlasCall&) = delete;
+};
+
 /// What blas() found, for `gradus info`.
 struct BlasInfo {
   std::string path;           // empty: none, our own kernels serve

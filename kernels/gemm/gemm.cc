@@ -27,16 +27,20 @@ constexpr int64_t kPieceOfK = 4096;
 constexpr int64_t kSmallC = int64_t{1} << 16;
 
 void call_blas(const GemmProblem<float>& g) {
-  blas().sgemm(101, g.ta == Transpose::yes ? 112 : 111, g.tb == Transpose::yes ? 112 : 111,
-               static_cast<int>(g.m), static_cast<int>(g.n), static_cast<int>(g.k), g.alpha, g.a,
-               static_cast<int>(g.lda), g.b, static_cast<int>(g.ldb), g.beta, g.c,
-               static_cast<int>(g.ldc));
+  const Blas& library = blas();
+  const BlasCall call;
+  library.sgemm(101, g.ta == Transpose::yes ? 112 : 111, g.tb == Transpose::yes ? 112 : 111,
+                static_cast<int>(g.m), static_cast<int>(g.n), static_cast<int>(g.k), g.alpha, g.a,
+                static_cast<int>(g.lda), g.b, static_cast<int>(g.ldb), g.beta, g.c,
+                static_cast<int>(g.ldc));
 }
 void call_blas(const GemmProblem<double>& g) {
-  blas().dgemm(101, g.ta == Transpose::yes ? 112 : 111, g.tb == Transpose::yes ? 112 : 111,
-               static_cast<int>(g.m), static_cast<int>(g.n), static_cast<int>(g.k), g.alpha, g.a,
-               static_cast<int>(g.lda), g.b, static_cast<int>(g.ldb), g.beta, g.c,
-               static_cast<int>(g.ldc));
+  const Blas& library = blas();
+  const BlasCall call;
+  library.dgemm(101, g.ta == Transpose::yes ? 112 : 111, g.tb == Transpose::yes ? 112 : 111,
+                static_cast<int>(g.m), static_cast<int>(g.n), static_cast<int>(g.k), g.alpha, g.a,
+                static_cast<int>(g.lda), g.b, static_cast<int>(g.ldb), g.beta, g.c,
+                static_cast<int>(g.ldc));
 }
 
 template <class T>

@@ -1,3 +1,4 @@
+#include <gradus/base/detail/fork.h>
 #include <gradus/kernels/runtime/cpu.h>
 
 #if defined(__x86_64__)
@@ -63,8 +64,8 @@ CpuInfo ask() { return {}; }
 }  // namespace
 
 const CpuInfo& cpu_info() {
-  static const CpuInfo cpu = ask();
-  return cpu;
+  static constinit gradus::detail::Lazy<CpuInfo> cpu;
+  return cpu.get(ask);
 }
 
 }  // namespace gradus::kernels

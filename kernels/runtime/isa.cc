@@ -1,3 +1,4 @@
+#include <gradus/base/detail/fork.h>
 #include <gradus/kernels/runtime/cpu.h>
 #include <gradus/kernels/runtime/isa.h>
 
@@ -40,8 +41,8 @@ Isa choose() {
 }  // namespace
 
 Isa active_isa() {
-  static const Isa isa = choose();
-  return isa;
+  static constinit gradus::detail::Lazy<Isa> isa;
+  return isa.get(choose);
 }
 
 bool supports(Isa isa) { return row(isa).can_run(cpu_info()); }

@@ -1,5 +1,7 @@
+#include <gradus/base/detail/fork.h>
 #include <gradus/base/detail/kept_memory.h>
 #include <gradus/base/error.h>
+#include <gradus/kernels/runtime/float_mode.h>
 #include <gradus/kernels/runtime/small_jobs.h>
 #include <gradus/kernels/runtime/threads.h>
 #include <gradus/kernels/runtime/workspace.h>
@@ -12,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <memory>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -62,11 +65,13 @@ bool spin_until(Done done) {
 class Pool {
  public:
   /// Leaked, so that a job in some static destructor after shutdown() still finds it (and runs
-  /// inline).
+  /// inline). A forked child makes one of its own: of its parent's it has none of the threads, and
+  /// one of them may just have been entering the gate.
   static Pool& instance() {
-    static Pool& pool = *new Pool;
-    return pool;
+    Pool* const pool = current.load(std::memory_order_acquire);
+    return pool ? *pool : make();
   }
+  static void forget() { current.store(nullptr, std::memory_order_relaxed); }
 
   void run(int64_t chunks, void (*body)(void*, int64_t), void* context, ChunkTime& time) {
     const int helpers = static_cast<int>(std::min<int64_t>(chunks, thread_count()) - 1);
@@ -94,7 +99,7 @@ class Pool {
 
   /// f on the calling thread and, unless the pool is busy, on every helper.
   void on_every_thread(void (*f)()) {
-    if (in_job || owner_ != getpid() || busy_.exchange(true, std::memory_order_acquire)) return f();
+    if (in_job || busy_.exchange(true, std::memory_order_acquire)) return f();
     struct Job {
       void (*f)();
       int64_t threads;
@@ -113,9 +118,17 @@ class Pool {
   const SmallJobs& small_jobs() const { return small_jobs_; }
 
  private:
-  Pool() : owner_(getpid()) {
-    workers_.reserve(kMaxThreads);
-    std::atexit([] { instance().shutdown(); });
+  Pool() { workers_.reserve(kMaxThreads); }
+
+  /// Nobody waits for who makes it, as a child would for its parent's other threads: two may make
+  /// one, and the first is kept. It has no threads yet.
+  static Pool& make() {
+    std::unique_ptr<Pool> made(new Pool);
+    Pool* pool = nullptr;
+    if (!current.compare_exchange_strong(pool, made.get(), std::memory_order_acq_rel)) return *pool;
+    static constinit std::atomic<bool> at_exit{false};
+    if (!at_exit.exchange(true)) std::atexit([] { instance().shutdown(); });
+    return *made.release();
   }
 
   static void run_here(int64_t chunks, void (*body)(void*, int64_t), void* context) {
@@ -126,6 +139,7 @@ class Pool {
   void share(int64_t chunks, void (*body)(void*, int64_t), void* context, int helpers) {
     body_ = body;
     context_ = context;
+    float_mode_ = float_mode();
     for (int64_t i = 0; i <= helpers; ++i) {
       shares_[i].next.store(chunks * i / (helpers + 1), std::memory_order_relaxed);
       shares_[i].end = chunks * (i + 1) / (helpers + 1);
@@ -162,7 +176,7 @@ class Pool {
   }
 
   void shutdown() {
-    if (owner_ != getpid()) return;  // a forked child has the list of workers but not the threads
+    if (owner_ != getpid()) return;  // a child that was made in a way that tells nobody
     // Holding busy_ for good makes later jobs run inline.
     while (busy_.exchange(true, std::memory_order_acquire)) std::this_thread::yield();
     stop_.store(true, std::memory_order_release);
@@ -194,7 +208,10 @@ class Pool {
       if (index == 0) small_jobs_.answer(seen);
       if (stop_.load(std::memory_order_acquire)) return;
       if (index >= helpers_.load(std::memory_order_relaxed)) continue;
-      if (gate_.fetch_add(1, std::memory_order_acq_rel) & kOpen) work(index + 1);
+      if (gate_.fetch_add(1, std::memory_order_acq_rel) & kOpen) {
+        if (float_mode() != float_mode_) set_float_mode(float_mode_);
+        work(index + 1);
+      }
       gate_.fetch_sub(1, std::memory_order_acq_rel);
       gradus::detail::give_back_beyond_limit();
     }
@@ -228,6 +245,7 @@ class Pool {
   // What a job is; written by its caller before the gate opens.
   void (*body_)(void*, int64_t) = nullptr;
   void* context_ = nullptr;
+  FloatMode float_mode_ = 0;  // the caller's, so that results do not depend on who computes them
   std::exception_ptr error_;
   Share shares_[kMaxThreads];
   alignas(64) std::atomic<uint32_t> gate_{0};
@@ -237,8 +255,15 @@ class Pool {
   std::atomic<int> helpers_{0};
   SmallJobs small_jobs_;
   std::vector<std::thread> workers_;
-  pid_t owner_;
+  pid_t owner_ = getpid();
+
+  static constinit std::atomic<Pool*> current;
 };
+constinit std::atomic<Pool*> Pool::current{nullptr};
+
+const gradus::detail::AtFork at_fork(nullptr, [](bool in_child) {
+  if (in_child) Pool::forget();
+});
 
 /// The cores this process may run on, and no more than its control group's share of them.
 int default_threads() {
@@ -255,10 +280,7 @@ int default_threads() {
   return std::clamp(count, 1, kMaxThreads);
 }
 
-std::atomic<int>& threads() {
-  static std::atomic<int> count{default_threads()};
-  return count;
-}
+constinit std::atomic<int> count_set{0};  // 0: none
 
 }  // namespace
 
@@ -277,9 +299,16 @@ SmallJobsInfo small_jobs_info() {
 void set_thread_count(int count) {
   check(count >= 1 && count <= kMaxThreads, "set_threads: {} is not between 1 and {}", count,
         kMaxThreads);
-  threads().store(count, std::memory_order_relaxed);
+  count_set.store(count, std::memory_order_relaxed);
 }
 
-int thread_count() { return threads().load(std::memory_order_relaxed); }
+int thread_count() {
+  const int count = count_set.load(std::memory_order_relaxed);
+  if (count != 0) [[likely]]
+    return count;
+  int none = 0;
+  const int by_default = default_threads();
+  return count_set.compare_exchange_strong(none, by_default) ? by_default : none;
+}
 
 }  // namespace gradus::kernels

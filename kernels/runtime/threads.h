@@ -14,10 +14,11 @@ struct ChunkTime {
   std::atomic<int64_t> ns{0};
 };
 
-/// Runs body(context, chunk) for chunk = 0 .. chunks-1, spread over the pool; returns when all are
-/// done. Called from inside such a body it runs on the calling thread alone. The first exception is
-/// rethrown. A job for one helper is done by the calling thread alone while that one answers
-/// slowly, if `time` says that it is small or does not know.
+/// Runs body(context, chunk) for chunk = 0 .. chunks-1, spread over the pool, whose threads take
+/// over how the calling one rounds; returns when all are done. One thread may run them all, so none
+/// may wait for another. Called from inside such a body it runs on the calling thread alone. The
+/// first exception is rethrown. A job for one helper is done by the calling thread alone while that
+/// one answers slowly, if `time` says that it is small or does not know.
 void run_chunks(int64_t chunks, void (*body)(void* context, int64_t chunk), void* context,
                 ChunkTime& time);
 

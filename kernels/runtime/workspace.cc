@@ -1,3 +1,4 @@
+#include <gradus/base/detail/fork.h>
 #include <gradus/base/detail/kept_memory.h>
 #include <gradus/kernels/runtime/threads.h>
 #include <gradus/kernels/runtime/workspace.h>
@@ -17,10 +18,11 @@ struct SpareBlock {
 
 namespace {
 
+using gradus::detail::process_mutex;
+
 // Trivially destructible: threads end after static destructors too.
-constinit std::mutex mutex;
 constinit thread_local WorkspaceBlock* blocks = nullptr;
-constinit WorkspaceUse* uses = nullptr;
+constinit WorkspaceUse* uses = nullptr;  // under process_mutex, with what they hold
 
 void add_spare(WorkspaceUse& use) {
   void* memory = std::aligned_alloc(64, static_cast<size_t>(use.bytes));
@@ -50,7 +52,7 @@ void give_back(WorkspaceBlock& block) {
 
 struct AtThreadEnd {
   ~AtThreadEnd() {
-    const std::lock_guard lock(mutex);
+    const std::lock_guard lock(process_mutex);
     for (; blocks; blocks = blocks->next) give_back(*blocks);
   }
 };
@@ -58,7 +60,7 @@ struct AtThreadEnd {
 /// Each use begins anew: a block of this size that another thread holds is freed when it is given
 /// back.
 void give_all_back() noexcept {
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(process_mutex);
   for (WorkspaceBlock* block = blocks; block; block = block->next) {
     gradus::detail::count_kept(-block->bytes);
     give_back(*block);
@@ -84,7 +86,7 @@ void grow(WorkspaceUse& use, WorkspaceBlock& block, int64_t bytes) {
     block.next = blocks;
     blocks = &block;
   }
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(process_mutex);
   if (bytes > use.bytes) {
     free_spares(use);
     if (use.bytes == 0) use.next = std::exchange(uses, &use);

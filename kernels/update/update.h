@@ -49,7 +49,7 @@ void update_at([[maybe_unused]] Isa isa, int64_t n, const Rule& rule, X*... x) {
 /// alone
 template <class Rule, class... X>
 void update(int64_t n, int64_t grain, const Rule& rule, X*... x) {
-  static const Isa isa = active_isa();
+  const Isa isa = active_isa();
   parallel_for(n, grain, [&](int64_t begin, int64_t end) {
     update_at(isa, end - begin, rule, (x + begin)...);
   });

@@ -8,7 +8,9 @@
 #include <gradus/gradcheck/samples.h>
 #include <pthread.h>
 
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
+#include <chrono>
 #include <thread>
 
 #include "tests/checks.h"
@@ -52,6 +54,29 @@ BOOST_AUTO_TEST_CASE(gradients_of_gradients_are_recorded) {
   check_close("second", second, {27, 48}, 1e-13);
   check_close("third", third, {36, -48}, 1e-13);
   BOOST_TEST(!x.grad());
+}
+
+// By its time: as backward, a few steps of work for each node, however many tensors are asked for.
+BOOST_AUTO_TEST_CASE(a_gradient_takes_as_long_as_it_has_nodes) {
+  std::vector<Tensor> leaves;
+  for (int i = 0; i < 20000; ++i) leaves.push_back(leaf({1}));
+  const auto best_seconds = [&](auto sweep) {
+    double best = 1e9;
+    for (int round = 0; round < 3; ++round) {
+      Tape tape;
+      Tensor y = leaves[0];
+      for (const Tensor& x : leaves) y = y + x;
+      const auto begin = std::chrono::steady_clock::now();
+      sweep(tape, y);
+      const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+      best = std::min(best, taken.count());
+    }
+    return best;
+  };
+  const double backward = best_seconds([](Tape& tape, const Tensor& y) { tape.backward(y); });
+  const double gradient =
+      best_seconds([&](Tape& tape, const Tensor& y) { (void)tape.gradient(y, leaves); });
+  BOOST_TEST(gradient < 10 * backward);
 }
 
 // Nobody asks what is behind them.

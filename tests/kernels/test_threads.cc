@@ -1,10 +1,12 @@
 #define BOOST_TEST_MODULE threads
 #include <gradus/base/error.h>
 #include <gradus/kernels/runtime/threads.h>
+#include <gradus/kernels/runtime/workspace.h>
 #include <gradus/tensor/runtime.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <chrono>
@@ -22,6 +24,9 @@ using namespace gradus;
 using kernels::parallel_for;
 
 namespace {
+
+// Chunks that wait for each other: where the caller does a job alone they would wait for good.
+const int shared = setenv("GRADUS_SMALL_JOBS", "shared", 1);
 
 struct Counts {
   explicit Counts(int64_t n) : of(static_cast<size_t>(n)) {}
@@ -166,6 +171,33 @@ BOOST_AUTO_TEST_CASE(an_exception_reaches_the_caller_and_the_pool_lives_on) {
       BOOST_TEST(seen.all_once());
     }
   }
+}
+
+// What trim() takes is no one's just then.
+BOOST_AUTO_TEST_CASE(trim_beside_jobs_and_scratch_memory_of_other_threads) {
+  set_threads(3);
+  std::atomic<bool> stop{false};
+  std::atomic<int64_t> wrong{0};
+  const auto work = [&](int64_t seed) {
+    for (int64_t round = 0; !stop; ++round) {
+      const int64_t size = 100 + 300 * ((round + seed) % 50);
+      parallel_for(6, 1, [&](int64_t chunk, int64_t) {
+        static constinit thread_local kernels::Workspace<int64_t, struct Scratch> workspace;
+        int64_t* const mine = workspace.of_size(size);
+        std::fill_n(mine, size, seed + chunk);
+        if (std::count(mine, mine + size, seed + chunk) != size) ++wrong;
+      });
+    }
+  };
+  std::vector<std::thread> workers;
+  for (int64_t seed : {100, 200, 300}) workers.emplace_back(work, seed);
+  for (int round = 0; round < 200; ++round) {
+    trim();
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+  }
+  stop = true;
+  for (std::thread& worker : workers) worker.join();
+  BOOST_TEST(wrong.load() == 0);
 }
 
 BOOST_AUTO_TEST_CASE(the_count_may_change_between_jobs) {
