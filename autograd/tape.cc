@@ -271,6 +271,20 @@ void Tape::sweep(uint32_t root, const Tensor& y, const SweepOptions& options, bo
   }
 }
 
+void Tape::fail_hidden(const detail::Leaf& leaf) const {
+  const char* user = "";
+  for (const Node& node : b_->nodes) {
+    for (uint32_t i = 0; i < node.edges && !*user; ++i)
+      if (b_->edges[node.first_edge + i] == leaf.node && node.op) user = node.op->name;
+  }
+  fail(
+      "backward: parameter {}, which {} uses, gets a gradient, but it is not among the parameters "
+      "that modules gave out, so it is neither trained nor saved; show it, or the module that owns "
+      "it, in visit(), or ask that module for its parameters(); if it is to stay as it is, use it "
+      "under NoRecord, or set_requires_grad(false)",
+      detail::describe(leaf.tensor), user);
+}
+
 void Tape::backward(const Tensor& loss, const SweepOptions& options) {
   const uint32_t root = root_of("backward", loss, options);
   const Sweep scope(*this, options.create_graph);
@@ -279,13 +293,20 @@ void Tape::backward(const Tensor& loss, const SweepOptions& options) {
     return leaf.node < b_->grads.size() && b_->grads[leaf.node];
   };
   // Here at the end, so that an error leaves every .grad as it was.
+  const detail::Leaf* hidden = nullptr;
+  bool any_shown = false;
   for (const detail::Leaf& leaf : b_->leaves) {
-    if (leaf.tensor.version() == leaf.version || !reached(leaf)) continue;
+    if (!reached(leaf)) continue;
+    const ParameterState state = leaf.tensor.parameter_state();
+    any_shown = any_shown || state == ParameterState::shown;
+    if (state == ParameterState::hidden && !hidden) hidden = &leaf;
+    if (leaf.tensor.version() == leaf.version) continue;
     const Node& node = b_->nodes[leaf.node];
     if (leaf.tensor.shape() != node.shape || leaf.tensor.dtype() != node.dtype)
       fail("backward: leaf {} was {} {} when it was used; its data was set since",
            detail::describe(leaf.tensor), node.shape, name(node.dtype));
   }
+  if (hidden && any_shown) fail_hidden(*hidden);
   const size_t count = b_->leaves.size();  // recorded additions may append some
   for (size_t i = 0; i < count; ++i) {
     if (!reached(b_->leaves[i])) continue;

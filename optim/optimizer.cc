@@ -37,6 +37,7 @@ void Optimizer::add_group(const ParameterGroup& group) {
     check(!known, "Optimizer: parameter {} {} is given twice", parameter.name(), parameter.shape());
     added.slots.push_back({parameter, {}, 0});
   }
+  for (Slot& slot : added.slots) slot.parameter.set_parameter_state(ParameterState::shown);
   groups_.push_back(std::move(added));
 }
 
