@@ -170,6 +170,8 @@ class Walker : public Visitor {
   std::unordered_set<std::string> known_;
 };
 
+std::mutex naming;  // of threads that ask the same model
+
 void set_name(Tensor& x, std::string name) {
   if (x.name() != name) x.set_name(std::move(name));
 }
@@ -213,7 +215,7 @@ ForwardScope::~ForwardScope() {
   const bool failed = std::uncaught_exceptions() > exceptions_;
   if (!failed && outer_) return;
   while (noted.size() > noted_) {
-    if (failed) raw::copy(noted.back().values, noted.back().buffer);
+    if (failed) noted.back().buffer.set_data(noted.back().values);  // whatever its shape is by now
     noted.pop_back();
   }
   noted_count = noted_;
@@ -257,8 +259,7 @@ void Module::initialize(uint64_t seed) {
 }
 
 void Module::name_owned(Place place) {
-  static std::mutex mutex;  // of threads that ask the same model
-  const std::lock_guard lock(mutex);
+  const std::lock_guard lock(naming);
   const bool hidden = place == Place::hidden;  // then it goes by what it is
   if (hidden && name_.empty()) name_ = describe();
   const std::string prefix = hidden ? describe() + "." : "";
@@ -302,8 +303,10 @@ NamedTensors Module::named_parameters() {
   NamedTensors result;
   std::unordered_set<const void*> known;
   Walker walker;
+  const std::lock_guard lock(naming);
   walker.each_parameter = [&](const std::string& path, Parameter& parameter) {
-    parameter.set_parameter_state(ParameterState::shown);
+    if (parameter.parameter_state() != ParameterState::shown)
+      parameter.set_parameter_state(ParameterState::shown);
     if (known.insert(parameter.id()).second) result.emplace_back(path, parameter);
   };
   visit(walker);

@@ -4,6 +4,7 @@
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/linear.h>
 #include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/shape.h>
 #include <gradus/layers/activation.h>
 #include <gradus/layers/attention.h>
 #include <gradus/layers/batch_norm.h>
@@ -18,6 +19,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "tests/checks.h"
 
@@ -570,6 +572,49 @@ BOOST_AUTO_TEST_CASE(what_is_frozen_or_asked_for_on_its_own_is_no_stranger) {
   const Sgd other({with_optimizer.weight, with_optimizer.bias}, {.lr = 1});
   train(model, with_optimizer);
   backward_alone(alone);  // nobody was asked for anything
+}
+
+namespace {
+
+/// Keeps what it was given, and refuses a negative value after that.
+struct Remembers : UnaryModule {
+  Tensor forward(const Tensor& x) override {
+    ForwardScope::restore_on_error(seen);
+    seen.set_data(concat({seen, x}));
+    check(all(x >= 0), "Remembers: negative");
+    return x;
+  }
+  void visit(Visitor& visitor) override { visitor.buffer("seen", seen); }
+  std::string describe() const override { return "Remembers"; }
+  Buffer seen{ones({1})};
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_refused_forward_puts_back_buffers_of_other_shapes) {
+  Sequential model{Remembers()};
+  model(ones({2}));
+  BOOST_TEST(model.state()[0].second.numel() == 3);
+  BOOST_CHECK_THROW(model(zeros({2}) - 1), Error);
+  BOOST_TEST(model.state()[0].second.numel() == 3);
+}
+
+BOOST_AUTO_TEST_CASE(threads_may_ask_one_model_at_once) {
+  Sequential model(small(), small());
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i)
+    threads.emplace_back([&, i] {
+      for (int k = 0; k < 3; ++k) {
+        if ((i + k) % 2 == 0) model.parameters();
+        try {
+          model(ones({2, 9}));
+        } catch (const Error& error) {
+          if (!says("in 0.0: linear")(error)) std::abort();
+        }
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  BOOST_TEST(model.parameters()[0].name() == "0.0.weight");
 }
 
 namespace {
