@@ -101,6 +101,7 @@ uint32_t Tape::leaf_node(const Tensor& x) {
   if (node == next) {
     b_->nodes.emplace_back(nullptr, x, 1).first_edge = static_cast<uint32_t>(b_->leaves.size());
     b_->leaves.push_back({x, node, x.version()});
+    b_->hidden_leaves |= x.parameter_state() == ParameterState::hidden;
   }
   return node;
 }
@@ -293,20 +294,22 @@ void Tape::backward(const Tensor& loss, const SweepOptions& options) {
     return leaf.node < b_->grads.size() && b_->grads[leaf.node];
   };
   // Here at the end, so that an error leaves every .grad as it was.
-  const detail::Leaf* hidden = nullptr;
-  bool any_shown = false;
   for (const detail::Leaf& leaf : b_->leaves) {
-    if (!reached(leaf)) continue;
-    const ParameterState state = leaf.tensor.parameter_state();
-    any_shown = any_shown || state == ParameterState::shown;
-    if (state == ParameterState::hidden && !hidden) hidden = &leaf;
-    if (leaf.tensor.version() == leaf.version) continue;
+    if (leaf.tensor.version() == leaf.version || !reached(leaf)) continue;
     const Node& node = b_->nodes[leaf.node];
     if (leaf.tensor.shape() != node.shape || leaf.tensor.dtype() != node.dtype)
       fail("backward: leaf {} was {} {} when it was used; its data was set since",
            detail::describe(leaf.tensor), node.shape, name(node.dtype));
   }
-  if (hidden && any_shown) fail_hidden(*hidden);
+  if (b_->hidden_leaves) [[unlikely]] {
+    const auto first = [&](ParameterState state) {
+      return std::find_if(b_->leaves.begin(), b_->leaves.end(), [&](const detail::Leaf& leaf) {
+        return leaf.tensor.parameter_state() == state && reached(leaf);
+      });
+    };
+    const auto hidden = first(ParameterState::hidden), none = b_->leaves.end();
+    if (hidden != none && first(ParameterState::shown) != none) fail_hidden(*hidden);
+  }
   const size_t count = b_->leaves.size();  // recorded additions may append some
   for (size_t i = 0; i < count; ++i) {
     if (!reached(b_->leaves[i])) continue;

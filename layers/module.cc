@@ -203,7 +203,7 @@ ForwardScope::ForwardScope(Module& module)
       outer_(innermost),
       outermost_(outer_ ? outer_->outermost_ : module),
       context_(name_in_model()),
-      exceptions_(outer_ ? outer_->exceptions_ : std::uncaught_exceptions()),
+      exceptions_(0),
       noted_(noted_count) {
   innermost = this;
 }
@@ -223,6 +223,10 @@ ForwardScope::~ForwardScope() {
 
 void ForwardScope::restore_on_error(const Buffer& buffer) {
   if (!innermost) return;
+  // As many as when the scopes began, and asked here, where they do not cost every forward.
+  const int exceptions = std::uncaught_exceptions();
+  for (ForwardScope* scope = innermost; scope; scope = scope->outer_)
+    scope->exceptions_ = exceptions;
   all_noted().push_back({buffer, raw::clone(buffer)});
   noted_count = all_noted().size();
 }

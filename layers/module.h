@@ -57,7 +57,7 @@ class ForwardScope {
   ForwardScope* outer_;
   Module& outermost_;
   ErrorContext context_;
-  int exceptions_;  // under way when the outermost began
+  int exceptions_;  // under way when a buffer was noted
   size_t noted_;    // buffers, before this one
 };
 

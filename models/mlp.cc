@@ -20,10 +20,10 @@ Tensor Mlp::forward(const Tensor& x) {
   const ForwardScope scope(*this);
   Tensor h = x.ndim() > 2 ? flatten(x, 1) : x;
   for (size_t i = 0; i < layers_.size(); ++i) {
-    h = layers_[i](h);
+    h = layers_[i].forward(h);
     if (normalized_) h = norms_[i](h);
   }
-  return head_(h);
+  return head_.forward(h);
 }
 
 void Mlp::visit(Visitor& visitor) {
