@@ -110,6 +110,7 @@ uint32_t Tape::leaf_node(const Tensor& x) {
     b_->leaf_map.erase_last(x.id());
     throw;
   }
+  b_->hidden_leaves |= x.parameter_state() == ParameterState::hidden;
   return node;
 }
 
@@ -314,6 +315,20 @@ static void add(Tensor& leaf, Tensor& gradient) {
   }
 }
 
+void Tape::fail_hidden(const detail::Leaf& leaf) const {
+  const char* user = "";
+  for (const Node& node : b_->nodes) {
+    for (uint32_t i = 0; i < node.edges && !*user; ++i)
+      if (b_->edges[node.first_edge + i] == leaf.node && node.op) user = node.op->name;
+  }
+  fail(
+      "backward: parameter {}, which {} uses, gets a gradient, but it is not among the parameters "
+      "that modules gave out, so it is neither trained nor saved; show it, or the module that owns "
+      "it, in visit(), or ask that module for its parameters(); if it is to stay as it is, use it "
+      "under NoRecord, or set_requires_grad(false)",
+      detail::describe(leaf.tensor), user);
+}
+
 void Tape::backward(const Tensor& loss, const SweepOptions& options) {
   const uint32_t root = root_of("backward", loss, options);
   const Sweep scope(*this, options.create_graph);
@@ -328,6 +343,15 @@ void Tape::backward(const Tensor& loss, const SweepOptions& options) {
     if (leaf.tensor.shape() != node.shape || leaf.tensor.dtype() != node.dtype)
       fail("backward: leaf {} was {} {} when it was used; its data was set since",
            detail::describe(leaf.tensor), node.shape, name(node.dtype));
+  }
+  if (b_->hidden_leaves) [[unlikely]] {
+    const auto first = [&](ParameterState state) {
+      return std::find_if(b_->leaves.begin(), b_->leaves.end(), [&](const detail::Leaf& leaf) {
+        return leaf.tensor.parameter_state() == state && reached(leaf);
+      });
+    };
+    const auto hidden = first(ParameterState::hidden), none = b_->leaves.end();
+    if (hidden != none && first(ParameterState::shown) != none) fail_hidden(*hidden);
   }
   // First what may find no memory, then what needs none: all leaves get their gradient, or none.
   const size_t count = b_->leaves.size();  // recorded additions may append some

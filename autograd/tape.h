@@ -10,6 +10,7 @@ class Tape;
 class RecordObserver;
 
 namespace detail {
+struct Leaf;
 struct TapeBuffers;
 /// The tape that records on this thread now; nullptr if none does. Every op looks at it: one load
 /// with this model, a call without.
@@ -55,7 +56,8 @@ class Tape {
 
   /// Adds dy(loss)/d(leaf) into .grad of every leaf that the loss depends on; the first is
   /// assigned. Errors: a loss of several elements without options.dy, not of this tape, swept
-  /// before.
+  /// before; a module's parameter among the leaves that nobody was given (ParameterState), while
+  /// others were.
   void backward(const Tensor& loss, const SweepOptions& options = {});
 
   /// dy/dx for each x, a leaf or any result on this tape, working along the paths to them alone;
@@ -98,6 +100,7 @@ class Tape {
   void accumulate(uint32_t node, Tensor&& gradient);
   static void prepare(Tensor& leaf, Tensor& gradient);
   void check_thread(const char* what) const;
+  [[noreturn]] void fail_hidden(const detail::Leaf& leaf) const;
 
   uint64_t serial_;
   const void* thread_;

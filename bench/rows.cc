@@ -95,9 +95,7 @@ Work cnn(Norm norm) {
 template <class Cell>
 class LastState : public UnaryModule {
  public:
-  LastState(int64_t inputs, int64_t hidden) : cells_(inputs, hidden), head_(hidden, 10) {
-    finish_construction();
-  }
+  LastState(int64_t inputs, int64_t hidden) : cells_(inputs, hidden), head_(hidden, 10) {}
   Tensor forward(const Tensor& x) override { return head_(cells_(transpose(x, 0, 1)).h); }
   void visit(Visitor& visitor) override {
     visitor.module("cells", cells_);
@@ -121,9 +119,7 @@ Work last_state(int64_t steps, int64_t batch, int64_t inputs, int64_t hidden) {
 class GptBlock : public UnaryModule {
  public:
   GptBlock(int64_t dim, int64_t heads)
-      : norm1_(dim), norm2_(dim), attention_(dim, heads), up_(dim, 4 * dim), down_(4 * dim, dim) {
-    finish_construction();
-  }
+      : norm1_(dim), norm2_(dim), attention_(dim, heads), up_(dim, 4 * dim), down_(4 * dim, dim) {}
   Tensor forward(const Tensor& x) override {
     const Tensor h = x + attention_(norm1_(x), {.causal = true});
     return h + down_(gelu(up_(norm2_(h))));
@@ -149,7 +145,6 @@ class Gpt : public UnaryModule {
   Gpt(int64_t tokens, int64_t dim, int64_t layers, int64_t heads, int64_t steps)
       : token_(tokens, dim), position_(steps, dim), norm_(dim), head_(dim, tokens) {
     for (int64_t i = 0; i < layers; ++i) blocks_.emplace_back(dim, heads);
-    finish_construction();
   }
   Tensor forward(const Tensor& x) override {
     Tensor h = token_(x) + position_.weight;

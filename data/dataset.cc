@@ -75,6 +75,8 @@ Split split(const Dataset& all, double test_fraction, uint64_t seed) {
 }
 
 void standardize(Split& data) {
+  check_dataset("standardize", data.train);
+  check_dataset("standardize", data.test);
   const auto pixels = data.train.x.to_vector<double>();
   check(std::adjacent_find(pixels.begin(), pixels.end(), std::not_equal_to()) != pixels.end(),
         "standardize: all training pixels of {} are equal", data.train.name);
@@ -83,9 +85,10 @@ void standardize(Split& data) {
   for (double p : pixels) var += (p - mean) * (p - mean) / static_cast<double>(pixels.size());
   const auto shift = static_cast<float>(mean), scale = static_cast<float>(1 / std::sqrt(var));
   for (Tensor* x : {&data.train.x, &data.test.x}) {
-    *x = raw::contiguous(*x);
-    float* p = x->mutable_data<float>();
-    for (int64_t i = 0; i < x->numel(); ++i) p[i] = (p[i] - shift) * scale;
+    Tensor changed = raw::clone(*x);
+    float* p = changed.mutable_data<float>();
+    for (int64_t i = 0; i < changed.numel(); ++i) p[i] = (p[i] - shift) * scale;
+    *x = std::move(changed);
   }
 }
 

@@ -34,7 +34,8 @@ void check_dataset(const char* op, const Dataset& data);
 /// The images with these indices (i64), in their order.
 Dataset subset(const Dataset& all, const Tensor& indices);
 
-/// Makes the training pixels' mean 0 and variance 1, and changes the test pixels alike.
+/// Makes the training pixels' mean 0 and variance 1, and changes the test pixels alike, in tensors
+/// of their own: copies of `data` made before keep theirs.
 void standardize(Split& data);
 
 }  // namespace gradus

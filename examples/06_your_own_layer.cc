@@ -8,12 +8,12 @@ using namespace gradus;
 /// y = x * scale.  x: (..., D)   scale: (D)
 class Scale : public UnaryModule {
  public:
-  explicit Scale(int64_t features) : scale(empty({features})) { finish_construction(); }
+  explicit Scale(int64_t features) : scale({features}, Init::ones()) {}
   Tensor forward(const Tensor& x) override {
-    const ErrorContext where(name());  // errors begin with the path: "in blocks.1.scale: ..."
+    const ForwardScope scope(*this);  // errors begin with the path: "in blocks.1.scale: ..."
     return x * scale;
   }
-  void visit(Visitor& visitor) override { visitor.parameter("scale", scale, Init::ones()); }
+  void visit(Visitor& visitor) override { visitor.parameter("scale", scale); }
   std::string describe() const override { return fmt::format("Scale({})", scale.numel()); }
 
   Parameter scale;

@@ -188,7 +188,8 @@ std::vector<Run> compare(const CompareOptions& options,
         options.seeds, options.epochs, options.batch_size);
   check_distinct("model", options.models);
   check_distinct("norm", options.norms);
-  find_optimizer(options.optimizer).make({Parameter(zeros({1}))}, options.lr);  // fails early
+  find_optimizer(options.optimizer)
+      .make({Parameter({1}, Init::zeros())}, options.lr);  // fails early
   const size_t count =
       options.models.size() * options.norms.size() * static_cast<size_t>(options.seeds);
   std::optional<Forecast> forecast;

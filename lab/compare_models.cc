@@ -15,9 +15,7 @@ namespace {
 /// Images as the rows that a sequence model reads: (N, C, H, W) -> (N, H, C W).
 class RowTransformer : public UnaryModule {
  public:
-  explicit RowTransformer(Transformer transformer) : transformer_(std::move(transformer)) {
-    finish_construction();
-  }
+  explicit RowTransformer(Transformer transformer) : transformer_(std::move(transformer)) {}
   Tensor forward(const Tensor& x) override {
     return transformer_.forward(flatten(transpose(x, 1, 2), 2));
   }

@@ -25,9 +25,10 @@ class Any {
   }
   Any& operator=(Any&&) noexcept = default;
 
-  /// The module's forward(inputs...)
+  /// The module's forward(inputs...) in a ForwardScope.
   template <class... Inputs>
   Tensor operator()(const Inputs&... inputs) {
+    const ForwardScope scope(*module_);
     return (**this).forward(inputs...);
   }
   /// The module.

@@ -12,9 +12,9 @@ MultiHeadAttention::MultiHeadAttention(int64_t embed_dim, int64_t heads,
       options_(options) {
   check(heads > 0 && embed_dim % heads == 0,
         "MultiHeadAttention: {} features do not divide into {} heads", embed_dim, heads);
-  in_proj_weight = Parameter(empty({3 * embed_dim, embed_dim}));
-  if (options.bias) in_proj_bias = Parameter(empty({3 * embed_dim}));
-  finish_construction();
+  in_proj_weight =
+      Parameter({3 * embed_dim, embed_dim}, Init::xavier_uniform(embed_dim, 3 * embed_dim));
+  if (options.bias) in_proj_bias = Parameter({3 * embed_dim}, Init::zeros());
 }
 
 AttentionOptions MultiHeadAttention::options_of(const AttentionMask& mask) const {
@@ -26,7 +26,7 @@ AttentionOptions MultiHeadAttention::options_of(const AttentionMask& mask) const
 
 Tensor MultiHeadAttention::forward(const Tensor& query, const Tensor& key, const Tensor& value,
                                    const AttentionMask& mask) {
-  const ErrorContext where(name());
+  const ForwardScope scope(*this);
   const int64_t e = in_proj_weight.size(1);
   const auto project = [&](const Tensor& x, int64_t part) {
     check(x.ndim() == 3 && x.size(2) == e, "MultiHeadAttention: needs (N, T, {}), got {}", e,
@@ -45,7 +45,7 @@ Tensor MultiHeadAttention::forward(const Tensor& query, const Tensor& key, const
 }
 
 Tensor MultiHeadAttention::forward(const Tensor& x, const AttentionMask& mask) {
-  const ErrorContext where(name());
+  const ForwardScope scope(*this);
   check(x.ndim() == 3 && x.size(2) == in_proj_weight.size(1),
         "MultiHeadAttention: needs (N, T, {}), got {}", in_proj_weight.size(1), x.shape());
   const Tensor qkv =
@@ -55,9 +55,8 @@ Tensor MultiHeadAttention::forward(const Tensor& x, const AttentionMask& mask) {
 }
 
 void MultiHeadAttention::visit(Visitor& visitor) {
-  const int64_t e = in_proj_weight.size(1);
-  visitor.parameter("in_proj_weight", in_proj_weight, Init::xavier_uniform(e, 3 * e));
-  visitor.parameter("in_proj_bias", in_proj_bias, Init::zeros());
+  visitor.parameter("in_proj_weight", in_proj_weight);
+  visitor.parameter("in_proj_bias", in_proj_bias);
   visitor.module("out_proj", out_proj);
 }
 

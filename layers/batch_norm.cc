@@ -2,6 +2,8 @@
 #include <gradus/layers/activation.h>
 #include <gradus/layers/batch_norm.h>
 
+#include <algorithm>
+
 namespace gradus {
 
 BatchNorm::BatchNorm(int64_t channels, BatchNormLayerOptions options)
@@ -10,19 +12,33 @@ BatchNorm::BatchNorm(int64_t channels, BatchNormLayerOptions options)
   check(!options.momentum || (*options.momentum >= 0 && *options.momentum <= 1),
         "BatchNorm: momentum {} does not lie in [0, 1]", options.momentum.value_or(0));
   if (options.affine) {
-    weight = Parameter(empty({channels}));
-    bias = Parameter(empty({channels}));
+    weight = Parameter({channels}, Init::ones());
+    bias = Parameter({channels}, Init::zeros());
   }
   if (options.track_running_stats) {
     running_mean = Buffer(zeros({channels}));
     running_var = Buffer(ones({channels}));
     num_batches_tracked = Buffer(zeros({}, DType::i64));
   }
-  finish_construction();
 }
 
+namespace {
+
+/// What a mask leaves.
+enum class Left { none, one_of_several, enough };
+
+Left left_by(const Tensor& valid) {
+  if (!valid || valid.dtype() != DType::boolean) return Left::enough;
+  const Tensor from = raw::contiguous(valid);
+  const auto count = std::count(from.data<bool>(), from.data<bool>() + from.numel(), true);
+  if (count == 0) return Left::none;
+  return count == 1 && from.numel() > 1 ? Left::one_of_several : Left::enough;
+}
+
+}  // namespace
+
 Tensor BatchNorm::forward(const Tensor& x, const Tensor& valid) {
-  const ErrorContext where(name());
+  const ForwardScope scope(*this);
   const ChannelAxis axis = options_.channels_last ? ChannelAxis::last : ChannelAxis::second;
   const bool image = x.ndim() >= 2 && (!options_.channels_last || x.ndim() == 3 || x.ndim() == 2);
   check(image && x.size(axis == ChannelAxis::last ? -1 : 1) == channels_,
@@ -31,11 +47,17 @@ Tensor BatchNorm::forward(const Tensor& x, const Tensor& valid) {
   if (options_.track_running_stats) check_same_dtype("BatchNorm", x, running_mean);
   const BatchNormOptions options{
       .eps = options_.eps, .axis = axis, .valid = valid, .activation = options_.activation};
-  if (options_.track_running_stats && (frozen_ || !training()))
+  const bool trains = training() && !frozen_, tracks = options_.track_running_stats;
+  const Left left = trains || !tracks ? left_by(valid) : Left::enough;
+  if (tracks && (!trains || left != Left::enough))
     return batch_norm_inference(x, running_mean, running_var, weight, bias, options);
+  if (left == Left::none) {  // y is 0, whatever the statistics
+    const Shape per_channel{channels_};
+    return batch_norm_inference(x, zeros(per_channel, x.dtype()), ones(per_channel, x.dtype()),
+                                weight, bias, options);
+  }
   const BatchNormResult result = batch_norm(x, weight, bias, options);
-  if (options_.track_running_stats && training())
-    update_running_stats(result.mean, result.var, result.count);
+  if (tracks) update_running_stats(result.mean, result.var, result.count);
   return result.y;
 }
 
@@ -49,6 +71,8 @@ void BatchNorm::update_running_stats(const Tensor& mean, const Tensor& var, int6
   raw::check_writable("BatchNorm", running_mean);
   raw::check_writable("BatchNorm", running_var);
   Tensor means = raw::contiguous(running_mean), vars = raw::contiguous(running_var);
+  for (const Buffer* buffer : {&num_batches_tracked, &running_mean, &running_var})
+    ForwardScope::restore_on_error(*buffer);
   int64_t& batches = *num_batches_tracked.mutable_data<int64_t>();
   ++batches;
   const double momentum = options_.momentum.value_or(1 / static_cast<double>(batches));
@@ -75,8 +99,8 @@ void BatchNorm::reset_running_stats() {
 }
 
 void BatchNorm::visit(Visitor& visitor) {
-  visitor.parameter("weight", weight, Init::ones());
-  visitor.parameter("bias", bias, Init::zeros());
+  visitor.parameter("weight", weight);
+  visitor.parameter("bias", bias);
   visitor.buffer("running_mean", running_mean);
   visitor.buffer("running_var", running_var);
   visitor.buffer("num_batches_tracked", num_batches_tracked);

@@ -24,7 +24,9 @@ struct BatchNormLayerOptions {
 ///
 /// PyTorch's conventions: running_var keeps the unbiased variance, momentum weighs the new value.
 /// Positions that a mask leaves out enter neither statistics nor gradient, and y is 0 there. One
-/// value per channel in training is an error.
+/// value per channel in training is an error; but where a mask leaves one of several, as in the
+/// last steps of sequences, or none, it is transformed as in evaluation, and the running statistics
+/// stay as they are.
 class BatchNorm : public NormModule {
  public:
   /// Errors: no channels, a momentum outside [0, 1].

@@ -11,13 +11,15 @@ Conv2d::Conv2d(int64_t in_channels, int64_t out_channels, int64_t kernel,
       options.groups > 0 && in_channels % options.groups == 0 && out_channels % options.groups == 0,
       "Conv2d: {} to {} channels do not divide into {} groups", in_channels, out_channels,
       options.groups);
-  weight = Parameter(empty({out_channels, in_channels / options.groups, kernel, kernel}));
-  if (options.bias) bias = Parameter(empty({out_channels}));
-  finish_construction();
+  const int64_t fan_in = in_channels / options.groups * kernel * kernel;
+  const Init init = Init::fan_in_uniform(fan_in);
+  weight = Parameter({out_channels, in_channels / options.groups, kernel, kernel},
+                     options.kaiming ? Init::kaiming_uniform(fan_in) : init);
+  if (options.bias) bias = Parameter({out_channels}, init);
 }
 
 Tensor Conv2d::forward(const Tensor& x) {
-  const ErrorContext where(name());
+  const ForwardScope scope(*this);
   return conv2d(x, weight, bias,
                 {.stride = {options_.stride, options_.stride},
                  .padding = {options_.padding, options_.padding},
@@ -27,10 +29,8 @@ Tensor Conv2d::forward(const Tensor& x) {
 }
 
 void Conv2d::visit(Visitor& visitor) {
-  const int64_t fan_in = weight.size(1) * weight.size(2) * weight.size(3);
-  const Init init = Init::fan_in_uniform(fan_in);
-  visitor.parameter("weight", weight, options_.kaiming ? Init::kaiming_uniform(fan_in) : init);
-  visitor.parameter("bias", bias, init);
+  visitor.parameter("weight", weight);
+  visitor.parameter("bias", bias);
 }
 
 std::string Conv2d::describe() const {

@@ -8,7 +8,7 @@ Dropout::Dropout(double p) : p_(p) {
 }
 
 Tensor Dropout::forward(const Tensor& x) {
-  const ErrorContext where(name());
+  const ForwardScope scope(*this);
   return training() ? dropout(x, p_) : x;
 }
 

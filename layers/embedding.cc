@@ -5,16 +5,15 @@ namespace gradus {
 
 Embedding::Embedding(int64_t count, int64_t dim) {
   check(count > 0 && dim > 0, "Embedding: {} vectors of {}", count, dim);
-  weight = Parameter(empty({count, dim}));
-  finish_construction();
+  weight = Parameter({count, dim}, Init::normal(1));
 }
 
 Tensor Embedding::forward(const Tensor& indices) {
-  const ErrorContext where(name());
+  const ForwardScope scope(*this);
   return embedding(weight, indices);
 }
 
-void Embedding::visit(Visitor& visitor) { visitor.parameter("weight", weight, Init::normal(1)); }
+void Embedding::visit(Visitor& visitor) { visitor.parameter("weight", weight); }
 
 std::string Embedding::describe() const {
   return fmt::format("Embedding({}, {})", weight.size(0), weight.size(1));

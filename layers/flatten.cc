@@ -4,7 +4,7 @@
 namespace gradus {
 
 Tensor Flatten::forward(const Tensor& x) {
-  const ErrorContext where(name());
+  const ForwardScope scope(*this);
   return flatten(x, first_, last_);
 }
 

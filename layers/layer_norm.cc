@@ -8,20 +8,19 @@ LayerNorm::LayerNorm(const Shape& normalized_shape, LayerNormLayerOptions option
     : normalized_shape_(normalized_shape), options_(options) {
   check(normalized_shape.ndim() > 0 && normalized_shape.numel() > 0,
         "LayerNorm: the normalized shape is {}", normalized_shape);
-  if (options.affine) weight = Parameter(empty(normalized_shape));
-  if (options.affine && options.bias) bias = Parameter(empty(normalized_shape));
-  finish_construction();
+  if (options.affine) weight = Parameter(normalized_shape, Init::ones());
+  if (options.affine && options.bias) bias = Parameter(normalized_shape, Init::zeros());
 }
 
 Tensor LayerNorm::forward(const Tensor& x, const Tensor& valid) {
-  const ErrorContext where(name());
+  const ForwardScope scope(*this);
   return layer_norm(x, normalized_shape_, weight, bias,
                     {.eps = options_.eps, .valid = valid, .activation = options_.activation});
 }
 
 void LayerNorm::visit(Visitor& visitor) {
-  visitor.parameter("weight", weight, Init::ones());
-  visitor.parameter("bias", bias, Init::zeros());
+  visitor.parameter("weight", weight);
+  visitor.parameter("bias", bias);
 }
 
 std::string LayerNorm::describe() const {

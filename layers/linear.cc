@@ -8,20 +8,19 @@ Linear::Linear(int64_t in_features, int64_t out_features, LinearOptions options)
     : options_(options) {
   check(in_features > 0 && out_features > 0, "Linear: {} to {} features", in_features,
         out_features);
-  weight = Parameter(empty({out_features, in_features}));
-  if (options.bias) bias = Parameter(empty({out_features}));
-  finish_construction();
+  const Init init = Init::fan_in_uniform(in_features);
+  weight = Parameter({out_features, in_features}, init);
+  if (options.bias) bias = Parameter({out_features}, options.zero_bias ? Init::zeros() : init);
 }
 
 Tensor Linear::forward(const Tensor& x) {
-  const ErrorContext where(name());
+  const ForwardScope scope(*this);
   return linear(x, weight, bias, options_.activation);
 }
 
 void Linear::visit(Visitor& visitor) {
-  const Init init = Init::fan_in_uniform(weight.size(1));
-  visitor.parameter("weight", weight, init);
-  visitor.parameter("bias", bias, options_.zero_bias ? Init::zeros() : init);
+  visitor.parameter("weight", weight);
+  visitor.parameter("bias", bias);
 }
 
 std::string Linear::describe() const {

@@ -1,8 +1,9 @@
 #pragma once
-#include <gradus/layers/init.h>
+#include <gradus/base/error.h>
 #include <gradus/layers/parameter.h>
 #include <gradus/tensor/tensor_file.h>
 
+#include <atomic>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,9 +17,9 @@ class Module;
 class Visitor {
  public:
   virtual ~Visitor() = default;
-  /// What Module::visit calls for each parameter, with how its first values are drawn, ...
-  void parameter(std::string_view name, Parameter& parameter, const Init& init) {
-    if (parameter) on_parameter(name, parameter, init);
+  /// What Module::visit calls for each parameter, ...
+  void parameter(std::string_view name, Parameter& parameter) {
+    if (parameter) on_parameter(name, parameter);
   }
   /// ... each buffer, ...
   void buffer(std::string_view name, Buffer& buffer) {
@@ -29,31 +30,72 @@ class Visitor {
 
  protected:
   /// Is shown what is there; does nothing by itself.
-  virtual void on_parameter(std::string_view, Parameter&, const Init&) {}
+  virtual void on_parameter(std::string_view, Parameter&) {}
   virtual void on_buffer(std::string_view, Buffer&) {}
   virtual void on_module(std::string_view, Module&) {}
 };
 
+/// Stands at the beginning of a module's forward. While it lives, errors begin with the module's
+/// path. If it is left by an exception, no forward below it has changed a buffer.
+class ForwardScope {
+ public:
+  /// Of this module's forward.
+  explicit ForwardScope(Module& module);
+  ~ForwardScope();
+  ForwardScope(const ForwardScope&) = delete;
+  ForwardScope& operator=(const ForwardScope&) = delete;
+
+  /// To be called by a forward before it changes a buffer: notes the elements, which an exception
+  /// puts back.
+  static void restore_on_error(const Buffer& buffer);
+
+ private:
+  friend class Module;
+  std::string_view name_in_model();
+
+  Module& module_;
+  ForwardScope* outer_;
+  Module& outermost_;
+  ErrorContext context_;
+  int exceptions_;  // under way when a buffer was noted
+  size_t noted_;    // buffers, before this one
+};
+
 /// A layer or a model: tensors and modules it owns, listed once in visit(). A concrete module has a
-/// `forward` that takes what it needs. Copies are deep.
+/// `forward` that takes what it needs.
+///
+/// Copies are deep, and what is one tensor under two names is one in the copy, too. An assigned
+/// module goes by the name of the one that was there.
 class Module {
  public:
+  Module() = default;
+  Module(const Module& other);                 ///< a copy
+  Module(Module&& other) noexcept;             ///< what the other was
+  Module& operator=(const Module& other);      ///< a copy in this one's place
+  Module& operator=(Module&& other) noexcept;  ///< what the other was, in this one's place
   virtual ~Module() = default;
 
-  /// Shows parameters, buffers and children, each with its PyTorch name, in PyTorch's order.
+  /// Shows parameters, buffers and children, each with its PyTorch name, in PyTorch's order. Two of
+  /// one name are an error wherever names are asked for: at the first forward, by parameters(), ...
   virtual void visit(Visitor& visitor) = 0;
 
   /// Draws every parameter anew from the generator of (seed, the parameter's path): a parameter's
-  /// values do not depend on which others there are.
+  /// values do not depend on which others there are. What has several paths goes by the first.
   void initialize(uint64_t seed);
 
-  /// Whether it trains (at first) or is evaluated.
-  bool training() const { return training_; }
+  /// Whether it trains (at first) or is evaluated. An error for a module that trains in the forward
+  /// of one that is evaluated and whose visit does not show it: eval() could not reach it.
+  bool training() const {
+    if (place_ == Place::hidden) [[unlikely]]
+      check_mode();
+    return training_;
+  }
   /// Training or evaluation, here and in every child.
   void train(bool training = true);
   void eval() { train(false); }
 
-  /// What an optimizer changes, of this module and its children; handles, not copies.
+  /// What an optimizer changes, of this module and its children; handles, not copies, each called
+  /// by its path.
   std::vector<Tensor> parameters();
   /// The same, or the buffers, with their paths.
   NamedTensors named_parameters();
@@ -79,26 +121,29 @@ class Module {
   /// This module and its children as an indented list.
   std::string tree();
 
- protected:
-  /// For the end of a concrete module's constructor: names what it owns and draws first values from
-  /// default_generator().
-  void finish_construction();
-  /// The naming alone.
-  void name_owned();
-
  private:
-  friend class ChildNames;
+  friend class ForwardScope;
+  /// Whether the outermost module of a forward shows it.
+  enum class Place : uint8_t { unknown, shown, hidden };
+  NamedTensors owned();
+  void name_owned(Place place);
+  void check_mode() const;
+
   std::string name_;
+  std::atomic<Place> place_ = Place::unknown;
   bool training_ = true;
 };
 
 /// A module whose forward takes one tensor: what Sequential chains.
 class UnaryModule : public Module {
  public:
-  /// The module's function of x. Errors begin with the module's path.
+  /// The module's function of x.
   virtual Tensor forward(const Tensor& x) = 0;
-  /// forward(x)
-  Tensor operator()(const Tensor& x) { return forward(x); }
+  /// forward(x) in a ForwardScope.
+  Tensor operator()(const Tensor& x) {
+    const ForwardScope scope(*this);
+    return forward(x);
+  }
 };
 
 }  // namespace gradus

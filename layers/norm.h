@@ -11,8 +11,11 @@ class NormModule : public UnaryModule {
   Tensor forward(const Tensor& x) final { return forward(x, {}); }
   /// valid: bool, or none: all
   virtual Tensor forward(const Tensor& x, const Tensor& valid) = 0;
-  /// forward(x, valid)
-  Tensor operator()(const Tensor& x, const Tensor& valid = {}) { return forward(x, valid); }
+  /// forward(x, valid) in a ForwardScope.
+  Tensor operator()(const Tensor& x, const Tensor& valid = {}) {
+    const ForwardScope scope(*this);
+    return forward(x, valid);
+  }
 };
 
 /// Holds any norm by value.

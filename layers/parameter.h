@@ -1,37 +1,45 @@
 #pragma once
+#include <gradus/layers/init.h>
 #include <gradus/tensor/tensor.h>
 
 namespace gradus {
 
 /// A tensor that a Module owns. Copying it, as copying the Module does, copies the elements;
 /// assigning a copy writes into the tensor that is there, so that handles to it (an optimizer's)
-/// stay valid; moving takes the other's tensor. As a Tensor it is a handle: `Tensor w =
-/// layer.weight` shares.
+/// stay valid; moving takes the other's tensor, which is called what was there. As a Tensor it is a
+/// handle: `Tensor w = layer.weight` shares.
 class OwnedTensor : public Tensor {
  public:
   OwnedTensor() = default;
   /// Owns `value` itself, not a copy.
   explicit OwnedTensor(Tensor value) : Tensor(std::move(value)) {}
-  /// A copy of the elements.
-  OwnedTensor(const OwnedTensor& other) : Tensor(copy_of(other)) {}
+  /// A copy of the elements. While a Module is copied, what is one tensor in it is one in the copy.
+  OwnedTensor(const OwnedTensor& other);
   OwnedTensor(OwnedTensor&&) noexcept = default;
   /// The elements become other's, in the tensor that is there.
   OwnedTensor& operator=(const OwnedTensor& other);
-  OwnedTensor& operator=(OwnedTensor&&) noexcept = default;
-
- private:
-  static Tensor copy_of(const Tensor& x);
+  /// Other's tensor, under the name of the one that was there.
+  OwnedTensor& operator=(OwnedTensor&& other);
 };
 
 /// What an optimizer changes; requires a gradient.
 class Parameter : public OwnedTensor {
  public:
   Parameter() = default;
-  /// Owns `value`, which becomes a leaf.
-  explicit Parameter(Tensor value) : OwnedTensor(std::move(value)) { set_requires_grad(); }
-  /// From here on one tensor with `other`, e.g. tied input and output embeddings. A copy of the
-  /// module has two again, unless its copy constructor shares, too.
-  void share(const Parameter& other) { static_cast<Tensor&>(*this) = other; }
+  /// A leaf of this shape, drawn at once by a generator that default_generator() seeds; constants
+  /// take no number from it.
+  Parameter(const Shape& shape, const Init& init, DType dtype = DType::f32);
+  /// How it was drawn, and Module::initialize() draws it anew.
+  const Init& init() const { return init_; }
+  /// From here on one tensor with `other`, e.g. tied input and output embeddings. In a copy of the
+  /// module that owns both they are one as well, apart from these.
+  void share(const Parameter& other) {
+    static_cast<Tensor&>(*this) = other;
+    init_ = other.init_;
+  }
+
+ private:
+  Init init_ = Init::zeros();
 };
 
 /// State that is saved but not trained, e.g. running statistics.

@@ -11,7 +11,7 @@ class MaxPool2d : public UnaryModule {
   explicit MaxPool2d(int64_t kernel, Pool2dOptions options = {})
       : kernel_(kernel), options_(options) {}
   Tensor forward(const Tensor& x) override {
-    const ErrorContext where(name());
+    const ForwardScope scope(*this);
     return max_pool2d(x, {kernel_, kernel_}, options_);
   }
   void visit(Visitor&) override {}
@@ -29,7 +29,7 @@ class AvgPool2d : public UnaryModule {
   explicit AvgPool2d(int64_t kernel, Pool2dOptions options = {})
       : kernel_(kernel), options_(options) {}
   Tensor forward(const Tensor& x) override {
-    const ErrorContext where(name());
+    const ForwardScope scope(*this);
     return avg_pool2d(x, {kernel_, kernel_}, options_);
   }
   void visit(Visitor&) override {}
@@ -47,7 +47,7 @@ class AdaptiveAvgPool2d : public UnaryModule {
   /// y: (N, C, size, size)
   explicit AdaptiveAvgPool2d(int64_t size) : size_(size) {}
   Tensor forward(const Tensor& x) override {
-    const ErrorContext where(name());
+    const ForwardScope scope(*this);
     return adaptive_avg_pool2d(x, {size_, size_});
   }
   void visit(Visitor&) override {}

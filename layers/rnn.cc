@@ -11,7 +11,6 @@ Recurrent<Cell>::Recurrent(int64_t input_size, int64_t hidden_size, RecurrentOpt
     : cell(input_size, hidden_size, options.cell) {
   const int64_t count = options.norm ? std::max<int64_t>(1, options.norm_steps) : 0;
   for (int64_t t = 0; t < count; ++t) norms.push_back(options.norm(cell.weight_ih.size(0)));
-  finish_construction();
 }
 
 template <class Cell>
@@ -27,7 +26,7 @@ Tensor Recurrent<Cell>::normalized_projection(const Tensor& x, const Tensor& val
 
 template <class Cell>
 RnnOutput Recurrent<Cell>::forward(const Tensor& x, const Tensor& lengths, const CellState& state) {
-  const ErrorContext context(name());
+  const ForwardScope scope(*this);
   const char* const what = Cell::kSequenceName;
   check(x.ndim() == 3, "{}: x must be (N, T, D), is {}", what, x.shape());
   check(x.shape()[1] > 0, "{}: no steps in x {}", what, x.shape());

@@ -13,7 +13,8 @@ struct RecurrentOptions {
   /// having statistics over all valid (N, T) (Laurent et al. 2016, section 3).
   MakeNorm norm = {};
   /// If above 0: a norm of its own for each of the first so many steps, the last of them for all
-  /// later ones (Cooijmans et al. 2016, section 3).
+  /// later ones (Cooijmans et al. 2016, section 3). A BatchNorm's statistics are over the sequences
+  /// that have not ended; where one is left, its running statistics serve and stay as they are.
   int64_t norm_steps = 0;
 };
 

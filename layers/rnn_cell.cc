@@ -12,11 +12,12 @@ RecurrentCell::RecurrentCell(CellKind kind, int64_t input_size, int64_t hidden_s
   check(input_size > 0 && hidden_size > 0, "a recurrent cell with {} inputs, {} hidden units",
         input_size, hidden_size);
   const int64_t rows = gates_of(kind) * hidden_size;
-  weight_ih = Parameter(empty({rows, input_size}));
-  weight_hh = Parameter(empty({rows, hidden_size}));
+  const Init init = Init::fan_in_uniform(hidden_size);
+  weight_ih = Parameter({rows, input_size}, init);
+  weight_hh = Parameter({rows, hidden_size}, init);
   if (!bias) return;
-  bias_ih = Parameter(empty({rows}));
-  bias_hh = Parameter(empty({rows}));
+  bias_ih = Parameter({rows}, init);
+  bias_hh = Parameter({rows}, init);
 }
 
 Tensor RecurrentCell::project(const Tensor& x) const { return linear(x, weight_ih, bias_ih); }
@@ -41,25 +42,23 @@ void RecurrentCell::check_inputs(const char* what, const Tensor& x, const CellSt
 }
 
 CellState RecurrentCell::step(const char* what, const Tensor& x, const CellState& state) {
-  const ErrorContext where(name());
+  const ForwardScope scope(*this);
   check(x.ndim() == 2, "{}: x must be (N, D), is {}", what, x.shape());
   check_inputs(what, x, state);
   return run(x, false, state, {}).state;
 }
 
 void RecurrentCell::visit(Visitor& visitor) {
-  const Init init = Init::fan_in_uniform(hidden_size());
-  visitor.parameter("weight_ih", weight_ih, init);
-  visitor.parameter("weight_hh", weight_hh, init);
-  visitor.parameter("bias_ih", bias_ih, init);
-  visitor.parameter("bias_hh", bias_hh, init);
+  visitor.parameter("weight_ih", weight_ih);
+  visitor.parameter("weight_hh", weight_hh);
+  visitor.parameter("bias_ih", bias_ih);
+  visitor.parameter("bias_hh", bias_hh);
 }
 
 RnnCell::RnnCell(int64_t input_size, int64_t hidden_size, const RnnCellOptions& options)
     : RecurrentCell(options.nonlinearity == Nonlinearity::tanh ? CellKind::tanh : CellKind::relu,
                     input_size, hidden_size, options.bias) {
   if (options.norm) norm = options.norm(hidden_size);
-  finish_construction();
 }
 
 RecurrenceResult RnnCell::run(const Tensor& x, bool projected, const CellState& state,
@@ -67,14 +66,15 @@ RecurrenceResult RnnCell::run(const Tensor& x, bool projected, const CellState& 
   if (!norm) return RecurrentCell::run(x, projected, state, valid);
   const Tensor a = projected ? x : project(x), zero = zeros({}, x.dtype());
   const TensorList steps = a.ndim() == 3 ? unbind(a, 1) : TensorList{a};
-  const TensorList valid_steps = valid ? unbind(unsqueeze(valid, -1), 1) : TensorList();
+  const TensorList valid_steps = valid ? unbind(valid, 1) : TensorList(steps.size());
   Tensor h = state.h ? state.h : zeros({x.size(0), hidden_size()}, x.dtype());
   TensorList outputs;
   for (size_t t = 0; t < steps.size(); ++t) {
-    const Tensor sum = (*norm)(steps[t] + linear(h, weight_hh, bias_hh));
+    const Tensor sum = (*norm)(steps[t] + linear(h, weight_hh, bias_hh), valid_steps[t]);
     const Tensor next = kind_ == CellKind::tanh ? tanh(sum) : relu(sum);
-    h = valid ? where(valid_steps[t], next, h) : next;
-    outputs.push_back(valid ? where(valid_steps[t], next, zero) : next);
+    const Tensor there = valid ? unsqueeze(valid_steps[t], -1) : Tensor();
+    h = valid ? where(there, next, h) : next;
+    outputs.push_back(valid ? where(there, next, zero) : next);
   }
   return {a.ndim() == 3 ? stack(outputs, 1) : Tensor(), {h, {}}};
 }
@@ -90,18 +90,14 @@ std::string RnnCell::describe() const {
 }
 
 LstmCell::LstmCell(int64_t input_size, int64_t hidden_size, GatedCellOptions options)
-    : RecurrentCell(CellKind::lstm, input_size, hidden_size, options.bias) {
-  finish_construction();
-}
+    : RecurrentCell(CellKind::lstm, input_size, hidden_size, options.bias) {}
 
 std::string LstmCell::describe() const {
   return fmt::format("LstmCell({}, {})", input_size(), hidden_size());
 }
 
 GruCell::GruCell(int64_t input_size, int64_t hidden_size, GatedCellOptions options)
-    : RecurrentCell(CellKind::gru, input_size, hidden_size, options.bias) {
-  finish_construction();
-}
+    : RecurrentCell(CellKind::gru, input_size, hidden_size, options.bias) {}
 
 std::string GruCell::describe() const {
   return fmt::format("GruCell({}, {})", input_size(), hidden_size());

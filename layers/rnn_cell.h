@@ -30,7 +30,7 @@ class RecurrentCell : public Module {
   Parameter weight_ih, weight_hh, bias_ih, bias_hh;  ///< (G H, D), (G H, H), (G H), (G H)
 
  protected:
-  /// With undrawn parameters: a cell ends its constructor with finish_construction().
+  /// `kind` says how many gates G there are.
   RecurrentCell(CellKind kind, int64_t input_size, int64_t hidden_size, bool bias);
   /// One step, of x (N, D).
   CellState step(const char* what, const Tensor& x, const CellState& state);
@@ -49,7 +49,7 @@ enum class Nonlinearity { tanh, relu };
 struct RnnCellOptions {
   Nonlinearity nonlinearity = Nonlinearity::tanh;  ///< f
   bool bias = true;                                ///< whether it has the two
-  /// h' = f(norm(a)), for norms that treat each example alone  (Ba et al. 2016, equation 4)
+  /// h' = f(norm(a)) (Ba et al. 2016, equation 4); the norm is told which sequences have ended
   MakeNorm norm = {};
 };
 

@@ -8,12 +8,11 @@ namespace gradus {
 
 Sequential& Sequential::add(AnyModule module) {
   children_.push_back(std::move(module));
-  name_owned();
   return *this;
 }
 
 Tensor Sequential::forward(const Tensor& x) {
-  const ErrorContext where(name());
+  const ForwardScope scope(*this);
   Tensor y = x;
   for (AnyModule& child : children_) y = child(y);
   return y;
@@ -25,10 +24,10 @@ void Sequential::visit(Visitor& visitor) {
 
 std::string Sequential::describe() const { return "Sequential"; }
 
-Residual::Residual(AnyModule module) : module_(std::move(module)) { finish_construction(); }
+Residual::Residual(AnyModule module) : module_(std::move(module)) {}
 
 Tensor Residual::forward(const Tensor& x) {
-  const ErrorContext where(name());
+  const ForwardScope scope(*this);
   return x + module_(x);
 }
 

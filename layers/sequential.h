@@ -10,7 +10,6 @@ class Sequential : public UnaryModule {
   template <class... Modules>
   explicit Sequential(Modules... modules) {
     (children_.push_back(AnyModule(std::move(modules))), ...);
-    finish_construction();
   }
   /// Puts one behind the last.
   Sequential& add(AnyModule module);

@@ -29,12 +29,10 @@ ResidualBlock::ResidualBlock(int64_t in_channels, int64_t out_channels, int64_t 
       norm1_(image_norm(norm, out_channels, strided(height, stride), strided(width, stride),
                         Activation::relu)),
       norm2_(image_norm(norm, out_channels, strided(height, stride), strided(width, stride))),
-      shortcut_(shortcut(in_channels, out_channels, stride)) {
-  finish_construction();
-}
+      shortcut_(shortcut(in_channels, out_channels, stride)) {}
 
 Tensor ResidualBlock::forward(const Tensor& x) {
-  const ErrorContext where(name());
+  const ForwardScope scope(*this);
   const Tensor h = norm1_(conv1_(x));
   return relu(shortcut_(x) + norm2_(conv2_(h)));
 }
@@ -62,11 +60,10 @@ Cnn::Cnn(int64_t channels, int64_t height, int64_t width, int64_t classes, CnnOp
     height = strided(height, stride);
     width = strided(width, stride);
   }
-  finish_construction();
 }
 
 Tensor Cnn::forward(const Tensor& x) {
-  const ErrorContext where(name());
+  const ForwardScope scope(*this);
   check(x.ndim() == 4, "Cnn: x must be (N, C, H, W), is {}", x.shape());
   Tensor h = stem_norm_(stem_(x));
   for (ResidualBlock& block : blocks_) h = block(h);

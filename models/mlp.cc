@@ -14,17 +14,16 @@ Mlp::Mlp(int64_t inputs, int64_t outputs, MlpOptions options)
         feature_norm(options.norm, width, normalized_ ? Activation::relu : Activation::none));
     inputs = width;
   }
-  finish_construction();
 }
 
 Tensor Mlp::forward(const Tensor& x) {
-  const ErrorContext where(name());
+  const ForwardScope scope(*this);
   Tensor h = x.ndim() > 2 ? flatten(x, 1) : x;
   for (size_t i = 0; i < layers_.size(); ++i) {
-    h = layers_[i](h);
+    h = layers_[i].forward(h);
     if (normalized_) h = norms_[i](h);
   }
-  return head_(h);
+  return head_.forward(h);
 }
 
 void Mlp::visit(Visitor& visitor) {

@@ -18,12 +18,10 @@ RecurrentOptions<RnnCell> rnn_options(const RnnClassifierOptions& options) {
 }  // namespace
 
 RnnClassifier::RnnClassifier(int64_t features, int64_t classes, RnnClassifierOptions options)
-    : rnn_(features, options.hidden, rnn_options(options)), head_(options.hidden, classes) {
-  finish_construction();
-}
+    : rnn_(features, options.hidden, rnn_options(options)), head_(options.hidden, classes) {}
 
 Tensor RnnClassifier::forward(const Tensor& x, const Tensor& lengths) {
-  const ErrorContext where(name());
+  const ForwardScope scope(*this);
   const Tensor steps = x.ndim() == 4 ? flatten(transpose(x, 1, 2), 2) : x;
   return head_(rnn_.forward(steps, lengths).h);
 }

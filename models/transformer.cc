@@ -17,12 +17,10 @@ EncoderBlock::EncoderBlock(const TransformerOptions& options)
       attn_(options.dim, options.heads, {.dropout = options.dropout}),
       linear1_(options.dim, options.mlp_dim, {.activation = Activation::relu}),
       linear2_(options.mlp_dim, options.dim),
-      dropout_(options.dropout) {
-  finish_construction();
-}
+      dropout_(options.dropout) {}
 
 Tensor EncoderBlock::forward(const Tensor& x, const Tensor& valid) {
-  const ErrorContext where(name());
+  const ForwardScope scope(*this);
   const auto attend = [&](const Tensor& h) {
     return dropout_(attn_.forward(h, AttentionMask{valid, {}, false}));
   };
@@ -51,17 +49,16 @@ std::string EncoderBlock::describe() const {
 Transformer::Transformer(int64_t steps, int64_t features, int64_t classes,
                          TransformerOptions options)
     : project_(features, options.dim),
-      positions_(empty({steps, options.dim})),
+      positions_({steps, options.dim}, Init::normal(0.02)),
       norm_(options.norm_place == NormPlace::before ? feature_norm(options.norm, options.dim)
                                                     : feature_norm(Norm::none, options.dim)),
       head_(options.dim, classes) {
   check(options.depth > 0, "Transformer: depth {}", options.depth);
   for (int64_t i = 0; i < options.depth; ++i) blocks_.emplace_back(options);
-  finish_construction();
 }
 
 Tensor Transformer::forward(const Tensor& x, const Tensor& lengths) {
-  const ErrorContext where(name());
+  const ForwardScope scope(*this);
   check(x.ndim() == 3, "Transformer: x must be (N, T, features), is {}", x.shape());
   const int64_t steps = x.size(1);
   check(steps > 0 && steps <= positions_.size(0),
@@ -81,7 +78,7 @@ Tensor Transformer::forward(const Tensor& x, const Tensor& lengths) {
 
 void Transformer::visit(Visitor& visitor) {
   visitor.module("project", project_);
-  visitor.parameter("positions", positions_, Init::normal(0.02));
+  visitor.parameter("positions", positions_);
   for (size_t i = 0; i < blocks_.size(); ++i)
     visitor.module(fmt::format("blocks.{}", i), blocks_[i]);
   visitor.module("norm", *norm_);

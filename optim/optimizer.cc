@@ -68,6 +68,7 @@ void Optimizer::add_group(const ParameterGroup& group) {
     check_new(parameter, added);
     added.slots.push_back({parameter, {}, 0});
   }
+  for (Slot& slot : added.slots) slot.parameter.set_parameter_state(ParameterState::shown);
   groups_.push_back(std::move(added));
 }
 

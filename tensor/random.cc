@@ -3,6 +3,7 @@
 
 #include <bit>
 #include <cmath>
+#include <mutex>
 #include <utility>
 
 namespace gradus {
@@ -126,12 +127,51 @@ uint64_t Generator::below(uint64_t n) {
   }
 }
 
-Generator& default_generator() {
-  static thread_local Generator generator(0);
-  return generator;
+namespace {
+
+/// The process's seed, and which stream the next thread takes.
+struct Streams {
+  std::mutex mutex;
+  uint64_t seed = 0, next = 0;
+};
+constinit Streams streams;
+
+struct ThreadGenerator {
+  Generator generator{0};
+  bool begun = false;
+  void begin(const Generator& from) {
+    generator = from;
+    begun = true;
+  }
+};
+
+ThreadGenerator& thread_generator() {
+  static thread_local ThreadGenerator own;
+  return own;
 }
 
-void manual_seed(uint64_t seed) { default_generator() = Generator(seed); }
+}  // namespace
+
+Generator& default_generator() {
+  ThreadGenerator& own = thread_generator();
+  if (!own.begun) [[unlikely]] {
+    const std::lock_guard lock(streams.mutex);
+    own.begin(Generator({streams.seed, streams.next++, 0}));
+  }
+  return own.generator;
+}
+
+void manual_seed(uint64_t seed) {
+  const std::lock_guard lock(streams.mutex);
+  streams.seed = seed;
+  streams.next = 1;
+  thread_generator().begin(Generator(seed));
+}
+
+void manual_stream(uint64_t stream) {
+  const std::lock_guard lock(streams.mutex);
+  thread_generator().begin(Generator({streams.seed, stream, 0}));
+}
 
 Tensor rand(const Shape& shape, Generator& generator, DType dtype) {
   Tensor x = empty(shape, dtype);

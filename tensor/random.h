@@ -56,10 +56,16 @@ class Generator {
 /// Philox4x32-10's function of counter and key.
 void philox(const uint32_t counter[4], const uint32_t key[2], uint32_t result[4]);
 
-/// This thread's own generator, which draws where none is given. Its seed is 0 until manual_seed().
+/// This thread's own generator, which draws where none is given. Its seed is the process's, 0 until
+/// manual_seed(); its stream is 0 for the thread that draws first, 1 for the second, and so on, or
+/// what manual_stream() said.
 Generator& default_generator();
-/// Starts this thread's generator anew.
+/// The process's seed: this thread's generator begins its stream 0, on whichever thread this is,
+/// and threads that draw for the first time later take 1, 2, ...; others go on as they were.
 void manual_seed(uint64_t seed);
+/// This thread's generator begins that stream of the process's seed: where several threads begin to
+/// draw in no fixed order, this gives each of them the same numbers in every run.
+void manual_stream(uint64_t stream);
 
 /// Independent uniforms from [0, 1).
 Tensor rand(const Shape& shape, Generator& generator = default_generator(),

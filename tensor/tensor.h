@@ -14,6 +14,11 @@ namespace gradus {
 
 class Tensor;
 
+/// Whether a tensor is a module's parameter, and whether somebody has it who would train or save
+/// it: Module::parameters() and state() give it out, or an optimizer was given it. Tape::backward
+/// asks.
+enum class ParameterState : uint8_t { none, hidden, shown };
+
 namespace detail {
 
 /// Memory shared by a tensor and its views. The first tensor's body lies in the same block: one
@@ -35,6 +40,7 @@ struct TensorBody {
   DType dtype;
   bool contiguous;
   bool requires_grad = false;
+  ParameterState parameter_state = ParameterState::none;
   uint32_t node = 0;
   uint64_t tape = 0;  // the serial of the tape that recorded it as `node`; 0: none
   int64_t numel;
@@ -166,6 +172,13 @@ class Tensor {
   const std::string& name() const;
   /// Gives it a name.
   Tensor& set_name(std::string name);
+
+  /// See ParameterState. For Module, Optimizer and Tape.
+  ParameterState parameter_state() const { return body().parameter_state; }
+  void set_parameter_state(ParameterState state) {
+    body();
+    body_->parameter_state = state;
+  }
 
   /// Takes over another tensor's elements, dtype and shape in place: every handle to this tensor
   /// sees them. The gradient is dropped, and no tape knows it as a result any more. Counts as a

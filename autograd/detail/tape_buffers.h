@@ -129,6 +129,7 @@ struct TapeBuffers {
   std::vector<uint32_t> edges;  // node of each input; kNone: needs no gradient
   std::vector<Kept> kept;
   std::vector<Leaf> leaves;
+  bool hidden_leaves = false;     // whether one was of ParameterState::hidden
   std::vector<Tensor> grads;      // of a running sweep, by node
   std::vector<uint8_t> useful;    // of a running gradient(), by node: an x, or on a path to one
   std::vector<uint32_t> targets;  // of a running gradient(): the xs' nodes
@@ -142,6 +143,7 @@ struct TapeBuffers {
     edges.clear();
     kept.clear();
     leaves.clear();
+    hidden_leaves = false;
     arena.clear();
     leaf_map.clear();
   }

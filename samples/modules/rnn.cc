@@ -31,6 +31,10 @@ void add_samples(std::vector<ModuleSample>& samples) {
       [lengths](Recurrent<Cell>& m, Inputs x) { return everything(m(x[0], lengths)); });
   add("batch norm per step", Recurrent<Cell>(2, 2, {.norm = over_steps, .norm_steps = 2}),
       {sample({4, 3, 2}, 1)}, [](Recurrent<Cell>& m, Inputs x) { return everything(m(x[0])); });
+  const Tensor ending = Tensor::of({3, 2, 0, 2}, DType::i64);  // at last one, then none
+  add("batch norm per step, padded", Recurrent<Cell>(2, 2, {.norm = over_steps, .norm_steps = 4}),
+      {sample({4, 4, 2}, 1)},
+      [ending](Recurrent<Cell>& m, Inputs x) { return everything(m(x[0], ending)); });
 }
 
 }  // namespace

@@ -431,9 +431,9 @@ BOOST_AUTO_TEST_CASE(layers_and_what_they_are_given) {
          norm(ones({1, 4}));
        },
        {"batch_norm: x (1, 4) has 1 value a channel", "larger batch", "eval()", "LayerNorm"}},
-      {"a mask that leaves nothing",
-       [&] { norm(a, zeros({3}, DType::boolean)); },
-       {"batch_norm: the mask (3,) leaves no position of x (3, 4)"}},
+      {"BatchNorm's mask",
+       [&] { norm(a, ones({5}, DType::boolean)); },
+       {"batch_norm: the mask is bool (5,), must be bool (3,) for x (3, 4)"}},
       {"LayerNorm", [&] { layer_norm_layer(b); }, {"layer_norm: x (3, 5)", "(4,)"}},
       {"LayerNorm's eps", [] { LayerNorm(4, {.eps = kNan})(a); }, {"layer_norm: eps is nan"}},
       {"Residual", [&] { residual(a); }, {"add: shapes (3, 4) and (3, 2)"}},

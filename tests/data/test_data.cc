@@ -48,6 +48,39 @@ void throws_with(F f, const std::string& part) {
 
 }  // namespace
 
+// A copy of a struct shares its tensors until somebody gives it others; nobody writes into them.
+BOOST_AUTO_TEST_CASE(nothing_changes_what_copies_share) {
+  const auto bytes = [](const Dataset& data) {
+    return std::pair(data.x.to_vector<float>(), data.y.to_vector<int64_t>());
+  };
+  const Split original = split(digits(), 0.2, 1);
+  const auto train = bytes(original.train), test = bytes(original.test);
+  Split copy = original;
+  standardize(copy);
+  BOOST_TEST((bytes(copy.train) != train));
+  Split both{original.train, original.train};  // each pixel is changed once
+  standardize(both);
+  BOOST_TEST((bytes(both.train) == bytes(copy.train)));
+  BOOST_TEST((bytes(both.test) == bytes(copy.train)));
+  Dataset part = subset(original.train, arange(original.train.size()));
+  raw::fill(part.x, 7);
+  raw::fill(part.y, 7);
+  Split parts = split(original.train, 0.5, 1);
+  for (Dataset* one : {&parts.train, &parts.test}) {
+    raw::fill(one->x, 7);
+    raw::fill(one->y, 7);
+  }
+  Tensor moved = random_shift(original.train.x, 0, 1, 0);
+  raw::fill(moved, 7);
+  const DataLoader loader(original.train, {.batch_size = 1437, .shuffle = false});
+  for (Batch batch : loader.epoch(0)) {
+    raw::fill(batch.x, 7);
+    raw::fill(batch.y, 7);
+  }
+  BOOST_TEST((bytes(original.train) == train));
+  BOOST_TEST((bytes(original.test) == test));
+}
+
 // Counted in the file itself with awk.
 BOOST_AUTO_TEST_CASE(digits_are_the_uci_digits) {
   const Dataset data = digits();

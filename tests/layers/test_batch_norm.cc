@@ -5,6 +5,7 @@
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/layers/batch_norm.h>
+#include <gradus/layers/linear.h>
 #include <gradus/layers/sequential.h>
 
 #include "tests/checks.h"
@@ -137,7 +138,8 @@ BOOST_AUTO_TEST_CASE(evaluation_changes_nothing) {
 // An error in training leaves the running statistics as they were.
 BOOST_AUTO_TEST_CASE(wrong_inputs_change_no_statistics) {
   BatchNorm norm = make(3), plain = make(3, {.affine = false}),
-            last = make(3, {.channels_last = true});
+            last = make(3, {.channels_last = true}),
+            batch_only = make(3, {.track_running_stats = false});
   const auto nobody = [](const Shape& shape) { return zeros(shape, DType::boolean); };
   const Tensor one_of_four = less(arange(4), 1);
   const std::tuple<const char*, BatchNorm*, Tensor, Tensor, const char*> cases[] = {
@@ -148,9 +150,10 @@ BOOST_AUTO_TEST_CASE(wrong_inputs_change_no_statistics) {
        {},
        "(1, 3, 1, 1) has 1 value a channel"},
       {"one step", &last, ones({1, 1, 3}, DType::f64), {}, "(1, 1, 3) has 1 value a channel"},
-      {"a mask that leaves one", &norm, ones({4, 3}, DType::f64), one_of_four, "1 value a channel"},
-      {"a mask that leaves nothing", &norm, ones({4, 3}, DType::f64), nobody({4}),
-       "the mask (4,) leaves no position of x (4, 3)"},
+      {"a mask that leaves the only one", &norm, ones({1, 3}, DType::f64), less(arange(1), 1),
+       "1 value a channel"},
+      {"a mask that leaves one, without running statistics", &batch_only, ones({4, 3}, DType::f64),
+       one_of_four, "1 value a channel"},
       {"no images", &norm, ones({0, 3}, DType::f64), {}, "(0, 3)"},
       {"a mask of another shape", &norm, ones({4, 3}, DType::f64), nobody({3}),
        "must be bool (4,)"},
@@ -169,11 +172,132 @@ BOOST_AUTO_TEST_CASE(wrong_inputs_change_no_statistics) {
       {"another dtype, not affine", &plain, ones({4, 3}), {}, "dtypes f32 and f64 do not mix"}};
   for (const auto& [what, layer, x, valid, message] : cases) {
     BOOST_TEST_CONTEXT(what) {
-      const std::string before = statistics(*layer);
+      const auto statistics_of = [](BatchNorm& one) {
+        return one.running_mean ? statistics(one) : std::string();
+      };
+      const std::string before = statistics_of(*layer);
       BOOST_CHECK_EXCEPTION((*layer)(x, valid), Error, says(message));
-      BOOST_TEST(statistics(*layer) == before);
+      BOOST_TEST(statistics_of(*layer) == before);
     }
   }
+}
+
+// As in the last steps of sequences of several lengths.
+BOOST_AUTO_TEST_CASE(a_mask_that_leaves_too_few_is_no_batch) {
+  BatchNorm norm = make(3);
+  norm(pair());
+  raw::copy(wave({3}, 1, 0.9, 2), norm.weight);
+  raw::copy(wave({3}, 1, 0.4, 1), norm.bias);
+  const std::string before = statistics(norm);
+  const Tensor x = wave({4, 3}, 2, 0.7).set_requires_grad(), one = equal(arange(4), 2),
+               nobody = less(arange(4), 0);
+  const auto results = [&](bool training, const Tensor& valid) {
+    norm.train(training);
+    Tape tape;
+    const Tensor y = norm(x, valid);
+    std::vector<Tensor> all =
+        tape.gradient(sum(square(y) * wave({4, 3}, 1, 1.3)), {x, norm.weight, norm.bias});
+    all.push_back(y);
+    return all;
+  };
+  const std::vector<Tensor> training = results(true, one), evaluation = results(false, one);
+  for (size_t i = 0; i < training.size(); ++i)
+    check_close("one", training[i], evaluation[i].to_vector<double>(), 0);
+  for (int64_t c = 0; c < 3; ++c)
+    BOOST_TEST(std::abs(training[3].at({2, c}) -
+                        ((x.at({2, c}) - norm.running_mean.at({c})) /
+                             std::sqrt(norm.running_var.at({c}) + 1e-5) * norm.weight.at({c}) +
+                         norm.bias.at({c}))) < 1e-13);
+  BatchNorm batch_only = make(3, {.track_running_stats = false});
+  for (const Tensor& y : results(true, nobody)) BOOST_TEST(all(equal(y, 0)));
+  BOOST_TEST(all(equal(batch_only(x, nobody), 0)));
+  BOOST_TEST(statistics(norm) == before);
+  norm.train();
+  norm(x, less(arange(4), 2));
+  BOOST_TEST(statistics(norm) != before);
+}
+
+namespace {
+
+/// As users write one: without a ForwardScope of its own.
+struct Refusing : UnaryModule {
+  explicit Refusing(bool by_error) : refuses_by_error(by_error), norm(make(3)) {}
+  Tensor forward(const Tensor& x) override {
+    const Tensor h = norm(norm(x));
+    if (refuses_by_error) return linear(h);
+    throw std::bad_alloc();
+  }
+  void visit(Visitor& visitor) override {
+    visitor.module("norm", norm);
+    visitor.module("linear", linear);
+  }
+  std::string describe() const override { return "Refusing"; }
+  bool refuses_by_error;
+  BatchNorm norm;
+  Linear linear{4, 2};
+};
+
+/// x + f(x), or x where f refuses it.
+struct Attempt : UnaryModule {
+  Attempt() : norm(make(3)), f(true) {}
+  Tensor forward(const Tensor& x) override {
+    const Tensor h = norm(x);
+    try {
+      return h + f(h);
+    } catch (const Error&) {
+      return h;
+    }
+  }
+  void visit(Visitor& visitor) override {
+    visitor.module("norm", norm);
+    visitor.module("f", f);
+  }
+  std::string describe() const override { return "Attempt"; }
+  BatchNorm norm;
+  Refusing f;
+};
+
+std::string buffers_of(Module& module) {
+  std::string text;
+  for (const auto& [path, buffer] : module.named_buffers())
+    text += fmt::format("{} {:.17}\n", path, buffer);
+  return text;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_refused_forward_changes_no_statistics_of_the_whole_model) {
+  const Tensor x = wave({4, 3}, 2, 0.7);
+  for (bool by_error : {true, false}) {
+    Sequential model(make(3), Residual(make(3)), Refusing(by_error));
+    model.to(DType::f64);
+    Refusing alone(by_error);
+    alone.to(DType::f64);
+    const std::string before = buffers_of(model), before_alone = buffers_of(alone);
+    BOOST_CHECK_THROW(model(x), std::exception);
+    BOOST_CHECK_THROW(model.forward(x), std::exception);
+    BOOST_CHECK_THROW(alone(x), std::exception);
+    BOOST_TEST(buffers_of(model) == before);
+    BOOST_TEST(buffers_of(alone) == before_alone);
+    model.eval();
+    BOOST_CHECK_THROW(model(x), std::exception);
+    // What was not refused counts, and goes on from where it was.
+    BatchNorm& first = dynamic_cast<BatchNorm&>(model[0]);
+    BatchNorm same = first;
+    model.train();
+    same.train();
+    first(x);
+    same(x);
+    BOOST_TEST(statistics(first) == statistics(same));
+    BOOST_TEST(first.num_batches_tracked.item() == 1);
+  }
+  // A part that is refused and replaced: the rest was not refused.
+  Attempt model;
+  model.to(DType::f64);
+  const std::string f_before = buffers_of(model.f);
+  model(x);
+  BOOST_TEST(buffers_of(model.f) == f_before);
+  BOOST_TEST(model.norm.num_batches_tracked.item() == 1);
 }
 
 BOOST_AUTO_TEST_CASE(one_value_a_channel_is_told_the_way_out) {

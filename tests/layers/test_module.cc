@@ -1,4 +1,5 @@
 #define BOOST_TEST_MODULE module
+#include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/linear.h>
@@ -8,6 +9,7 @@
 #include <gradus/layers/attention.h>
 #include <gradus/layers/batch_norm.h>
 #include <gradus/layers/conv2d.h>
+#include <gradus/layers/dropout.h>
 #include <gradus/layers/embedding.h>
 #include <gradus/layers/layer_norm.h>
 #include <gradus/layers/linear.h>
@@ -17,6 +19,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "tests/checks.h"
 
@@ -217,13 +220,7 @@ namespace {
 /// scores = tanh(table[words]) table^T: one tensor under two names.
 class Tied : public UnaryModule {
  public:
-  Tied() : words(5, 3), out(3, 5, {.bias = false}) {
-    out.weight.share(words.weight);
-    finish_construction();
-  }
-  Tied(const Tied& other) : UnaryModule(other), words(other.words), out(other.out) {
-    out.weight.share(words.weight);
-  }
+  Tied() : words(5, 3), out(3, 5, {.bias = false}) { out.weight.share(words.weight); }
   Tensor forward(const Tensor& x) override { return out(tanh(words(x))); }
   void visit(Visitor& visitor) override {
     visitor.module("words", words);
@@ -257,10 +254,101 @@ BOOST_AUTO_TEST_CASE(a_shared_parameter_is_one) {
   std::vector<double> expected = d[0].to_vector<double>();
   for (size_t i = 0; i < expected.size(); ++i) expected[i] += d[1].to_vector<double>()[i];
   test::check_close("gradient", model.words.weight.grad(), expected, 1e-14);
+}
 
-  Tied copy = model;
-  BOOST_TEST(copy.out.weight.is(copy.words.weight));
-  BOOST_TEST(!copy.out.weight.shares_storage(model.out.weight));
+// As Python's deepcopy: tied within the copy, not with the original nor with another copy.
+BOOST_AUTO_TEST_CASE(copies_keep_tied_weights_tied) {
+  const auto check_tied = [](Module& copy, Module& original) {
+    const NamedTensors a = original.state(), b = copy.state();
+    BOOST_TEST_REQUIRE(a.size() == b.size());
+    for (size_t i = 0; i < a.size(); ++i) {
+      BOOST_TEST(!b[i].second.shares_storage(a[i].second), a[i].first);
+      for (size_t j = 0; j < i; ++j)
+        BOOST_TEST(b[i].second.is(b[j].second) == a[i].second.is(a[j].second),
+                   a[j].first << " and " << a[i].first);
+    }
+    BOOST_TEST(print(copy) == print(original));
+  };
+  Tied model;
+  for (int i = 0; i < 2; ++i) {
+    Tied copy = model, of_copy = copy;
+    BOOST_TEST(copy.out.weight.is(copy.words.weight));
+    check_tied(copy, model);
+    check_tied(of_copy, copy);
+    check_tied(of_copy, model);
+  }
+  // In other modules, held by value, in a vector and assigned.
+  Sequential two(model, Linear(5, 5), model), copy = two;
+  BOOST_TEST(two.parameters().size() == 4u);
+  check_tied(copy, two);
+  AnyModule any = two, other = any;
+  check_tied(*other, *any);
+  copy = Sequential(Relu());
+  copy = two;
+  check_tied(copy, two);
+  Tied assigned, moved;
+  assigned = model;
+  check_tied(assigned, model);
+  moved = Tied(model);
+  check_tied(moved, model);
+  std::vector<Tied> many(3, model);
+  for (Tied& one : many) check_tied(one, model);
+  BOOST_TEST(!many[0].words.weight.shares_storage(many[1].words.weight));
+  // Parts that are copied one after another are copies of their own.
+  const Embedding words = model.words;
+  const Linear out = model.out;
+  BOOST_TEST(!words.weight.shares_storage(out.weight));
+  const Parameter a = model.words.weight, b = model.out.weight;
+  BOOST_TEST(!a.shares_storage(b));
+}
+
+namespace {
+
+/// A tie between a child and a grandchild, among others that are not tied.
+struct DeeplyTied : Module {
+  DeeplyTied() : first(3, 5, {.bias = false}), last(5, 5) { first.weight.share(inner.out.weight); }
+  DeeplyTied(const DeeplyTied& other) = default;
+  void visit(Visitor& visitor) override {
+    visitor.module("first", first);
+    visitor.module("inner", inner);
+    visitor.module("last", last);
+  }
+  std::string describe() const override { return "DeeplyTied"; }
+  Linear first;
+  Tied inner;
+  Linear last;
+};
+
+/// Copies but one of two that are one, as a class with a copy constructor of its own may.
+struct HalfCopied : Module {
+  HalfCopied() : a(2, 2), b(2, 2) { b.weight.share(a.weight); }
+  HalfCopied(const HalfCopied& other) : Module(other), a(other.a), b(2, 2) {}
+  void visit(Visitor& visitor) override {
+    visitor.module("a", a);
+    visitor.module("b", b);
+  }
+  std::string describe() const override { return "HalfCopied"; }
+  Linear a, b;
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(ties_across_levels_are_kept) {
+  DeeplyTied model;
+  BOOST_TEST(model.parameters().size() == 3u);
+  for (int i = 0; i < 2; ++i) {
+    DeeplyTied copy = model;
+    BOOST_TEST(copy.parameters().size() == 3u);
+    BOOST_TEST(copy.first.weight.is(copy.inner.words.weight));
+    BOOST_TEST(copy.first.weight.is(copy.inner.out.weight));
+    BOOST_TEST(!copy.first.weight.shares_storage(model.first.weight));
+  }
+  HalfCopied half;
+  for (int i = 0; i < 2; ++i) {
+    HalfCopied copy = half, again = half;
+    BOOST_TEST(!copy.a.weight.shares_storage(again.a.weight));
+    BOOST_TEST(!copy.b.weight.shares_storage(again.b.weight));
+  }
 }
 
 BOOST_AUTO_TEST_CASE(another_dtype_keeps_handles_and_integers) {
@@ -346,9 +434,9 @@ BOOST_AUTO_TEST_CASE(a_module_by_itself_is_drawn_from_the_default_generator) {
 namespace {
 
 struct Block : UnaryModule {
-  Block() : attn(8, 2) { finish_construction(); }
+  Block() : attn(8, 2) {}
   Tensor forward(const Tensor& x) override {
-    const ErrorContext where(name());
+    const ForwardScope scope(*this);
     return attn(x);
   }
   void visit(Visitor& visitor) override { visitor.module("attn", attn); }
@@ -357,7 +445,7 @@ struct Block : UnaryModule {
 };
 
 struct Model : UnaryModule {
-  Model() : encoder(Linear(3, 8), Block()) { finish_construction(); }
+  Model() : encoder(Linear(3, 8), Block()) {}
   Tensor forward(const Tensor& x) override { return encoder(x); }
   void visit(Visitor& visitor) override { visitor.module("encoder", encoder); }
   std::string describe() const override { return "Model"; }
@@ -385,4 +473,299 @@ BOOST_AUTO_TEST_CASE(attention_begins_with_zero_biases) {  // as torch.nn.Multih
   MultiHeadAttention attention(6, 2);
   for (const Tensor& bias : {Tensor(attention.in_proj_bias), Tensor(attention.out_proj.bias)})
     BOOST_TEST(all(equal(bias, 0)));
+}
+
+// Nothing draws but a parameter's constructor, so 33 modules around each other draw as one does.
+BOOST_AUTO_TEST_CASE(first_values_are_drawn_once) {
+  const auto drawn = [] { return default_generator().state().position; };
+  const uint64_t before = drawn();
+  AnyModule model = Linear(4, 4);
+  BOOST_TEST(drawn() - before == 4u);  // two parameters, a 64-bit seed each
+  const std::string values = fmt::format("{}", model->parameters()[0]);
+  for (int i = 0; i < 33; ++i)
+    model = i % 2 ? AnyModule(Residual(model)) : AnyModule(Sequential(model));
+  BOOST_TEST(drawn() - before == 4u);
+  BOOST_TEST(fmt::format("{}", model->parameters()[0]) == values);
+  BatchNorm constants(4);
+  BOOST_TEST(drawn() - before == 4u);
+}
+
+namespace {
+
+/// Has what its visit does not show: a child in a Sequential, one in a vector, or a parameter.
+struct Forgetful : UnaryModule {
+  enum class Hides { child, grandchild, one_of_many, parameter };
+  explicit Forgetful(Hides what)
+      : hides(what), shown(3, 4), hidden(4, 4), inner(Linear(4, 4)), scale({4}, Init::ones()) {
+    many.emplace_back(4, 4);
+  }
+  Tensor forward(const Tensor& x) override {
+    const Tensor h = shown(x);
+    switch (hides) {
+      case Hides::child:
+        return hidden(h);
+      case Hides::grandchild:
+        return inner(h);
+      case Hides::one_of_many:
+        return many[0](h);
+      case Hides::parameter:
+        break;
+    }
+    return h * scale;
+  }
+  void visit(Visitor& visitor) override { visitor.module("shown", shown); }
+  std::string describe() const override { return "Forgetful"; }
+  Hides hides;
+  Linear shown, hidden;
+  Sequential inner;
+  std::vector<Linear> many;
+  Parameter scale;
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(what_visit_does_not_show_is_named_in_training) {
+  const std::pair<Forgetful::Hides, const char*> cases[] = {
+      {Forgetful::Hides::child, "parameter Linear(4, 4).weight (4, 4) f32, which linear uses"},
+      {Forgetful::Hides::grandchild, "parameter Sequential.0.weight (4, 4) f32, which linear uses"},
+      {Forgetful::Hides::one_of_many, "parameter Linear(4, 4).weight (4, 4) f32"},
+      {Forgetful::Hides::parameter, "parameter (4,) f32, which mul uses"}};
+  for (const auto& [hides, message] : cases) {
+    for (bool called : {true, false}) {
+      Forgetful model(hides), wrapped(hides);
+      Sequential outer(wrapped);
+      for (UnaryModule* net :
+           {static_cast<UnaryModule*>(&model), static_cast<UnaryModule*>(&outer)}) {
+        Sgd optimizer(net->parameters(), {.lr = 1});
+        Tape tape;
+        const Tensor loss = sum(called ? (*net)(ones({2, 3})) : net->forward(ones({2, 3})));
+        if (called || hides == Forgetful::Hides::parameter)
+          BOOST_CHECK_EXCEPTION(tape.backward(loss), Error, says(message));
+        else
+          BOOST_CHECK_EXCEPTION(tape.backward(loss), Error, says("neither trained nor saved"));
+        for (const Tensor& parameter : net->parameters()) BOOST_TEST(!parameter.grad());
+      }
+    }
+  }
+}
+
+// What is asked for is one module's tensors, not those of its copies.
+BOOST_AUTO_TEST_CASE(a_copy_is_asked_for_on_its_own) {
+  Forgetful model(Forgetful::Hides::child);
+  Linear square(4, 4);
+  square.parameters();
+  model.hidden = Linear(square);
+  Sgd optimizer(model.parameters(), {.lr = 1});
+  Tape tape;
+  const Tensor loss = sum(model(ones({2, 3})));
+  BOOST_CHECK_EXCEPTION(tape.backward(loss), Error, says("neither trained nor saved"));
+}
+
+BOOST_AUTO_TEST_CASE(what_is_frozen_or_asked_for_on_its_own_is_no_stranger) {
+  const auto train = [](Linear& model, Linear& other) {
+    Sgd optimizer(model.parameters(), {.lr = 1});
+    Tape tape;
+    tape.backward(sum(model(other(ones({2, 3})))));
+    BOOST_TEST(static_cast<bool>(model.weight.grad()));
+  };
+  const auto backward_alone = [](Linear& model) {
+    Tape tape;
+    tape.backward(sum(model(ones({2, 3}))));
+    BOOST_TEST(static_cast<bool>(model.weight.grad()));
+  };
+  Linear model(4, 2), frozen(3, 4), asked(3, 4), loaded(3, 4), with_optimizer(3, 4), alone(3, 4);
+  frozen.weight.set_requires_grad(false);
+  frozen.bias.set_requires_grad(false);
+  train(model, frozen);
+  asked.parameters();
+  train(model, asked);
+  loaded.load_state(asked.state());
+  train(model, loaded);
+  const Sgd other({with_optimizer.weight, with_optimizer.bias}, {.lr = 1});
+  train(model, with_optimizer);
+  backward_alone(alone);  // nobody was asked for anything
+}
+
+namespace {
+
+/// Keeps what it was given, and refuses a negative value after that.
+struct Remembers : UnaryModule {
+  Tensor forward(const Tensor& x) override {
+    ForwardScope::restore_on_error(seen);
+    seen.set_data(concat({seen, x}));
+    check(all(x >= 0), "Remembers: negative");
+    return x;
+  }
+  void visit(Visitor& visitor) override { visitor.buffer("seen", seen); }
+  std::string describe() const override { return "Remembers"; }
+  Buffer seen{ones({1})};
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_refused_forward_puts_back_buffers_of_other_shapes) {
+  Sequential model{Remembers()};
+  model(ones({2}));
+  BOOST_TEST(model.state()[0].second.numel() == 3);
+  BOOST_CHECK_THROW(model(zeros({2}) - 1), Error);
+  BOOST_TEST(model.state()[0].second.numel() == 3);
+}
+
+BOOST_AUTO_TEST_CASE(threads_may_ask_one_model_at_once) {
+  Sequential model(small(), small());
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i)
+    threads.emplace_back([&, i] {
+      for (int k = 0; k < 3; ++k) {
+        if ((i + k) % 2 == 0) model.parameters();
+        try {
+          model(ones({2, 9}));
+        } catch (const Error& error) {
+          if (!says("in 0.0: linear")(error)) std::abort();
+        }
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  BOOST_TEST(model.parameters()[0].name() == "0.0.weight");
+}
+
+namespace {
+
+/// Uses a module that its visit does not show, another's.
+struct Uses : UnaryModule {
+  explicit Uses(UnaryModule& module) : used(module) {}
+  Tensor forward(const Tensor& x) override { return used(x); }
+  void visit(Visitor&) override {}
+  std::string describe() const override { return "Uses"; }
+  UnaryModule& used;
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(what_eval_does_not_reach_is_named) {
+  Dropout dropout;
+  Sequential inside(Relu(), BatchNorm(3, {.affine = false}));
+  for (UnaryModule* hidden :
+       {static_cast<UnaryModule*>(&dropout), static_cast<UnaryModule*>(&inside)}) {
+    Sequential model{Uses(*hidden)};
+    model(ones({2, 3}));
+    model.eval();
+    BOOST_CHECK_EXCEPTION(model(ones({2, 3})), Error,
+                          says("is in training where Sequential, whose visit does not show it"));
+    (*hidden)(ones({2, 3}));  // by itself it trains
+    hidden->eval();
+    model(ones({2, 3}));
+    model.train();
+    model(ones({2, 3}));  // a part that is kept in evaluation
+  }
+  Relu relu;
+  Sequential harmless{Uses(relu)};
+  harmless.eval();
+  harmless(ones({2, 3}));
+}
+
+namespace {
+
+/// Shows two things under one name.
+struct Twice : UnaryModule {
+  explicit Twice(bool of_tensors) : tensors(of_tensors), a(3, 3), b(3, 3), w({3}, Init::ones()) {}
+  Tensor forward(const Tensor& x) override { return b(a(x)) * w; }
+  void visit(Visitor& visitor) override {
+    visitor.module("fc", a);
+    visitor.module(tensors ? "fc2" : "fc", b);
+    if (tensors) visitor.parameter("fc.weight", w);
+  }
+  std::string describe() const override { return "Twice"; }
+  bool tensors;
+  Linear a, b;
+  Parameter w;
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(two_of_one_name_are_found_at_once) {
+  for (bool tensors : {false, true}) {
+    const auto found =
+        says(tensors ? "two things are called fc.weight" : "two things are called fc;");
+    BOOST_CHECK_EXCEPTION(Twice{tensors}(ones({2, 3})), Error, found);
+    BOOST_CHECK_EXCEPTION(Sequential(Twice{tensors})(ones({2, 3})), Error,
+                          says("two things are called 0.fc"));
+    BOOST_CHECK_EXCEPTION(Twice{tensors}.parameters(), Error, found);
+    BOOST_CHECK_EXCEPTION(Twice{tensors}.state(), Error, found);
+    BOOST_CHECK_EXCEPTION(Twice{tensors}.initialize(1), Error, found);
+    BOOST_CHECK_EXCEPTION(Twice{tensors}.to(DType::f64), Error, found);
+    BOOST_CHECK_EXCEPTION(Twice{tensors}.tree(), Error, found);
+  }
+}
+
+namespace {
+
+struct Net : UnaryModule {
+  Net() : body(3, 7), head(7, 5) {}
+  Tensor forward(const Tensor& x) override { return head(body(x)); }
+  void visit(Visitor& visitor) override {
+    visitor.module("body", body);
+    visitor.module("head", head);
+    for (size_t i = 0; i < more.size(); ++i) visitor.module(fmt::format("more.{}", i), more[i]);
+  }
+  std::string describe() const override { return "Net"; }
+  Linear body, head;
+  std::vector<Linear> more;
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(an_assigned_child_has_the_name_of_its_place) {
+  const Linear given(7, 2);
+  for (bool asked : {false, true})
+    for (bool copied : {false, true}) {
+      Net net;
+      if (asked) net(ones({2, 3}));
+      if (copied)
+        net.head = given;
+      else
+        net.head = Linear(7, 2);
+      if (asked) BOOST_TEST(net.head.weight.name() == "head.weight");
+      if (asked) BOOST_TEST(net.head.name() == "head");
+      BOOST_CHECK_EXCEPTION(net(ones({2, 4})), Error, says("in body: "));
+      net.body = Linear(3, 6);
+      BOOST_CHECK_EXCEPTION(net(ones({2, 3})), Error, says("in head: linear"));
+      const NamedTensors named = net.named_parameters();
+      for (const auto& [path, parameter] : named) BOOST_TEST(parameter.name() == path);
+      BOOST_TEST(named[3].first == "head.bias");
+      BOOST_TEST(named[3].second.size(0) == 2);
+    }
+}
+
+// A parameter that took another's place is not the optimizer's.
+BOOST_AUTO_TEST_CASE(a_child_assigned_behind_the_optimizer_s_back_is_named) {
+  Net net;
+  Sgd optimizer(net.parameters(), {.lr = 1});
+  net.head = Linear(7, 2);
+  Tape tape;
+  const Tensor loss = sum(net(ones({2, 3})));
+  BOOST_CHECK_EXCEPTION(tape.backward(loss), Error, says("parameter head.weight (2, 7) f32"));
+}
+
+BOOST_AUTO_TEST_CASE(names_are_given_when_they_are_asked_for) {
+  Net net;
+  net(ones({2, 3}));
+  net.more.emplace_back(2, 2);
+  net.more.emplace_back(2, 2);
+  net.parameters();
+  BOOST_TEST(net.more[1].weight.name() == "more.1.weight");
+  BOOST_TEST(net.more[1].name() == "more.1");
+  Sequential model(Linear(3, 3));
+  model(ones({2, 3}));
+  model.add(Net());
+  Tape tape;
+  model(ones({2, 3}));
+  BOOST_TEST(tape.info(0).name == "0.weight");
+  bool seen = false;
+  for (uint32_t i = 0; i < tape.size(); ++i) seen = seen || tape.info(i).name == "1.head.bias";
+  BOOST_TEST(seen);
+  BOOST_CHECK_EXCEPTION(model(ones({2, 4})), Error, says("in 0: linear"));
+  auto& added = dynamic_cast<Net&>(model[1]);
+  added.head = Linear(8, 2);
+  BOOST_CHECK_EXCEPTION(model(ones({2, 3})), Error, says("in 1.head: linear"));
 }

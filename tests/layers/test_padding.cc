@@ -179,6 +179,7 @@ BOOST_AUTO_TEST_CASE(attention) {
   MultiHeadAttention model(6, 2);
   Linear in(kFeatures, 6);
   in.to(DType::f64);
+  for (Tensor parameter : in.parameters()) parameter.set_requires_grad(false);
   check_padding(model, [&](const Tensor& x, const Tensor& n) {
     const Tensor valid = n ? length_mask(n, x.size(1)) : Tensor();
     return model(in(x), {valid, {}, false});

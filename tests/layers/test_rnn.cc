@@ -5,6 +5,7 @@
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/gradcheck/samples.h>
+#include <gradus/layers/batch_norm.h>
 #include <gradus/layers/linear.h>
 #include <gradus/layers/rnn.h>
 #include <gradus/optim/adam.h>
@@ -12,6 +13,7 @@
 #include <gradus/tensor/runtime.h>
 
 #include <boost/mpl/list.hpp>
+#include <cmath>
 
 #include "tests/checks.h"
 
@@ -121,6 +123,74 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(training_is_the_same_on_any_number_of_threads, Cel
   BOOST_TEST((one == trained(2)));
   BOOST_TEST((one == trained(3)));
   set_threads(before);
+}
+
+// The definition, step by step: statistics of the sequences that are there; of one, the running
+// ones (which are 0 and 1 at first); of none, nothing.
+BOOST_AUTO_TEST_CASE(batch_norm_per_step_trains_on_sequences_of_any_lengths) {
+  const std::vector<int64_t> lengths = {5, 2, 1, 4};
+  constexpr int64_t kSteps = 6, kHidden = 3;
+  const auto over_steps = [](int64_t n) { return BatchNorm(n, {.channels_last = true}); };
+  Rnn model(2, kHidden, {.norm = over_steps, .norm_steps = kSteps});
+  model.to(DType::f64);
+  const Tensor x = sample({4, kSteps, 2}, 1), n = Tensor::from(lengths, {4});
+  const Tensor y = model(x, n).y, a = model.cell.project(x);
+  const auto expected_y = [&](std::vector<double>& h, int64_t i, int64_t j, double normed) {
+    double sum = normed + model.cell.bias_hh.at({j});
+    for (int64_t k = 0; k < kHidden; ++k)
+      sum += model.cell.weight_hh.at({j, k}) * h[static_cast<size_t>(i * kHidden + k)];
+    return std::tanh(sum);
+  };
+  std::vector<double> h(4 * kHidden, 0.0);
+  for (int64_t t = 0; t < kSteps; ++t) {
+    std::vector<int64_t> there;
+    for (int64_t i = 0; i < 4; ++i)
+      if (lengths[static_cast<size_t>(i)] > t) there.push_back(i);
+    auto& norm = dynamic_cast<BatchNorm&>(*model.norms[static_cast<size_t>(t)]);
+    const bool batch = there.size() > 1;
+    BOOST_TEST(norm.num_batches_tracked.item() == (batch ? 1 : 0));
+    const auto count = static_cast<double>(there.size());
+    std::vector<double> next = h;
+    for (int64_t j = 0; j < kHidden; ++j) {
+      double mean = 0, var = 0;
+      for (int64_t i : there) mean += a.at({i, t, j}) / count;
+      for (int64_t i : there) var += std::pow(a.at({i, t, j}) - mean, 2) / count;
+      BOOST_TEST(std::abs(norm.running_mean.at({j}) - (batch ? 0.1 * mean : 0)) < 1e-14);
+      BOOST_TEST(std::abs(norm.running_var.at({j}) -
+                          (batch ? 0.9 + 0.1 * var * count / (count - 1) : 1)) < 1e-14);
+      if (!batch) mean = 0, var = 1;
+      for (int64_t i : there)
+        next[static_cast<size_t>(i * kHidden + j)] =
+            expected_y(h, i, j, (a.at({i, t, j}) - mean) / std::sqrt(var + 1e-5));
+    }
+    h = next;
+    for (int64_t i = 0; i < 4; ++i)
+      for (int64_t j = 0; j < kHidden; ++j)
+        BOOST_TEST(std::abs(y.at({i, t, j}) - (lengths[static_cast<size_t>(i)] > t
+                                                   ? h[static_cast<size_t>(i * kHidden + j)]
+                                                   : 0)) < 1e-12,
+                   "sequence " << i << ", step " << t);
+  }
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(batch_norm_per_step_learns_from_padded_batches, Cell, Cells) {
+  const auto over_steps = [](int64_t n) { return BatchNorm(n, {.channels_last = true}); };
+  Recurrent<Cell> model(2, 4, {.norm = over_steps, .norm_steps = 3});
+  Adam optimizer(model.parameters(), {.lr = 0.02});
+  Generator generator(1);
+  const Tensor x = randn({5, 6, 2}, generator), target = randn({5, 4}, generator);
+  const Tensor lengths = Tensor::of({6, 1, 0, 4, 2}, DType::i64);
+  double first = 0, last = 0;
+  for (int step = 0; step < 100; ++step) {
+    Tape tape;
+    const Tensor loss = sum(square(model(x, lengths).h - target));
+    optimizer.zero_grad();
+    tape.backward(loss);
+    optimizer.step();
+    last = loss.item();
+    if (step == 0) first = last;
+  }
+  BOOST_TEST(last < 0.8 * first);
 }
 
 BOOST_AUTO_TEST_CASE(bad_inputs_name_the_layer) {

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <numeric>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/checks.h"
@@ -71,6 +72,52 @@ BOOST_AUTO_TEST_CASE(the_default_generator_starts_anew) {
   BOOST_TEST(rand({4}).to_vector<float>() == a);
   Generator same(3);
   BOOST_TEST(rand({4}, same).to_vector<float>() == a);
+}
+
+namespace {
+
+/// What a thread of its own draws first, after `before`.
+template <class F>
+uint64_t first_of_a_thread(F before) {
+  uint64_t word = 0;
+  std::thread([&] {
+    before();
+    word = default_generator().uint64();
+  }).join();
+  return word;
+}
+
+uint64_t word_of(uint64_t seed, uint64_t stream) {
+  return Generator(Generator::State{seed, stream, 0}).uint64();
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(each_thread_draws_from_a_stream_of_its_own) {
+  const auto nothing = [] {};
+  for (int run = 0; run < 2; ++run) {
+    manual_seed(3);
+    for (uint64_t stream = 1; stream < 5; ++stream)
+      BOOST_TEST(first_of_a_thread(nothing) == word_of(3, stream));
+    BOOST_TEST(default_generator().uint64() == word_of(3, 0));
+  }
+  // What a thread says about itself takes no stream away from others.
+  manual_seed(4);
+  BOOST_TEST(first_of_a_thread([] { manual_stream(7); }) == word_of(4, 7));
+  BOOST_TEST(first_of_a_thread(nothing) == word_of(4, 1));
+  manual_stream(7);
+  BOOST_TEST(default_generator().uint64() == word_of(4, 7));
+  // A seed gives the same numbers on whichever thread it is said.
+  BOOST_TEST(first_of_a_thread([] { manual_seed(5); }) == word_of(5, 0));
+  BOOST_TEST(first_of_a_thread(nothing) == word_of(5, 1));
+  // Threads that run go on as they were.
+  manual_seed(6);
+  Generator expected(6);
+  expected.uint64();
+  default_generator().uint64();
+  first_of_a_thread([] { manual_seed(9); });
+  BOOST_TEST(default_generator().uint64() == expected.uint64());
+  manual_seed(0);
 }
 
 BOOST_AUTO_TEST_CASE(uniforms_are_the_words_upper_bits) {
