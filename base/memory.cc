@@ -143,8 +143,8 @@ void give_back_all() noexcept {
 
 void* allocate(size_t bytes) {
   const SizeClass size = size_class(bytes);
-  if (!kCaching) return from_system((bytes + 63) / 64 * 64 + (bytes == 0 ? 64 : 0));
   if (size.index >= kClasses) throw std::bad_alloc();
+  if (!kCaching) return from_system((bytes + 63) / 64 * 64 + (bytes == 0 ? 64 : 0));
   FreeBlock** const list = lists ? &lists->of_class[size.index] : nullptr;
   if (!list || !*list) return from_system(size.bytes);
   kept -= size.bytes;

@@ -30,8 +30,8 @@ class Any {
   Tensor operator()(const Inputs&... inputs) {
     return (**this).forward(inputs...);
   }
-  /// The module.
-  Base& operator*() { return static_cast<Base&>(*module_); }
+  /// The module; as a reference not of a temporary, which would end before it.
+  Base& operator*() & { return static_cast<Base&>(*module_); }
   Base* operator->() { return &**this; }
 
  private:

@@ -6,10 +6,16 @@
 
 namespace gradus {
 
-Sequential& Sequential::add(AnyModule module) {
+Sequential& Sequential::add(AnyModule module) & {
   children_.push_back(std::move(module));
   name_owned();
   return *this;
+}
+
+UnaryModule& Sequential::operator[](size_t i) & {
+  check(i < children_.size(), "Sequential: there is no module {} of {}, they count from 0", i,
+        children_.size());
+  return *children_[i];
 }
 
 Tensor Sequential::forward(const Tensor& x) {

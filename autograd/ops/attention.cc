@@ -219,16 +219,17 @@ Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tens
                values = there ? without_padding(v, there) : v;
   const AttentionAttrs attrs{options.scale.value_or(1 / std::sqrt(static_cast<double>(q.size(-1)))),
                              options.causal};
+  check_number(kName, attrs.scale, q.dtype());
   if (options.dropout != 0)
     return matmul(dropout(plain_weights(q, keys, bias, attrs), options.dropout), values);
   Tensor y = empty(result, q.dtype());
-  operands(q, keys, values, bias, attrs).forward(with_four_axes(y));
+  if (y.numel() > 0) operands(q, keys, values, bias, attrs).forward(with_four_axes(y));
   return record(attention_op, std::move(y), {q, keys, values, bias}, {q, keys, values, bias},
                 attrs);
 }
 
 Tensor self_attention(const Tensor& qkv, int64_t heads, const AttentionOptions& options) {
-  check(qkv.ndim() == 3 && heads > 0 && qkv.size(2) % (3 * heads) == 0,
+  check(qkv.ndim() == 3 && heads > 0 && qkv.size(2) % 3 == 0 && qkv.size(2) / 3 % heads == 0,
         "self_attention: qkv is {}, must be (N, T, 3 E) with E a multiple of {} heads", qkv.shape(),
         heads);
   const int64_t n = qkv.size(0), steps = qkv.size(1);

@@ -6,7 +6,7 @@ namespace gradus {
 /// a where condition holds, b elsewhere; broadcasts. condition: bool; a, b: one dtype.
 /// A position that was not chosen has no influence, be it NaN: its gradient is 0.
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b);
-/// value where mask (bool, broadcast to x's shape) holds, x elsewhere.
+/// value, which x's dtype must hold, where mask (bool, broadcast to x's shape) holds, x elsewhere.
 Tensor masked_fill(const Tensor& x, const Tensor& mask, double value);
 
 }  // namespace gradus
