@@ -336,6 +336,7 @@ Tensor reshape(const Tensor& x, const Shape& shape) {
 Tensor expand(const Tensor& x, const Shape& shape) {
   const int leading = shape.ndim() - x.ndim();
   check(leading >= 0, "expand: {} has more dimensions than {}", x.shape(), shape);
+  detail::checked_bytes("expand", shape, x.dtype());
   int64_t strides[Shape::kMaxDims] = {};
   for (int i = leading; i < shape.ndim(); ++i) {
     const int64_t size = x.shape()[i - leading];

