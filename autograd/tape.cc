@@ -450,16 +450,26 @@ Backward::Backward(Tape& tape, uint32_t node)
       first_edge_(tape.b_->nodes[node].first_edge),
       attrs_(tape.b_->nodes[node].attrs) {}
 
+/// The place as a number from 0; an error of a backward that asks for what its op was not given.
+static uint32_t place_of(const Node& node, const char* what, int place, uint32_t count) {
+  if (place < 0 || static_cast<uint32_t>(place) >= count) [[unlikely]]
+    fail("{}: its backward asks for {} {} of {}", node.op->name, what, place, count);
+  return static_cast<uint32_t>(place);
+}
+
 uint32_t Backward::edge(int input) const {
-  return tape_.b_->edges[first_edge_ + static_cast<uint32_t>(input)];
+  const Node& node = tape_.b_->nodes[node_];
+  return tape_.b_->edges[first_edge_ + place_of(node, "input", input, node.edges)];
 }
 
 bool Backward::has_dy(int output) const {
-  return static_cast<bool>(tape_.b_->grads[node_ + static_cast<uint32_t>(output)]);
+  const Node& node = tape_.b_->nodes[node_];
+  return static_cast<bool>(tape_.b_->grads[node_ + place_of(node, "output", output, node.outputs)]);
 }
 
 const Tensor& Backward::dy(int output) {
-  const uint32_t n = node_ + static_cast<uint32_t>(output);
+  const Node& node = tape_.b_->nodes[node_];
+  const uint32_t n = node_ + place_of(node, "output", output, node.outputs);
   Tensor& dy = tape_.b_->grads[n];
   if (!dy) dy = zeros(tape_.b_->nodes[n].shape, tape_.b_->nodes[n].dtype);
   return dy;
@@ -477,7 +487,8 @@ Shape Backward::input_shape(int input) const {
 
 Tensor Backward::kept(int i) const {
   const Node& node = tape_.b_->nodes[node_];
-  const detail::Kept& kept = tape_.b_->kept[node.first_kept + static_cast<uint32_t>(i)];
+  const detail::Kept& kept =
+      tape_.b_->kept[node.first_kept + place_of(node, "kept tensor", i, node.kept)];
   if (kept.tensor && kept.tensor.version() != kept.version)
     fail(
         "{}: {} was kept for the backward and then changed in place; change a clone instead, or "

@@ -148,6 +148,7 @@ inline bool needs_grad(const Tensor& x) {
 inline const Tensor& keep_if(bool condition, const Tensor& x) {
   return condition ? x : detail::none;
 }
+const Tensor& keep_if(bool condition, Tensor&& x) = delete;
 
 /// Enters `outputs`, fresh results of `op` on `inputs`, on the recording tape, if an input needs a
 /// gradient. `attrs` are copied as bytes.

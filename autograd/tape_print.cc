@@ -1,8 +1,8 @@
 #include <fmt/format.h>
 #include <gradus/autograd/tape_print.h>
+#include <gradus/base/detail/json.h>
 
 #include <iterator>
-#include <nlohmann/json.hpp>
 
 namespace gradus {
 
@@ -66,28 +66,27 @@ std::string to_dot(const Tape& tape) {
 }
 
 std::string to_json(const Tape& tape) {
-  nlohmann::json nodes = nlohmann::json::array();
-  const auto sizes = [](const Shape& shape) {
-    return std::vector<int64_t>(shape.begin(), shape.end());
-  };
+  using detail::json, detail::JsonList;
+  std::string nodes;
   for (uint32_t i = 0; i < tape.size(); ++i) {
     const NodeInfo node = tape.info(i);
-    nlohmann::json inputs = nlohmann::json::array(), kept = nlohmann::json::array();
-    for (int64_t input : node.inputs)
-      inputs.push_back(input < 0 ? nlohmann::json() : nlohmann::json(input));
-    for (const Shape& shape : node.kept) kept.push_back(sizes(shape));
-    nodes.push_back({{"index", i},
-                     {"op", node.op},
-                     {"output", node.output},
-                     {"name", node.name},
-                     {"shape", sizes(node.shape)},
-                     {"dtype", name(node.dtype)},
-                     {"inputs", inputs},
-                     {"kept", kept},
-                     {"kept_bytes", node.kept_bytes},
-                     {"reached", node.reached}});
+    JsonList inputs('[');
+    for (int64_t input : node.inputs) inputs.add(input < 0 ? "null" : json(input));
+    nodes += i == 0 ? "\n  " : ",\n  ";
+    nodes += JsonList('{')
+                 .add("index", i)
+                 .add("op", node.op)
+                 .add("output", node.output)
+                 .add("name", node.name)
+                 .add("shape", node.shape)
+                 .add("dtype", name(node.dtype))
+                 .add("inputs", inputs)
+                 .add("kept", node.kept)
+                 .add("kept_bytes", node.kept_bytes)
+                 .add("reached", node.reached)
+                 .text();
   }
-  return nlohmann::json{{"kept_bytes", tape.kept_bytes()}, {"nodes", nodes}}.dump(1);
+  return fmt::format("{{\"kept_bytes\": {}, \"nodes\": [{}]}}\n", tape.kept_bytes(), nodes);
 }
 
 }  // namespace gradus

@@ -1,6 +1,7 @@
 #pragma once
 #include <fmt/core.h>
 
+#include <concepts>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -19,6 +20,8 @@ class ErrorContext {
  public:
   /// `name` must outlive it.
   explicit ErrorContext(std::string_view name);
+  template <std::same_as<std::string> Temporary>
+  explicit ErrorContext(Temporary&& name) = delete;
   ~ErrorContext();
   ErrorContext(const ErrorContext&) = delete;
   ErrorContext& operator=(const ErrorContext&) = delete;

@@ -311,8 +311,11 @@ void give_back_shared() noexcept {
 }  // namespace detail
 
 void* allocate(size_t bytes) {
-  if (!kCaching) return from_system((bytes + 63) / 64 * 64 + (bytes == 0 ? 64 : 0));
   const SizeClass size = size_class(bytes);
+  if (!kCaching) {
+    if (size.index >= kClasses) throw std::bad_alloc();
+    return from_system((bytes + 63) / 64 * 64 + (bytes == 0 ? 64 : 0));
+  }
   FreeLists* const own = lists.load(std::memory_order_relaxed);
   if (!own || size.index >= kClasses || !own->of_class[size.index].first) [[unlikely]]
     return allocate_beyond_list(size);

@@ -17,13 +17,14 @@ Tensor random_shift(const Tensor& images, int64_t most, double probability, doub
   Tensor to = full(images.shape(), fill);
   const float* in = from.data<float>();
   float* out = to.mutable_data<float>();
-  const auto draw = [&] {
-    return static_cast<int64_t>(generator.below(static_cast<uint64_t>(2 * most + 1))) - most;
+  const auto draw = [&, range = static_cast<uint64_t>(most)] {
+    return static_cast<int64_t>(generator.below(2 * range + 1) - range);
   };
-  for (int64_t n = 0; n < images.size(0); ++n) {
+  for (int64_t n = 0; n < images.size(0) && images.numel() > 0; ++n) {
     const int64_t drawn_down = draw(), drawn_right = draw();
     const bool moved = generator.uniform() < probability;
-    const int64_t down = moved ? drawn_down : 0, right = moved ? drawn_right : 0;
+    const int64_t down = moved ? std::clamp(drawn_down, -h, h) : 0,
+                  right = moved ? std::clamp(drawn_right, -w, w) : 0;
     const int64_t width = w - std::abs(right), first = std::max<int64_t>(0, -right);
     for (int64_t plane = 0; plane < planes; ++plane, in += h * w, out += h * w) {
       for (int64_t i = std::max<int64_t>(0, down); i < std::min(h, h + down) && width > 0; ++i)

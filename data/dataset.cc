@@ -64,7 +64,9 @@ Dataset subset(const Dataset& all, const Tensor& indices) {
 
 Split split(const Dataset& all, double test_fraction, uint64_t seed) {
   const int64_t n = all.size();
-  const auto test = static_cast<int64_t>(std::llround(test_fraction * static_cast<double>(n)));
+  const bool fraction = test_fraction > 0 && test_fraction < 1;
+  const auto test =
+      static_cast<int64_t>(fraction ? std::llround(test_fraction * static_cast<double>(n)) : 0);
   check(test > 0 && test < n, "split: {} of {} images cannot be put aside for testing",
         test_fraction, n);
   Generator generator(seed, "split");

@@ -8,37 +8,43 @@ namespace gradus {
 
 namespace {
 
-/// The header's sizes, and where the bytes begin.
+constexpr uint64_t kMostBytes = uint64_t{1} << 32;
+
+/// The header's sizes, and the bytes behind it.
 struct Idx {
   std::string bytes;
   Shape shape;
-  size_t begin;
   unsigned char at(int64_t i) const {
-    return static_cast<unsigned char>(bytes[begin + static_cast<size_t>(i)]);
+    return static_cast<unsigned char>(bytes[static_cast<size_t>(i)]);
   }
 };
 
+/// Reads no more than the header promises and one byte: a small file may unpack to a large one.
 Idx parse(const std::string& path) {
-  Idx idx{read_maybe_gzipped(path), {}, 4};
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(idx.bytes[i]); };
-  check(idx.bytes.size() >= 4 && byte(0) == 0 && byte(1) == 0, "{}: not an IDX file", path);
+  MaybeGzipped file(path);
+  std::string header = file.read(4);
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(header[i]); };
+  check(header.size() == 4 && byte(0) == 0 && byte(1) == 0, "{}: not an IDX file", path);
   check(byte(2) == 8, "{}: holds IDX type {:#04x}, only unsigned bytes (0x08) are read", path,
         byte(2));
   const int ndim = byte(3);
   check(ndim >= 1 && ndim <= Shape::kMaxDims, "{}: an IDX file of {} dimensions", path, ndim);
-  idx.begin += 4 * static_cast<size_t>(ndim);
-  check(idx.bytes.size() >= idx.begin, "{}: truncated within its header", path);
+  header = file.read(4 * static_cast<size_t>(ndim));
+  check(header.size() == 4 * static_cast<size_t>(ndim), "{}: truncated within its header", path);
+  Idx idx;
   uint64_t count = 1;
-  for (size_t i = 4; i < idx.begin; i += 4) {
+  for (size_t i = 0; i < header.size(); i += 4) {
     const uint64_t size = uint64_t{byte(i)} << 24 | uint64_t{byte(i + 1)} << 16 |
                           uint64_t{byte(i + 2)} << 8 | byte(i + 3);
     idx.shape.push_back(static_cast<int64_t>(size));
-    check(size == 0 || count <= idx.bytes.size() / size + 1,
-          "{}: its header promises {}, but it has {} bytes", path, idx.shape, idx.bytes.size());
+    check(size == 0 || count <= kMostBytes / size,
+          "{}: its header promises {}, more than the {} bytes that are read", path, idx.shape,
+          kMostBytes);
     count *= size;
   }
-  check(idx.bytes.size() - idx.begin == count, "{}: {} bytes where its header {} promises {}", path,
-        idx.bytes.size() - idx.begin, idx.shape, count);
+  idx.bytes = file.read(count + 1);
+  check(idx.bytes.size() == count, "{}: {}{} bytes where its header {} promises {}", path,
+        idx.bytes.size() > count ? "at least " : "", idx.bytes.size(), idx.shape, count);
   return idx;
 }
 

@@ -16,20 +16,22 @@ DataLoader::DataLoader(Dataset data, LoaderOptions options)
 }
 
 int64_t DataLoader::size() const {
-  const int64_t extra = options_.last == LastBatch::keep ? options_.batch_size - 1 : 0;
-  return (data_.size() + extra) / options_.batch_size;
+  const int64_t full = data_.size() / options_.batch_size;
+  return full + (options_.last == LastBatch::keep && full * options_.batch_size < data_.size());
 }
 
 DataLoader::Epoch DataLoader::epoch(uint64_t number) const {
   Generator generator(Generator::State{options_.seed, number, 0});
-  return {this, options_.shuffle ? randperm(data_.size(), generator) : arange(data_.size())};
+  return {*this, options_.shuffle ? randperm(data_.size(), generator) : arange(data_.size())};
 }
 
 Batch DataLoader::Epoch::batch(int64_t i) const {
-  const int64_t size = loader_->options_.batch_size;
-  const int64_t begin = i * size, count = std::min(size, loader_->data_.size() - begin);
+  check(i >= 0 && i < loader_.size(), "DataLoader: there is no batch {} of {}, they count from 0",
+        i, loader_.size());
+  const int64_t size = loader_.options_.batch_size;
+  const int64_t begin = i * size, count = std::min(size, loader_.data_.size() - begin);
   const int64_t one[] = {1};
-  const Dataset part = subset(loader_->data_, as_strided(order_, {count}, one, begin));
+  const Dataset part = subset(loader_.data_, as_strided(order_, {count}, one, begin));
   return {part.x, part.y};
 }
 

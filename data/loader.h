@@ -41,10 +41,10 @@ class DataLoader {
   LoaderOptions options_;
 };
 
-/// The batches of one epoch; the loader must outlive it.
+/// The batches of one epoch.
 class DataLoader::Epoch {
  public:
-  /// Makes each batch when it is asked for.
+  /// Makes each batch when it is asked for. The epoch must outlive it.
   class Iterator {
    public:
     /// The batch it stands at.
@@ -64,15 +64,17 @@ class DataLoader::Epoch {
     int64_t index_;
   };
   /// From the first batch to behind the last.
-  Iterator begin() const { return {this, 0}; }
-  Iterator end() const { return {this, loader_->size()}; }
-  /// Batch i, 0 <= i < the loader's size().
+  Iterator begin() const& { return {this, 0}; }
+  Iterator end() const& { return {this, loader_.size()}; }
+  Iterator begin() const&& = delete;
+  Iterator end() const&& = delete;
+  /// Batch i, 0 <= i < the loader's size(); another is an error.
   Batch batch(int64_t i) const;
 
  private:
   friend class DataLoader;
-  Epoch(const DataLoader* loader, Tensor order) : loader_(loader), order_(std::move(order)) {}
-  const DataLoader* loader_;
+  Epoch(const DataLoader& loader, Tensor order) : loader_(loader), order_(std::move(order)) {}
+  DataLoader loader_;  // a copy: handles to the same images
   Tensor order_;
 };
 

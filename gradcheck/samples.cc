@@ -46,10 +46,11 @@ void fill_for_check(Module& module) {
 
 Tensor sample(const Shape& shape, uint64_t seed, double low, double high) {
   std::mt19937_64 bits(seed);
-  std::vector<double> values(static_cast<size_t>(shape.numel()));
-  for (double& value : values)
-    value = low + (high - low) * (static_cast<double>(bits() >> 11) * 0x1p-53);
-  return Tensor::from(values, shape).set_requires_grad();
+  Tensor x = empty(shape, DType::f64);
+  double* values = x.mutable_data<double>();
+  for (int64_t i = 0; i < x.numel(); ++i)
+    values[i] = low + (high - low) * (static_cast<double>(bits() >> 11) * 0x1p-53);
+  return x.set_requires_grad();
 }
 
 }  // namespace gradus

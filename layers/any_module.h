@@ -31,8 +31,8 @@ class Any {
     const ForwardScope scope(*module_);
     return (**this).forward(inputs...);
   }
-  /// The module.
-  Base& operator*() { return static_cast<Base&>(*module_); }
+  /// The module; as a reference not of a temporary, which would end before it.
+  Base& operator*() & { return static_cast<Base&>(*module_); }
   Base* operator->() { return &**this; }
 
  private:

@@ -30,17 +30,20 @@ struct Init {
   }
   /// Glorot & Bengio 2010, section 4.2.1: variance 2 gain^2 / (fan_in + fan_out).
   static Init xavier_uniform(int64_t fan_in, int64_t fan_out, double gain = 1) {
-    return uniform(gain * std::sqrt(6.0 / static_cast<double>(fan_in + fan_out)));
+    return uniform(gain *
+                   std::sqrt(6.0 / (static_cast<double>(fan_in) + static_cast<double>(fan_out))));
   }
   static Init xavier_normal(int64_t fan_in, int64_t fan_out, double gain = 1) {
-    return normal(gain * std::sqrt(2.0 / static_cast<double>(fan_in + fan_out)));
+    return normal(gain *
+                  std::sqrt(2.0 / (static_cast<double>(fan_in) + static_cast<double>(fan_out))));
   }
   /// PyTorch's default for Linear and Conv2d, weight and bias: U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
   static Init fan_in_uniform(int64_t fan_in) {
     return uniform(1 / std::sqrt(static_cast<double>(fan_in)));
   }
 
-  /// Overwrites x's elements with values drawn from `generator`.
+  /// Overwrites x's elements with values drawn from `generator`. An error unless bound and
+  /// deviation are finite and not negative.
   void draw(Tensor& x, Generator& generator) const;
 };
 

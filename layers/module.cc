@@ -116,6 +116,9 @@ Parameter::Parameter(const Shape& shape, const Init& init, DType dtype)
 }
 
 void Init::draw(Tensor& x, Generator& generator) const {
+  check_number("Init", scale, x.dtype());
+  check(kind == Kind::constant || (scale >= 0 && std::isfinite(scale)),
+        "Init: a bound or deviation of {}; is there no input?", scale);
   switch (kind) {
     case Kind::constant:
       return raw::fill(x, scale, "Init");

@@ -115,7 +115,8 @@ class Module {
   void to(DType dtype);
 
   /// What the parent calls this module; empty at the top.
-  const std::string& name() const { return name_; }
+  const std::string& name() const& { return name_; }
+  std::string name() const&& { return name_; }
   /// One line for this module alone, e.g. "Linear(64, 10)".
   virtual std::string describe() const = 0;
   /// This module and its children as an indented list.

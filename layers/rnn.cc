@@ -9,6 +9,9 @@ namespace gradus {
 template <class Cell>
 Recurrent<Cell>::Recurrent(int64_t input_size, int64_t hidden_size, RecurrentOptions<Cell> options)
     : cell(input_size, hidden_size, options.cell) {
+  constexpr int64_t kMostNorms = 1 << 16;
+  check(options.norm_steps <= kMostNorms, "{}: norms for {} steps; at most {}", Cell::kSequenceName,
+        options.norm_steps, kMostNorms);
   const int64_t count = options.norm ? std::max<int64_t>(1, options.norm_steps) : 0;
   for (int64_t t = 0; t < count; ++t) norms.push_back(options.norm(cell.weight_ih.size(0)));
 }

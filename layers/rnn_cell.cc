@@ -9,8 +9,9 @@ namespace gradus {
 
 RecurrentCell::RecurrentCell(CellKind kind, int64_t input_size, int64_t hidden_size, bool bias)
     : kind_(kind) {
-  check(input_size > 0 && hidden_size > 0, "a recurrent cell with {} inputs, {} hidden units",
-        input_size, hidden_size);
+  constexpr int64_t kMostUnits = int64_t{1} << 40;
+  check(input_size > 0 && hidden_size > 0 && hidden_size <= kMostUnits,
+        "a recurrent cell with {} inputs, {} hidden units", input_size, hidden_size);
   const int64_t rows = gates_of(kind) * hidden_size;
   const Init init = Init::fan_in_uniform(hidden_size);
   weight_ih = Parameter({rows, input_size}, init);

@@ -6,9 +6,15 @@
 
 namespace gradus {
 
-Sequential& Sequential::add(AnyModule module) {
+Sequential& Sequential::add(AnyModule module) & {
   children_.push_back(std::move(module));
   return *this;
+}
+
+UnaryModule& Sequential::operator[](size_t i) & {
+  check(i < children_.size(), "Sequential: there is no module {} of {}, they count from 0", i,
+        children_.size());
+  return *children_[i];
 }
 
 Tensor Sequential::forward(const Tensor& x) {

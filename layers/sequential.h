@@ -12,15 +12,16 @@ class Sequential : public UnaryModule {
     (children_.push_back(AnyModule(std::move(modules))), ...);
   }
   /// Puts one behind the last.
-  Sequential& add(AnyModule module);
+  Sequential& add(AnyModule module) &;
+  Sequential add(AnyModule module) && { return std::move(add(std::move(module))); }
 
   Tensor forward(const Tensor& x) override;
   void visit(Visitor& visitor) override;
   std::string describe() const override;
   /// How many children.
   size_t size() const { return children_.size(); }
-  /// Child i, i < size().
-  UnaryModule& operator[](size_t i) { return *children_.at(i); }
+  /// Child i; one that is not there is an error.
+  UnaryModule& operator[](size_t i) &;
 
  private:
   std::vector<AnyModule> children_;

@@ -8,7 +8,10 @@ namespace gradus {
 
 namespace {
 
-int64_t strided(int64_t size, int64_t stride) { return (size - 1) / stride + 1; }
+int64_t strided(int64_t size, int64_t stride) {
+  check(size > 0 && stride > 0, "Cnn: {} pixels along an axis with a stride of {}", size, stride);
+  return (size - 1) / stride + 1;
+}
 
 AnyModule shortcut(int64_t in, int64_t out, int64_t stride) {
   if (in == out && stride == 1) return Identity();

@@ -53,7 +53,9 @@ Transformer::Transformer(int64_t steps, int64_t features, int64_t classes,
       norm_(options.norm_place == NormPlace::before ? feature_norm(options.norm, options.dim)
                                                     : feature_norm(Norm::none, options.dim)),
       head_(options.dim, classes) {
-  check(options.depth > 0, "Transformer: depth {}", options.depth);
+  constexpr int64_t kMostBlocks = 1 << 16;
+  check(options.depth > 0 && options.depth <= kMostBlocks, "Transformer: depth {}, not 1 to {}",
+        options.depth, kMostBlocks);
   for (int64_t i = 0; i < options.depth; ++i) blocks_.emplace_back(options);
 }
 

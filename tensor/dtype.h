@@ -1,6 +1,7 @@
 #pragma once
 #include <gradus/base/error.h>
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <tuple>
@@ -66,6 +67,14 @@ constexpr bool is_floating(DType dtype) { return dtype == DType::f32 || dtype ==
 /// The dtype of a C++ type: float, double, int64_t or bool.
 template <class T>
 inline constexpr DType dtype_of = detail::find_dtype<T>();
+
+/// What a tensor can be made from and read as: float, double, bool, and every integer type.
+template <class T>
+concept Element = std::same_as<T, float> || std::same_as<T, double> ||
+    (std::integral<T> && sizeof(T) <= 8);
+/// The type that holds T's values in a tensor: int64_t for integers.
+template <Element T>
+using StoredElement = std::conditional_t<std::integral<T> && !std::same_as<T, bool>, int64_t, T>;
 
 /// The same for f32 and f64; any other dtype is an error that names `op`.
 template <class F>

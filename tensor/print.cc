@@ -25,7 +25,6 @@ class NumberFormat {
   }
   std::string operator()(double x) const {
     if (dtype_ == DType::boolean) return x != 0 ? "true" : "false";
-    if (dtype_ == DType::i64) return fmt::format("{:.0f}", x);
     if (!std::isfinite(x)) return fmt::format("{}", x);
     if (whole_) return fmt::format("{:.0f}.", x);
     const bool fixed = largest_ < 1e8 && largest_ < 1000 * smallest_ && smallest_ >= 1e-4;
@@ -39,13 +38,13 @@ class NumberFormat {
   double smallest_ = INFINITY, largest_ = 0;
 };
 
-/// Walks the printed part of a contiguous tensor and writes it down.
+/// Walks the printed part of a tensor and writes it down.
 class Printer {
  public:
   Printer(const Tensor& x, int digits)
-      : x_(raw::contiguous(x)), shortened_(x.numel() > kMaxPrinted), number_(x.dtype(), digits) {
+      : x_(x), shortened_(x.numel() > kMaxPrinted), number_(x.dtype(), digits) {
     walk(0, 0, [&](int64_t k) { number_.see(value(k)); });
-    walk(0, 0, [&](int64_t k) { width_ = std::max(width_, number_(value(k)).size()); });
+    walk(0, 0, [&](int64_t k) { width_ = std::max(width_, text_of(k).size()); });
   }
   std::string text() {
     write(0, 0);
@@ -58,10 +57,13 @@ class Printer {
   double value(int64_t k) const {
     return dispatch(x_.dtype(), [&]<class T>() { return static_cast<double>(x_.data<T>()[k]); });
   }
+  std::string text_of(int64_t k) const {
+    return x_.dtype() == DType::i64 ? fmt::format("{}", x_.data<int64_t>()[k]) : number_(value(k));
+  }
   /// Calls f(i) for the printed indices of an axis and gap() between the first and the last ones.
   template <class F, class Gap>
   void along(int axis, F f, Gap gap) const {
-    const int64_t n = x_.shape()[axis];
+    const int64_t n = x_.numel() == 0 ? 0 : x_.shape()[axis];
     const bool skip = shortened_ && n > 2 * kEdge;
     for (int64_t i = 0; i < n; ++i) {
       if (skip && i == kEdge) {
@@ -72,14 +74,14 @@ class Printer {
     }
   }
   template <class F>
-  void walk(int axis, int64_t row, F f) const {
-    if (axis == x_.ndim()) return f(row);
+  void walk(int axis, int64_t place, F f) const {
+    if (axis == x_.ndim()) return f(place);
     along(
-        axis, [&](int64_t i) { walk(axis + 1, row * x_.shape()[axis] + i, f); }, [] {});
+        axis, [&](int64_t i) { walk(axis + 1, place + i * x_.strides()[axis], f); }, [] {});
   }
-  void write(int axis, int64_t row) {
+  void write(int axis, int64_t place) {
     if (axis == x_.ndim()) {
-      out_ += fmt::format("{:>{}}", number_(value(row)), width_);
+      out_ += fmt::format("{:>{}}", text_of(place), width_);
       return;
     }
     const int inner = x_.ndim() - axis - 1;
@@ -91,7 +93,7 @@ class Printer {
         axis,
         [&](int64_t i) {
           if (!std::exchange(first, false)) out_ += separator;
-          write(axis + 1, row * x_.shape()[axis] + i);
+          write(axis + 1, place + i * x_.strides()[axis]);
         },
         [&] { out_ += separator + (inner == 0 ? " ..." : "..."); });
     out_ += ']';

@@ -184,6 +184,8 @@ Tensor rand(const Shape& shape, Generator& generator, DType dtype) {
 
 Tensor uniform(const Shape& shape, double low, double high, Generator& generator, DType dtype) {
   check(low <= high, "uniform: low {} is above high {}", low, high);
+  check(std::isfinite(high - low), "uniform: {} to {} is no finite interval", low, high);
+  for (double end : {low, high}) check_number("uniform", end, dtype);
   Tensor x = empty(shape, dtype);
   dispatch_floating(dtype, "uniform", [&]<class T>() {
     T* values = x.mutable_data<T>();

@@ -25,7 +25,7 @@ class Generator {
   explicit Generator(const State& state) { set_state(state); }
 
   /// Where it stands, to be saved and gone on from.
-  const State& state() const { return state_; }
+  State state() const { return state_; }
   void set_state(const State& state);
 
   /// The next 32 or 64 bits, each value as likely as the others.

@@ -4,7 +4,18 @@
 
 namespace gradus {
 
+int64_t Shape::place_from_end(int64_t i) const {
+  check(i < 0 && i >= -ndim_, "Shape: there is no size {} of {}", i, *this);
+  return i + ndim_;
+}
+
+int64_t Shape::numel_of_many() const {
+  check(std::find(begin(), end(), 0) != end(), "Shape: {} are too many elements", *this);
+  return 0;
+}
+
 Shape Shape::inserted(int i, int64_t size) const {
+  check(i >= 0 && i <= ndim_, "Shape: nothing can be put in at {} of {}", i, *this);
   Shape result(std::span(begin(), static_cast<size_t>(i)));
   result.push_back(size);
   for (int j = i; j < ndim_; ++j) result.push_back(sizes_[j]);
@@ -12,6 +23,7 @@ Shape Shape::inserted(int i, int64_t size) const {
 }
 
 Shape Shape::erased(int i) const {
+  check(i >= 0 && i < ndim_, "Shape: there is no size {} of {}", i, *this);
   Shape result;
   for (int j = 0; j < ndim_; ++j) {
     if (j != i) result.push_back(sizes_[j]);
@@ -37,6 +49,7 @@ std::array<bool, Shape::kMaxDims> axis_flags(const char* op, const Axes& axes, i
 }
 
 Shape unravel(int64_t k, const Shape& shape) {
+  check(k >= 0 && k < shape.numel(), "unravel: there is no element {} of shape {}", k, shape);
   Shape index = shape;
   for (int i = shape.ndim() - 1; i >= 0; --i) {
     index[i] = k % shape[i];

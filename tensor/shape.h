@@ -23,27 +23,31 @@ class Shape {
   }
   /// How many sizes.
   int ndim() const { return ndim_; }
-  /// Size i, 0 <= i < ndim(); not checked.
-  int64_t operator[](int i) const { return sizes_[i]; }
-  int64_t& operator[](int i) { return sizes_[i]; }
-  /// The sizes in their order.
-  const int64_t* begin() const { return sizes_; }
-  const int64_t* end() const { return sizes_ + ndim_; }
-  /// The last size; there must be one.
-  int64_t back() const { return sizes_[ndim_ - 1]; }
+  /// Size i; a negative i counts from the end. Out of range is an error.
+  int64_t operator[](int64_t i) const& { return sizes_[place(i)]; }
+  int64_t& operator[](int64_t i) & { return sizes_[place(i)]; }
+  /// The sizes in their order; not of a temporary, which would end before them.
+  const int64_t* begin() const& { return sizes_; }
+  const int64_t* end() const& { return sizes_ + ndim_; }
+  const int64_t* begin() const&& = delete;
+  const int64_t* end() const&& = delete;
+  /// The last size; of no sizes an error.
+  int64_t back() const { return (*this)[ndim_ - 1]; }
 
-  /// How many elements a tensor of this shape has: the product of the sizes, 1 of none.
+  /// How many elements a tensor of this shape has: the product of the sizes, 1 of none. One that
+  /// 64 bits do not hold is an error.
   int64_t numel() const {
     int64_t n = 1;
-    for (int64_t size : *this) n *= size;
-    return n;
+    bool overflow = false;
+    for (int64_t size : *this) overflow |= __builtin_mul_overflow(n, size, &n);
+    return overflow ? numel_of_many() : n;
   }
   /// One more size at the end; a ninth is an error.
   void push_back(int64_t size) {
     check(ndim_ < kMaxDims, "Shape: more than {} dimensions", kMaxDims);
     sizes_[ndim_++] = size;
   }
-  /// This shape with `size` put in before position i, or without position i.
+  /// This shape with `size` put in before position i, or without position i, which must be there.
   Shape inserted(int i, int64_t size) const;
   Shape erased(int i) const;
 
@@ -57,6 +61,12 @@ class Shape {
   }
 
  private:
+  int64_t place(int64_t i) const {
+    return static_cast<uint64_t>(i) < static_cast<uint64_t>(ndim_) ? i : place_from_end(i);
+  }
+  int64_t place_from_end(int64_t i) const;
+  int64_t numel_of_many() const;
+
   int64_t sizes_[kMaxDims] = {};
   int ndim_ = 0;
 };
@@ -73,7 +83,7 @@ int normalize_axis(const char* op, int64_t axis, int ndim);
 /// Which of `ndim` axes are in `axes`; no axes at all means every one. A repeated axis is an error.
 std::array<bool, Shape::kMaxDims> axis_flags(const char* op, const Axes& axes, int ndim);
 
-/// The index of element k, in row-major order, of a tensor of this shape.
+/// The index of element k, in row-major order, of a tensor of this shape, which must have it.
 Shape unravel(int64_t k, const Shape& shape);
 
 /// The shape both broadcast to by NumPy's rule; an error that names `op` where they do not.

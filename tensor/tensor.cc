@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cmath>
 #include <new>
 
 namespace gradus {
@@ -60,6 +61,25 @@ void set_row_major(TensorBody& body) {
   }
   body.numel = stride;
   body.contiguous = true;
+}
+
+/// Throws unless every element of such a view lies in the block that x's memory is.
+void check_view(const TensorBody& x, const Shape& shape, std::span<const int64_t> strides,
+                int64_t offset) {
+  const auto size = static_cast<int64_t>(size_of(x.dtype));
+  const char* const elements = reinterpret_cast<const char*>(x.storage) + sizeof(Block);
+  int64_t first = (x.data - elements) / size, last = 0;
+  bool overflow = __builtin_add_overflow(first, offset, &first);
+  last = first;
+  for (int i = 0; i < shape.ndim(); ++i) {
+    int64_t reach = 0;
+    int64_t& end = strides[static_cast<size_t>(i)] < 0 ? first : last;
+    overflow |= __builtin_mul_overflow(shape[i] - 1, strides[static_cast<size_t>(i)], &reach) ||
+                __builtin_add_overflow(end, reach, &end);
+  }
+  if (overflow || first < 0 || last >= static_cast<int64_t>(x.storage->bytes) / size) [[unlikely]]
+    fail("as_strided: shape {} with strides {} from element {} on leaves the memory of x {}", shape,
+         Shape(strides), offset, x.shape);
 }
 
 bool is_row_major(const Shape& shape, const int64_t* strides) {
@@ -123,7 +143,17 @@ Tensor zeros(const Shape& shape, DType dtype) {
   return x;
 }
 
+void check_number(const char* op, double value, DType dtype) {
+  const bool held =
+      dtype == DType::f32   ? !std::isfinite(value) || std::isfinite(static_cast<float>(value))
+      : dtype == DType::i64 ? value == std::trunc(value) && value >= -0x1p63 && value < 0x1p63
+                            : true;
+  if (!held) [[unlikely]]
+    fail("{}: {} is no number of dtype {}", op, value, name(dtype));
+}
+
 Tensor full(const Shape& shape, double value, DType dtype) {
+  check_number("full", value, dtype);
   Tensor x = empty(shape, dtype);
   raw::fill(x, value);
   return x;
@@ -194,7 +224,7 @@ detail::LeafState& Tensor::leaf() {
   return *body_->leaf;
 }
 
-Tensor& Tensor::set_requires_grad(bool requires_grad) {
+Tensor& Tensor::set_requires_grad(bool requires_grad) & {
   check(!requires_grad || is_floating(dtype()),
         "set_requires_grad: only f32 and f64 have gradients, this tensor is {}",
         gradus::name(dtype()));
@@ -202,7 +232,7 @@ Tensor& Tensor::set_requires_grad(bool requires_grad) {
   return *this;
 }
 
-const Tensor& Tensor::grad() const { return body().leaf ? body().leaf->grad : detail::none; }
+const Tensor& Tensor::grad() const& { return body().leaf ? body().leaf->grad : detail::none; }
 
 void Tensor::set_grad(Tensor grad) {
   if (grad && (grad.shape() != shape() || grad.dtype() != dtype())) [[unlikely]]
@@ -214,9 +244,9 @@ void Tensor::set_grad(Tensor grad) {
 // At namespace scope: a fork may come in the midst of a function's first use of its static.
 static const std::string no_name;
 
-const std::string& Tensor::name() const { return body().leaf ? body().leaf->name : no_name; }
+const std::string& Tensor::name() const& { return body().leaf ? body().leaf->name : no_name; }
 
-Tensor& Tensor::set_name(std::string name) {
+Tensor& Tensor::set_name(std::string name) & {
   leaf().name = std::move(name);
   return *this;
 }
@@ -245,16 +275,20 @@ void Tensor::set_data(const Tensor& other) {
 
 Tensor as_strided(const Tensor& x, const Shape& shape, std::span<const int64_t> strides,
                   int64_t offset) {
-  assert(static_cast<int>(strides.size()) == shape.ndim());
   const detail::TensorBody& from = x.body();
+  check(static_cast<int>(strides.size()) == shape.ndim(), "as_strided: {} strides for shape {}",
+        strides.size(), shape);
+  const bool has_elements = detail::checked_bytes("as_strided", shape, from.dtype) > 0;
+  if (has_elements) detail::check_view(from, shape, strides, offset);
   void* memory = allocate(sizeof(detail::TensorBody));
   from.storage->refs.add();
   Tensor view;
   view.body_ = new (memory) detail::TensorBody(from.dtype, shape, from.storage, nullptr);
   std::copy(strides.begin(), strides.end(), view.body_->strides);
-  view.body_->data = from.data + offset * static_cast<int64_t>(size_of(from.dtype));
+  view.body_->data =
+      has_elements ? from.data + offset * static_cast<int64_t>(size_of(from.dtype)) : from.data;
   view.body_->numel = shape.numel();
-  view.body_->contiguous = detail::is_row_major(shape, view.body_->strides);
+  view.body_->contiguous = !has_elements || detail::is_row_major(shape, view.body_->strides);
   return view;
 }
 
@@ -317,12 +351,23 @@ Tensor expand(const Tensor& x, const Shape& shape) {
   return as_strided(x, shape, {strides, static_cast<size_t>(shape.ndim())}, 0);
 }
 
+/// Throws if there is a number that i64 cannot hold, fractions aside.
+template <class T>
+static void check_integers(const T* x, int64_t n) {
+  const T* const bad =
+      std::find_if_not(x, x + n, [](T value) { return value >= -0x1p63 && value < 0x1p63; });
+  if (bad != x + n) [[unlikely]]
+    fail("cast: {} at {} is no number of dtype i64", *bad, bad - x);
+}
+
 Tensor cast(const Tensor& x, DType dtype) {
   if (x.dtype() == dtype) return x;
   const Tensor source = contiguous(x);
   Tensor y = empty(x.shape(), dtype);
   dispatch(x.dtype(), [&]<class From>() {
     dispatch(dtype, [&]<class To>() {
+      if constexpr (std::is_floating_point_v<From> && std::is_same_v<To, int64_t>)
+        check_integers(source.data<From>(), x.numel());
       kernels::cast<From, To>(x.numel(), source.data<From>(), y.mutable_data<To>());
     });
   });

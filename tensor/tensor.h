@@ -4,8 +4,10 @@
 #include <gradus/tensor/ref_count.h>
 #include <gradus/tensor/shape.h>
 
+#include <algorithm>
 #include <cstring>
 #include <initializer_list>
+#include <limits>
 #include <span>
 #include <string>
 #include <vector>
@@ -62,7 +64,8 @@ void drop(TensorBody* body) noexcept;
 
 /// A handle to an n-dimensional array: copying it shares the elements. An empty handle (`Tensor()`)
 /// stands for "no tensor". Operations on tensors are free functions (gradus/autograd/ops), which
-/// record themselves on the current tape.
+/// record themselves on the current tape. What would point into a tensor that ends with a temporary
+/// handle is a copy of it, or does not compile: give the handle a name.
 class Tensor {
  public:
   Tensor() = default;
@@ -90,12 +93,15 @@ class Tensor {
   static Tensor of(std::initializer_list<double> values, DType dtype = DType::f32);
   static Tensor of(std::initializer_list<std::initializer_list<double>> rows,
                    DType dtype = DType::f32);
-  /// A copy of row-major values with T's dtype; as many as `shape` has elements.
-  template <class T>
-  static Tensor from(std::span<const T> values, const Shape& shape);
-  template <class T>
+  /// A copy of row-major values with T's dtype; as many as `shape` has elements. Integers of any
+  /// type become i64; one that i64 cannot hold is an error.
+  template <Element T>
+  static Tensor from(std::span<const T> values, const Shape& shape) {
+    return copy_of(values, shape);
+  }
+  template <Element T>
   static Tensor from(const std::vector<T>& values, const Shape& shape) {
-    return from(std::span<const T>(values), shape);
+    return copy_of(values, shape);
   }
 
   /// Whether there is a tensor.
@@ -104,7 +110,8 @@ class Tensor {
   /// The type of its elements. An empty handle has none: an error, as for all that follows.
   DType dtype() const { return body().dtype; }
   /// The sizes of its dimensions.
-  const Shape& shape() const { return body().shape; }
+  const Shape& shape() const& { return body().shape; }
+  Shape shape() const&& { return body().shape; }
   /// How many dimensions it has; 0 for a scalar.
   int ndim() const { return body().shape.ndim(); }
   /// The size of one dimension; a negative axis counts from the end.
@@ -112,42 +119,46 @@ class Tensor {
   /// How many elements it has.
   int64_t numel() const { return body().numel; }
   /// How many elements apart neighbours along each axis lie.
-  const int64_t* strides() const { return body().strides; }
+  const int64_t* strides() const& { return body().strides; }
+  const int64_t* strides() const&& = delete;
   /// Whether the elements lie in row-major order without gaps.
   bool is_contiguous() const { return body().contiguous; }
 
   /// The elements in row-major order; T must be the dtype's type (float, double, int64_t, bool). An
   /// error of a view whose elements lie otherwise: see raw::Contiguous.
   template <class T>
-  const T* data() const {
+  const T* data() const& {
     return reinterpret_cast<const T*>(row_major(dtype_of<T>));
   }
+  template <class T>
+  const T* data() const&& = delete;
   /// The same for writing: tells every tape that kept this tensor or a view of it that it changed.
   template <class T>
-  T* mutable_data() {
+  T* mutable_data() & {
     char* const elements = row_major(dtype_of<T>);
     ++body_->storage->version;
     return reinterpret_cast<T*>(elements);
   }
   /// The elements' bytes, whatever the dtype: for writing, as mutable_data(), and for reading.
-  char* mutable_bytes() {
+  char* mutable_bytes() & {
     char* const elements = row_major(dtype());
     ++body_->storage->version;
     return elements;
   }
-  const char* bytes() const { return row_major(dtype()); }
+  const char* bytes() const& { return row_major(dtype()); }
+  const char* bytes() const&& = delete;
 
   /// The first element of any view, for code that goes by strides().
   template <class T>
-  const T* strided_data() const {
+  const T* strided_data() const& {
     if (dtype() != dtype_of<T>) [[unlikely]]
       detail::throw_no_data(*body_, dtype_of<T>);
     return reinterpret_cast<const T*>(body_->data);
   }
   /// Its bytes, whatever the dtype.
-  const char* strided_bytes() const { return body().data; }
+  const char* strided_bytes() const& { return body().data; }
   /// The same for writing, after raw::check_writable().
-  char* mutable_strided_bytes() {
+  char* mutable_strided_bytes() & {
     ++body().storage->version;
     return body_->data;
   }
@@ -156,22 +167,29 @@ class Tensor {
   double item() const;
   /// One element as a number.
   double at(std::initializer_list<int64_t> index) const;
-  /// The elements in row-major order, converted to T.
-  template <class T>
+  /// The elements in row-major order, converted to T. A number that an integer T cannot hold is an
+  /// error.
+  template <Element T>
   std::vector<T> to_vector() const;
 
   /// Whether tapes follow this tensor as a leaf; only f32 and f64 can.
   bool requires_grad() const { return body().requires_grad; }
   /// Makes it a leaf, or none. An error of dtypes that carry no gradient.
-  Tensor& set_requires_grad(bool requires_grad = true);
+  Tensor& set_requires_grad(bool requires_grad = true) &;
+  Tensor set_requires_grad(bool requires_grad = true) && {
+    return std::move(set_requires_grad(requires_grad));
+  }
   /// What backward() has added up for this leaf; empty before.
-  const Tensor& grad() const;
+  const Tensor& grad() const&;
+  Tensor grad() const&& { return grad(); }
   /// `grad`, of this tensor's shape and dtype, or empty, takes the gradient's place.
   void set_grad(Tensor grad);
   /// A name for listings and messages, e.g. "encoder.0.weight".
-  const std::string& name() const;
+  const std::string& name() const&;
+  std::string name() const&& { return name(); }
   /// Gives it a name.
-  Tensor& set_name(std::string name);
+  Tensor& set_name(std::string name) &;
+  Tensor set_name(std::string name) && { return std::move(set_name(std::move(name))); }
 
   /// See ParameterState. For Module, Optimizer and Tape.
   ParameterState parameter_state() const { return body().parameter_state; }
@@ -210,6 +228,8 @@ class Tensor {
 
  private:
   friend class Tape;
+  template <class Values>
+  static Tensor copy_of(const Values& values, const Shape& shape);
   friend Tensor empty(const Shape& shape, DType dtype);
   friend Tensor as_strided(const Tensor& x, const Shape& shape, std::span<const int64_t> strides,
                            int64_t offset);
@@ -241,7 +261,7 @@ Tensor empty(const Shape& shape, DType dtype = DType::f32);
 Tensor zeros(const Shape& shape, DType dtype = DType::f32);
 /// All elements 1.
 Tensor ones(const Shape& shape, DType dtype = DType::f32);
-/// All elements `value`.
+/// All elements `value`; one that the dtype cannot hold is an error.
 Tensor full(const Shape& shape, double value, DType dtype = DType::f32);
 /// 0, 1, ..., n-1
 Tensor arange(int64_t n, DType dtype = DType::i64);
@@ -255,7 +275,7 @@ Tensor ones_like(const Tensor& x);
 // Below, nothing is recorded on a tape: for kernels' doors, data, optimizers.
 
 /// A view of x's memory: element (i, j, ...) lies `offset` + i strides[0] + j strides[1] + ...
-/// elements after x's first.
+/// elements after x's first. One that does not lie in that memory is an error.
 Tensor as_strided(const Tensor& x, const Shape& shape, std::span<const int64_t> strides,
                   int64_t offset);
 
@@ -278,12 +298,15 @@ class Contiguous {
   Contiguous(const Contiguous&) = delete;
   Contiguous& operator=(const Contiguous&) = delete;
   /// x, or its copy.
-  const Tensor& tensor() const { return *source_; }
+  const Tensor& tensor() const& { return *source_; }
+  const Tensor& tensor() const&& = delete;
   /// The first element; T must be the dtype's type.
   template <class T>
-  const T* data() const {
+  const T* data() const& {
     return source_->data<T>();
   }
+  template <class T>
+  const T* data() const&& = delete;
 
  private:
   Tensor copy_;
@@ -294,7 +317,8 @@ class Contiguous {
 Tensor reshape(const Tensor& x, const Shape& shape);
 /// A view that repeats x along axes of size 1 and along new leading ones.
 Tensor expand(const Tensor& x, const Shape& shape);
-/// x's elements converted to another dtype.
+/// x's elements converted to another dtype, to i64 by cutting off fractions; of a number that i64
+/// cannot hold an error.
 Tensor cast(const Tensor& x, DType dtype);
 /// y's elements become x's: equal shapes and dtypes. An error, here and below, names `op`.
 void copy(const Tensor& x, Tensor& y, const char* op = "copy");
@@ -322,19 +346,36 @@ inline void check_same_dtype(const char* op, const Tensor& a, const Tensor& b) {
   fail("{}: dtypes {} and {} do not mix; cast one of them", op, name(a.dtype()), name(b.dtype()));
 }
 
-template <class T>
-Tensor Tensor::from(std::span<const T> values, const Shape& shape) {
+/// Throws Error naming `op` and the number unless the dtype can hold it: f32 what is not beyond its
+/// range, rounded; i64 whole numbers; bool all of them, as true or, 0, false.
+void check_number(const char* op, double value, DType dtype);
+
+template <class Values>
+Tensor Tensor::copy_of(const Values& values, const Shape& shape) {
+  using T = std::remove_cv_t<typename Values::value_type>;
+  using Stored = StoredElement<T>;
   check(static_cast<int64_t>(values.size()) == shape.numel(),
         "Tensor::from: {} values for shape {}", values.size(), shape);
-  Tensor x = empty(shape, dtype_of<T>);
-  if (!values.empty()) std::memcpy(x.mutable_bytes(), values.data(), values.size_bytes());
+  if constexpr (sizeof(T) == sizeof(int64_t) && std::unsigned_integral<T>)
+    for (T value : values)
+      check(value <= uint64_t{std::numeric_limits<int64_t>::max()},
+            "Tensor::from: i64 cannot hold {}", value);
+  Tensor x = empty(shape, dtype_of<Stored>);
+  std::copy(values.begin(), values.end(), x.mutable_data<Stored>());
   return x;
 }
 
-template <class T>
+template <Element T>
 std::vector<T> Tensor::to_vector() const {
-  const Tensor x = raw::cast(raw::contiguous(*this), dtype_of<T>);
-  return std::vector<T>(x.data<T>(), x.data<T>() + x.numel());
+  using Stored = StoredElement<T>;
+  const Tensor x = raw::cast(raw::contiguous(*this), dtype_of<Stored>);
+  const Stored *first = x.data<Stored>(), *last = first + x.numel();
+  if constexpr (!std::same_as<T, Stored>)
+    for (const Stored* value = first; value != last; ++value)
+      check(static_cast<Stored>(static_cast<T>(*value)) == *value &&
+                !(std::unsigned_integral<T> && *value < 0),
+            "to_vector: {} does not fit the integer type asked for", *value);
+  return std::vector<T>(first, last);
 }
 
 }  // namespace gradus
@@ -348,11 +389,14 @@ struct fmt::formatter<gradus::Tensor> {
     if (it == context.end() || *it == '}') return it;
     if (*it++ != '.' || it == context.end() || *it < '0' || *it > '9')
       throw gradus::Error("a tensor's format is {} or {:.digits}");
-    for (digits = 0; it != context.end() && *it >= '0' && *it <= '9'; ++it)
+    for (digits = 0; it != context.end() && *it >= '0' && *it <= '9'; ++it) {
       digits = digits * 10 + (*it - '0');
+      if (digits > kMaxDigits) throw gradus::Error("a tensor is printed with up to 99 digits");
+    }
     return it;
   }
   auto format(const gradus::Tensor& x, format_context& context) const -> format_context::iterator;
 
+  static constexpr int kMaxDigits = 99;
   int digits = 4;
 };

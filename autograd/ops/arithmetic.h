@@ -4,7 +4,8 @@
 namespace gradus {
 
 // Binary operations broadcast by NumPy's rule: shapes are aligned at the end, and a dimension of
-// size 1 repeats. Both tensors have one floating dtype; a C++ number takes the tensor's.
+// size 1 repeats. Both tensors have one floating dtype; a C++ number takes the tensor's, and is an
+// error if it lies beyond its range.
 
 /// a + b
 Tensor add(const Tensor& a, const Tensor& b);

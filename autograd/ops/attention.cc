@@ -314,18 +314,19 @@ Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tens
   const Tensor bias = checked_bias(options, scores, q.dtype());
   const AttentionAttrs attrs{options.scale.value_or(1 / std::sqrt(static_cast<double>(q.size(-1)))),
                              options.causal};
+  check_number(kName, attrs.scale, q.dtype());
   if (options.dropout != 0) {
     const Tensor visible = visible_keys(q, k, bias, attrs);
     const Tensor p = dropout(plain_weights(q, k, bias, visible, attrs), options.dropout);
     return product_of(p, v, visible, false);
   }
   Tensor y = empty(result, q.dtype());
-  operands(q, k, v, bias, attrs).forward(with_four_axes(y));
+  if (y.numel() > 0) operands(q, k, v, bias, attrs).forward(with_four_axes(y));
   return record(attention_op, std::move(y), {q, k, v, bias}, {q, k, v, bias}, attrs);
 }
 
 Tensor self_attention(const Tensor& qkv, int64_t heads, const AttentionOptions& options) {
-  check(qkv.ndim() == 3 && heads > 0 && qkv.size(2) % (3 * heads) == 0,
+  check(qkv.ndim() == 3 && heads > 0 && qkv.size(2) % 3 == 0 && qkv.size(2) / 3 % heads == 0,
         "self_attention: qkv is {}, must be (N, T, 3 E) with E a multiple of {} heads", qkv.shape(),
         heads);
   const int64_t n = qkv.size(0), steps = qkv.size(1);

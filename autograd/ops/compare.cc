@@ -4,6 +4,8 @@
 #include <gradus/tensor/detail/broadcast.h>
 
 #include <cmath>
+#include <limits>
+#include <optional>
 
 namespace gradus {
 
@@ -22,10 +24,48 @@ Tensor compare(const char* op, Compare comparison, const Tensor& a, const Tensor
   return y;
 }
 
+/// Whether a dtype has the number, or one to which it rounds.
+template <class T>
+bool has_number(double b) {
+  if constexpr (std::is_floating_point_v<T>)
+    return !std::isfinite(b) || std::isfinite(static_cast<T>(b));
+  else if constexpr (std::is_same_v<T, bool>)
+    return b == 0 || b == 1;
+  else
+    return b == std::trunc(b) && b >= -0x1p63 && b < 0x1p63;
+}
+
+/// The largest number below one that the dtype has not.
+template <class T>
+std::optional<T> largest_below(double b) {
+  using Limits = std::numeric_limits<T>;
+  if constexpr (std::is_floating_point_v<T>)
+    return b > 0 ? Limits::max() : -Limits::infinity();
+  else if (b >= static_cast<double>(Limits::max()))
+    return Limits::max();
+  else if (b >= static_cast<double>(Limits::min()))
+    return static_cast<T>(std::floor(b));
+  return {};  // NaN, too
+}
+
+/// As mathematics has it, also for a number that the dtype has not: that is between its neighbours,
+/// and equal to none.
 Tensor compare(const char* op, Compare comparison, const Tensor& a, double b) {
-  check(is_floating(a.dtype()) || b == std::trunc(b), "{}: {} is not a number of dtype {}", op, b,
-        name(a.dtype()));
-  return compare(op, comparison, a, full({}, b, a.dtype()));
+  return dispatch(a.dtype(), [&]<class T>() {
+    const bool rising = comparison == Compare::less || comparison == Compare::less_equal,
+               ordered = comparison != Compare::equal && comparison != Compare::not_equal;
+    Tensor bound = empty({}, a.dtype());
+    if (has_number<T>(b)) {
+      *bound.mutable_data<T>() = static_cast<T>(b);
+    } else if (const std::optional<T> below = ordered ? largest_below<T>(b) : std::nullopt) {
+      *bound.mutable_data<T>() = *below;
+      comparison = rising ? Compare::less_equal : Compare::greater;
+    } else {
+      const bool falling = ordered && !rising && !std::isnan(b);
+      return full(a.shape(), comparison == Compare::not_equal || falling, DType::boolean);
+    }
+    return compare(op, comparison, a, bound);
+  });
 }
 
 void check_boolean(const char* op, const Tensor& x) {

@@ -116,7 +116,7 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias,
   check_same_dtype("conv2d", x, weight);
   if (bias) check_same_dtype("conv2d", x, bias);
   check(x.ndim() == 4 && weight.ndim() == 4 && options.groups > 0 &&
-            x.size(1) == weight.size(1) * options.groups,
+            x.size(1) % options.groups == 0 && x.size(1) / options.groups == weight.size(1),
         "conv2d: x {} must be (N, C, H, W) and weight {} (out, C / groups, KH, KW) with {} groups",
         x.shape(), weight.shape(), options.groups);
   if (bias && bias.shape() != Shape{weight.size(0)})

@@ -27,6 +27,9 @@ Tensor gradient(const F& f, const Tensor& dy, const Tensor& kept) {
 }
 
 template <class F>
+Tensor apply(const F& f, const Tensor& x);
+
+template <class F>
 void unary_backward(Backward& ctx) {
   F f;
   if constexpr (!std::is_empty_v<F>) f = ctx.attrs<F>();
@@ -59,6 +62,18 @@ Tensor apply(const F& f, const Tensor& x) {
     return record(unary_op<F>, y, {x}, {kept}, f);
 }
 
+/// The same for a function with a parameter, which x's dtype must hold.
+template <class F>
+Tensor apply(const char* op, double parameter, const Tensor& x) {
+  check_number(op, parameter, x.dtype());
+  return apply(F{parameter}, x);
+}
+
+void check_bounds(const char* op, const Tensor& x, double low, double high) {
+  check_number(op, low, x.dtype());
+  check_number(op, high, x.dtype());
+}
+
 }  // namespace
 
 #define GRADUS_UNARY(Functor, op, ...) \
@@ -84,14 +99,16 @@ Tensor gelu(const Tensor& x, GeluForm form) {
 
 Tensor clamp(const Tensor& x, double low, double high) {
   check(low <= high, "clamp: low {} is above high {}", low, high);
+  check_bounds("clamp", x, low, high);
   return apply(functions::Clamp{low, high}, x);
 }
 
-Tensor add(const Tensor& a, double b) { return apply(functions::AddScalar{b}, a); }
-Tensor mul(const Tensor& a, double b) { return apply(functions::MulScalar{b}, a); }
-Tensor div(const Tensor& a, double b) { return apply(functions::DivScalar{b}, a); }
-Tensor div(double a, const Tensor& b) { return apply(functions::ScalarDiv{a}, b); }
+Tensor add(const Tensor& a, double b) { return apply<functions::AddScalar>("add", b, a); }
+Tensor mul(const Tensor& a, double b) { return apply<functions::MulScalar>("mul", b, a); }
+Tensor div(const Tensor& a, double b) { return apply<functions::DivScalar>("div", b, a); }
+Tensor div(double a, const Tensor& b) { return apply<functions::ScalarDiv>("div", a, b); }
 Tensor affine(const Tensor& x, double scale, double shift) {
+  check_bounds("affine", x, scale, shift);
   return apply(functions::Affine{scale, shift}, x);
 }
 
@@ -134,12 +151,13 @@ Tensor pow(const Tensor& a, double b) {
   if (b == 0.5) return sqrt(a);
   if (b == -0.5) return rsqrt(a);
   if (is_integer_power(b)) return integer_power(a, static_cast<int>(b));
-  return apply(functions::PowScalar{b}, a);
+  return apply<functions::PowScalar>("pow", b, a);
 }
 
 Tensor step(const Tensor& x) { return evaluate(functions::Step{}, x); }
 Tensor sign(const Tensor& x) { return evaluate(functions::Sign{}, x); }
 Tensor inside(const Tensor& x, double low, double high) {
+  check_bounds("inside", x, low, high);
   return evaluate(functions::Inside{low, high}, x);
 }
 

@@ -68,6 +68,7 @@ static Op huber_loss_op("huber_loss", [](Backward& ctx) {
 Tensor huber_loss(const Tensor& x, const Tensor& target, double delta, Reduction reduction) {
   check_pair("huber_loss", x, target, reduction);
   check(delta > 0, "huber_loss: delta is {}, not above 0", delta);
+  check_number("huber_loss", delta, x.dtype());
   Tensor y;
   {
     const NoRecord pause;

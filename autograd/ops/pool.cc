@@ -1,6 +1,7 @@
 #include <gradus/autograd/ops/pool.h>
 #include <gradus/kernels/index/index.h>
 #include <gradus/kernels/pooling/pooling.h>
+#include <gradus/kernels/runtime/windows.h>
 
 namespace gradus {
 
@@ -161,7 +162,8 @@ Tensor avg_pool2d(const Tensor& x, Pair kernel, const Pool2dOptions& options) {
 }
 
 Tensor adaptive_avg_pool2d(const Tensor& x, Pair output) {
-  check(x.ndim() == 4 && x.size(2) > 0 && x.size(3) > 0 && output.h > 0 && output.w > 0,
+  check(x.ndim() == 4 && x.size(2) > 0 && x.size(3) > 0 && output.h > 0 && output.w > 0 &&
+            kernels::within_reach({x.size(2), x.size(3), output.h, output.w}),
         "adaptive_avg_pool2d: {} to {}x{}", x.shape(), output.h, output.w);
   return adaptive(x, {x.shape(), {x.size(0), x.size(1), output.h, output.w}});
 }

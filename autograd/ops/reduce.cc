@@ -51,7 +51,7 @@ Tensor reduce_runs(const Tensor& x, const Flags& reduced, Kernel kernel) {
     for (int i = 0; i < shape.ndim(); ++i) (i < begin ? outer : i < end ? n : inner) *= shape[i];
     for (int i = begin; i < end; ++i) shape[i] = 1;
     Tensor result = empty(shape, x.dtype());
-    kernel(outer, n, inner, source, result);
+    if (result.numel() > 0) kernel(outer, n, inner, source, result);
     source = std::move(result);
     end = begin;
   }
@@ -108,9 +108,11 @@ static Op var_op("var", [](Backward& ctx) {
 
 Tensor var(const Tensor& x, const Axes& axes, bool keepdim, int64_t correction) {
   const Flags reduced = axis_flags("var", axes, x.ndim());
-  const int64_t count = group_size(x.shape(), reduced) - correction;
-  check(count > 0, "var: groups of {} elements with correction {}, shape {} over axes {}",
-        count + correction, correction, x.shape(), axes);
+  const int64_t size = group_size(x.shape(), reduced);
+  check(correction >= 0 && correction < size,
+        "var: groups of {} elements with correction {}, shape {} over axes {}", size, correction,
+        x.shape(), axes);
+  const int64_t count = size - correction;
   Tensor y;
   {
     const NoRecord pause;
@@ -174,6 +176,7 @@ Tensor argmax(const Tensor& x, int64_t axis, bool keepdim) {
   reduced[i] = true;
   Tensor y =
       empty(keepdim ? keep_dims(x.shape(), reduced) : drop_dims(x.shape(), reduced), DType::i64);
+  if (y.numel() == 0) return y;
   const Tensor values = raw::contiguous(x);
   dispatch_floating(x.dtype(), "argmax", [&]<class T>() {
     Tensor largest = empty(y.shape(), x.dtype());

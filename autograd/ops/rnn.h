@@ -6,10 +6,10 @@ namespace gradus {
 
 /// The parameters of a recurrent cell, G being gates_of(kind).
 struct CellWeights {
-  const Tensor& w_ih;  ///< (G H, D); empty: x is the projected input, D = G H
-  const Tensor& w_hh;  ///< (G H, H)
-  const Tensor& b_ih;  ///< (G H), or empty
-  const Tensor& b_hh;  ///< (G H), or empty
+  Tensor w_ih;  ///< (G H, D); empty: x is the projected input, D = G H
+  Tensor w_hh;  ///< (G H, H)
+  Tensor b_ih;  ///< (G H), or empty
+  Tensor b_hh;  ///< (G H), or empty
 };
 
 /// The state of a cell, each (N, H); c of lstm alone. An empty one stands for zeros.

@@ -99,11 +99,12 @@ struct SliceAttrs {
 };
 
 Tensor slice_view(const Tensor& x, const SliceAttrs& s) {
+  const int64_t length = s.end - s.begin;
   Shape shape = x.shape();
-  shape[s.axis] = (s.end - s.begin + s.step - 1) / s.step;
+  shape[s.axis] = length == 0 ? 0 : (length - 1) / s.step + 1;
   int64_t strides[Shape::kMaxDims];
   std::copy_n(x.strides(), x.ndim(), strides);
-  strides[s.axis] *= s.step;
+  strides[s.axis] *= std::min(s.step, std::max<int64_t>(1, length));  // further lies nothing
   return as_strided(x, shape, {strides, static_cast<size_t>(x.ndim())},
                     s.begin * x.strides()[s.axis]);
 }
@@ -160,7 +161,10 @@ static Op unbind_op("unbind", [](Backward& ctx) {
 });
 
 TensorList unbind(const Tensor& x, int64_t axis) {
+  constexpr int64_t kMostParts = int64_t{1} << 24;
   const int i = normalize_axis("unbind", axis, x.ndim());
+  check(x.shape()[i] <= kMostParts, "unbind: axis {} of shape {} makes more than {} tensors", axis,
+        x.shape(), kMostParts);
   TensorList parts;
   std::vector<Tensor*, FreeListAllocator<Tensor*>> outputs;
   const Shape shape = x.shape().erased(i);

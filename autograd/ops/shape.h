@@ -33,7 +33,7 @@ Tensor stack(std::span<const Tensor> tensors, int64_t axis = 0);
 inline Tensor stack(std::initializer_list<Tensor> tensors, int64_t axis = 0) {
   return stack(std::span(tensors.begin(), tensors.size()), axis);
 }
-/// The tensors that lie beside each other along an axis: stack's inverse.
+/// The tensors that lie beside each other along an axis, up to 2^24: stack's inverse.
 TensorList unbind(const Tensor& x, int64_t axis = 0);
 /// x in row-major order: x itself, or a copy.
 Tensor contiguous(const Tensor& x);

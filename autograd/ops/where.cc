@@ -32,17 +32,20 @@ Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
 }
 
 Tensor where(const Tensor& condition, const Tensor& a, double b) {
+  check_number("where", b, a.dtype());
   return where(condition, a, full({}, b, a.dtype()));
 }
 
 Tensor where(const Tensor& condition, double a, const Tensor& b) {
+  check_number("where", a, b.dtype());
   return where(condition, full({}, a, b.dtype()), b);
 }
 
 Tensor masked_fill(const Tensor& x, const Tensor& mask, double value) {
   check(broadcast_shapes("masked_fill", x.shape(), mask.shape()) == x.shape(),
         "masked_fill: a mask of shape {} for a tensor of shape {}", mask.shape(), x.shape());
-  return where(mask, value, x);
+  check_number("masked_fill", value, x.dtype());
+  return where(mask, full({}, value, x.dtype()), x);
 }
 
 }  // namespace gradus

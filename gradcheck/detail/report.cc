@@ -1,8 +1,8 @@
 #include <fmt/format.h>
+#include <gradus/base/detail/json.h>
 #include <gradus/gradcheck/detail/judge.h>
 
 #include <iterator>
-#include <nlohmann/json.hpp>
 #include <ostream>
 
 namespace gradus {
@@ -125,55 +125,55 @@ std::string GradcheckReport::table() const {
 }
 
 std::string to_json(const GradcheckReport& report) {
-  using Json = nlohmann::ordered_json;
-  const auto sizes = [](const Shape& shape) {
-    return std::vector<int64_t>(shape.begin(), shape.end());
-  };
-  const auto number = [](double value) { return std::isfinite(value) ? Json(value) : Json(); };
-  Json inputs = Json::array();
+  using detail::JsonList;
+  JsonList inputs('[');
   for (const GradcheckInput& in : report.inputs) {
-    Json entry{{"name", in.name},
-               {"shape", sizes(in.shape)},
-               {"agree", in.counts.agree},
-               {"disagree", in.counts.disagree},
-               {"unresolved", in.counts.unresolved},
-               {"kink", in.counts.kink},
-               {"largest_error", number(in.largest_error)}};
-    if (in.counts.disagree > 0) {
-      entry["where"] = in.where;
-      entry["wrong"] = in.wrong;
-      entry["pattern"] = name(in.diagnosis.pattern);
-      entry["diagnosis"] = in.diagnosis.text;
-      entry["worst"] = {{"index", sizes(in.worst.index)},
-                        {"output", sizes(in.worst.output)},
-                        {"analytic", number(in.worst.analytic)},
-                        {"numeric", number(in.worst.numeric)},
-                        {"bound", number(in.worst.bound)}};
-    }
-    inputs.push_back(std::move(entry));
+    JsonList entry('{');
+    entry.add("name", in.name)
+        .add("shape", in.shape)
+        .add("agree", in.counts.agree)
+        .add("disagree", in.counts.disagree)
+        .add("unresolved", in.counts.unresolved)
+        .add("kink", in.counts.kink)
+        .add("largest_error", in.largest_error);
+    if (in.counts.disagree > 0)
+      entry.add("where", in.where)
+          .add("wrong", in.wrong)
+          .add("pattern", name(in.diagnosis.pattern))
+          .add("diagnosis", in.diagnosis.text)
+          .add("worst", JsonList('{')
+                            .add("index", in.worst.index)
+                            .add("output", in.worst.output)
+                            .add("analytic", in.worst.analytic)
+                            .add("numeric", in.worst.numeric)
+                            .add("bound", in.worst.bound));
+    inputs.add(entry.text());
   }
-  Json json{{"subject", report.subject},
-            {"ok", report.ok()},
-            {"order", report.order},
-            {"mode", name(report.mode)},
-            {"method", report.method},
-            {"entries", report.entries},
-            {"agree", report.agreeing},
-            {"disagree", report.disagreeing},
-            {"unresolved", report.unresolved},
-            {"kink", report.kinks},
-            {"largest_error", number(report.largest_error)},
-            {"inputs", inputs},
-            {"faults", report.faults},
-            {"warnings", report.warnings},
-            {"suspects", report.suspects},
-            {"evaluations", report.evaluations},
-            {"sweeps", report.sweeps},
-            {"seconds", report.seconds},
-            {"reproduce", report.reproduce}};
+  JsonList all('{');
+  all.add("subject", report.subject)
+      .add("ok", report.ok())
+      .add("order", report.order)
+      .add("mode", name(report.mode))
+      .add("method", report.method)
+      .add("entries", report.entries)
+      .add("agree", report.agreeing)
+      .add("disagree", report.disagreeing)
+      .add("unresolved", report.unresolved)
+      .add("kink", report.kinks)
+      .add("largest_error", report.largest_error)
+      .add("inputs", inputs)
+      .add("faults", report.faults)
+      .add("warnings", report.warnings)
+      .add("suspects", report.suspects)
+      .add("evaluations", report.evaluations)
+      .add("sweeps", report.sweeps)
+      .add("seconds", report.seconds)
+      .add("reproduce", report.reproduce);
   if (report.miss_size > 0)
-    json["miss"] = {{"size", report.miss_size}, {"probability", report.miss_probability}};
-  return json.dump(1);
+    all.add(
+        "miss",
+        JsonList('{').add("size", report.miss_size).add("probability", report.miss_probability));
+  return all.text();
 }
 
 std::ostream& operator<<(std::ostream& out, const GradcheckReport& report) {

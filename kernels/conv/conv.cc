@@ -1,5 +1,6 @@
 #include <gradus/base/error.h>
 #include <gradus/kernels/conv/paths.h>
+#include <gradus/kernels/runtime/windows.h>
 
 #include <type_traits>
 
@@ -36,6 +37,11 @@ void check_conv2d(const char* op, const Conv2dShape& s) {
         s.dilation_h, s.dilation_w);
   check(s.padding_h >= 0 && s.padding_w >= 0, "{}: padding {}x{} is negative", op, s.padding_h,
         s.padding_w);
+  check(within_reach({s.kernel_h, s.kernel_w, s.stride_h, s.stride_w, s.padding_h, s.padding_w,
+                      s.dilation_h, s.dilation_w}),
+        "{}: kernel {}x{}, stride {}x{}, padding {}x{} or dilation {}x{} exceeds 2^31", op,
+        s.kernel_h, s.kernel_w, s.stride_h, s.stride_w, s.padding_h, s.padding_w, s.dilation_h,
+        s.dilation_w);
   check(s.groups > 0 && s.in_channels > 0 && s.out_channels > 0 && s.in_channels % s.groups == 0 &&
             s.out_channels % s.groups == 0,
         "{}: {} input and {} output channels do not divide into {} groups", op, s.in_channels,

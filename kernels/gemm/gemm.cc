@@ -291,7 +291,7 @@ void multiply_loop(const GemmProblem<T>& first, const BatchLoop& loop) {
 
 template <class T>
 void gemm_batched(const GemmProblem<T>& first, const Loops<3>& batch) {
-  if (batch.numel() == 0) return;
+  if (batch.numel() == 0 || first.m == 0 || first.n == 0) return;
   GemmProblem<T> g = first;
   Loops<3> others = batch;
   others.collapse();

@@ -24,6 +24,7 @@ void for_each_index(const IndexedAxis& s, int64_t o, const int64_t* index, F f) 
 /// f(o) for each outer index, spread over the threads by its size.
 template <class F>
 void for_each_outer(const IndexedAxis& s, int64_t size, F f) {
+  if (size * s.inner == 0) return;
   parallel_for_rows(s.outer, size * s.inner, kIndexGrain, [&](int64_t begin, int64_t end) {
     for (int64_t o = begin; o < end; ++o) f(o);
   });

@@ -1,21 +1,36 @@
 #pragma once
 #include <gradus/kernels/pooling/pooling.h>
 
+#include <algorithm>
 #include <cstdint>
 
 // Definitions of this family: what the kernels are compared with, and what serves where none of
 // them does.
 namespace gradus::kernels::naive {
 
+/// Rows, columns, windows or taps of a window [begin, end).
+struct Range {
+  int64_t begin, end;
+};
+
+/// The taps p of a window, of its rows or its columns, at which first + p dilation lies in [0,
+/// size).
+inline Range taps_inside(int64_t first, int64_t kernel, int64_t dilation, int64_t size) {
+  const int64_t begin = first < 0 ? (dilation - 1 - first) / dilation : 0;
+  const int64_t end = first < size ? std::min(kernel, (size - 1 - first) / dilation + 1) : 0;
+  return {begin, end};
+}
+
 /// The window of output (i, j) of one plane.
 template <class T>
 void max_window(const Pool2dShape& s, const T* plane, int64_t i, int64_t j, T* y, int64_t* index) {
+  const int64_t top = i * s.stride_h - s.padding_h, left = j * s.stride_w - s.padding_w;
+  const Range rows = taps_inside(top, s.kernel_h, s.dilation_h, s.height),
+              columns = taps_inside(left, s.kernel_w, s.dilation_w, s.width);
   int64_t best = -1;
-  for (int64_t p = 0; p < s.kernel_h; ++p)
-    for (int64_t q = 0; q < s.kernel_w; ++q) {
-      const int64_t h = i * s.stride_h - s.padding_h + p * s.dilation_h,
-                    v = j * s.stride_w - s.padding_w + q * s.dilation_w;
-      if (h < 0 || h >= s.height || v < 0 || v >= s.width) continue;
+  for (int64_t p = rows.begin; p < rows.end; ++p)
+    for (int64_t q = columns.begin; q < columns.end; ++q) {
+      const int64_t h = top + p * s.dilation_h, v = left + q * s.dilation_w;
       const T value = plane[h * s.width + v];
       if (best < 0 || value > plane[best] || value != value) best = h * s.width + v;
     }
@@ -37,17 +52,16 @@ void for_each_average_term(const Pool2dShape& s, F f) {
   for (int64_t k = 0; k < s.y_size(); ++k) {
     const int64_t top = k / ow % oh * s.stride_h - s.padding_h,
                   left = k % ow * s.stride_w - s.padding_w;
-    int64_t counted = 0;
-    for (int pass = 0; pass < 2; ++pass)  // count, then divide
-      for (int64_t h = top; h < top + s.kernel_h; ++h)
-        for (int64_t v = left; v < left + s.kernel_w; ++v) {
-          const bool inside = h >= 0 && h < s.height && v >= 0 && v < s.width;
-          const bool padded = h < s.height + s.padding_h && v < s.width + s.padding_w;
-          if (pass == 0)
-            counted += s.count_include_pad ? padded : inside;
-          else if (inside)
-            f(k / (oh * ow) * s.height * s.width + h * s.width + v, k, counted);
-        }
+    const int64_t bottom = std::min(top + s.kernel_h, s.height + s.padding_h),
+                  right = std::min(left + s.kernel_w, s.width + s.padding_w);
+    const Range rows{std::max<int64_t>(0, top), std::min(bottom, s.height)},
+        columns{std::max<int64_t>(0, left), std::min(right, s.width)};
+    const int64_t counted = s.count_include_pad
+                                ? (bottom - top) * (right - left)
+                                : (rows.end - rows.begin) * (columns.end - columns.begin);
+    for (int64_t h = rows.begin; h < rows.end; ++h)
+      for (int64_t v = columns.begin; v < columns.end; ++v)
+        f(k / (oh * ow) * s.height * s.width + h * s.width + v, k, counted);
   }
 }
 

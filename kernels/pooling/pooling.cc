@@ -4,6 +4,7 @@
 #include <gradus/kernels/pooling/table.h>
 #include <gradus/kernels/runtime/isa.h>
 #include <gradus/kernels/runtime/threads.h>
+#include <gradus/kernels/runtime/windows.h>
 
 #include <algorithm>
 
@@ -24,6 +25,7 @@ int64_t output_size(int64_t size, int64_t kernel, int64_t stride, int64_t paddin
 /// dilation takes it across the image in one step.
 bool windows_meet_image(int64_t size, int64_t outputs, int64_t stride, int64_t padding,
                         int64_t dilation) {
+  if (dilation <= size) return true;  // else two taps at most fit in, and the loop is short
   for (int64_t i = 0; i < outputs && i * stride < padding; ++i) {
     const int64_t first_inside = ((i * stride - padding) % dilation + dilation) % dilation;
     if (first_inside >= size) return false;
@@ -39,10 +41,14 @@ void for_each_plane(int64_t planes, int64_t work, F f) {
   });
 }
 
-/// Rows, columns or windows [begin, end) of an axis.
-struct Range {
-  int64_t begin, end;
-};
+using naive::Range;
+
+/// Elements that the windows of a plane read.
+int64_t window_work(const Pool2dShape& s) {
+  if (s.planes == 0) return 0;
+  return s.output_height() * s.output_width() * std::min(s.kernel_h, s.height) *
+         std::min(s.kernel_w, s.width);
+}
 
 /// The windows of a row that lie in the image's columns.
 Range windows_inside(const Pool2dShape& s) {
@@ -61,8 +67,7 @@ void max_plane(const Pool2dShape& s, Range inside, const T* x, T* y, int64_t* in
   for (int64_t i = 0; i < height; ++i, y += width, indices += width) {
     if (inside.begin < inside.end) {
       const int64_t top = i * s.stride_h - s.padding_h;
-      const int64_t p = top < 0 ? (s.dilation_h - 1 - top) / s.dilation_h : 0;
-      const int64_t end = std::min(s.kernel_h, (s.height - 1 - top) / s.dilation_h + 1);
+      const auto [p, end] = naive::taps_inside(top, s.kernel_h, s.dilation_h, s.height);
       const int64_t first =
           (top + p * s.dilation_h) * s.width + inside.begin * s.stride_w - s.padding_w;
       // What is written behind the row's windows is written again.
@@ -94,6 +99,11 @@ void check_pool2d(const char* op, const Pool2dShape& s) {
             s.dilation_w > 0,
         "{}: kernel {}x{}, stride {}x{} and dilation {}x{} must be positive", op, s.kernel_h,
         s.kernel_w, s.stride_h, s.stride_w, s.dilation_h, s.dilation_w);
+  check(within_reach({s.kernel_h, s.kernel_w, s.stride_h, s.stride_w, s.padding_h, s.padding_w,
+                      s.dilation_h, s.dilation_w}),
+        "{}: kernel {}x{}, stride {}x{}, padding {}x{} or dilation {}x{} exceeds 2^31", op,
+        s.kernel_h, s.kernel_w, s.stride_h, s.stride_w, s.padding_h, s.padding_w, s.dilation_h,
+        s.dilation_w);
   check(s.padding_h >= 0 && s.padding_w >= 0 && 2 * s.padding_h <= s.kernel_h &&
             2 * s.padding_w <= s.kernel_w,
         "{}: padding {}x{} must lie between 0 and half the kernel of {}x{}", op, s.padding_h,
@@ -130,7 +140,7 @@ void max_pool2d(const Pool2dShape& s, const T* x, T* y, int64_t* indices, PoolPa
   if (path == PoolPath::automatic) path = pool_path(s);
   const Range inside = path == PoolPath::windows ? windows_inside(s) : Range{0, 0};
   const int64_t in = s.height * s.width, out = s.output_height() * s.output_width();
-  for_each_plane(s.planes, out * s.kernel_h * s.kernel_w, [&](int64_t p) {
+  for_each_plane(s.planes, window_work(s), [&](int64_t p) {
     max_plane(s, inside, x + p * in, y + p * out, indices + p * out);
   });
 }
@@ -141,7 +151,7 @@ static void for_each_averaged(const Pool2dShape& s, F f) {
   check_pool2d("avg_pool2d", s);
   Pool2dShape one = s;
   one.planes = 1;
-  for_each_plane(s.planes, one.y_size() * s.kernel_h * s.kernel_w, [&](int64_t p) { f(one, p); });
+  for_each_plane(s.planes, window_work(s), [&](int64_t p) { f(one, p); });
 }
 
 template <class T>

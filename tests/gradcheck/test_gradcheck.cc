@@ -224,7 +224,8 @@ BOOST_AUTO_TEST_CASE(a_function_that_changes_its_inputs_is_reported) {
   const GradcheckReport report = gradcheck(
       [](const Tensor& in) {
         const Tensor y = square(in);
-        Tensor(in).mutable_data<double>()[1] += 1;
+        Tensor same = in;
+        same.mutable_data<double>()[1] += 1;
         return y;
       },
       {x});
@@ -494,7 +495,8 @@ BOOST_AUTO_TEST_CASE(inputs_that_are_changed_are_restored_in_second_order_too) {
   const GradcheckReport report = gradgradcheck(
       [](const Tensor& in) {
         const Tensor y = square(in);
-        Tensor(in).mutable_data<double>()[1] += 1;
+        Tensor same = in;
+        same.mutable_data<double>()[1] += 1;
         return y;
       },
       {x});
@@ -503,7 +505,8 @@ BOOST_AUTO_TEST_CASE(inputs_that_are_changed_are_restored_in_second_order_too) {
   // Also if it throws.
   BOOST_CHECK_THROW(gradcheck(
                         [](const Tensor& in) -> Tensor {
-                          Tensor(in).mutable_data<double>()[1] += 1;
+                          Tensor same = in;
+                          same.mutable_data<double>()[1] += 1;
                           throw Error("no");
                         },
                         {x}),

@@ -190,9 +190,10 @@ std::vector<Mutant> shape_mutants() {
        "overwritten: the last part alone arrives",
        [](Backward& c) {
          Tensor dx = zeros({3, 4, 2}, DType::f64);
+         const Tensor last = copy_of(c.dy(3));
          for (int64_t i = 0; i < 3; ++i)
            for (int64_t k = 0; k < 2; ++k)
-             values(dx)[(i * 4 + 3) * 2 + k] = copy_of(c.dy(3)).data<double>()[i * 2 + k];
+             values(dx)[(i * 4 + 3) * 2 + k] = last.data<double>()[i * 2 + k];
          c.set(0, dx);
        },
        of_x({3, 4, 2},
@@ -264,7 +265,8 @@ std::vector<Mutant> shape_mutants() {
        "x's gradient set to 0 where something was added",
        [](Backward& c) {
          Tensor dx = copy_of(c.dy());
-         for (int64_t k = 0; k < 10; ++k) values(dx)[k / 5 * 4 + columns().data<int64_t>()[k]] = 0;
+         const Tensor places = columns();
+         for (int64_t k = 0; k < 10; ++k) values(dx)[k / 5 * 4 + places.data<int64_t>()[k]] = 0;
          c.set(0, dx);
          c.set(1, gather(c.dy(), 1, columns()));
        },
