@@ -1,9 +1,41 @@
+#include <gradus/autograd/ops/cast.h>
+#include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/linear.h>
+#include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/layers/attention.h>
 #include <gradus/layers/lengths.h>
 
+#include <algorithm>
+#include <limits>
+
 namespace gradus {
+
+namespace {
+
+/// The keys (N, Tk) that a query may look at, by `valid` and by the mask if that is of a fitting
+/// shape; empty: all. What no query sees must not meet the projections' gradients, either.
+Tensor seen_keys(const AttentionMask& mask, const Tensor& key) {
+  const Tensor& m = mask.mask;
+  const int64_t n = key.size(0), keys = key.size(1);
+  const auto fits = [](int64_t size, int64_t whole) { return size == 1 || size == whole; };
+  const int last = m ? m.ndim() - 1 : 0;
+  if (!m || m.ndim() < 2 || m.ndim() > 4 || m.dtype() == DType::i64 ||
+      !fits(m.shape()[last], keys) || (m.ndim() == 4 && !fits(m.shape()[0], n)))
+    return mask.valid;
+  const NoRecord pause;
+  constexpr double barrier = -std::numeric_limits<double>::infinity();
+  const Tensor may = m.dtype() == DType::boolean ? m : not_equal(m, barrier);
+  Axes others;  // queries and heads
+  for (int i = std::max(0, last - 2); i < last; ++i) others.push_back(i);
+  const Tensor any = greater(sum(cast(may, DType::f32), others, true), 0);
+  if (all(any)) return mask.valid;
+  const Tensor seen = raw::contiguous(raw::expand(
+      raw::reshape(any, {m.ndim() == 4 ? m.shape()[0] : 1, m.shape()[last]}), {n, keys}));
+  return mask.valid ? logical_and(seen, mask.valid) : seen;
+}
+
+}  // namespace
 
 MultiHeadAttention::MultiHeadAttention(int64_t embed_dim, int64_t heads,
                                        MultiHeadAttentionOptions options)
@@ -34,7 +66,8 @@ Tensor MultiHeadAttention::forward(const Tensor& query, const Tensor& key, const
     const Tensor bias = in_proj_bias ? slice(in_proj_bias, 0, part * e, (part + 1) * e) : Tensor();
     return linear(x, slice(in_proj_weight, 0, part * e, (part + 1) * e), bias);
   };
-  const auto clear = [&](const Tensor& x) { return mask.valid ? clear_padding(x, mask.valid) : x; };
+  const Tensor seen = key.ndim() == 3 ? seen_keys(mask, key) : Tensor();
+  const auto clear = [&](const Tensor& x) { return seen ? clear_padding(x, seen) : x; };
   const auto heads = [&](const Tensor& x) {  // (N, T, E) -> (N, heads, T, E / heads)
     return transpose(reshape(x, {x.size(0), x.size(1), heads_, -1}), 1, 2);
   };

@@ -12,18 +12,52 @@ namespace {
 
 using functions::Needs;
 
+template <class F>
+void unary_backward(Backward& ctx);
+
+// Gradients that choose dy, a share of it or 0, as what is kept decides, are linear in dy, their
+// own adjoints, and have no slope in what is kept: ops of their own, by the same kernel.
+template <class F>
+constexpr const char* kChoice = nullptr;
+template <>
+constexpr const char* kChoice<functions::Relu> = "relu_gradient";
+template <>
+constexpr const char* kChoice<functions::Abs> = "abs_gradient";
+template <>
+constexpr const char* kChoice<functions::Clamp> = "clamp_gradient";
+template <>
+constexpr const char* kChoice<functions::Ahead> = "ahead_gradient";
+template <>
+constexpr const char* kChoice<functions::Behind> = "behind_gradient";
+
+template <class F>
+Op choice_op(kChoice<F>, unary_backward<F>);
+
+/// y, recorded as op's result for x, with f as its attributes if it has parameters.
+template <class F>
+Tensor record_as(const Op& op, const F& f, Tensor y, const Tensor& x, const Tensor& kept) {
+  if constexpr (std::is_empty_v<F>)
+    return record(op, std::move(y), {x}, {kept});
+  else
+    return record(op, std::move(y), {x}, {kept}, f);
+}
+
 /// dx, kept being x or y. One kernel, or, when the sweep records itself, the same expression in
 /// ops.
 template <class F>
 Tensor gradient(const F& f, const Tensor& dy, const Tensor& kept) {
-  if (needs_grad(dy) || needs_grad(kept)) return f.gradient(dy, kept);
+  if constexpr (!kChoice<F>)
+    if (needs_grad(dy) || needs_grad(kept)) return f.gradient(dy, kept);
   const raw::Contiguous dy_values(dy), kept_values(kept);
   Tensor dx = empty_like(kept);
   dispatch_floating(dx.dtype(), F::name, [&]<class T>() {
     kernels::unary_backward(f, dx.numel(), dy_values.data<T>(), kept_values.data<T>(),
                             dx.mutable_data<T>());
   });
-  return dx;
+  if constexpr (!kChoice<F>)
+    return dx;
+  else
+    return record_as(choice_op<F>, f, std::move(dx), dy, kept);
 }
 
 template <class F>
@@ -56,10 +90,7 @@ template <class F>
 Tensor apply(const F& f, const Tensor& x) {
   const Tensor y = evaluate(f, x);
   const Tensor& kept = keep_if(F::needs != Needs::nothing, F::needs == Needs::y ? y : x);
-  if constexpr (std::is_empty_v<F>)
-    return record(unary_op<F>, y, {x}, {kept});
-  else
-    return record(unary_op<F>, y, {x}, {kept}, f);
+  return record_as(unary_op<F>, f, y, x, kept);
 }
 
 /// The same for a function with a parameter, which x's dtype must hold.

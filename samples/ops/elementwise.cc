@@ -1,3 +1,4 @@
+#include <gradus/autograd/functional/functional.h>
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/gradcheck/samples.h>
@@ -29,14 +30,38 @@ Tensor under(const Tensor& x) { return div(-1.3, x); }
 Tensor line(const Tensor& x) { return affine(x, -1.3, 0.7); }
 Tensor product(const Tensor& x) { return pow(x, -3); }
 
+Tensor relued(const Tensor& x) { return relu(x); }
+Tensor absolute(const Tensor& x) { return abs(x); }
+Tensor larger(const Tensor& x) { return maximum(x, zeros_like(x)); }
+Tensor larger_than_0(const Tensor& x) { return maximum(zeros_like(x), x); }
+
+/// The gradient of f as a function of dy.
+template <Tensor (*f)(const Tensor&)>
+std::vector<OpSample> gradient_samples() {
+  return {{"(3, 5)", {sample({3, 5}, 1)}, [](std::span<const Tensor> dy) {
+             return vjp([](const Tensor& x) { return f(x); },
+                        sample({3, 5}, 2).set_requires_grad(false), dy[0]);
+           }}};
+}
+
 OpSamples rows[] = {
 #define GRADUS_UNARY(Functor, op, domain, ...) {#op, unary_samples<op, Domain::domain>},
 #include <gradus/kernels/elementwise/formulas.inc>
-    {"gelu", unary_samples<gelu_exact>}, {"gelu_tanh", unary_samples<gelu_tanh>},
-    {"clamp", unary_samples<clamped>},   {"pow_scalar", unary_samples<power, Domain::positive>},
-    {"add_scalar", unary_samples<plus>}, {"mul_scalar", unary_samples<times>},
-    {"div_scalar", unary_samples<over>}, {"scalar_div", unary_samples<under>},
-    {"affine", unary_samples<line>},     {"pow_integer", unary_samples<product>},
+    {"gelu", unary_samples<gelu_exact>},
+    {"gelu_tanh", unary_samples<gelu_tanh>},
+    {"clamp", unary_samples<clamped>},
+    {"pow_scalar", unary_samples<power, Domain::positive>},
+    {"add_scalar", unary_samples<plus>},
+    {"mul_scalar", unary_samples<times>},
+    {"div_scalar", unary_samples<over>},
+    {"scalar_div", unary_samples<under>},
+    {"affine", unary_samples<line>},
+    {"pow_integer", unary_samples<product>},
+    {"relu_gradient", gradient_samples<relued>},
+    {"abs_gradient", gradient_samples<absolute>},
+    {"clamp_gradient", gradient_samples<clamped>},
+    {"ahead_gradient", gradient_samples<larger>},
+    {"behind_gradient", gradient_samples<larger_than_0>},
 };
 
 }  // namespace

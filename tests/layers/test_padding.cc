@@ -1,5 +1,6 @@
 #define BOOST_TEST_MODULE padding
 #include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
@@ -184,6 +185,40 @@ BOOST_AUTO_TEST_CASE(attention) {
     const Tensor valid = n ? length_mask(n, x.size(1)) : Tensor();
     return model(in(x), {valid, {}, false});
   });
+}
+
+// Keys that a mask hides from all queries hold NaN: outputs and all gradients are those with 0.
+BOOST_AUTO_TEST_CASE(attention_over_masked_keys) {
+  MultiHeadAttention model(6, 2);
+  model.to(DType::f64);
+  const int64_t queries = 3, keys = 5;
+  const Tensor there =
+      less(reshape(arange(keys), {1, keys}), reshape(Tensor::of({2, 5}, DType::i64), {2, 1}));
+  const Tensor mask = raw::reshape(there, {2, 1, 1, keys}), zero = zeros({}, DType::f64),
+               barrier = full({}, -std::numeric_limits<double>::infinity(), DType::f64);
+  for (const Tensor& m : {mask, where(mask, zero, barrier)}) {
+    std::vector<std::vector<double>> results;
+    for (double value : {0.0, std::numeric_limits<double>::quiet_NaN(), 1e20}) {
+      const Tensor query = sample({2, queries, 6}, 1);
+      Tensor key = where(unsqueeze(there, -1), sample({2, keys, 6}, 2), value);
+      key.set_requires_grad();
+      Tape tape;
+      const Tensor y = model.forward(query, key, key, {{}, m, false});
+      tape.backward(sum(square(y)));
+      std::vector<double> all = y.to_vector<double>();
+      for (Tensor t : {query, key}) {
+        for (double v : t.grad().to_vector<double>()) all.push_back(v);
+        t.set_grad({});
+      }
+      for (Tensor parameter : model.parameters()) {
+        for (double v : parameter.grad().to_vector<double>()) all.push_back(v);
+        parameter.set_grad({});
+      }
+      results.push_back(all);
+    }
+    BOOST_TEST((results[0] == results[1]));
+    BOOST_TEST((results[0] == results[2]));
+  }
 }
 
 BOOST_AUTO_TEST_CASE(layer_norm_of_steps) {
