@@ -27,15 +27,19 @@ template <class T>
 class Lazy {
  public:
   const T& get(T (*make)()) {
-    const T* value = value_.load(std::memory_order_acquire);
-    if (value) return *value;
-    const T* made = new T(make());
+    const T* const value = value_.load(std::memory_order_acquire);
+    return value ? *value : keep(make);
+  }
+
+ private:
+  /// Apart, so that get() needs no stack frame.
+  [[gnu::noinline]] const T& keep(T (*make)()) {
+    const T* const made = new T(make());
+    const T* value = nullptr;
     if (value_.compare_exchange_strong(value, made, std::memory_order_acq_rel)) return *made;
     delete made;
     return *value;
   }
-
- private:
   std::atomic<const T*> value_{nullptr};
 };
 
