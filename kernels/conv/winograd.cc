@@ -194,7 +194,7 @@ class Patches {
   /// The output at (i, j) of the image that begins at x, and in y `to` elements from the first.
   void add(const float* x, int64_t i, int64_t j, int64_t to) {
     to_[count_] = to + i * out_.width + j;
-    float* const patch = patches_ + count_++;
+    float* const patch = patches_ + taps_ * count_++;
     const int64_t top = i - in_.padding_h, left = j - in_.padding_w;
     if (top >= 0 && top + 3 <= in_.height && left >= 0 && left + 3 <= in_.width)
       return copy(x + top * in_.width + left, patch, [](int64_t, int64_t) { return true; });
@@ -206,12 +206,13 @@ class Patches {
   /// y of the outputs that were added; define(its place) where it is not finite.
   template <class Define>
   void finish(const float* w, const float* bias, float* y, Define define) {
-    gemm_uncut<float>({Transpose::no, Transpose::no, out_.channels, count_, taps_, 1, w, taps_,
-                       patches_, kMost, 0, sums_, kMost});
-    for (int64_t o = 0; o < out_.channels; ++o)
-      for (int64_t k = 0; k < count_; ++k) {
+    gemm_uncut<float>({Transpose::no, Transpose::no, count_, out_.channels, taps_, 1, patches_,
+                       taps_, w, out_.channels, 0, sums_, out_.channels});
+    const float* sum = sums_;
+    for (int64_t k = 0; k < count_; ++k)
+      for (int64_t o = 0; o < out_.channels; ++o, ++sum) {
         const int64_t at = o * plane_ + to_[k];
-        y[at] = sums_[o * kMost + k] + (bias ? bias[o] : 0);
+        y[at] = *sum + (bias ? bias[o] : 0);
         if (!std::isfinite(y[at])) define(at);
       }
     count_ = 0;
@@ -223,8 +224,7 @@ class Patches {
   void copy(const float* x, float* patch, Inside inside) {
     for (int64_t c = 0; c < in_.channels; ++c, x += in_.height * in_.width)
       for (int64_t p = 0; p < 3; ++p)
-        for (int64_t q = 0; q < 3; ++q, patch += kMost)
-          *patch = inside(p, q) ? x[p * in_.width + q] : 0;
+        for (int64_t q = 0; q < 3; ++q, ++patch) *patch = inside(p, q) ? x[p * in_.width + q] : 0;
   }
 
   const Images &in_, &out_;
@@ -232,7 +232,8 @@ class Patches {
   float *patches_, *sums_;
 };
 
-/// The outputs that `hostile` marks, as sums of their own fields: w (out, in, 3, 3).
+/// The outputs that `hostile` marks, as sums of their own fields: w (in, 3, 3,
+/// out).
 template <class Define>
 void correlate_marked(int64_t batch, const Images& in, const Images& out, const uint16_t* hostile,
                       const float* x, const float* w, const float* bias, float* y, Define define) {
@@ -270,14 +271,17 @@ Points<const float> transformed_weights(int64_t in, int64_t out, const float* w,
   return served ? u : Points<float>{};
 }
 
-/// (out, in, 3, 3), rotated by half a turn, of w (in, out, 3, 3).
-const float* rotated_weights(int64_t in, int64_t out, const float* w) {
-  static constinit thread_local Workspace<float, struct RotatedWeights> workspace;
-  float* const rotated = workspace.of_size(in * out * 9);
+/// The same weights as a matrix (in, 3, 3, out).
+const float* weight_matrix(int64_t in, int64_t out, const float* w, int64_t in_stride,
+                           int64_t out_stride, bool rotated) {
+  static constinit thread_local Workspace<float, struct WeightMatrix> workspace;
+  float* const matrix = workspace.of_size(in * 9 * out);
+  float* to = matrix;
   for (int64_t i = 0; i < in; ++i)
-    for (int64_t o = 0; o < out; ++o, w += 9)
-      std::reverse_copy(w, w + 9, rotated + (o * in + i) * 9);
-  return rotated;
+    for (int64_t k = 0; k < 9; ++k)
+      for (int64_t o = 0; o < out; ++o)
+        *to++ = w[i * in_stride + o * out_stride + (rotated ? 8 - k : k)];
+  return matrix;
 }
 
 /// f(x or dx, y or dy, w or dw of the group, its first output channel), as offsets, until it is
@@ -337,7 +341,9 @@ bool winograd_conv2d(const Conv2dShape& s, const float* x, const float* w, const
     if (!u.data) return false;
     const float* const shift = bias ? bias + o : nullptr;
     if (const uint16_t* hostile = correlate(s.batch, in, out, x + x0, u, shift, y + y0))
-      correlate_marked(s.batch, in, out, hostile, x + x0, w + w0, shift, y + y0,
+      correlate_marked(s.batch, in, out, hostile, x + x0,
+                       weight_matrix(in.channels, out.channels, w + w0, 9, 9 * in.channels, false),
+                       shift, y + y0,
                        [&](int64_t at) { define_y(s, x, w, bias, y0 + at, y0 + at + 1, y); });
     return true;
   });
@@ -351,7 +357,8 @@ bool winograd_conv2d_input(const Conv2dShape& s, const float* dy, const float* w
     if (!u.data) return false;
     if (const uint16_t* hostile = correlate(s.batch, in, out, dy + y0, u, nullptr, dx + x0))
       correlate_marked(s.batch, in, out, hostile, dy + y0,
-                       rotated_weights(in.channels, out.channels, w + w0), nullptr, dx + x0,
+                       weight_matrix(in.channels, out.channels, w + w0, 9 * out.channels, 9, true),
+                       nullptr, dx + x0,
                        [&](int64_t at) { define_dx(s, dy, w, x0 + at, x0 + at + 1, dx); });
     return true;
   });
