@@ -138,8 +138,8 @@ void tiny_mlp() {
 /// Forward and backward read x, x and dy and write y and dx at least: five arrays, which are two
 /// and a half copies.
 void norm(const char* what, const Tensor& x, const std::function<void()>& forward_and_backward) {
-  const Tensor to = empty_like(x);
-  char* const target = Tensor(to).mutable_bytes();
+  Tensor to = empty_like(x);
+  char* const target = to.mutable_bytes();
   const auto copy = [&] {
     kernels::parallel_for(x.numel() * 4, 1 << 18, [&](int64_t begin, int64_t end) {
       std::memcpy(target + begin, x.bytes() + begin, static_cast<size_t>(end - begin));

@@ -63,32 +63,13 @@ void set_row_major(TensorBody& body) {
   body.contiguous = true;
 }
 
-/// Throws unless every element of such a view lies in the block that x's memory is.
-void check_view(const TensorBody& x, const Shape& shape, std::span<const int64_t> strides,
-                int64_t offset) {
-  const auto size = static_cast<int64_t>(size_of(x.dtype));
-  const char* const elements = reinterpret_cast<const char*>(x.storage) + sizeof(Block);
-  int64_t first = (x.data - elements) / size, last = 0;
-  bool overflow = __builtin_add_overflow(first, offset, &first);
-  last = first;
-  for (int i = 0; i < shape.ndim(); ++i) {
-    int64_t reach = 0;
-    int64_t& end = strides[static_cast<size_t>(i)] < 0 ? first : last;
-    overflow |= __builtin_mul_overflow(shape[i] - 1, strides[static_cast<size_t>(i)], &reach) ||
-                __builtin_add_overflow(end, reach, &end);
-  }
-  if (overflow || first < 0 || last >= static_cast<int64_t>(x.storage->bytes) / size) [[unlikely]]
-    fail("as_strided: shape {} with strides {} from element {} on leaves the memory of x {}", shape,
-         Shape(strides), offset, x.shape);
-}
-
-bool is_row_major(const Shape& shape, const int64_t* strides) {
-  int64_t expected = 1;
-  for (int i = shape.ndim() - 1; i >= 0; --i) {
-    if (shape[i] != 1 && strides[i] != expected) return false;
-    expected *= shape[i];
-  }
-  return true;
+[[noreturn, gnu::noinline]] void throw_bad_view(const TensorBody& x, const Shape& shape,
+                                                std::span<const int64_t> strides, int64_t offset) {
+  check(static_cast<int>(strides.size()) == shape.ndim(), "as_strided: {} strides for shape {}",
+        strides.size(), shape);
+  checked_bytes("as_strided", shape, x.dtype);
+  fail("as_strided: shape {} with strides {} from element {} on leaves the memory of x {}", shape,
+       Shape(strides), offset, x.shape);
 }
 
 }  // namespace
@@ -276,19 +257,40 @@ void Tensor::set_data(const Tensor& other) {
 Tensor as_strided(const Tensor& x, const Shape& shape, std::span<const int64_t> strides,
                   int64_t offset) {
   const detail::TensorBody& from = x.body();
-  check(static_cast<int>(strides.size()) == shape.ndim(), "as_strided: {} strides for shape {}",
-        strides.size(), shape);
-  const bool has_elements = detail::checked_bytes("as_strided", shape, from.dtype) > 0;
-  if (has_elements) detail::check_view(from, shape, strides, offset);
+  const int64_t* const sizes = shape.begin();
+  constexpr auto kMost = static_cast<int64_t>(detail::kMostBytes);
+  const auto element = static_cast<int64_t>(size_of(from.dtype));
+  int64_t product = 1;          // of the sizes, 1 for 0
+  int64_t first = 0, last = 0;  // where elements begin, in bytes from x's first
+  bool fits = static_cast<int>(strides.size()) == shape.ndim(), has_elements = true,
+       row_major = true, inside = !__builtin_mul_overflow(offset, element, &first);
+  last = first;
+  for (int i = shape.ndim() - 1; i >= 0 && fits; --i) {
+    const int64_t size = sizes[i], stride = strides[static_cast<size_t>(i)];
+    row_major &= size == 1 || stride == product;
+    has_elements &= size != 0;
+    fits = size >= 0 && !__builtin_mul_overflow(product, size + (size == 0), &product) &&
+           product <= kMost;
+    if (!fits) break;
+    int64_t reach = 0;
+    int64_t& end = stride < 0 ? first : last;
+    inside &= !__builtin_mul_overflow((size - 1) * element, stride, &reach) &&
+              !__builtin_add_overflow(end, reach, &end);
+  }
+  const char* const begin = reinterpret_cast<const char*>(from.storage) + sizeof(detail::Block);
+  const int64_t before = from.data - begin,
+                behind = static_cast<int64_t>(from.storage->bytes) - before;
+  inside = inside && first >= -before && last <= behind - element;
+  if (!fits || product * element > kMost || (has_elements && !inside)) [[unlikely]]
+    detail::throw_bad_view(from, shape, strides, offset);
   void* memory = allocate(sizeof(detail::TensorBody));
   from.storage->refs.add();
   Tensor view;
   view.body_ = new (memory) detail::TensorBody(from.dtype, shape, from.storage, nullptr);
   std::copy(strides.begin(), strides.end(), view.body_->strides);
-  view.body_->data =
-      has_elements ? from.data + offset * static_cast<int64_t>(size_of(from.dtype)) : from.data;
-  view.body_->numel = shape.numel();
-  view.body_->contiguous = !has_elements || detail::is_row_major(shape, view.body_->strides);
+  view.body_->data = has_elements ? from.data + offset * element : from.data;
+  view.body_->numel = has_elements ? product : 0;
+  view.body_->contiguous = !has_elements || row_major;
   return view;
 }
 
