@@ -79,13 +79,16 @@ std::shared_ptr<Tied> take_tied(const OwnedTensor& x) {
   return one->source.is(x) ? one : nullptr;
 }
 
+Tensor copy_of(const OwnedTensor& x) {
+  const std::shared_ptr<Tied> one = take_tied(x);
+  if (!one) return deep_copy(x);
+  if (!one->copy) one->copy = deep_copy(x);
+  return one->copy;
+}
+
 }  // namespace
 
-OwnedTensor::OwnedTensor(const OwnedTensor& other) : Tensor() {
-  const std::shared_ptr<Tied> one = take_tied(other);
-  static_cast<Tensor&>(*this) = one && one->copy ? one->copy : deep_copy(other);
-  if (one) one->copy = *this;
-}
+OwnedTensor::OwnedTensor(const OwnedTensor& other) : Tensor(copy_of(other)) {}
 
 OwnedTensor& OwnedTensor::operator=(const OwnedTensor& other) {
   if (this == &other) return *this;
@@ -100,6 +103,7 @@ OwnedTensor& OwnedTensor::operator=(const OwnedTensor& other) {
   return *this;
 }
 
+// A name asks for memory.  NOLINTNEXTLINE(performance-noexcept-move-constructor)
 OwnedTensor& OwnedTensor::operator=(OwnedTensor&& other) {
   if (*this && other && !name().empty()) other.set_name(name());
   Tensor::operator=(std::move(other));

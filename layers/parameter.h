@@ -19,7 +19,7 @@ class OwnedTensor : public Tensor {
   /// The elements become other's, in the tensor that is there.
   OwnedTensor& operator=(const OwnedTensor& other);
   /// Other's tensor, under the name of the one that was there.
-  OwnedTensor& operator=(OwnedTensor&& other);
+  OwnedTensor& operator=(OwnedTensor&& other);  // NOLINT(performance-noexcept-move-constructor)
 };
 
 /// What an optimizer changes; requires a gradient.
