@@ -422,9 +422,8 @@ void output(const TileRun& run, Points<const float> m, const float* bias, const 
 /// All bits in the lanes whose 3x3 weights are not served.
 Bits not_served(const float* taps) {
   Bits largest = {};
-  unroll<9>([&](int k) GRADUS_INLINE {
-    largest = larger(largest, magnitude(load(taps + k * kLanes)));
-  });
+  unroll<9>([&](int k)
+                GRADUS_INLINE { largest = larger(largest, magnitude(load(taps + k * kLanes))); });
   return (largest != 0) & ((largest < kSmallestWeight) | (largest > kLargest));
 }
 
