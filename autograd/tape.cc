@@ -457,9 +457,9 @@ static uint32_t place_of(const Node& node, const char* what, int place, uint32_t
   return static_cast<uint32_t>(place);
 }
 
+// Not checked, since every gradient of every op goes through it several times.
 uint32_t Backward::edge(int input) const {
-  const Node& node = tape_.b_->nodes[node_];
-  return tape_.b_->edges[first_edge_ + place_of(node, "input", input, node.edges)];
+  return tape_.b_->edges[first_edge_ + static_cast<uint32_t>(input)];
 }
 
 bool Backward::has_dy(int output) const {
@@ -468,8 +468,8 @@ bool Backward::has_dy(int output) const {
 }
 
 const Tensor& Backward::dy(int output) {
-  const Node& node = tape_.b_->nodes[node_];
-  const uint32_t n = node_ + place_of(node, "output", output, node.outputs);
+  uint32_t n = node_;
+  if (output != 0) n += place_of(tape_.b_->nodes[n], "output", output, tape_.b_->nodes[n].outputs);
   Tensor& dy = tape_.b_->grads[n];
   if (!dy) dy = zeros(tape_.b_->nodes[n].shape, tape_.b_->nodes[n].dtype);
   return dy;

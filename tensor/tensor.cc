@@ -54,10 +54,11 @@ constexpr uint64_t kMostBytes = uint64_t{1} << 47;
 }
 
 void set_row_major(TensorBody& body) {
+  const int64_t* const sizes = body.shape.begin();
   int64_t stride = 1;
   for (int i = body.shape.ndim() - 1; i >= 0; --i) {
     body.strides[i] = stride;
-    stride *= body.shape[i];
+    stride *= sizes[i];
   }
   body.numel = stride;
   body.contiguous = true;
