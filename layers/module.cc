@@ -79,7 +79,7 @@ std::shared_ptr<Tied> take_tied(const OwnedTensor& x) {
   return one->source.is(x) ? one : nullptr;
 }
 
-Tensor copy_of(const OwnedTensor& x) {
+Tensor tied_copy(const OwnedTensor& x) {
   const std::shared_ptr<Tied> one = take_tied(x);
   if (!one) return deep_copy(x);
   if (!one->copy) one->copy = deep_copy(x);
@@ -88,7 +88,7 @@ Tensor copy_of(const OwnedTensor& x) {
 
 }  // namespace
 
-OwnedTensor::OwnedTensor(const OwnedTensor& other) : Tensor(copy_of(other)) {}
+OwnedTensor::OwnedTensor(const OwnedTensor& other) : Tensor(tied_copy(other)) {}
 
 OwnedTensor& OwnedTensor::operator=(const OwnedTensor& other) {
   if (this == &other) return *this;
