@@ -25,9 +25,7 @@ DType dtype_of_value(const Optimizer::Constant& constant) {
 
 /// Starts the threads that an update of so many elements would: what can fail about it fails here.
 void start_threads(int64_t numel) {
-  if (numel <= kernels::kFunctionGrain) return;
-  [[maybe_unused]] static const bool started =
-      (kernels::parallel_for(2, 1, [](int64_t, int64_t) {}), true);
+  if (numel > kernels::kFunctionGrain) kernels::parallel_for(2, 1, [](int64_t, int64_t) {});
 }
 
 }  // namespace

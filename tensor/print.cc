@@ -55,10 +55,12 @@ class Printer {
 
  private:
   double value(int64_t k) const {
-    return dispatch(x_.dtype(), [&]<class T>() { return static_cast<double>(x_.data<T>()[k]); });
+    return dispatch(x_.dtype(),
+                    [&]<class T>() { return static_cast<double>(x_.strided_data<T>()[k]); });
   }
   std::string text_of(int64_t k) const {
-    return x_.dtype() == DType::i64 ? fmt::format("{}", x_.data<int64_t>()[k]) : number_(value(k));
+    return x_.dtype() == DType::i64 ? fmt::format("{}", x_.strided_data<int64_t>()[k])
+                                    : number_(value(k));
   }
   /// Calls f(i) for the printed indices of an axis and gap() between the first and the last ones.
   template <class F, class Gap>

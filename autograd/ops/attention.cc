@@ -35,6 +35,9 @@ Tensor barrier(const Tensor& mask, DType dtype) {
 /// Which query may look at which key, (..., Tq, Tk); empty: each at all.
 Tensor visible_keys(const Tensor& q, const Tensor& k, const Tensor& bias,
                     const AttentionAttrs& attrs) {
+  Shape scores = q.shape();
+  scores[q.ndim() - 1] = k.size(-2);
+  if (scores.numel() == 0) return {};
   Tensor visible = bias ? not_equal(bias, kBarrier) : Tensor();
   if (visible && all(visible)) visible = {};
   if (attrs.causal) {
@@ -44,8 +47,6 @@ Tensor visible_keys(const Tensor& q, const Tensor& k, const Tensor& bias,
     visible = visible ? logical_and(visible, past) : past;
   }
   if (!visible) return visible;
-  Shape scores = q.shape();
-  scores[q.ndim() - 1] = k.size(-2);
   return raw::contiguous(raw::expand(visible, scores));
 }
 

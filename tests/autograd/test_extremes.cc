@@ -584,6 +584,10 @@ BOOST_AUTO_TEST_CASE(integers_of_modules_optimizers_and_data) {
           Sequential model{Linear(2, 2)};
           model[static_cast<size_t>(n)];
         }},
+       {"Parameter",
+        [](int64_t n) {
+          Parameter({n, n}, Init::uniform(1));
+        }},
        {"Init",
         [](int64_t n) {
           for (const Init& init :
@@ -769,6 +773,11 @@ BOOST_AUTO_TEST_CASE(numbers) {
        {"sub from", [=](double v) { of_each([v](const Tensor& x) { return v - x; }); }},
        {"div of", [=](double v) { of_each([v](const Tensor& x) { return v / x; }); }},
        {"pow", [=](double v) { of_each([v](const Tensor& x) { return pow(x, v); }); }},
+       {"affine",
+        [=](double v) {
+          of_each([v](const Tensor& x) { return affine(x, v, 0); });
+          of_each([v](const Tensor& x) { return affine(x, 1, v); });
+        }},
        {"clamp",
         [=](double v) {
           of_each([v](const Tensor& x) { return clamp(x, -1, v); });

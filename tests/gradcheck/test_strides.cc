@@ -176,6 +176,7 @@ std::vector<Call> elementwise_calls() {
   unary("step", step), unary("sign", sign);
   unary("gelu", [](const Tensor& x) { return gelu(x); });
   unary("gelu", [](const Tensor& x) { return gelu(x, GeluForm::tanh); });
+  unary("affine", [](const Tensor& x) { return affine(x, 1.5, -0.5); });
   unary("clamp", [](const Tensor& x) { return clamp(x, 0.5, 1.5); });
   unary("inside", [](const Tensor& x) { return inside(x, 0.5, 1.5); });
   unary("add", [](const Tensor& x) { return add(x, 1.5); });
@@ -219,6 +220,10 @@ std::vector<Call> elementwise_calls() {
                        [](std::span<const Tensor> x) { return masked_fill(x[0], x[1], 0.5); }));
   calls.push_back(call("relu_gradient", {numbers({3, 4}, 1), numbers({3, 4}, 2)},
                        [](std::span<const Tensor> x) { return relu_gradient(x[0], x[1]); }));
+  calls.push_back(call("ahead_gradient", {numbers({3, 4}, 1), numbers({3, 4}, 2)},
+                       [](std::span<const Tensor> x) { return ahead_gradient(x[0], x[1]); }));
+  calls.push_back(call("behind_gradient", {numbers({3, 4}, 1), numbers({3, 4}, 2)},
+                       [](std::span<const Tensor> x) { return behind_gradient(x[0], x[1]); }));
   calls.push_back(call("dropout", {numbers({3, 4}, 1)}, [](std::span<const Tensor> x) {
     Generator generator(3);
     return dropout(x[0], 0.4, true, generator);
