@@ -11,10 +11,10 @@ Conv2d::Conv2d(int64_t in_channels, int64_t out_channels, int64_t kernel,
       options.groups > 0 && in_channels % options.groups == 0 && out_channels % options.groups == 0,
       "Conv2d: {} to {} channels do not divide into {} groups", in_channels, out_channels,
       options.groups);
-  const int64_t fan_in = in_channels / options.groups * kernel * kernel;
+  const Shape shape{out_channels, in_channels / options.groups, kernel, kernel};
+  const int64_t fan_in = shape.numel() / out_channels;
   const Init init = Init::fan_in_uniform(fan_in);
-  weight = Parameter({out_channels, in_channels / options.groups, kernel, kernel},
-                     options.kaiming ? Init::kaiming_uniform(fan_in) : init);
+  weight = Parameter(shape, options.kaiming ? Init::kaiming_uniform(fan_in) : init);
   if (options.bias) bias = Parameter({out_channels}, init);
 }
 
