@@ -1,4 +1,5 @@
 #include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/detail/carried.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/loss.h>
 #include <gradus/autograd/ops/reduce.h>
@@ -41,7 +42,9 @@ Tensor mse_loss(const Tensor& x, const Tensor& target, Reduction reduction) {
   Tensor y;
   {
     const NoRecord pause;
-    y = reduced(square(x - target), reduction);
+    y = detail::carried_if_finite(
+        [&](const Tensor& a, const Tensor& b) { return reduced(square(a - b), reduction); }, x,
+        target);
   }
   return record(mse_loss_op, std::move(y), {x, target}, {x, target}, reduction);
 }
@@ -72,8 +75,11 @@ Tensor huber_loss(const Tensor& x, const Tensor& target, double delta, Reduction
   Tensor y;
   {
     const NoRecord pause;
-    const Tensor d = x - target, c = clamp(d, -delta, delta);
-    y = reduced(c * (d - mul(c, 0.5)), reduction);
+    const auto compute = [&](const Tensor& a, const Tensor& b) {
+      const Tensor d = a - b, c = clamp(d, -delta, delta);
+      return reduced(c * (d - mul(c, 0.5)), reduction);
+    };
+    y = detail::carried_if_finite(compute, x, target);
   }
   return record(huber_loss_op, std::move(y), {x, target}, {x, target},
                 HuberAttrs{delta, reduction});
@@ -120,8 +126,11 @@ Tensor binary_cross_entropy_with_logits(const Tensor& x, const Tensor& target,
   Tensor y;
   {
     const NoRecord pause;
-    const Tensor losses = (1 - target) * x + positive_share(target, pos_weight) * softplus(-x);
-    y = reduced(weighted(losses, weight), reduction);
+    const auto compute = [&](const Tensor& v, const Tensor& z, const Tensor& w, const Tensor& q) {
+      const Tensor losses = (1 - z) * v + positive_share(z, q) * softplus(-v);
+      return reduced(weighted(losses, w), reduction);
+    };
+    y = detail::carried_if_finite(compute, x, target, weight, pos_weight);
   }
   return record(binary_cross_entropy_op, std::move(y), {x, target}, {x, target, weight, pos_weight},
                 reduction);

@@ -151,8 +151,9 @@ static Op layer_norm_op("layer_norm", [](Backward& ctx) {
   NormGradients grads = wanted(ctx, x, attrs.normalized_shape);
   if (activation == Activation::relu && !grads.dx) grads.dx = empty_like(x);  // the kernel needs it
   dispatch_floating(x.dtype(), "layer_norm", [&]<class T>() {
-    kernels::layer_norm_backward<T>(x.numel() / d, d, in.input<T>(activation), mean.data<T>(),
-                                    rstd.data<T>(), dy_values.data<T>(), grads.pointers<T>());
+    kernels::layer_norm_backward<T>(x.numel() / d, d, attrs.eps, in.input<T>(activation),
+                                    mean.data<T>(), rstd.data<T>(), dy_values.data<T>(),
+                                    grads.pointers<T>());
   });
   record_gradients(layer_norm_backward_op, grads, x, w, dy, valid, attrs);
   set_gradients(ctx, std::move(grads));
@@ -239,17 +240,12 @@ static Op batch_norm_op("batch_norm", [](Backward& ctx) {
   Activation activation = attrs.activation;
   const Operands in(x, w, b, valid);
   const Tensor dy = dy_before(ctx, activation, [&] {
-    Tensor y = empty_like(x);
-    dispatch_floating(x.dtype(), "batch_norm", [&]<class T>() {
-      kernels::batch_norm_normalize<T>(channels_of(x, attrs.axis), in.input<T>(Activation::none),
-                                       mean.data<T>(), rstd.data<T>(), y.mutable_data<T>());
-    });
-    return y;
+    return batch_norm(x, w, b, {.eps = attrs.eps, .axis = attrs.axis, .valid = valid}).y;
   });
   const Tensor dy_values = raw::contiguous(dy);
   NormGradients grads = wanted(ctx, x, mean.shape());
   dispatch_floating(x.dtype(), "batch_norm", [&]<class T>() {
-    kernels::batch_norm_backward<T>(channels_of(x, attrs.axis), in.input<T>(activation),
+    kernels::batch_norm_backward<T>(channels_of(x, attrs.axis), attrs.eps, in.input<T>(activation),
                                     mean.data<T>(), rstd.data<T>(), dy_values.data<T>(),
                                     grads.pointers<T>());
   });

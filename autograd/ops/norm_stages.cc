@@ -1,4 +1,5 @@
 #include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/cast.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/norm_stages.h>
 #include <gradus/autograd/ops/reduce.h>
@@ -41,12 +42,36 @@ Tensor group_mean(const NormGroups& groups, const Tensor& v) {
   return mul(sum(clear_invalid(groups, v), groups.axes, true), 1 / groups.count);
 }
 
+namespace {
+
+Tensor as(const Tensor& v, DType dtype) { return v ? cast(v, dtype) : v; }
+
+/// Whether f32 carries a norm by these statistics: the kernels' rule (kernels/norm/in_double.h), of
+/// the variance itself.
+bool is_ordinary(const Tensor& mean, const Tensor& variance) {
+  if (mean.dtype() != DType::f32) return true;
+  const std::vector<float> m = mean.to_vector<float>(), v = variance.to_vector<float>();
+  for (size_t i = 0; i < m.size(); ++i) {
+    const double about = m[i], spread = v[i];
+    if (about == 0 && spread == 0) continue;
+    if (!(spread >= 0x1p-80 && spread <= 0x1p80 && about * about <= 64 * spread)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
 NormForward norm_forward(const NormGroups& groups, const Tensor& x, const Tensor& weight,
                          const Tensor& bias, double eps) {
   const Tensor values = clear_invalid(groups, reshape(x, groups.shape));
   const Tensor mean = group_mean(groups, values);
   const Tensor variance = group_mean(groups, square(values - mean));
-  return normalize_with(groups, x, mean, variance, weight, bias, eps);
+  if (is_ordinary(mean, variance))
+    return normalize_with(groups, x, mean, variance, weight, bias, eps);
+  const DType wide = DType::f64, own = x.dtype();
+  NormForward f = norm_forward(groups, cast(x, wide), as(weight, wide), as(bias, wide), eps);
+  for (Tensor* v : {&f.mean, &f.variance, &f.rstd, &f.xhat, &f.y}) *v = cast(*v, own);
+  return f;
 }
 
 NormForward normalize_with(const NormGroups& groups, const Tensor& x, const Tensor& mean,
@@ -89,6 +114,13 @@ NormSecond norm_backward_backward(const NormGroups& groups, const Tensor& x, con
                                   const Tensor& dy, double eps, const Tensor& ddx,
                                   const Tensor& ddweight, const Tensor& ddbias) {
   const NormForward f = norm_forward(groups, x, {}, {}, eps);
+  if (!is_ordinary(f.mean, f.variance)) {
+    const DType own = x.dtype(), wide = DType::f64;
+    const NormSecond d =
+        norm_backward_backward(groups, cast(x, wide), as(weight, wide), cast(dy, wide), eps,
+                               as(ddx, wide), as(ddweight, wide), as(ddbias, wide));
+    return {cast(d.x, own), cast(d.weight, own), cast(d.dy, own)};
+  }
   const auto mean = [&](const Tensor& v) { return group_mean(groups, v); };
   const auto project = [&](const Tensor& v) {
     return clear_invalid(groups, v - mean(v) - f.xhat * mean(v * f.xhat));

@@ -1,6 +1,7 @@
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/cast.h>
 #include <gradus/autograd/ops/compare.h>
+#include <gradus/autograd/ops/detail/carried.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
@@ -78,12 +79,19 @@ static Op sum_op("sum", [](Backward& ctx) {
 
 Tensor sum(const Tensor& x, const Axes& axes, bool keepdim) {
   const Flags reduced = axis_flags("sum", axes, x.ndim());
-  Tensor y = dispatch_floating(x.dtype(), "sum", [&]<class T>() {
-    return reduce_runs(x, reduced,
-                       [](int64_t outer, int64_t n, int64_t inner, const Tensor& from, Tensor& to) {
-                         kernels::sum(outer, n, inner, from.data<T>(), to.mutable_data<T>());
-                       });
-  });
+  const auto compute = [&](const Tensor& v) {
+    return dispatch_floating(v.dtype(), "sum", [&]<class T>() {
+      return reduce_runs(
+          v, reduced, [](int64_t outer, int64_t n, int64_t inner, const Tensor& from, Tensor& to) {
+            kernels::sum(outer, n, inner, from.data<T>(), to.mutable_data<T>());
+          });
+    });
+  };
+  Tensor y;
+  {
+    const NoRecord pause;
+    y = detail::carried_if_finite(compute, x);
+  }
   if (!keepdim) y = raw::reshape(y, drop_dims(x.shape(), reduced));
   return record(sum_op, std::move(y), {x}, {}, ReduceAttrs{reduced, 0});
 }
@@ -91,8 +99,30 @@ Tensor sum(const Tensor& x, const Axes& axes, bool keepdim) {
 Tensor mean(const Tensor& x, const Axes& axes, bool keepdim) {
   const int64_t n = group_size(x.shape(), axis_flags("mean", axes, x.ndim()));
   check(n > 0, "mean: of no elements, shape {} over axes {}", x.shape(), axes);
-  return mul(sum(x, axes, keepdim), 1.0 / static_cast<double>(n));
+  return detail::carried_if_finite(
+      [&](const Tensor& v) { return mul(sum(v, axes, keepdim), 1.0 / static_cast<double>(n)); }, x);
 }
+
+namespace {
+
+/// Whether f32 carries x - mean: the mean, rounded, is off by at most 2^-24 of itself. `share`: the
+/// most that is of a standard deviation. variance: of x along the mean's axes.
+bool carries_deviations(const Tensor& mean, const Tensor& variance, double share) {
+  if (mean.dtype() != DType::f32) return true;
+  const std::vector<float> m = mean.to_vector<float>(), v = variance.to_vector<float>();
+  const double ratio = share * 0x1p24;
+  for (size_t i = 0; i < m.size(); ++i) {
+    const double about = m[i], spread = v[i];
+    const bool held = spread >= 0x1p-100 && spread <= 0x1p120;
+    if (!(spread == 0 && about == 0) && !(held && about * about <= ratio * ratio * spread))
+      return false;
+  }
+  return true;
+}
+
+Tensor deviations(const Tensor& x, const Axes& axes) { return x - mean(x, axes, true); }
+
+}  // namespace
 
 // y = sum (x - m)^2 / count, m the mean:  dx = 2 (x - m) dy / count, since sum (x - m) = 0
 static Op var_op("var", [](Backward& ctx) {
@@ -101,7 +131,15 @@ static Op var_op("var", [](Backward& ctx) {
   Axes axes;
   for (int i = 0; i < x.ndim(); ++i)
     if (reduced[i]) axes.push_back(i);
-  const Tensor centred = axes.ndim() == 0 ? mul(x, 0) : x - mean(x, axes, true);
+  const auto carries = [&](const Tensor&) {
+    const NoRecord pause;
+    const Tensor y = with_dims(ctx.kept(1), x.shape(), reduced);
+    return carries_deviations(mean(x, axes, true), y, 0x1p-21);
+  };
+  const Tensor centred =
+      axes.ndim() == 0
+          ? mul(x, 0)
+          : detail::carried([&](const Tensor& v) { return deviations(v, axes); }, carries, x);
   const Tensor dy = with_dims(ctx.dy(), x.shape(), reduced);
   ctx.set(0, centred * (dy * (2.0 / static_cast<double>(count))));
 });
@@ -116,9 +154,15 @@ Tensor var(const Tensor& x, const Axes& axes, bool keepdim, int64_t correction) 
   Tensor y;
   {
     const NoRecord pause;
-    y = mul(sum(square(x - mean(x, axes, true)), axes, keepdim), 1.0 / static_cast<double>(count));
+    const auto compute = [&](const Tensor& v) {
+      return mul(sum(square(deviations(v, axes)), axes, keepdim), 1.0 / static_cast<double>(count));
+    };
+    const auto carries = [&](const Tensor& v) {
+      return carries_deviations(mean(x, axes, keepdim), v, 0x1p-12);
+    };
+    y = detail::carried(compute, carries, x);
   }
-  return record(var_op, std::move(y), {x}, {x}, ReduceAttrs{reduced, count});
+  return record(var_op, y, {x}, {x, y}, ReduceAttrs{reduced, count});
 }
 
 // y = max x:  dx = dy where x = y, shared by the equal ones; where y is NaN by those that are

@@ -84,6 +84,11 @@ GRADUS_INLINE inline X log1p(const X& x) {
   return log(1 + x);
 }
 
+/// x limited to [low, high]
+template <class X>
+GRADUS_INLINE inline X clamp(const X& x, Number<X> low, Number<X> high) {
+  return x < low ? X(low) : x > high ? X(high) : x;
+}
 /// e^(-x^2 / 2)
 template <class X>
 GRADUS_INLINE inline X gauss(const X& x) {
@@ -103,26 +108,24 @@ GRADUS_INLINE inline X x_density(const X& x) {
 constexpr double kTwoOverSqrtPi = 1.12837916709551257390;
 constexpr double kGeluScale = 0.79788456080286535588;  // sqrt(2 / pi)
 constexpr double kGeluCubic = 0.044715;
-/// What gelu_tanh takes the tanh of.
+/// What gelu_tanh takes the tanh of. 1/2 (1 + tanh(u)) = sigmoid(2u), which does not cancel.
 template <class X>
 GRADUS_INLINE inline X gelu_inner(const X& x) {
   return x * (Number<X>(kGeluScale) + Number<X>(kGeluScale * kGeluCubic) * (x * x));
 }
-/// gelu_tanh's derivative, t = tanh(gelu_inner(x))
+/// gelu_tanh's derivative, s = sigmoid(2 gelu_inner(x)). Where s is 0 or 1 so is the derivative,
+/// though x^3 may be infinite.
 template <class X>
-GRADUS_INLINE inline X gelu_tanh_slope(const X& x, const X& t) {
-  const X slope = Number<X>(kGeluScale) + Number<X>(3 * kGeluScale * kGeluCubic) * (x * x);
-  return Number<X>(0.5) * ((1 + t) + x * ((1 - t * t) * slope));
+GRADUS_INLINE inline X gelu_tanh_slope(const X& x, const X& s) {
+  const X near = clamp(x, -32, 32);
+  const X slope =
+      Number<X>(2 * kGeluScale) + Number<X>(6 * kGeluScale * kGeluCubic) * (near * near);
+  return s * (1 + near * ((1 - s) * slope));
 }
 /// silu's derivative, s = sigmoid(x)
 template <class X>
 GRADUS_INLINE inline X silu_slope(const X& x, const X& s) {
   return s * (1 + x * (1 - s));
-}
-/// x limited to [low, high]
-template <class X>
-GRADUS_INLINE inline X clamp(const X& x, Number<X> low, Number<X> high) {
-  return x < low ? X(low) : x > high ? X(high) : x;
 }
 /// dy inside of [low, high] and where x is NaN, else 0
 template <class X>

@@ -1,3 +1,4 @@
+#include <gradus/kernels/norm/in_double.h>
 #include <gradus/kernels/norm/norm.h>
 #include <gradus/kernels/norm/table.h>
 #include <gradus/kernels/runtime/isa.h>
@@ -162,6 +163,53 @@ GradientAffine<T> gradient_affine(const Transform<T>& f, int64_t c, T dw, T db, 
   return {f.at(c), db / n, dw / n * f.rstd[c]};
 }
 
+/// Whether f32 carries a channel whose mean and rstd are x's own.
+template <class T>
+bool is_ordinary_channel(const Transform<T>& f, int64_t c, double eps) {
+  return is_ordinary(f.mean[c], f.rstd[c], eps) && is_ordinary_map(T(0), f.at(c).scale);
+}
+/// Whether f32 carries a channel's map by these.
+template <class T>
+bool is_ordinary_constant(const Transform<T>& f, int64_t c) {
+  return is_ordinary_map(f.mean[c], f.at(c).scale);
+}
+template <class T>
+bool is_ordinary_sums(const NormGradients<T>& sums, int64_t c) {
+  return is_ordinary_gradient<T>(static_cast<double>(sums.db[c]), static_cast<double>(sums.dw[c]));
+}
+
+/// redo(channel, its elements) for each channel that is not ordinary.
+template <class T, class Ordinary, class Redo>
+void in_double(const Channels& s, const NormInput<T>& in, Ordinary ordinary, Redo redo) {
+  int64_t others = 0;
+  for (int64_t c = 0; c < s.channels; ++c) others += !ordinary(c);
+  if (others == 0) return;
+  parallel_for_rows(s.channels, s.outer * s.inner, kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t c = begin; c < end; ++c) {
+      if (ordinary(c)) continue;
+      const Runs runs{s.outer, s.inner, s.channels * s.inner, s.inner};
+      redo(c, NormGroup<T>{runs, in.x + c * s.inner, in.valid, in.w ? in.w + c : nullptr,
+                           in.b ? in.b + c : nullptr, 0, in.relu});
+    }
+  });
+}
+
+/// A channel's gradients; dx may be null.
+template <class T>
+void redo_gradient(const Channels& s, int64_t c, const NormGroup<T>& group, const GroupStats& stats,
+                   bool training, const T* dy, const NormGradients<T>& to) {
+  double dw = 0, db = 0;
+  const int64_t at = c * s.inner;
+  gradient_in_double(group, stats, training, dy + at, to.dx ? to.dx + at : nullptr, &dw, &db);
+  to.dw[c] = static_cast<T>(dw);
+  to.db[c] = static_cast<T>(db);
+}
+
+template <class T>
+GroupStats constants(const Transform<T>& f, int64_t c) {
+  return {static_cast<double>(f.mean[c]), 0, static_cast<double>(f.rstd[c])};
+}
+
 template <class T>
 void normalize_columns(const Channels& s, const Transform<T>& f, T* y) {
   const ColumnAffine<T> columns = f.of_columns(s.channels);
@@ -267,12 +315,20 @@ void batch_norm_normalize(const Channels& shape, const NormInput<T>& in, const T
                           const T* rstd, T* y) {
   const Channels s = simplified(shape);
   const Transform<T> f{in, mean, rstd};
-  if (in_columns(s)) return normalize_columns(s, f, y);
-  const auto normalize = kernels<NormKernels<T>>().normalize;
-  for_each_piece(s, [&](int64_t c, const Piece& p) {
-    normalize(p.runs, f.at(c), in.x + p.at, from(in.valid, p.valid_at), y + p.at,
-              streamed<T>(numel(s)));
-  });
+  if (in_columns(s)) {
+    normalize_columns(s, f, y);
+  } else {
+    const auto normalize = kernels<NormKernels<T>>().normalize;
+    for_each_piece(s, [&](int64_t c, const Piece& p) {
+      normalize(p.runs, f.at(c), in.x + p.at, from(in.valid, p.valid_at), y + p.at,
+                streamed<T>(numel(s)));
+    });
+  }
+  in_double(
+      s, in, [&](int64_t c) { return is_ordinary_constant(f, c); },
+      [&](int64_t c, const NormGroup<T>& group) {
+        normalize_in_double(group, constants(f, c), y + c * s.inner);
+      });
 }
 
 template <class T>
@@ -298,18 +354,35 @@ void batch_norm(const Channels& shape, double eps, const NormInput<T>& in, T* y,
                     streamed<T>(numel(s)));
         });
   }
+  in_double(
+      s, in, [&](int64_t c) { return is_ordinary_channel(f, c, eps); },
+      [&](int64_t c, const NormGroup<T>& group) {
+        const GroupStats stats = stats_in_double(group, eps);
+        mean[c] = static_cast<T>(stats.mean);
+        var[c] = static_cast<T>(stats.var);
+        rstd[c] = static_cast<T>(stats.rstd);
+        normalize_in_double(group, stats, y + c * s.inner);
+      });
 }
 
 template <class T>
-void batch_norm_backward(const Channels& shape, const NormInput<T>& in, const T* mean,
+void batch_norm_backward(const Channels& shape, double eps, const NormInput<T>& in, const T* mean,
                          const T* rstd, const T* dy, const NormGradients<T>& to) {
   const Channels s = simplified(shape);
   const Transform<T> f{in, mean, rstd};
   T* sums = scratch<T, struct ChannelSums>(2 * s.channels);
   const NormGradients<T> all{to.dx, to.dw ? to.dw : sums, to.db ? to.db : sums + s.channels};
-  if (!in_columns(s)) return run_backward(s, f, dy, all);
-  column_sums(s, f, dy, all);
-  if (to.dx) column_gradient(s, f, dy, count_valid(s, in.valid), all);
+  if (in_columns(s)) {
+    column_sums(s, f, dy, all);
+    if (to.dx) column_gradient(s, f, dy, count_valid(s, in.valid), all);
+  } else {
+    run_backward(s, f, dy, all);
+  }
+  in_double(
+      s, in, [&](int64_t c) { return is_ordinary_channel(f, c, eps) && is_ordinary_sums(all, c); },
+      [&](int64_t c, const NormGroup<T>& group) {
+        redo_gradient(s, c, group, stats_in_double(group, eps), true, dy, all);
+      });
 }
 
 template <class T>
@@ -319,7 +392,15 @@ void batch_norm_backward_eval(const Channels& shape, const NormInput<T>& in, con
     const Channels s = simplified(shape);
     const NormInput<T> values{in.x, in.valid};
     const Transform<T> f{values, mean, rstd};
-    in_columns(s) ? column_sums(s, f, dy, to) : run_backward<T>(s, f, dy, {nullptr, to.dw, to.db});
+    T* sums = scratch<T, struct ChannelSums>(2 * s.channels);
+    const NormGradients<T> all{nullptr, to.dw ? to.dw : sums, to.db ? to.db : sums + s.channels};
+    in_columns(s) ? column_sums(s, f, dy, all) : run_backward<T>(s, f, dy, all);
+    in_double(
+        s, values,
+        [&](int64_t c) { return is_ordinary_constant(f, c) && is_ordinary_sums(all, c); },
+        [&](int64_t c, const NormGroup<T>& group) {
+          redo_gradient(s, c, group, constants(f, c), false, dy, all);
+        });
   }
   if (!to.dx) return;
   T* zero = scratch<T, struct ChannelSums>(shape.channels);
@@ -337,7 +418,7 @@ void layer_norm(int64_t rows, int64_t d, double eps, const NormInput<T>& in, T* 
 }
 
 template <class T>
-void layer_norm_backward(int64_t rows, int64_t d, const NormInput<T>& in, const T* mean,
+void layer_norm_backward(int64_t rows, int64_t d, double eps, const NormInput<T>& in, const T* mean,
                          const T* rstd, const T* dy, const NormGradients<T>& to) {
   const auto kernel = kernels<NormKernels<T>>().layer_norm_backward;
   const bool with_sums = to.dw || to.db;
@@ -355,7 +436,7 @@ void layer_norm_backward(int64_t rows, int64_t d, const NormInput<T>& in, const 
         sums.dw = parts + 2 * p * d, sums.db = sums.dw + d;
         std::fill_n(sums.dw, 2 * d, 0.0);
       }
-      kernel({p * piece, std::min((p + 1) * piece, rows), d}, in, mean, rstd, dy, to.dx, sums,
+      kernel({p * piece, std::min((p + 1) * piece, rows), d}, eps, in, mean, rstd, dy, to.dx, sums,
              streamed<T>(rows * d));
     }
   });

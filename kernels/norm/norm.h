@@ -4,7 +4,8 @@
 namespace gradus::kernels {
 
 // Statistics are taken of blocks about the block's own mean and put together in f64 (Chan et al.
-// 1979); what comes of it is the same for any number of threads.
+// 1979); what comes of it is the same for any number of threads. A row or a channel that f32 does
+// not carry through is computed in double (in_double.h), the backward pass from x and eps again.
 
 /// What a norm is of: y = xhat w + b, or max(y, 0) with relu, where xhat = (x - mean) rstd and
 /// rstd = 1 / sqrt(var + eps). Where `valid` is false, what inputs hold, NaN included, has no
@@ -34,7 +35,7 @@ void layer_norm(int64_t rows, int64_t d, double eps, const NormInput<T>& in, T* 
 /// relu, 0 for dy where xhat w + b <= 0; dx may not be null then, since what passes is written
 /// there first.
 template <class T>
-void layer_norm_backward(int64_t rows, int64_t d, const NormInput<T>& in, const T* mean,
+void layer_norm_backward(int64_t rows, int64_t d, double eps, const NormInput<T>& in, const T* mean,
                          const T* rstd, const T* dy, const NormGradients<T>& to);
 
 /// x is (outer, channels, inner): inner = 1 for (N, C) and channels last. A mask is (outer, inner).
@@ -64,7 +65,7 @@ void batch_norm(const Channels& shape, double eps, const NormInput<T>& in, T* y,
 /// Training, mean and rstd being of x itself: dw = sum dy xhat, db = sum dy, dx = w rstd (dy - db /
 /// count - xhat dw / count). With relu, 0 for dy where xhat w + b <= 0.
 template <class T>
-void batch_norm_backward(const Channels& shape, const NormInput<T>& in, const T* mean,
+void batch_norm_backward(const Channels& shape, double eps, const NormInput<T>& in, const T* mean,
                          const T* rstd, const T* dy, const NormGradients<T>& to);
 
 /// Evaluation, where mean and rstd are constants: dx = w rstd dy, dw and db as above. in.relu is

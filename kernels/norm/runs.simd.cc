@@ -1,6 +1,7 @@
 // Normalization of runs: a channel of NCHW, a row. Sums run over blocks in T, the blocks' sums in
 // f64; the order is fixed by the shape.
 
+#include <gradus/kernels/norm/in_double.h>
 #include <gradus/kernels/norm/table.h>
 #include <gradus/kernels/runtime/isa.h>
 #include <gradus/kernels/vector/flags.h>
@@ -218,6 +219,23 @@ void pass_row(int64_t d, T mean, T rstd, const T* x, const T* w, const T* b, con
                                      });
 }
 
+/// A row, for the slow way.
+template <class T>
+NormGroup<T> row_group(int64_t d, int64_t at, const NormInput<T>& in) {
+  return {{1, d, d, d}, in.x + at, nullptr, in.w, in.b, 1, in.relu};
+}
+
+/// The same row the slow way; m and reciprocal become what it finds.
+template <class T>
+[[gnu::noinline]] void layer_norm_in_double(int64_t d, int64_t at, double eps,
+                                            const NormInput<T>& in, T& m, T& reciprocal, T* y) {
+  const NormGroup<T> group = row_group(d, at, in);
+  const GroupStats stats = stats_in_double(group, eps);
+  m = static_cast<T>(stats.mean);
+  reciprocal = static_cast<T>(stats.rstd);
+  normalize_in_double(group, stats, y + at);
+}
+
 template <class T>
 void layer_norm(const Rows& r, double eps, const NormInput<T>& in, T* y, T* mean, T* rstd,
                 bool streamed) {
@@ -231,7 +249,10 @@ void layer_norm(const Rows& r, double eps, const NormInput<T>& in, T* y, T* mean
       const Moments moments = run_moments<T, false>({1, r.d, r.d, r.d}, in.x + at, nullptr);
       m = static_cast<T>(moments.mean);
       reciprocal = static_cast<T>(1 / math::sqrt(moments.squares / static_cast<double>(r.d) + eps));
-      normalize(r.d, m, reciprocal, in.x + at, in.w, in.b, y + at);
+      if (is_ordinary(m, reciprocal, eps))
+        normalize(r.d, m, reciprocal, in.x + at, in.w, in.b, y + at);
+      else
+        layer_norm_in_double(r.d, at, eps, in, m, reciprocal, y);
     } else {
       for (int64_t j = 0; j < r.d; ++j) y[at + j] = 0;
     }
@@ -308,13 +329,24 @@ void row_gradients(int64_t d, const RowGradient<T>* rows, const T* x, const T* w
   });
 }
 
+/// A row's gradients the slow way.
+template <class T>
+[[gnu::noinline]] void row_gradient_in_double(int64_t d, int64_t at, double eps,
+                                              const NormInput<T>& in, const T* dy, T* dx,
+                                              const RowSums<T>& sums) {
+  const NormGroup<T> group = row_group(d, at, in);
+  gradient_in_double(group, stats_in_double(group, eps), true, dy + at, dx ? dx + at : nullptr,
+                     sums.dw, sums.db);
+}
+
 /// With relu, what of dy passes it is written to dx first, and read from there.
 template <class T, bool with_w, bool with_dx, bool with_sums, bool streamed>
-void rows_gradient(const Rows& r, const NormInput<T>& in, const T* mean, const T* rstd, const T* dy,
-                   T* dx, T* dw, T* db) {
+void rows_gradient(const Rows& r, double eps, const NormInput<T>& in, const T* mean, const T* rstd,
+                   const T* dy, T* dx, const RowSums<T>& to) {
   constexpr int together = 4;  // rows that share what is loaded of w, dw and db
   const auto pass = with_flags([](auto... flags) { return pass_row<T, flags...>; }, in.w, in.b);
   const T* passed = in.relu ? dx : dy;
+  T *dw = to.block, *db = with_sums ? dw + r.d : nullptr;
   RowGradient<T> pending[together];
   int count = 0;
   for (int64_t i = r.begin; i < r.end; ++i) {
@@ -323,17 +355,25 @@ void rows_gradient(const Rows& r, const NormInput<T>& in, const T* mean, const T
       for (int64_t j = 0; j < r.d && with_dx; ++j) dx[at + j] = 0;
       continue;
     }
-    RowGradient<T>& row = pending[count++];
+    if (!is_ordinary(mean[i], rstd[i], eps)) {
+      row_gradient_in_double(r.d, at, eps, in, dy, dx, to);
+      continue;
+    }
+    RowGradient<T>& row = pending[count];
     row = {at, mean[i], rstd[i], 0, 0};
     if (in.relu) pass(r.d, mean[i], rstd[i], in.x + at, in.w, in.b, dy + at, dx + at);
     if (with_dx) {
       const GradientSums sums =
           row_gradient_sums<T, with_w>(r.d, mean[i], in.x + at, in.w, passed + at);
       const double scale = static_cast<double>(rstd[i]), each = 1 / static_cast<double>(r.d);
+      if (!is_ordinary_gradient<T>(sums.dy, sums.dy_x * scale)) {
+        row_gradient_in_double(r.d, at, eps, in, dy, dx, to);
+        continue;
+      }
       row.mean_dy = static_cast<T>(sums.dy * each);
       row.slope = static_cast<T>(sums.dy_x * each * scale * scale);
     }
-    if (count < together) continue;
+    if (++count < together) continue;
     row_gradients<T, together, with_w, with_dx, with_sums, streamed>(r.d, pending, in.x, in.w,
                                                                      passed, dx, dw, db);
     count = 0;
@@ -344,8 +384,8 @@ void rows_gradient(const Rows& r, const NormInput<T>& in, const T* mean, const T
 }
 
 template <class T>
-void layer_norm_backward(const Rows& r, const NormInput<T>& in, const T* mean, const T* rstd,
-                         const T* dy, T* dx, const RowSums<T>& sums, bool streamed) {
+void layer_norm_backward(const Rows& r, double eps, const NormInput<T>& in, const T* mean,
+                         const T* rstd, const T* dy, T* dx, const RowSums<T>& sums, bool streamed) {
   streamed = streamed && dx && !in.relu && streamable(dx, r.d);
   const bool with_sums = sums.dw;
   if (!dx && !with_sums) return;
@@ -356,13 +396,12 @@ void layer_norm_backward(const Rows& r, const NormInput<T>& in, const T* mean, c
       },
       in.w, dx, with_sums, streamed);
   const int64_t step = with_sums ? kBlockRows : r.end - r.begin;
-  T *dw = sums.block, *db = with_sums ? dw + r.d : nullptr;
   for (int64_t i = r.begin; i < r.end; i += step) {
     for (int64_t j = 0; j < 2 * r.d && with_sums; ++j) sums.block[j] = 0;
-    run({i, smaller(i + step, r.end), r.d}, in, mean, rstd, dy, dx, dw, db);
+    run({i, smaller(i + step, r.end), r.d}, eps, in, mean, rstd, dy, dx, sums);
     if (!with_sums) continue;
-    add_to(r.d, dw, sums.dw);
-    add_to(r.d, db, sums.db);
+    add_to(r.d, sums.block, sums.dw);
+    add_to(r.d, sums.block + r.d, sums.db);
   }
   if (streamed) order_streams();
 }

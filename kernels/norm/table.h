@@ -76,8 +76,9 @@ struct NormKernels {
   void (*layer_norm)(const Rows& r, double eps, const NormInput<T>& in, T* y, T* mean, T* rstd,
                      bool streamed);
   /// As kernels::layer_norm_backward, but adds to the sums over rows.
-  void (*layer_norm_backward)(const Rows& r, const NormInput<T>& in, const T* mean, const T* rstd,
-                              const T* dy, T* dx, const RowSums<T>& sums, bool streamed);
+  void (*layer_norm_backward)(const Rows& r, double eps, const NormInput<T>& in, const T* mean,
+                              const T* rstd, const T* dy, T* dx, const RowSums<T>& sums,
+                              bool streamed);
 };
 
 /// Affine for each column; mean, scale, shift: (columns).

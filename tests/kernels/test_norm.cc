@@ -127,7 +127,7 @@ BatchResult<T> run(const BatchProblem& p) {
   BatchResult<T> r(p);
   r.count = count_valid(p.s, g.in.valid);
   batch_norm(p.s, kEps, g.in, r.y.data(), r.mean.data(), r.var.data(), r.rstd.data());
-  batch_norm_backward<T>(p.s, g.in, r.mean.data(), r.rstd.data(), g.dy.data(), r.gradients());
+  batch_norm_backward<T>(p.s, kEps, g.in, r.mean.data(), r.rstd.data(), g.dy.data(), r.gradients());
   batch_norm_backward_eval<T>(p.s, g.in, r.mean.data(), r.rstd.data(), g.dy.data(),
                               {r.dx_eval.data(), nullptr, nullptr});
   return r;
@@ -205,10 +205,10 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(the_pieces_of_batch_norm_make_the_whole, T, Scalar
 
     Values<T> dw(r.dw.size()), db(dw), dx(r.dx.size());
     const NormInput<T> without_b{g.x.data(), p.valid, g.w.data()};
-    batch_norm_backward<T>(s, without_b, r.mean.data(), r.rstd.data(), g.dy.data(),
+    batch_norm_backward<T>(s, kEps, without_b, r.mean.data(), r.rstd.data(), g.dy.data(),
                            {dx.data(), nullptr, nullptr});
     BOOST_TEST(same_bits(dx, r.dx));
-    batch_norm_backward<T>(s, without_b, r.mean.data(), r.rstd.data(), g.dy.data(),
+    batch_norm_backward<T>(s, kEps, without_b, r.mean.data(), r.rstd.data(), g.dy.data(),
                            {nullptr, dw.data(), nullptr});
     batch_norm_backward_eval<T>(s, without_b, r.mean.data(), r.rstd.data(), g.dy.data(),
                                 {nullptr, nullptr, db.data()});
@@ -295,7 +295,7 @@ BOOST_AUTO_TEST_CASE(nothing_valid_gives_zeros) {
     const NormInput<float> in{x.data(), valid};
     batch_norm(s, kEps, in, y.data(), mean.data(), var.data(), rstd.data());
     BOOST_TEST(count_valid(s, in.valid) == 0);
-    batch_norm_backward<float>(s, in, mean.data(), rstd.data(), x.data(),
+    batch_norm_backward<float>(s, kEps, in, mean.data(), rstd.data(), x.data(),
                                {dx.data(), dw.data(), db.data()});
     for (const Values<float>* zeros : {&y, &dx, &mean, &var, &dw, &db})
       for (float v : *zeros) BOOST_TEST(v == 0);
@@ -356,7 +356,7 @@ LayerResult<T> run(const LayerProblem& p) {
   const Given<T> g(p);
   LayerResult<T> r(p);
   layer_norm(p.rows, p.d, kEps, g.in, r.y.data(), r.mean.data(), r.rstd.data());
-  layer_norm_backward<T>(p.rows, p.d, g.in, r.mean.data(), r.rstd.data(), g.dy.data(),
+  layer_norm_backward<T>(p.rows, p.d, kEps, g.in, r.mean.data(), r.rstd.data(), g.dy.data(),
                          r.gradients());
   return r;
 }
@@ -433,7 +433,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(streamed_results_are_the_same, T, Scalars) {
       for (int64_t offset : {0, 1}) {
         batch_norm(s, kEps, g.in, y.block.data() + offset, r.mean.data(), r.var.data(),
                    r.rstd.data());
-        batch_norm_backward<T>(s, g.in, r.mean.data(), r.rstd.data(), g.dy.data(),
+        batch_norm_backward<T>(s, kEps, g.in, r.mean.data(), r.rstd.data(), g.dy.data(),
                                {dx.block.data() + offset, r.dw.data(), r.db.data()});
         y.check_at(offset);
         dx.check_at(offset);
@@ -449,7 +449,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(streamed_results_are_the_same, T, Scalars) {
       StreamedTo<T> y(r.y), dx(r.dx);
       for (int64_t offset : {0, 1}) {
         layer_norm(rows, d, kEps, g.in, y.block.data() + offset, r.mean.data(), r.rstd.data());
-        layer_norm_backward<T>(rows, d, g.in, r.mean.data(), r.rstd.data(), g.dy.data(),
+        layer_norm_backward<T>(rows, d, kEps, g.in, r.mean.data(), r.rstd.data(), g.dy.data(),
                                {dx.block.data() + offset, r.dw.data(), r.db.data()});
         y.check_at(offset);
         dx.check_at(offset);
@@ -467,7 +467,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(any_result_of_layer_norm_may_be_left_out, T, Scala
   r.rstd = whole.rstd;
   layer_norm<T>(p.rows, p.d, kEps, g.in, r.y.data(), nullptr, nullptr);
   const auto backward = [&](T* dx, T* dw, T* db) {
-    layer_norm_backward<T>(p.rows, p.d, g.in, r.mean.data(), r.rstd.data(), g.dy.data(),
+    layer_norm_backward<T>(p.rows, p.d, kEps, g.in, r.mean.data(), r.rstd.data(), g.dy.data(),
                            {dx, dw, db});
   };
   backward(r.dx.data(), nullptr, nullptr);
@@ -631,7 +631,7 @@ void check_rows_at_level(Isa isa, int64_t d, bool relu) {
   Values<double> dw(g.w.size()), db(g.w.size());
   const Rows all{0, p.rows, d};
   table.layer_norm(all, kEps, g.in, r.y.data(), r.mean.data(), r.rstd.data(), true);
-  table.layer_norm_backward(all, g.in, r.mean.data(), r.rstd.data(), g.dy.data(), r.dx.data(),
+  table.layer_norm_backward(all, kEps, g.in, r.mean.data(), r.rstd.data(), g.dy.data(), r.dx.data(),
                             {dw.data(), db.data(), block.data()}, true);
   BOOST_TEST_CONTEXT(name(isa) << " rows of " << d << " relu " << relu) {
     check_close(r.y, exact.y, 16);

@@ -1,0 +1,84 @@
+#include <gradus/kernels/norm/in_double.h>
+#include <gradus/kernels/runtime/types.h>
+
+#include <cmath>
+
+namespace gradus::kernels {
+namespace {
+
+/// f(place in x, place in its run, whether it is valid) for each element.
+template <class T, class F>
+void for_each_element(const NormGroup<T>& g, F f) {
+  for (int64_t i = 0; i < g.runs.rows; ++i)
+    for (int64_t j = 0; j < g.runs.columns; ++j)
+      f(i * g.runs.stride + j, j, !g.valid || g.valid[i * g.runs.valid_stride + j]);
+}
+
+/// What one element of x is to its group.
+template <class T>
+struct Element {
+  Element(const NormGroup<T>& g, const GroupStats& s, int64_t at, int64_t j)
+      : xhat((static_cast<double>(g.x[at]) - s.mean) * s.rstd),
+        weight(g.w ? static_cast<double>(g.w[g.step * j]) : 1),
+        y(xhat * weight + (g.b ? static_cast<double>(g.b[g.step * j]) : 0)) {}
+  double xhat, weight, y;
+};
+
+}  // namespace
+
+template <class T>
+GroupStats stats_in_double(const NormGroup<T>& g, double eps) {
+  double count = 0, mean = 0, squares = 0;
+  for_each_element(g, [&](int64_t, int64_t, bool valid) { count += valid; });
+  // What the first round misses of the mean the second adds, so that equal numbers have variance 0.
+  for (int round = 0; round < 2; ++round) {
+    double missed = 0;
+    for_each_element(g, [&](int64_t at, int64_t, bool valid) {
+      if (valid) missed += static_cast<double>(g.x[at]) - mean;
+    });
+    if (count > 0) mean += missed / count;
+  }
+  for_each_element(g, [&](int64_t at, int64_t, bool valid) {
+    const double v = static_cast<double>(g.x[at]) - mean;
+    if (valid) squares += v * v;
+  });
+  const double var = count > 0 ? squares / count : 0;
+  return {mean, var, 1 / std::sqrt(var + eps)};
+}
+
+template <class T>
+void normalize_in_double(const NormGroup<T>& g, const GroupStats& stats, T* y) {
+  for_each_element(g, [&](int64_t at, int64_t j, bool valid) {
+    const double v = valid ? Element<T>(g, stats, at, j).y : 0;
+    y[at] = g.relu && v < 0 ? T(0) : static_cast<T>(v);
+  });
+}
+
+template <class T>
+void gradient_in_double(const NormGroup<T>& g, const GroupStats& stats, bool training, const T* dy,
+                        T* dx, double* dw, double* db) {
+  const auto passing = [&](const Element<T>& e, int64_t at) {
+    return g.relu && e.y <= 0 ? 0 : static_cast<double>(dy[at]);
+  };
+  double count = 0, sum = 0, product = 0;
+  for_each_element(g, [&](int64_t at, int64_t j, bool valid) {
+    if (!valid) return;
+    const Element<T> e(g, stats, at, j);
+    const double d = passing(e, at);
+    ++count, sum += d * e.weight, product += d * e.weight * e.xhat;
+    if (dw) dw[g.step * j] += d * e.xhat;
+    if (db) db[g.step * j] += d;
+  });
+  if (!dx) return;
+  const double mean = training ? sum / count : 0, slope = training ? product / count : 0;
+  for_each_element(g, [&](int64_t at, int64_t j, bool valid) {
+    const Element<T> e(g, stats, at, j);
+    dx[at] = !valid
+                 ? T(0)
+                 : static_cast<T>((passing(e, at) * e.weight - mean - e.xhat * slope) * stats.rstd);
+  });
+}
+
+GRADUS_INSTANTIATE(stats_in_double<T>, normalize_in_double<T>, gradient_in_double<T>)
+
+}  // namespace gradus::kernels

@@ -1,0 +1,69 @@
+#pragma once
+#include <gradus/kernels/norm/table.h>
+
+#include <cstdint>
+
+// The slow way for a row or a channel whose numbers f32 does not carry through: whose sums or
+// squares overflow or vanish, or whose mean is so far from 0 that to round it moves every element.
+// All of it is computed in double, the statistics from x again. f64 has no wider way.
+namespace gradus::kernels {
+
+/// Whether f32 carries a group by these statistics. The mean, rounded, is off by 2^-24 of itself:
+/// up to 8 standard deviations, by at most 2^-21 of one. Beyond 2^40 squares come near the ends of
+/// f32.
+template <class T>
+static inline bool is_ordinary(T mean, T rstd, double eps) {
+  if constexpr (sizeof(T) == sizeof(double)) return true;
+  const auto m = static_cast<double>(mean), r = static_cast<double>(rstd), square = r * r;
+  // var / (var + eps), without what rounding rstd may have added
+  const double share = (1 - 0x1p-20) - eps * square;
+  return r >= 0x1p-40 && r <= 0x1p40 && (m == 0 || m * m * square <= 64 * share);
+}
+
+/// Whether f32 carries y = (x - mean) scale for every x.
+template <class T>
+static inline bool is_ordinary_map(T mean, T scale) {
+  if constexpr (sizeof(T) == sizeof(double)) return true;
+  const T m = mean < 0 ? -mean : mean, s = scale < 0 ? -scale : scale;
+  return m <= T(0x1p100) && (s == 0 || (s >= T(0x1p-60) && s <= T(0x1p60)));
+}
+
+/// Whether f32 carries a gradient of which these are sum g and sum g xhat.
+template <class T>
+static inline bool is_ordinary_gradient(double sum, double product) {
+  if constexpr (sizeof(T) == sizeof(double)) return true;
+  const double a = sum < 0 ? -sum : sum, b = product < 0 ? -product : product;
+  return a <= 0x1p60 && b <= 0x1p60 && (a >= 0x1p-60 || b >= 0x1p-60 || (a == 0 && b == 0));
+}
+
+/// Elements with one mean: x at runs, where `valid` says so. Element j of a run has the weight
+/// w[step j], which null makes 1, and the bias b[step j], which null makes 0.
+template <class T>
+struct NormGroup {
+  Runs runs;
+  const T* x;
+  const bool* valid;
+  const T *w, *b;
+  int64_t step;
+  bool relu;
+};
+
+struct GroupStats {
+  double mean, var, rstd;
+};
+
+/// Its own mean, biased variance and 1 / sqrt(var + eps); 0, 0 and 1 / sqrt(eps) without values.
+template <class T>
+GroupStats stats_in_double(const NormGroup<T>& group, double eps);
+
+/// y, at the places of x.
+template <class T>
+void normalize_in_double(const NormGroup<T>& group, const GroupStats& stats, T* y);
+
+/// Adds to dw[step j] and db[step j], then dx where it is wanted: training's, or of mean and rstd
+/// that are constants.
+template <class T>
+void gradient_in_double(const NormGroup<T>& group, const GroupStats& stats, bool training,
+                        const T* dy, T* dx, double* dw, double* db);
+
+}  // namespace gradus::kernels

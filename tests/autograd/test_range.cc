@@ -1,0 +1,142 @@
+#define BOOST_TEST_MODULE range
+#include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/cast.h>
+#include <gradus/autograd/ops/elementwise.h>
+#include <gradus/autograd/ops/loss.h>
+#include <gradus/autograd/ops/norm.h>
+#include <gradus/autograd/ops/norm_stages.h>
+#include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/softmax.h>
+#include <gradus/autograd/tape.h>
+#include <gradus/tensor/random.h>
+
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <functional>
+#include <string>
+#include <vector>
+
+using namespace gradus;
+
+// Ops that sum, at the ends of f32: what f64 computes of the same numbers and f32 holds, f32 gives.
+namespace {
+
+struct Case {
+  std::string name;
+  std::function<Tensor(const Tensor&)> f;
+};
+
+std::vector<Case> cases() {
+  const auto half = [](const Tensor& x) { return mul(x, 0.5); };
+  return {{"sum", [](const Tensor& x) { return sum(x); }},
+          {"sum of rows", [](const Tensor& x) { return sum(x, {1}); }},
+          {"sum over two axes",
+           [](const Tensor& x) {
+             return sum(x, {0, 2});
+           }},
+          {"mean", [](const Tensor& x) { return mean(x); }},
+          {"mean of columns", [](const Tensor& x) { return mean(x, {0}); }},
+          {"mean over two axes",
+           [](const Tensor& x) {
+             return mean(x, {0, 2}, true);
+           }},
+          {"var", [](const Tensor& x) { return var(x, {}, false, 1); }},
+          {"var of rows", [](const Tensor& x) { return var(x, {2}, false, 0); }},
+          {"var over two axes",
+           [](const Tensor& x) {
+             return var(x, {0, 2}, true, 0);
+           }},
+          {"mse_loss", [=](const Tensor& x) { return mse_loss(x, half(x)); }},
+          {"huber_loss", [](const Tensor& x) { return huber_loss(x, neg(x), 1e-3); }},
+          {"logsumexp", [](const Tensor& x) { return logsumexp(x, 2); }},
+          {"softmax", [](const Tensor& x) { return softmax(x, 2); }},
+          {"log_softmax", [](const Tensor& x) { return log_softmax(x, 2); }},
+          {"binary_cross_entropy_with_logits", [](const Tensor& x) {
+             return binary_cross_entropy_with_logits(x, zeros(x.shape(), x.dtype()));
+           }}};
+}
+
+void compare(const std::string& what, const Tensor& got, const Tensor& expected,
+             double bound = 0x1p-20) {
+  const std::vector<double> a = cast(got, DType::f64).to_vector<double>(),
+                            b = expected.to_vector<double>();
+  BOOST_TEST_REQUIRE(a.size() == b.size());
+  double largest = 0, error = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (!(std::abs(b[i]) < 3.4e38)) return;  // f32 cannot hold it
+    largest = std::max(largest, std::abs(b[i]));
+    const double off = std::abs(a[i] - b[i]);
+    error = off <= error ? error : off;
+  }
+  if (!(error <= bound * largest + 0x1p-100))
+    BOOST_ERROR(what << " is off by " << error << " of " << largest);
+}
+
+/// The same numbers in either dtype; gradients of softmax to equal ones would be 0.
+Tensor upstream(const Tensor& y) {
+  std::vector<double> dy(static_cast<size_t>(y.numel()));
+  for (size_t i = 0; i < dy.size(); ++i) dy[i] = 1 + 0.25 * static_cast<double>(i % 5);
+  return cast(Tensor::from(dy, y.shape()), y.dtype());
+}
+
+std::vector<Tensor> inputs() {
+  std::vector<Tensor> all;
+  Generator random(3);
+  for (double scale : {1e-30, 1e-15, 1.0, 1e10, 1e19, 1e30, 1e38})
+    for (double mean : {0.0, 3.0, 3e3, 8e6}) {
+      if (scale * std::max(mean, 5.0) > 3e38) mean = mean > 0 ? 2 : 0;
+      Tensor x = empty({5, 3, 7}, DType::f32);
+      float* values = x.mutable_data<float>();
+      for (int64_t i = 0; i < x.numel(); ++i)
+        values[i] = static_cast<float>(scale * (random.uniform() * 2 - 1 + mean));
+      all.push_back(x);
+    }
+  return all;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(values_and_gradients) {
+  for (const Tensor& x : inputs())
+    for (const Case& c : cases()) {
+      const Tensor wide = cast(x, DType::f64);
+      const std::string what = c.name + " of " + std::to_string(x.to_vector<float>()[0]);
+      const auto both = [&](const Tensor& at) {
+        Tensor leaf = at;
+        leaf.set_requires_grad();
+        Tape tape;
+        const Tensor y = c.f(leaf);
+        return std::pair(y, tape.gradient(y, leaf, {.dy = upstream(y)}));
+      };
+      const auto [y, dx] = both(x);
+      const auto [wide_y, wide_dx] = both(wide);
+      compare(what, y, wide_y);
+      compare(what + ", gradient", dx, wide_dx);
+    }
+}
+
+// The stages' statistics, and the second order of the norms, which is made of them.
+BOOST_AUTO_TEST_CASE(norm_stages) {
+  for (const Tensor& x : inputs())
+    for (bool layer : {true, false}) {
+      const std::string what =
+          (layer ? "layer_norm of " : "batch_norm of ") + std::to_string(x.to_vector<float>()[0]);
+      const auto second = [&](const Tensor& at) {
+        Tensor leaf = at, dy = upstream(at);
+        leaf.set_requires_grad();
+        dy.set_requires_grad();
+        Tape tape;
+        const Tensor y = layer ? layer_norm(leaf, {7}) : batch_norm(leaf, {}, {}).y;
+        const Tensor dx = tape.gradient(y, leaf, {.create_graph = CreateGraph::yes, .dy = dy});
+        return tape.gradient(dx, dy, {.dy = upstream(dx)});
+      };
+      compare(what + ", second order", second(x), second(cast(x, DType::f64)), 0x1p-18);
+      const auto forward = [&](const Tensor& at) {
+        return norm_forward(layer ? layer_norm_groups(at, {7}) : batch_norm_groups(at), at, {}, {},
+                            1e-5);
+      };
+      const NormForward f = forward(x), wide = forward(cast(x, DType::f64));
+      compare(what + ", stages", f.y, wide.y);
+      compare(what + ", variance", f.variance, wide.variance);
+    }
+}
