@@ -115,7 +115,8 @@ static Op binary_cross_entropy_op("binary_cross_entropy_with_logits", [](Backwar
 Tensor binary_cross_entropy_with_logits(const Tensor& x, const Tensor& target,
                                         const BinaryCrossEntropyOptions& options) {
   const char* op = binary_cross_entropy_op.name;
-  const auto& [weight, pos_weight, reduction] = options;
+  const Tensor &weight = options.weight, &pos_weight = options.pos_weight;
+  const Reduction reduction = options.reduction;
   check_pair(op, x, target, reduction);
   for (const Tensor* w : {&weight, &pos_weight}) {
     const char* what = w == &weight ? "weight" : "pos_weight";

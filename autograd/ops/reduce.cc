@@ -126,7 +126,8 @@ Tensor deviations(const Tensor& x, const Axes& axes) { return x - mean(x, axes, 
 
 // y = sum (x - m)^2 / count, m the mean:  dx = 2 (x - m) dy / count, since sum (x - m) = 0
 static Op var_op("var", [](Backward& ctx) {
-  const auto& [reduced, count] = ctx.attrs<ReduceAttrs>();
+  const Flags& reduced = ctx.attrs<ReduceAttrs>().reduced;
+  const int64_t count = ctx.attrs<ReduceAttrs>().count;
   const Tensor x = ctx.kept(0);
   Axes axes;
   for (int i = 0; i < x.ndim(); ++i)

@@ -8,32 +8,42 @@
 // All of it is computed in double, the statistics from x again. f64 has no wider way.
 namespace gradus::kernels {
 
+// The following are asked of every row and channel: in T, and without a branch.
+
+template <class T>
+static inline T magnitude(T v) {
+  if constexpr (sizeof(T) == sizeof(float)) return __builtin_fabsf(v);
+  return v < 0 ? -v : v;
+}
+
 /// Whether f32 carries a group by these statistics. The mean, rounded, is off by 2^-24 of itself:
 /// up to 8 standard deviations, by at most 2^-21 of one. Beyond 2^40 squares come near the ends of
 /// f32.
 template <class T>
-static inline bool is_ordinary(T mean, T rstd, double eps) {
+static inline bool is_ordinary(T mean, T rstd, T eps) {
   if constexpr (sizeof(T) == sizeof(double)) return true;
-  const auto m = static_cast<double>(mean), r = static_cast<double>(rstd), square = r * r;
+  const T ratio = mean * rstd;
   // var / (var + eps), without what rounding rstd may have added
-  const double share = (1 - 0x1p-20) - eps * square;
-  return r >= 0x1p-40 && r <= 0x1p40 && (m == 0 || m * m * square <= 64 * share);
+  const T share = T(1 - 0x1p-20) - eps * (rstd * rstd);
+  return bool((rstd >= T(0x1p-40)) & (rstd <= T(0x1p40)) &
+              ((mean == 0) | (ratio * ratio <= 64 * share)));
 }
 
 /// Whether f32 carries y = (x - mean) scale for every x.
 template <class T>
 static inline bool is_ordinary_map(T mean, T scale) {
   if constexpr (sizeof(T) == sizeof(double)) return true;
-  const T m = mean < 0 ? -mean : mean, s = scale < 0 ? -scale : scale;
-  return m <= T(0x1p100) && (s == 0 || (s >= T(0x1p-60) && s <= T(0x1p60)));
+  const T s = magnitude(scale);
+  return bool((magnitude(mean) <= T(0x1p100)) &
+              ((s == 0) | ((s >= T(0x1p-60)) & (s <= T(0x1p60)))));
 }
 
 /// Whether f32 carries a gradient of which these are sum g and sum g xhat.
 template <class T>
-static inline bool is_ordinary_gradient(double sum, double product) {
+static inline bool is_ordinary_gradient(T sum, T product) {
   if constexpr (sizeof(T) == sizeof(double)) return true;
-  const double a = sum < 0 ? -sum : sum, b = product < 0 ? -product : product;
-  return a <= 0x1p60 && b <= 0x1p60 && (a >= 0x1p-60 || b >= 0x1p-60 || (a == 0 && b == 0));
+  const T a = magnitude(sum), b = magnitude(product), both = a + b;
+  return bool((both <= T(0x1p60)) & ((both >= T(0x1p-60)) | (both == 0)));
 }
 
 /// Elements with one mean: x at runs, where `valid` says so. Element j of a run has the weight

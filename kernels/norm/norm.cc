@@ -145,9 +145,8 @@ struct Transform {
   const NormInput<T>& in;
   const T *mean, *rstd;
 
-  Affine<T> at(int64_t c) const {
-    return {mean[c], in.w ? rstd[c] * in.w[c] : rstd[c], in.b ? in.b[c] : T(0), in.relu};
-  }
+  T scale(int64_t c) const { return in.w ? rstd[c] * in.w[c] : rstd[c]; }
+  Affine<T> at(int64_t c) const { return {mean[c], scale(c), in.b ? in.b[c] : T(0), in.relu}; }
   /// In memory of the calling thread.
   ColumnAffine<T> of_columns(int64_t columns) const {
     T *scale = scratch<T, struct PerColumn>(2 * columns), *shift = scale + columns;
@@ -163,25 +162,28 @@ GradientAffine<T> gradient_affine(const Transform<T>& f, int64_t c, T dw, T db, 
   return {f.at(c), db / n, dw / n * f.rstd[c]};
 }
 
-/// Whether f32 carries a channel whose mean and rstd are x's own.
+/// Whether f32 carries a channel whose mean and rstd are x's own, and one where they are constants.
 template <class T>
-bool is_ordinary_channel(const Transform<T>& f, int64_t c, double eps) {
-  return is_ordinary(f.mean[c], f.rstd[c], eps) && is_ordinary_map(T(0), f.at(c).scale);
+bool is_ordinary_channel(const Transform<T>& f, int64_t c, T eps) {
+  const bool stats = is_ordinary(f.mean[c], f.rstd[c], eps),
+             map = is_ordinary_map(T(0), f.scale(c));
+  return stats & map;
 }
-/// Whether f32 carries a channel's map by these.
 template <class T>
 bool is_ordinary_constant(const Transform<T>& f, int64_t c) {
-  return is_ordinary_map(f.mean[c], f.at(c).scale);
+  return is_ordinary_map(f.mean[c], f.scale(c));
 }
+/// The same, and its gradient with these sums.
 template <class T>
-bool is_ordinary_sums(const NormGradients<T>& sums, int64_t c) {
-  return is_ordinary_gradient<T>(static_cast<double>(sums.db[c]), static_cast<double>(sums.dw[c]));
+bool is_ordinary_backward(bool channel, const NormGradients<T>& sums, int64_t c) {
+  const bool gradient = is_ordinary_gradient(sums.db[c], sums.dw[c]);
+  return channel & gradient;
 }
 
 /// redo(channel, its elements) for each channel that is not ordinary.
 template <class T, class Ordinary, class Redo>
 void in_double(const Channels& s, const NormInput<T>& in, Ordinary ordinary, Redo redo) {
-  int64_t others = 0;
+  int others = 0;
   for (int64_t c = 0; c < s.channels; ++c) others += !ordinary(c);
   if (others == 0) return;
   parallel_for_rows(s.channels, s.outer * s.inner, kGrain, [&](int64_t begin, int64_t end) {
@@ -355,7 +357,7 @@ void batch_norm(const Channels& shape, double eps, const NormInput<T>& in, T* y,
         });
   }
   in_double(
-      s, in, [&](int64_t c) { return is_ordinary_channel(f, c, eps); },
+      s, in, [&](int64_t c) { return is_ordinary_channel(f, c, static_cast<T>(eps)); },
       [&](int64_t c, const NormGroup<T>& group) {
         const GroupStats stats = stats_in_double(group, eps);
         mean[c] = static_cast<T>(stats.mean);
@@ -379,7 +381,10 @@ void batch_norm_backward(const Channels& shape, double eps, const NormInput<T>& 
     run_backward(s, f, dy, all);
   }
   in_double(
-      s, in, [&](int64_t c) { return is_ordinary_channel(f, c, eps) && is_ordinary_sums(all, c); },
+      s, in,
+      [&](int64_t c) {
+        return is_ordinary_backward(is_ordinary_channel(f, c, static_cast<T>(eps)), all, c);
+      },
       [&](int64_t c, const NormGroup<T>& group) {
         redo_gradient(s, c, group, stats_in_double(group, eps), true, dy, all);
       });
@@ -397,7 +402,7 @@ void batch_norm_backward_eval(const Channels& shape, const NormInput<T>& in, con
     in_columns(s) ? column_sums(s, f, dy, all) : run_backward<T>(s, f, dy, all);
     in_double(
         s, values,
-        [&](int64_t c) { return is_ordinary_constant(f, c) && is_ordinary_sums(all, c); },
+        [&](int64_t c) { return is_ordinary_backward(is_ordinary_constant(f, c), all, c); },
         [&](int64_t c, const NormGroup<T>& group) {
           redo_gradient(s, c, group, constants(f, c), false, dy, all);
         });

@@ -249,7 +249,7 @@ void layer_norm(const Rows& r, double eps, const NormInput<T>& in, T* y, T* mean
       const Moments moments = run_moments<T, false>({1, r.d, r.d, r.d}, in.x + at, nullptr);
       m = static_cast<T>(moments.mean);
       reciprocal = static_cast<T>(1 / math::sqrt(moments.squares / static_cast<double>(r.d) + eps));
-      if (is_ordinary(m, reciprocal, eps))
+      if (is_ordinary(m, reciprocal, static_cast<T>(eps)))
         normalize(r.d, m, reciprocal, in.x + at, in.w, in.b, y + at);
       else
         layer_norm_in_double(r.d, at, eps, in, m, reciprocal, y);
@@ -355,7 +355,7 @@ void rows_gradient(const Rows& r, double eps, const NormInput<T>& in, const T* m
       for (int64_t j = 0; j < r.d && with_dx; ++j) dx[at + j] = 0;
       continue;
     }
-    if (!is_ordinary(mean[i], rstd[i], eps)) {
+    if (!is_ordinary(mean[i], rstd[i], static_cast<T>(eps))) {
       row_gradient_in_double(r.d, at, eps, in, dy, dx, to);
       continue;
     }
@@ -366,7 +366,7 @@ void rows_gradient(const Rows& r, double eps, const NormInput<T>& in, const T* m
       const GradientSums sums =
           row_gradient_sums<T, with_w>(r.d, mean[i], in.x + at, in.w, passed + at);
       const double scale = static_cast<double>(rstd[i]), each = 1 / static_cast<double>(r.d);
-      if (!is_ordinary_gradient<T>(sums.dy, sums.dy_x * scale)) {
+      if (!is_ordinary_gradient(static_cast<T>(sums.dy), static_cast<T>(sums.dy_x * scale))) {
         row_gradient_in_double(r.d, at, eps, in, dy, dx, to);
         continue;
       }
