@@ -20,8 +20,8 @@ struct Outcome {
 /// the sum of theirs. So no rounding passes from one comparison to the next. What rounding may do
 /// within an op is what inputs and dy moved by 2^-16 of their size do to its result in f64, or
 /// 2^-18 of the product of their sizes, for terms that cancel. Where inputs or dy are beyond 1e+-8,
-/// but for 0, infinities and NaN, nothing is compared. Error is a right answer; every other
-/// exception is a finding.
+/// but for 0, infinities and NaN, nothing is compared, nor are gradients of an op whose result or
+/// dy is not finite. Error is a right answer; every other exception is a finding.
 Outcome run_program(std::span<const uint8_t> bytes);
 
 }  // namespace gradus::fuzz
