@@ -104,8 +104,8 @@ struct GradcheckReport {
   double largest_error = 0;                                          ///< the largest of all inputs'
   GradcheckEntry worst;                                              ///< the worst of all inputs'
 
-  /// No fault, no entry that disagrees, and some that agree.
-  bool ok() const { return faults.empty() && disagreeing == 0 && agreeing > 0; }
+  /// No fault, no entry that disagrees, and some that agree, if there are any.
+  bool ok() const { return faults.empty() && disagreeing == 0 && (agreeing > 0 || entries == 0); }
   /// ok()
   explicit operator bool() const { return ok(); }
   /// A line, and one for each warning, if all is well; else table().

@@ -313,8 +313,9 @@ Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tens
   scores[q.ndim() - 1] = k.size(-2);
   result[q.ndim() - 1] = v.size(-1);
   const Tensor bias = checked_bias(options, scores, q.dtype());
-  const AttentionAttrs attrs{options.scale.value_or(1 / std::sqrt(static_cast<double>(q.size(-1)))),
-                             options.causal};
+  const AttentionAttrs attrs{
+      options.scale.value_or(1 / std::sqrt(static_cast<double>(std::max<int64_t>(1, q.size(-1))))),
+      options.causal};
   check_number(kName, attrs.scale, q.dtype());
   if (options.dropout != 0) {
     const Tensor visible = visible_keys(q, k, bias, attrs);

@@ -15,17 +15,19 @@ static double count_valid(const Tensor& valid) {
 }
 
 NormGroups layer_norm_groups(const Tensor& x, const Shape& normalized_shape, const Tensor& valid) {
-  const int64_t d = normalized_shape.numel(), rows = d == 0 ? 0 : x.numel() / d;
+  const int64_t d = normalized_shape.numel();
+  int64_t rows = 1;
+  for (int i = 0; i < x.ndim() - normalized_shape.ndim(); ++i) rows *= x.shape()[i];
   return {
       {rows, d}, {1}, {d}, valid ? reshape(valid, {rows, 1}) : Tensor(), static_cast<double>(d)};
 }
 
 NormGroups batch_norm_groups(const Tensor& x, ChannelAxis axis, const Tensor& valid) {
   const int64_t c = x.size(axis == ChannelAxis::last ? -1 : 1);
-  const int64_t outer = axis != ChannelAxis::last ? x.size(0) : c == 0 ? 0 : x.numel() / c;
-  const int64_t inner = axis == ChannelAxis::last ? 1
-                        : outer * c == 0          ? 0
-                                                  : x.numel() / (outer * c);
+  const int channels = axis == ChannelAxis::last ? x.ndim() - 1 : 1;
+  int64_t outer = 1, inner = 1;  // which no channels leave as they are
+  for (int i = 0; i < x.ndim(); ++i)
+    if (i != channels) (i < channels ? outer : inner) *= x.shape()[i];
   const Tensor mask = valid ? reshape(valid, {outer, 1, inner}) : Tensor();
   return {{outer, c, inner},
           {0, 2},

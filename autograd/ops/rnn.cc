@@ -108,7 +108,9 @@ RecurrenceResult plain_recurrence(CellKind kind, const Tensor& x, CellState stat
     }
     state = std::move(next);
   }
-  return {x.ndim() == 3 ? stack(outputs, 1) : Tensor(), state};
+  if (x.ndim() == 2) return {{}, state};
+  if (outputs.empty()) return {zeros({x.size(0), 0, w.w_hh.size(1)}, x.dtype()), state};
+  return {stack(outputs, 1), state};
 }
 
 /// For a sweep that records itself: the recurrence is recorded again, in plain operations, and
@@ -133,9 +135,12 @@ void plain_backward(Backward& ctx) {
   add_product(result.state.c, 1);
   add_product(result.y, place_of_y(kind));
   std::vector<Tensor> gradients =
-      ctx.tape().gradient(total, wanted, {.create_graph = CreateGraph::yes});
-  for (int i = 0, k = 0; i < kInputs; ++i)
-    if (ctx.needs(i)) ctx.set(i, std::move(gradients[static_cast<size_t>(k++)]));
+      ctx.tape().gradient(total, wanted, {.create_graph = CreateGraph::yes, .allow_unused = true});
+  for (int i = 0, k = 0; i < kInputs; ++i) {
+    if (!ctx.needs(i)) continue;
+    Tensor& gradient = gradients[static_cast<size_t>(k++)];
+    ctx.set(i, gradient ? std::move(gradient) : zeros_like(x[i]));  // of no steps there is no path
+  }
 }
 
 /// The gradient of a parameter: a new one, or the sum so far where it can be added to in place.

@@ -15,13 +15,6 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-/// Elements along the last axis; with none there is no maximum.
-int64_t row_length(const char* op, const Tensor& x) {
-  const int64_t d = x.shape().back();
-  check(d > 0, "{}: of no elements, shape {}", op, x.shape());
-  return d;
-}
-
 /// f, a function along the last axis that keeps the shape, along another axis.
 template <class F>
 Tensor along(const Tensor& x, int axis, F f) {
@@ -31,9 +24,10 @@ Tensor along(const Tensor& x, int axis, F f) {
 /// y = kernel(x), row by row.
 template <class Kernel>
 Tensor row_wise(const char* op, const Tensor& x, Kernel kernel) {
-  const int64_t d = row_length(op, x);
   const raw::Contiguous values(x);
   Tensor y = empty_like(x);
+  if (x.numel() == 0) return y;
+  const int64_t d = x.shape().back();
   dispatch_floating(x.dtype(), op, [&]<class T>() {
     kernel(x.numel() / d, d, values.data<T>(), y.mutable_data<T>());
   });
@@ -46,9 +40,10 @@ Tensor row_wise_backward(const char* op, const Tensor& y, const Tensor& dy, Kern
   check_same_dtype(op, y, dy);
   check(y.ndim() > 0 && y.shape() == dy.shape(),
         "{}: y {} and dy {} differ in shape, or have no axis", op, y.shape(), dy.shape());
-  const int64_t d = row_length(op, y);
   const raw::Contiguous values(y), gradient(dy);
   Tensor dx = empty_like(y);
+  if (y.numel() == 0) return dx;
+  const int64_t d = y.shape().back();
   dispatch_floating(y.dtype(), op, [&]<class T>() {
     kernel(y.numel() / d, d, values.data<T>(), gradient.data<T>(), dx.mutable_data<T>());
   });
@@ -143,7 +138,8 @@ Tensor logsumexp(const Tensor& x, int64_t axis, bool keepdim) {
     const Tensor y = logsumexp(transpose(x, i, -1), -1, true);
     return keepdim ? transpose(y, i, -1) : squeeze(transpose(y, i, -1), i);
   }
-  const int64_t d = row_length("logsumexp", x);
+  const int64_t d = x.shape().back();
+  check(d > 0, "logsumexp: of no elements, shape {}", x.shape());
   const raw::Contiguous values(x);
   Shape shape = x.shape().erased(i);
   if (keepdim) shape.push_back(1);

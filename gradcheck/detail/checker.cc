@@ -93,7 +93,7 @@ Checker::Checker(const Function& f, std::span<const Tensor> inputs, const Gradch
   check_options(options);
   report_.subject = options.subject;
   report_.order = order;
-  reached_.assign(inputs.size(), 0);
+  for (const Tensor& x : inputs) reached_.push_back(x.numel() == 0);  // no path has to be there
   for (const Tensor& x : inputs) singular_.emplace_back(static_cast<size_t>(x.numel()));
 }
 
@@ -417,6 +417,7 @@ double miss_probability(int probes, double ratio) {
 void Checker::state_miss_probability(std::span<const JacobianBlock> blocks, size_t rows) {
   report_.miss_size = options_.resolution;
   for (const JacobianBlock& block : blocks) {
+    if (block.columns == 0) continue;
     const double size = std::max(rms(block.numeric), zero_size_);
     double tolerance = 0;
     for (size_t at = 0; at < rows * block.columns; ++at)
@@ -482,12 +483,38 @@ bool Checker::full_is_affordable() {
 GradcheckReport Checker::run() {
   report_.mode = options_.mode;
   if (!look_at_the_function()) return finish();
+  if (is_empty()) return finish_empty();
   if (report_.mode == GradcheckMode::automatic)
     report_.mode = full_is_affordable() ? GradcheckMode::full : GradcheckMode::projected;
   if (report_.mode == GradcheckMode::full)
     run_full();
   else
     run_projected();
+  return finish();
+}
+
+bool Checker::is_empty() const {
+  return y_.numel() == 0 || std::all_of(inputs_.begin(), inputs_.end(),
+                                        [](const Tensor& x) { return x.numel() == 0; });
+}
+
+/// No derivative exists, so that none is wrong; a sweep has to bring gradients of the right shapes.
+GradcheckReport Checker::finish_empty() {
+  report_.mode = GradcheckMode::full;
+  const JacobianRowSet rows{y_.shape(), {}, {std::vector<double>(y_values_.size())}};
+  std::vector<JacobianBlock> blocks(inputs_.size());
+  for (size_t i = 0; i < inputs_.size(); ++i) blocks[i].input = i;
+  sweep(rows, blocks, nullptr, [](size_t, size_t, size_t, double) {});
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    GradcheckInput& input = report_.inputs.emplace_back();
+    input.input = static_cast<int>(i);
+    input.name = input_name(inputs_[i], i);
+    input.shape = inputs_[i].shape();
+  }
+  report_.method = "a sweep alone";
+  report_.warnings.push_back(
+      fmt::format("nothing to check: {} has no elements, so that there are no derivatives",
+                  y_.numel() == 0 ? "the result" : "every input"));
   return finish();
 }
 

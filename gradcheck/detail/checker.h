@@ -73,6 +73,9 @@ class Checker {
                      const Directions* directions = nullptr);
 
  private:
+  /// Whether the Jacobian has no entries.
+  bool is_empty() const;
+  GradcheckReport finish_empty();
   template <class Show>
   void sweep(const JacobianRowSet& rows, std::span<const JacobianBlock> blocks,
              const Directions* directions, Show show);

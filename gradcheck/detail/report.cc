@@ -81,7 +81,7 @@ std::string GradcheckReport::text() const {
 std::string GradcheckReport::table() const {
   std::string text;
   auto out = std::back_inserter(text);
-  const bool untold = faults.empty() && disagreeing == 0 && agreeing == 0;
+  const bool untold = faults.empty() && disagreeing == 0 && !ok();
   fmt::format_to(out, "{}: {}\n", title(*this), ok() ? "ok" : untold ? "NOTHING TOLD" : "FAILED");
   if (!method.empty()) fmt::format_to(out, "{}\n", method);
   if (!inputs.empty()) {

@@ -112,7 +112,7 @@ namespace {
 
 template <class T>
 ConvPath resolve(const Conv2dShape& s, ConvPath path) {
-  if (path == ConvPath::automatic) return conv_path<T>(s);
+  if (path == ConvPath::automatic) path = conv_path<T>(s);
   check(applies(path, s),
         "conv2d: the path {} cannot serve a kernel of {}x{} with stride {}x{}, padding {}x{}, "
         "dilation "
@@ -121,6 +121,8 @@ ConvPath resolve(const Conv2dShape& s, ConvPath path) {
         s.dilation_h, s.dilation_w, s.group_in(), s.group_out());
   check((std::is_same_v<T, float>) || path == ConvPath::pointwise || path == ConvPath::im2col,
         "conv2d: the path {} is for f32 alone", name(path));
+  // The others cut tiles and rows out of something.
+  if (s.x_size() == 0 || s.y_size() == 0 || s.w_size() == 0) return ConvPath::im2col;
   return path;
 }
 

@@ -104,7 +104,7 @@ using RowExtremum = Extremum<T> (*)(int64_t n, const T* x, bool with_index);
 template <class T>
 void extremum_rows(RowExtremum<T> kernel, int64_t rows, int64_t n, const T* x, T* y,
                    int64_t* index) {
-  if (rows > 1 || n <= kPiece) {
+  if (rows != 1 || n <= kPiece) {
     parallel_for_rows(rows, n, kGrain, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const Extremum<T> found = kernel(n, x + i * n, index != nullptr);

@@ -769,6 +769,7 @@ BOOST_AUTO_TEST_CASE(numbers) {
         }},
        {"add", [=](double v) { of_each([v](const Tensor& x) { return x + v; }); }},
        {"mul", [=](double v) { of_each([v](const Tensor& x) { return x * v; }); }},
+       {"affine", [=](double v) { of_each([v](const Tensor& x) { return affine(x, v, v); }); }},
        {"div", [=](double v) { of_each([v](const Tensor& x) { return x / v; }); }},
        {"sub from", [=](double v) { of_each([v](const Tensor& x) { return v - x; }); }},
        {"div of", [=](double v) { of_each([v](const Tensor& x) { return v / x; }); }},
@@ -808,6 +809,7 @@ BOOST_AUTO_TEST_CASE(numbers) {
           Init::uniform(v).draw(x, default_generator());
           Init::constant(v).draw(x, default_generator());
           Init::normal(v).draw(x, default_generator());
+          Parameter({9}, Init::constant(v));
         }},
        {"Dropout", [=](double v) { Dropout{v}(f32); }},
        {"BatchNorm's",

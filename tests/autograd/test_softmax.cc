@@ -105,10 +105,21 @@ BOOST_AUTO_TEST_CASE(gradients_have_the_known_form) {
   check_close("logsumexp'", dl, softmax(x).to_vector<double>(), 1e-15);
 }
 
+// As attention's without keys, whose backward goes through them.
+BOOST_AUTO_TEST_CASE(of_no_elements) {
+  const Tensor x = zeros({3, 0}).set_requires_grad();
+  Tape tape;
+  for (const Tensor& y : {softmax(x), log_softmax(x), softmax(x, 0)}) {
+    BOOST_TEST((y.shape() == Shape{3, 0}));
+    const Tensor dx = tape.gradient(sum(y), x, CreateGraph::yes);
+    BOOST_TEST((dx.shape() == Shape{3, 0}));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(bad_input) {
   BOOST_CHECK_EXCEPTION(softmax(zeros({3, 4}), 2), Error, says("softmax"));
-  BOOST_CHECK_EXCEPTION(softmax(zeros({3, 0})), Error,
-                        says("softmax: of no elements, shape (3, 0)"));
+  BOOST_CHECK_EXCEPTION(logsumexp(zeros({3, 0})), Error,
+                        says("logsumexp: of no elements, shape (3, 0)"));
   BOOST_CHECK_EXCEPTION(logsumexp(zeros({3, 4}, DType::i64)), Error, says("logsumexp: needs f32"));
   BOOST_CHECK_EXCEPTION(softmax_backward(zeros({3, 4}), zeros({4, 3})), Error,
                         says("y (3, 4) and dy (4, 3)"));

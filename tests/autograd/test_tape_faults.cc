@@ -12,62 +12,15 @@
 #include <gradus/tensor/random.h>
 #include <gradus/tensor/runtime.h>
 
-#include <boost/test/unit_test.hpp>
-#include <cerrno>
-#include <cstring>
 #include <functional>
-#include <limits>
-#include <optional>
 
-#ifndef GRADUS_SANITIZED  // whose malloc nobody replaces
-
-namespace {
-constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
-// This thread's requests until one fails, and how many then do.
-thread_local int64_t left = kNever, failures = 0;
-
-bool fails() {
-  if (left == kNever || left-- > 0) return false;
-  if (--failures <= 0) left = kNever;
-  return true;
-}
-}  // namespace
-
-extern "C" {
-void* __libc_malloc(size_t);
-void* __libc_realloc(void*, size_t);
-void* __libc_memalign(size_t, size_t);
-void* malloc(size_t n) { return fails() ? nullptr : __libc_malloc(n); }
-void* realloc(void* p, size_t n) { return fails() ? nullptr : __libc_realloc(p, n); }
-void* memalign(size_t alignment, size_t n) {
-  return fails() ? nullptr : __libc_memalign(alignment, n);
-}
-void* aligned_alloc(size_t alignment, size_t n) { return memalign(alignment, n); }
-int posix_memalign(void** p, size_t alignment, size_t n) {
-  *p = memalign(alignment, n);
-  return *p ? 0 : ENOMEM;
-}
-}
+#include "tests/faults.h"
 
 using namespace gradus;
 
 namespace {
 
 using Bits = std::vector<std::vector<double>>;
-
-/// Runs f with request number k and the `count - 1` after it failing; whether one did.
-template <class F>
-bool with_fault(int64_t k, int64_t count, F f) {
-  failures = count;
-  left = k;
-  try {
-    f();
-  } catch (const std::exception&) {
-  }
-  const bool failed = left == kNever || failures != count;
-  left = kNever;
-  return failed;
-}
 
 /// Many leaves, so that each of the tape's arrays grows more than once.
 struct Model {
@@ -103,23 +56,15 @@ struct Model {
 struct Fixture {
   Fixture() {
     set_threads(1);
-    set_cache_limit(0);  // every request reaches malloc
-    { Tape first; }      // what a thread asks for once
+    { Tape first; }  // what a thread asks for once
     Tape tape;
     tape.backward(model());
     right = model.gradients();
     model.forget();
   }
-  ~Fixture() { set_cache_limit(size_t{1} << 30); }
 
-  /// test(k, count) for each k until nothing fails; it returns whether something did.
-  void each_fault(const std::function<bool(int64_t, int64_t)>& test) {
-    for (const int64_t count : {int64_t{1}, kNever - 1}) {
-      int64_t k = 0;
-      do trim();  // the buffers of the last tape
-      while (test(k++, count));
-      BOOST_TEST(k > 50);
-    }
+  void each_fault(const std::function<bool(int64_t, bool)>& f) {
+    BOOST_TEST(test::each_fault(f) > 50);
   }
 
   Model model;
@@ -129,9 +74,9 @@ struct Fixture {
 }  // namespace
 
 BOOST_FIXTURE_TEST_CASE(a_fault_in_recording_leaves_the_tape_whole, Fixture) {
-  each_fault([&](int64_t k, int64_t count) {
+  each_fault([&](int64_t k, bool for_good) {
     Tape tape;
-    const bool failed = with_fault(k, count, [&] { model(); });
+    const bool failed = test::with_fault(k, for_good, [&] { model(); }).refused;
     tape.backward(model());
     if (model.gradients() != right) BOOST_ERROR("wrong gradients after fault " << k);
     model.forget();
@@ -160,10 +105,10 @@ BOOST_FIXTURE_TEST_CASE(a_fault_in_backward_leaves_every_gradient_as_it_was, Fix
       tape.backward(model(0, 60));
     };
     put_back();
-    each_fault([&](int64_t k, int64_t count) {
+    each_fault([&](int64_t k, bool for_good) {
       Tape tape;
       const Tensor loss = model();
-      const bool failed = with_fault(k, count, [&] { tape.backward(loss); });
+      const bool failed = test::with_fault(k, for_good, [&] { tape.backward(loss); }).refused;
       if (failed) {
         if (model.gradients() != before) BOOST_ERROR("a gradient changed at fault " << k);
         try {
@@ -194,24 +139,24 @@ BOOST_FIXTURE_TEST_CASE(a_fault_in_gradient_leaves_a_kept_graph_as_it_was, Fixtu
   };
   const Bits expected = gradients(CreateGraph::no);
   for (const CreateGraph create_graph : {CreateGraph::no, CreateGraph::yes})
-    each_fault([&](int64_t k, int64_t count) {
-      const bool failed = with_fault(k, count, [&] {
-        outer.gradient(loss, {model.leaves[0], model.leaves[29]},
-                       {.create_graph = create_graph, .keep_graph = true});
-      });
+    each_fault([&](int64_t k, bool for_good) {
+      const bool failed = test::with_fault(k, for_good, [&] {
+                            outer.gradient(loss, {model.leaves[0], model.leaves[29]},
+                                           {.create_graph = create_graph, .keep_graph = true});
+                          }).refused;
       if (gradients(CreateGraph::no) != expected) BOOST_ERROR("wrong after fault " << k);
       return failed;
     });
 }
 
 BOOST_FIXTURE_TEST_CASE(a_fault_in_a_nested_tape_leaves_the_outer_one, Fixture) {
-  each_fault([&](int64_t k, int64_t count) {
+  each_fault([&](int64_t k, bool for_good) {
     Tape outer;
     const Tensor half = model(0, 40);
-    const bool failed = with_fault(k, count, [&] {
-      Tape inner;
-      inner.gradient(model(0, 6), model.leaves[1]);
-    });
+    const bool failed = test::with_fault(k, for_good, [&] {
+                          Tape inner;
+                          inner.gradient(model(0, 6), model.leaves[1]);
+                        }).refused;
     BOOST_TEST_REQUIRE((Tape::current() == &outer));
     outer.backward(half);
     Bits gradients = model.gradients();
@@ -223,7 +168,3 @@ BOOST_FIXTURE_TEST_CASE(a_fault_in_a_nested_tape_leaves_the_outer_one, Fixture) 
     return failed;
   });
 }
-
-#else
-BOOST_AUTO_TEST_CASE(nothing_to_test_under_a_sanitizer) {}
-#endif

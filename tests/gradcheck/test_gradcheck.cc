@@ -6,6 +6,7 @@
 #include <gradus/autograd/ops/matmul.h>
 #include <gradus/autograd/ops/norm.h>
 #include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/softmax.h>
 #include <gradus/gradcheck/gradcheck.h>
 #include <gradus/gradcheck/samples.h>
@@ -40,6 +41,45 @@ bool any_contains(const Warnings& lines, const std::string& part) {
 }
 
 }  // namespace
+
+static Op doubled_op("doubled_gradient", [](Backward& ctx) { ctx.set(0, ctx.dy() * 2.0); });
+static Tensor doubled_gradient(const Tensor& x) { return record(doubled_op, raw::clone(x), {x}); }
+
+// Where the Jacobian has no entries none is wrong, and a warning says so; an input without elements
+// needs no path, and leaves the others' verdicts as they are.
+BOOST_AUTO_TEST_CASE(without_elements) {
+  const Tensor x = normal({3, 2}, 1), none = normal({0, 2}, 2);
+  const auto first_rows = [](const Tensor& v) { return slice(v, 0, 0, 0) * 2.0; };
+  const auto squares = [](std::span<const Tensor> v) {
+    return sum(v[0] * v[0]) + sum(v[1] * v[1]);
+  };
+  const auto first_alone = [](std::span<const Tensor> v) { return sum(v[0] * v[0]); };
+  for (const auto mode :
+       {GradcheckMode::automatic, GradcheckMode::full, GradcheckMode::projected}) {
+    const GradcheckOptions options{.mode = mode};
+    for (const GradcheckReport& report :
+         {gradcheck(first_rows, {x}, options), gradcheck(gradus::tanh, {none}, options),
+          gradcheck([](const Tensor& v) { return sum(v * v); }, {none}, options),
+          gradgradcheck(gradus::tanh, {none}, options)}) {
+      BOOST_TEST(report.ok(), report.table());
+      BOOST_TEST(report.entries == 0);
+      BOOST_TEST(any_contains(report.warnings, "nothing to check"), report.table());
+      BOOST_TEST(!contains(report.table(), "fault"), report.table());
+    }
+    for (const Function& f : {Function(squares), Function(first_alone)}) {
+      const GradcheckReport report = gradcheck(f, {x, none}, options);
+      BOOST_TEST(report.ok(), report.table());
+      BOOST_TEST(report.agreeing == report.entries);
+      BOOST_TEST(report.entries > 0);
+      BOOST_TEST(!contains(report.table(), "no path"), report.table());
+    }
+    BOOST_TEST(gradgradcheck(squares, {x, none}, options).ok());
+    BOOST_TEST(
+        gradcheck([](std::span<const Tensor> v) { return sum(doubled_gradient(v[0])) + sum(v[1]); },
+                  {x, none}, options)
+            .disagreeing > 0);
+  }
+}
 
 // Of right gradients none disagrees, whatever the shape and the scale.
 BOOST_AUTO_TEST_CASE(right_gradients_agree) {

@@ -7,41 +7,11 @@
 #include <zlib.h>
 
 #include <boost/test/unit_test.hpp>
-#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 
-namespace {
-// How many requests of this thread are still granted; below 0 all are.
-constinit thread_local int64_t granted = -1;
-constinit thread_local bool for_good = false;
-
-bool refuse() {
-  if (granted < 0) return false;
-  if (granted > 0) return --granted, false;
-  if (!for_good) granted = -1;
-  return true;
-}
-}  // namespace
-
-extern "C" {
-void* __libc_malloc(size_t);
-void* __libc_calloc(size_t, size_t);
-void* __libc_realloc(void*, size_t);
-void* __libc_memalign(size_t, size_t);
-void* malloc(size_t n) { return refuse() ? nullptr : __libc_malloc(n); }
-void* calloc(size_t n, size_t size) { return refuse() ? nullptr : __libc_calloc(n, size); }
-void* realloc(void* p, size_t n) { return refuse() ? nullptr : __libc_realloc(p, n); }
-void* memalign(size_t alignment, size_t n) {
-  return refuse() ? nullptr : __libc_memalign(alignment, n);
-}
-void* aligned_alloc(size_t alignment, size_t n) { return memalign(alignment, n); }
-int posix_memalign(void** p, size_t alignment, size_t n) {
-  *p = memalign(alignment, n);
-  return *p ? 0 : ENOMEM;
-}
-}
+#include "tests/faults.h"
 
 using namespace gradus;
 
@@ -62,28 +32,12 @@ BOOST_TEST_GLOBAL_FIXTURE(NoFiles);
 void starve(
     const std::string& what, const std::function<void()>& f,
     const std::function<void()>& check = [] {}) {
-  set_cache_limit(0);  // free lists would grant some themselves
-  for (const bool good : {false, true}) {
-    int64_t k = 0;
-    for (bool done = false; !done && k < 100'000; ++k) {
-      bool failed = false;
-      for_good = good;
-      granted = k;
-      try {
-        f();
-      } catch (const std::bad_alloc&) {
-        failed = true;
-      } catch (const Error&) {
-        failed = true;
-      }
-      done = !failed && granted > 0;  // a request was still to be refused
-      granted = -1;
-      check();
-    }
-    BOOST_TEST(k > 1, what << " asks for no memory");
-    BOOST_TEST(k < 100'000, what << " never succeeds");
-  }
-  set_cache_limit(size_t{1} << 30);
+  const int64_t count = test::each_fault([&](int64_t k, bool for_good) {
+    const test::Fault fault = test::with_fault(k, for_good, f);
+    check();
+    return fault.refused || fault.threw;
+  });
+  BOOST_TEST(count > 0, what << " asks for no memory");
 }
 
 std::string contents(const std::string& file) {

@@ -9,45 +9,11 @@
 #include <gradus/optim/sgd.h>
 #include <gradus/tensor/runtime.h>
 
-#include <atomic>
-#include <cerrno>
 #include <functional>
 #include <memory>
 
 #include "tests/checks.h"
-
-namespace {
-
-/// How many requests succeed before the first that fails; below 0: all.
-std::atomic<int64_t> left{-1};
-std::atomic<bool> for_good{false}, failed{false};
-
-bool refuse() {
-  if (left < 0 || left-- > 0) return false;
-  left = for_good ? 0 : -1;
-  failed = true;
-  return true;
-}
-
-}  // namespace
-
-extern "C" {
-void* __libc_malloc(size_t);
-void* __libc_calloc(size_t, size_t);
-void* __libc_realloc(void*, size_t);
-void* __libc_memalign(size_t, size_t);
-void* malloc(size_t n) { return refuse() ? nullptr : __libc_malloc(n); }
-void* calloc(size_t n, size_t size) { return refuse() ? nullptr : __libc_calloc(n, size); }
-void* realloc(void* p, size_t n) { return refuse() ? nullptr : __libc_realloc(p, n); }
-void* memalign(size_t alignment, size_t n) {
-  return refuse() ? nullptr : __libc_memalign(alignment, n);
-}
-void* aligned_alloc(size_t alignment, size_t n) { return memalign(alignment, n); }
-int posix_memalign(void** p, size_t alignment, size_t n) {
-  *p = memalign(alignment, n);
-  return *p ? 0 : ENOMEM;
-}
-}
+#include "tests/faults.h"
 
 using namespace gradus;
 using test::wave;
@@ -108,41 +74,23 @@ Bits bits(const Optimizer& optimizer, std::span<const Tensor> parameters) {
 /// succeeds.
 template <class Act, class Look>
 void refuse_every_request(Act act, Look look) {
-  for (bool good : {false, true}) {
-    for (int64_t k = 0;; ++k) {
-      const auto before = look();
-      for_good = good;
-      failed = false;
-      left = k;
-      bool threw = false;
-      try {
-        act();
-      } catch (const std::exception&) {
-        threw = true;
-      }
-      left = -1;
-      if (threw) BOOST_TEST((look() == before), "request " << k);
-      if (!failed) break;
-    }
-  }
+  test::each_fault([&](int64_t k, bool for_good) {
+    const auto before = look();
+    const test::Fault fault = test::with_fault(k, for_good, act);
+    if (fault.threw) BOOST_TEST((look() == before), "request " << k);
+    return fault.refused;
+  });
 }
-
-struct Fixture {
-  Fixture() {
-    set_cache_limit(0);
-    zeros({1});  // what a thread asks for once
-  }
-};
 
 }  // namespace
 
-BOOST_TEST_GLOBAL_FIXTURE(Fixture);
-
 BOOST_AUTO_TEST_CASE(requests_are_refused) {
-  left = 0;
-  BOOST_CHECK_THROW(zeros({100}), Error);
-  BOOST_TEST(failed);
-  left = -1;
+  const int64_t refused = test::each_fault([](int64_t k, bool for_good) {
+    const test::Fault fault = test::with_fault(k, for_good, [] { zeros({1000}); });
+    if (for_good) BOOST_TEST(fault.threw == fault.refused);  // one refusal may be tried again
+    return fault.refused;
+  });
+  BOOST_TEST(refused > 0);
 }
 
 BOOST_AUTO_TEST_CASE(a_step_without_memory_changes_nothing) {

@@ -1,0 +1,844 @@
+#include "tests/fuzz/program.h"
+
+#include <fmt/ranges.h>
+#include <gradus/gradus.h>
+
+#include <array>
+#include <cmath>
+#include <functional>
+#include <memory>
+
+#include "tests/layouts.h"
+
+namespace gradus::fuzz {
+
+namespace {
+
+constexpr double kNormTerms = 320,  // 1 / sqrt(eps)
+    kInf = std::numeric_limits<double>::infinity(), kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr int kMostOps = 12;
+constexpr int64_t kMostElements = 2048;
+
+using Values = std::vector<double>;
+using Op = std::function<Tensor(std::span<const Tensor>)>;
+
+/// The program's bytes, one after another; zeros after the last.
+class Bytes {
+ public:
+  explicit Bytes(std::span<const uint8_t> bytes) : bytes_(bytes) {}
+  bool ended() const { return bytes_.empty(); }
+  int64_t below(int64_t n) {
+    if (bytes_.empty()) return 0;
+    const int64_t byte = bytes_[0];
+    bytes_ = bytes_.subspan(1);
+    return byte % n;
+  }
+  bool one_in(int64_t n) { return below(n) == n - 1; }
+  template <class T, size_t n>
+  T one_of(const T (&choices)[n]) {
+    return choices[below(static_cast<int64_t>(n))];
+  }
+  template <class T>
+  T one_of(std::initializer_list<T> choices) {
+    return choices.begin()[below(static_cast<int64_t>(choices.size()))];
+  }
+
+ private:
+  std::span<const uint8_t> bytes_;
+};
+
+/// A call of the program, and how far f32 may be from f64 in it.
+struct Step {
+  const char* name;
+  Op f;
+  std::vector<size_t> inputs;
+  size_t output;
+  double slack;  // of the usual bound
+  double terms;  // how much larger than inputs and dy what cancels may be
+};
+
+/// What f64 says, and how far f32 may be from it; nothing where that is `beyond` f32's range.
+struct Expected {
+  Values value, bound;
+  std::vector<bool> beyond;
+};
+
+// Squares of what lies beyond leave f32, and so may what is computed on the way.
+bool is_moderate(const Values& values) {
+  return std::all_of(values.begin(), values.end(), [](double v) {
+    const double size = std::abs(v);
+    return v == 0 || !std::isfinite(v) || (size > 1e-8 && size < 1e8);
+  });
+}
+
+Tensor moved(const Tensor& x, double by, Generator* signs) {
+  Values values = x.to_vector<double>();
+  if (signs)
+    for (double& v : values)
+      if (std::isfinite(v)) v *= 1 + (signs->uint32() % 2 ? by : -by);
+  return Tensor::from(values, x.shape());
+}
+
+using Evaluate = std::function<std::vector<Values>(double by, Generator* signs)>;
+
+/// Widens the bounds by what moved arguments do to the results.
+void widen(std::vector<Expected>& all, const Evaluate& evaluate, double by, Generator& signs,
+           int times) {
+  const double kinks = times > 1 ? 4 : 1;  // one move takes a part of them to the other side
+  for (int k = 0; k < times; ++k) {
+    const std::vector<Values> others = evaluate(by, &signs);
+    for (size_t i = 0; i < all.size(); ++i) {
+      double largest = 0;
+      for (size_t j = 0; j < all[i].value.size(); ++j) {
+        const double apart = std::abs(others[i][j] - all[i].value[j]);
+        if (std::isfinite(apart)) largest = std::max(largest, apart);
+      }
+      for (size_t j = 0; j < all[i].value.size(); ++j) {
+        all[i].bound[j] = std::max(all[i].bound[j], kinks * largest);
+        const double size = std::abs(all[i].value[j]);
+        if (largest / by > 1e37 || size > 1e37 || (size > 0 && size < 1e-37))
+          all[i].beyond[j] = true;
+      }
+    }
+  }
+}
+
+double largest_of(const Values& values) {
+  double largest = 0;
+  for (double v : values)
+    if (std::isfinite(v)) largest = std::max(largest, std::abs(v));
+  return largest;
+}
+
+/// `size` is what terms that cancel within an op may reach beside its results.
+std::vector<Expected> expected(const Evaluate& evaluate, double size, double by, Generator& signs,
+                               int times) {
+  std::vector<Expected> all;
+  for (Values& values : evaluate(0, nullptr)) {
+    const double largest = std::max(largest_of(values), size);
+    const size_t n = values.size();
+    all.push_back(
+        {std::move(values), Values(n, by / 4 * largest + 1e-30), std::vector<bool>(n, false)});
+  }
+  widen(all, evaluate, by, signs, times);
+  return all;
+}
+
+/// The first element that is further away than it may be; n if none is.
+size_t first_wrong(const Values& found, const Expected& e) {
+  for (size_t j = 0; j < found.size(); ++j) {
+    if (e.beyond[j] || found[j] == e.value[j]) continue;
+    if (std::isnan(found[j]) && std::isnan(e.value[j])) continue;
+    if (!(std::abs(found[j] - e.value[j]) <= e.bound[j])) return j;
+  }
+  return found.size();
+}
+
+class Program {
+ public:
+  explicit Program(std::span<const uint8_t> bytes)
+      : bytes_(bytes), generator_(static_cast<uint64_t>(bytes.size())) {}
+
+  Outcome run();
+
+  Bytes& bytes() { return bytes_; }
+  const Shape& shape(size_t i) const { return values_[i].shape(); }
+  Shape any_shape();
+  Tensor numbers(const Shape& shape, int64_t kind);
+  Tensor lay_out(const Tensor& x);
+  size_t leaf(const Shape& shape, int64_t kind);
+  size_t leaf(const Shape& shape) { return leaf(shape, bytes_.below(6)); }
+  /// Any value so far, or a new leaf.
+  size_t any();
+  /// A value of this shape: one of those, or a new leaf.
+  size_t of(const Shape& shape);
+  /// A shape's axis, seldom one that it has not.
+  int64_t axis(const Shape& shape);
+  Axes axes(const Shape& shape);
+  Tensor mask(const Shape& shape);
+  Tensor indices(const Shape& shape, int64_t n);
+  /// Calls f with these values, keeps its result and compares it.
+  void call(const char* name, std::vector<size_t> inputs, Op f, double slack = 1, double terms = 1);
+
+ private:
+  std::vector<Tensor> doubles(const Step& step, double by, Generator* signs) const;
+  void compare(const Step& step, const Tensor& y);
+  void sweep(Tape& tape);
+  void compare_gradients();
+  std::vector<Values> gradients(const Step& step, double by, Generator* signs) const;
+  void found(const std::string& what);
+
+  Bytes bytes_;
+  Generator generator_;
+  std::vector<Tensor> values_, weights_, gradients_;
+  std::vector<bool> leaf_;
+  std::vector<Step> steps_;
+  bool create_graph_ = false;
+  std::string listing_;
+  Outcome outcome_;
+};
+
+void Program::found(const std::string& what) {
+  if (outcome_.finding.empty()) outcome_.finding = what + "\n" + listing_;
+}
+
+Shape Program::any_shape() {
+  constexpr int64_t sizes[] = {1, 2, 3, 4, 5, 0, 7, 8, 9, 16, 17, 31, 33, 64, 65, 130};
+  Shape shape;
+  for (int64_t n = bytes_.below(5); n > 0; --n) {
+    const int64_t size = bytes_.one_of(sizes);
+    shape.push_back(size * shape.numel() > kMostElements ? 2 : size);
+  }
+  return shape;
+}
+
+Tensor Program::numbers(const Shape& shape, int64_t kind) {
+  constexpr double specials[] = {0, -0.0, kInf, -kInf, kNaN, 1, -1, 1e-42, 3e38, -1e20};
+  Tensor x = empty(shape);
+  float* const to = x.mutable_data<float>();
+  for (int64_t i = 0; i < x.numel(); ++i) {
+    double v = 4 * generator_.uniform() - 2;
+    if (kind == 1) v = std::round(2 * v);
+    if (kind == 2) v = std::abs(v) + 0.1;
+    if (kind == 3) v *= std::exp2(std::round(12 * generator_.uniform() - 6));
+    if (kind == 4 && generator_.below(8) == 0) v = specials[generator_.below(10)];
+    to[i] = static_cast<float>(v);
+  }
+  return x;
+}
+
+Tensor Program::lay_out(const Tensor& x) {
+  const auto all = test::layouts(x.shape());
+  return test::laid_out(x, all[static_cast<size_t>(bytes_.below(16)) % all.size()]);
+}
+
+size_t Program::leaf(const Shape& shape, int64_t kind) {
+  Tensor x = lay_out(numbers(shape, kind));
+  if (!bytes_.one_in(5)) x.set_requires_grad();
+  values_.push_back(x);
+  leaf_.push_back(true);
+  listing_ +=
+      fmt::format("  {}: leaf {} strides ({}) kind {}\n", values_.size() - 1, shape,
+                  fmt::join(std::span(x.strides(), static_cast<size_t>(x.ndim())), ", "), kind);
+  return values_.size() - 1;
+}
+
+size_t Program::any() {
+  const int64_t n = static_cast<int64_t>(values_.size()), i = bytes_.below(n + 1);
+  return i == n ? leaf(any_shape()) : static_cast<size_t>(n - 1 - i);
+}
+
+size_t Program::of(const Shape& shape) {
+  if (bytes_.below(2) == 0)
+    for (size_t i = values_.size(); i-- > 0;)
+      if (values_[i].shape() == shape) return i;
+  return bytes_.one_in(40) ? any() : leaf(shape);
+}
+
+int64_t Program::axis(const Shape& shape) {
+  const int64_t n = shape.ndim();
+  return bytes_.one_in(40) ? n + bytes_.below(3) : bytes_.below(2 * std::max<int64_t>(n, 1)) - n;
+}
+
+Axes Program::axes(const Shape& shape) {
+  Axes axes;
+  const int64_t chosen = bytes_.below(256);
+  for (int i = 0; i < shape.ndim(); ++i)
+    if (chosen >> i & 1) axes.push_back(chosen & 128 ? i - shape.ndim() : i);
+  return axes;
+}
+
+Tensor Program::mask(const Shape& shape) { return greater(numbers(shape, bytes_.below(2)), 0); }
+
+Tensor Program::indices(const Shape& shape, int64_t n) {
+  Tensor x = empty(shape, DType::i64);
+  for (int64_t i = 0; i < x.numel(); ++i)
+    x.mutable_data<int64_t>()[i] =
+        static_cast<int64_t>(generator_.below(static_cast<uint64_t>(std::max<int64_t>(n, 1))));
+  if (x.numel() > 0 && bytes_.one_in(40)) x.mutable_data<int64_t>()[0] = n - 2 * bytes_.below(9);
+  return lay_out(x);
+}
+
+std::vector<Tensor> Program::doubles(const Step& step, double by, Generator* signs) const {
+  std::vector<Tensor> inputs;
+  for (size_t i : step.inputs) inputs.push_back(moved(values_[i], by, signs));
+  return inputs;
+}
+
+void Program::call(const char* name, std::vector<size_t> inputs, Op f, double slack, double terms) {
+  const auto before = listing_.size();
+  listing_ += fmt::format("  {}: {}({})", values_.size(), name, fmt::join(inputs, ", "));
+  std::vector<Tensor> arguments;
+  for (size_t i : inputs) arguments.push_back(values_[i]);
+  Tensor y;
+  try {
+    y = f(arguments);
+  } catch (const Error&) {
+    ++outcome_.errors;
+    listing_.resize(before);
+    return;
+  }
+  listing_ += fmt::format(" -> {}\n", y.shape());
+  ++outcome_.ops;
+  const Step step{name, std::move(f), std::move(inputs), values_.size(), slack, terms};
+  compare(step, y);
+  const bool again =
+      std::any_of(values_.begin(), values_.end(), [&](const Tensor& x) { return x.is(y); });
+  if (!is_floating(y.dtype()) || y.numel() > 2 * kMostElements || again) return;
+  values_.push_back(y);
+  leaf_.push_back(false);
+  steps_.push_back(step);
+}
+
+void Program::compare(const Step& step, const Tensor& y) {
+  double size = step.terms;
+  for (size_t i : step.inputs) {
+    const Values values = values_[i].to_vector<double>();
+    if (!is_moderate(values)) return;
+    // Of a sum that cancels, or underflows, times infinity f32 and f64 may tell different things.
+    if (step.terms > 1 && !all_finite(values_[i])) return;
+    size *= std::max(1.0, largest_of(values));
+  }
+  const Evaluate evaluate = [&](double by, Generator* signs) {
+    const NoRecord pause;
+    return std::vector<Values>{step.f(doubles(step, by, signs)).to_vector<double>()};
+  };
+  Generator signs(17);
+  const double by = 0x1p-16 * step.slack;
+  std::vector<Expected> e = expected(evaluate, size, by, signs, 1);
+  const Values values = y.to_vector<double>();
+  ++outcome_.compared;
+  if (values.size() != e[0].value.size())
+    return found(
+        fmt::format("{}: {} elements, but {} in f64", step.name, values.size(), e[0].value.size()));
+  if (first_wrong(values, e[0]) == values.size()) return;
+  widen(e, evaluate, by, signs, 100);
+  const size_t at = first_wrong(values, e[0]);
+  if (at < values.size())
+    found(fmt::format("{}: element {} is {}, not {} +- {}", step.name, at, values[at],
+                      e[0].value[at], e[0].bound[at]));
+}
+
+/// Back from the sum of the results, each times constant weights.
+void Program::sweep(Tape& tape) {
+  Tensor total;
+  for (size_t i = 0; i < values_.size(); ++i) {
+    weights_.push_back({});
+    if (leaf_[i] || (i + 1 < values_.size() && bytes_.below(2))) continue;
+    weights_[i] = numbers(values_[i].shape(), bytes_.below(4));
+    const Tensor part = sum(mul(values_[i], weights_[i]));
+    total = total ? add(total, part) : part;
+  }
+  gradients_.resize(values_.size());
+  std::vector<Tensor> xs;
+  std::vector<size_t> places;
+  for (size_t i = 0; i < values_.size(); ++i)
+    if (needs_grad(values_[i])) xs.push_back(values_[i]), places.push_back(i);
+  if (!total || !needs_grad(total) || xs.empty()) return;
+  create_graph_ = bytes_.one_in(4);
+  const auto create_graph = create_graph_ ? CreateGraph::yes : CreateGraph::no;
+  const std::vector<Tensor> dx = tape.gradient(
+      total, xs, {.create_graph = create_graph, .keep_graph = true, .allow_unused = true});
+  for (size_t i = 0; i < xs.size(); ++i) gradients_[places[i]] = dx[i];
+  if (create_graph == CreateGraph::yes) {
+    Tensor square;
+    for (const Tensor& d : dx)
+      if (d && needs_grad(d)) square = square ? add(square, sum(mul(d, d))) : sum(mul(d, d));
+    if (square && needs_grad(square))
+      tape.gradient(square, xs, {.keep_graph = true, .allow_unused = true});
+  }
+  tape.backward(total);
+  for (size_t i = 0; i < values_.size(); ++i) {
+    if (!leaf_[i] || !values_[i].requires_grad()) continue;
+    const Tensor &grad = values_[i].grad(), &d = gradients_[i];
+    if (!grad != !d) found(fmt::format("backward and gradient disagree on a path to {}", i));
+  }
+}
+
+std::vector<Values> Program::gradients(const Step& step, double by, Generator* signs) const {
+  std::vector<Tensor> inputs = doubles(step, by, signs);
+  for (Tensor& x : inputs) x.set_requires_grad();
+  Tape tape;
+  const Tensor y = step.f(inputs);
+  std::vector<Tensor> dx(inputs.size());
+  if (needs_grad(y))
+    dx = tape.gradient(y, inputs,
+                       {.dy = moved(gradients_[step.output], by, signs), .allow_unused = true});
+  std::vector<Values> all;
+  for (size_t i = 0; i < dx.size(); ++i)
+    all.push_back(dx[i] ? dx[i].to_vector<double>()
+                        : Values(static_cast<size_t>(inputs[i].numel()), 0));
+  return all;
+}
+
+void Program::compare_gradients() {
+  std::vector<Expected> sums(values_.size());
+  std::vector<bool> skip(values_.size(), false);
+  const auto add_up = [&](int times) {
+    for (size_t i = 0; i < values_.size(); ++i) {
+      const auto n = static_cast<size_t>(values_[i].numel());
+      sums[i] = {weights_[i] ? weights_[i].to_vector<double>() : Values(n, 0), Values(n, 0),
+                 std::vector<bool>(n, false)};
+    }
+    Generator signs(23);
+    for (const Step& step : steps_) {
+      if (!gradients_[step.output]) continue;
+      const Tensor &y = values_[step.output], &dy = gradients_[step.output];
+      bool moderate = all_finite(y) && all_finite(dy) && is_moderate(y.to_vector<double>()) &&
+                      is_moderate(dy.to_vector<double>());
+      for (size_t i : step.inputs) {
+        moderate = moderate && is_moderate(values_[i].to_vector<double>());
+        // A backward in recorded ops may multiply 0 by infinity where the fused one does not.
+        if (create_graph_ || step.terms > 1) moderate = moderate && all_finite(values_[i]);
+      }
+      if (!moderate) {
+        for (size_t i : step.inputs) skip[i] = true;
+        continue;
+      }
+      // The softmax of one large element, a saturated tanh: their factor of dy is near 0 as the
+      // difference of terms that are not.
+      double size = step.terms * largest_of(gradients_[step.output].to_vector<double>());
+      for (size_t i : step.inputs)
+        size *= std::max(1.0, largest_of(values_[i].to_vector<double>()));
+      const std::vector<Expected> parts =
+          expected([&](double by, Generator* s) { return gradients(step, by, s); }, size,
+                   0x1p-16 * step.slack, signs, times);
+      for (size_t k = 0; k < parts.size(); ++k) {
+        Expected& to = sums[step.inputs[k]];
+        for (size_t j = 0; j < to.value.size(); ++j) {
+          to.value[j] += parts[k].value[j];
+          to.bound[j] += parts[k].bound[j] + 0x1p-22 * std::abs(to.value[j]);
+          if (parts[k].beyond[j]) to.beyond[j] = true;
+        }
+      }
+    }
+  };
+  const auto wrong = [&] {
+    for (size_t i = 0; i < values_.size(); ++i) {
+      if (!gradients_[i] || skip[i]) continue;
+      const Values values = gradients_[i].to_vector<double>();
+      ++outcome_.compared;
+      const size_t at = first_wrong(values, sums[i]);
+      if (at < values.size())
+        return fmt::format("gradient of {}: element {} is {}, not {} +- {}", i, at, values[at],
+                           sums[i].value[at], sums[i].bound[at]);
+    }
+    return std::string();
+  };
+  add_up(1);
+  if (wrong().empty()) return;
+  add_up(100);
+  const std::string what = wrong();
+  if (!what.empty()) found(what);
+}
+
+// The ops. Each reads its arguments off the bytes, seldom bad ones.
+
+using Unary = Tensor (*)(const Tensor&);
+using Binary = Tensor (*)(const Tensor&, const Tensor&);
+
+void unary(Program& p) {
+  struct Row {
+    const char* name;
+    Unary f;
+  };
+  static constexpr Row rows[] = {
+      {"exp", exp},
+      {"log", log},
+      {"sqrt", sqrt},
+      {"rsqrt", rsqrt},
+      {"abs", abs},
+      {"sin", sin},
+      {"cos", cos},
+      {"tanh", tanh},
+      {"erf", erf},
+      {"square", square},
+      {"reciprocal", reciprocal},
+      {"sigmoid", sigmoid},
+      {"relu", relu},
+      {"silu", silu},
+      {"softplus", softplus},
+      {"neg", neg},
+      {"step", step},
+      {"sign", sign},
+      {"contiguous", contiguous},
+      {"gelu", [](const Tensor& x) { return gelu(x); }},
+      {"gelu tanh", [](const Tensor& x) { return gelu(x, GeluForm::tanh); }}};
+  const Row row = p.bytes().one_of(rows);
+  p.call(row.name, {p.any()}, [f = row.f](auto x) { return f(x[0]); });
+}
+
+void binary(Program& p) {
+  struct Row {
+    const char* name;
+    Binary f;
+  };
+  static constexpr Row rows[] = {{"add", add},         {"sub", sub},
+                                 {"mul", mul},         {"div", div},
+                                 {"maximum", maximum}, {"minimum", minimum},
+                                 {"pow", pow},         {"less", less},
+                                 {"equal", equal},     {"greater_equal", greater_equal}};
+  const Row row = p.bytes().one_of(rows);
+  const size_t a = p.any();
+  Shape shape = p.shape(a);
+  const int64_t ones = p.bytes().below(64);
+  for (int i = 0; i < shape.ndim(); ++i)
+    if (ones >> i & 1 && ones < 32) shape[i] = 1;
+  if (ones % 7 == 6 && shape.ndim() > 0) shape = shape.erased(0);
+  p.call(row.name, {a, p.of(shape)}, [f = row.f](auto x) { return f(x[0], x[1]); });
+}
+
+void with_number(Program& p) {
+  constexpr double numbers[] = {0, 1, -1, 2, 3, 0.5, -0.5, -2, 1.5, 4, kInf, kNaN, 1e39, -3, 0.25};
+  const double n = p.bytes().one_of(numbers), m = p.bytes().one_of(numbers);
+  const int64_t which = p.bytes().below(8);
+  constexpr const char* names[] = {"add number", "mul number", "div number", "number div",
+                                   "pow number", "affine",     "clamp",      "inside"};
+  p.call(names[which], {p.any()}, [=](auto x) {
+    switch (which) {
+      case 0:
+        return add(x[0], n);
+      case 1:
+        return mul(x[0], n);
+      case 2:
+        return div(x[0], n);
+      case 3:
+        return div(n, x[0]);
+      case 4:
+        return pow(x[0], n);
+      case 5:
+        return affine(x[0], n, m);
+      case 6:
+        return clamp(x[0], n, m);
+      default:
+        return inside(x[0], n, m);
+    }
+  });
+}
+
+void reduction(Program& p) {
+  const size_t a = p.any();
+  const Axes axes = p.axes(p.shape(a));
+  const int64_t which = p.bytes().below(7);
+  const bool keepdim = p.bytes().below(2);
+  constexpr const char* names[] = {"sum", "mean", "var", "max", "min", "argmax", "all of var"};
+  p.call(names[which], {a}, [=](auto x) {
+    switch (which) {
+      case 0:
+        return sum(x[0], axes, keepdim);
+      case 1:
+        return mean(x[0], axes, keepdim);
+      case 2:
+        return var(x[0], axes, keepdim);
+      case 3:
+        return max(x[0], axes, keepdim);
+      case 4:
+        return min(x[0], axes, keepdim);
+      case 5:
+        return argmax(x[0], axes, keepdim);
+      default:
+        return var(x[0], {}, keepdim, 0);
+    }
+  });
+}
+
+void shapes(Program& p) {
+  const size_t a = p.any();
+  const Shape s = p.shape(a);
+  const int64_t i = p.axis(s), j = p.axis(s);
+  constexpr int64_t steps[] = {1, 2, 3, 1, 7};
+  const int64_t begin = p.bytes().below(9) - 3, end = p.bytes().below(40) - 3,
+                step = p.bytes().one_of(steps);
+  constexpr const char* names[] = {"reshape", "flatten", "transpose", "unsqueeze", "squeeze",
+                                   "expand",  "slice",   "select",    "unbind",    "flatten all"};
+  const int64_t which = p.bytes().below(10);
+  p.call(names[which], {a}, [=](auto x) {
+    switch (which) {
+      case 0:
+        return reshape(x[0], Shape{s.ndim() > 0 ? s[0] : 1, -1});
+      case 1:
+        return flatten(x[0], i, j);
+      case 2:
+        return transpose(x[0], i, j);
+      case 3:
+        return unsqueeze(x[0], i);
+      case 4:
+        return squeeze(x[0], i);
+      case 5:
+        return expand(x[0], s.inserted(0, begin + 3));
+      case 6:
+        return slice(x[0], i, begin, end, step);
+      case 7:
+        return select(x[0], i, begin);
+      case 8: {
+        const TensorList parts = unbind(x[0], i);
+        check(!parts.empty(), "unbind: no parts");
+        return parts.size() > 1 ? add(parts[0], parts.back()) : parts[0];
+      }
+      default:
+        return flatten(x[0]);
+    }
+  });
+}
+
+void join(Program& p) {
+  const size_t a = p.any(), b = p.of(p.shape(a));
+  const int64_t axis = p.axis(p.shape(a));
+  const bool stacks = p.bytes().below(2);
+  p.call(stacks ? "stack" : "concat", {a, b, a},
+         [=](auto x) { return stacks ? stack(x, axis) : concat(x, axis); });
+}
+
+void product(Program& p) {
+  const size_t a = p.any();
+  const Shape s = p.shape(a);
+  const bool ta = p.bytes().one_in(3), tb = p.bytes().below(2);
+  const int64_t k = s.ndim() < 1 ? 1 : ta && s.ndim() > 1 ? s[-2] : s[-1];
+  constexpr int64_t sizes[] = {1, 3, 8, 17, 0, 5, 16, 33};
+  const int64_t n = p.bytes().one_of(sizes);
+  Shape t = tb ? Shape{n, k} : Shape{k, n};
+  if (s.ndim() > 2 && p.bytes().below(2)) t = t.inserted(0, p.bytes().below(2) ? 1 : s[-3]);
+  p.call("matmul", {a, p.of(t)}, [=](auto x) { return matmul(x[0], x[1], ta, tb); });
+}
+
+void dense(Program& p) {
+  const size_t a = p.any();
+  const Shape s = p.shape(a);
+  constexpr int64_t sizes[] = {1, 3, 8, 17, 0, 5, 16, 33};
+  const int64_t n = p.bytes().one_of(sizes), k = s.ndim() > 0 ? s[-1] : 1;
+  const Activation activation = p.bytes().below(2) ? Activation::relu : Activation::none;
+  const size_t w = p.of({n, k});
+  std::vector<size_t> inputs{a, w};
+  if (p.bytes().below(2)) inputs.push_back(p.of({n}));
+  p.call("linear", inputs,
+         [=](auto x) { return linear(x[0], x[1], x.size() > 2 ? x[2] : Tensor(), activation); });
+}
+
+void softmaxes(Program& p) {
+  const size_t a = p.any();
+  const int64_t axis = p.axis(p.shape(a)), which = p.bytes().below(4);
+  constexpr const char* names[] = {"softmax", "log_softmax", "logsumexp", "logsumexp keepdim"};
+  p.call(names[which], {a}, [=](auto x) {
+    switch (which) {
+      case 0:
+        return softmax(x[0], axis);
+      case 1:
+        return log_softmax(x[0], axis);
+      default:
+        return logsumexp(x[0], axis, which == 3);
+    }
+  });
+}
+
+void norms(Program& p) {
+  const size_t a = p.any();
+  const Shape s = p.shape(a);
+  const bool batch = p.bytes().below(2), last = p.bytes().below(2);
+  const Activation activation = p.bytes().below(2) ? Activation::relu : Activation::none;
+  const int64_t channels = s.ndim() == 0 ? 1 : batch && !last && s.ndim() > 1 ? s[1] : s[-1];
+  Tensor valid;
+  if (s.ndim() > 0 && p.bytes().one_in(3))
+    valid = p.mask(s.erased(batch && !last && s.ndim() > 1 ? 1 : s.ndim() - 1));
+  std::vector<size_t> inputs{a};
+  const int64_t weights = p.bytes().below(3);
+  for (int64_t i = 0; i < weights; ++i) inputs.push_back(p.of({channels}));
+  if (batch)
+    return p.call(
+        "batch_norm", inputs,
+        [=](auto x) {
+          return batch_norm(x[0], x.size() > 1 ? x[1] : Tensor(), x.size() > 2 ? x[2] : Tensor(),
+                            {.axis = last ? ChannelAxis::last : ChannelAxis::second,
+                             .valid = valid,
+                             .activation = activation})
+              .y;
+        },
+        1, kNormTerms);
+  p.call(
+      "layer_norm", inputs,
+      [=](auto x) {
+        return layer_norm(x[0], {channels}, x.size() > 1 ? x[1] : Tensor(),
+                          x.size() > 2 ? x[2] : Tensor(),
+                          {.valid = valid, .activation = activation});
+      },
+      1, kNormTerms);
+}
+
+void losses(Program& p) {
+  const size_t a = p.any();
+  const Shape s = p.shape(a);
+  const auto reduction = static_cast<Reduction>(p.bytes().below(3));
+  const int64_t which = p.bytes().below(4);
+  if (which == 3) {
+    const Tensor labels =
+        p.indices(s.ndim() > 0 ? s.erased(s.ndim() - 1) : s, s.ndim() > 0 ? s[-1] : 1);
+    const double smoothing = p.bytes().below(2) ? 0.1 : 0;
+    const int64_t ignored = p.bytes().below(2) ? 0 : -100;
+    return p.call("cross_entropy", {a}, [=](auto x) {
+      return cross_entropy(
+          x[0], labels,
+          {.label_smoothing = smoothing, .ignore_index = ignored, .reduction = reduction});
+    });
+  }
+  constexpr const char* names[] = {"mse_loss", "huber_loss", "binary_cross_entropy_with_logits"};
+  p.call(names[which], {a, p.of(s)}, [=](auto x) {
+    switch (which) {
+      case 0:
+        return mse_loss(x[0], x[1], reduction);
+      case 1:
+        return huber_loss(x[0], x[1], 0.75, reduction);
+      default:
+        return binary_cross_entropy_with_logits(x[0], x[1], {.reduction = reduction});
+    }
+  });
+}
+
+void choices(Program& p) {
+  const size_t a = p.any();
+  const Tensor mask = p.lay_out(p.mask(p.shape(a)));
+  if (p.bytes().below(2))
+    return p.call("where", {a, p.of(p.shape(a))}, [=](auto x) { return where(mask, x[0], x[1]); });
+  p.call("masked_fill", {a}, [=](auto x) { return masked_fill(x[0], mask, -3); });
+}
+
+void indexing(Program& p) {
+  const size_t a = p.any();
+  Shape s = p.shape(a);
+  const int64_t axis = p.axis(s), at = axis < 0 ? axis + s.ndim() : axis;
+  const int64_t which = p.bytes().below(3);
+  constexpr int64_t sizes[] = {1, 3, 8, 17, 0, 5, 33, 2};
+  if (which == 0) {
+    const Tensor index = p.indices({p.bytes().one_of(sizes), 2}, s.ndim() > 0 ? s[0] : 1);
+    return p.call("embedding", {a}, [=](auto x) { return embedding(x[0], index); });
+  }
+  const int64_t n = at >= 0 && at < s.ndim() ? s[at] : 1;
+  if (at >= 0 && at < s.ndim()) s[at] = p.bytes().one_of(sizes);
+  if (s.numel() > kMostElements) return;
+  const Tensor index = p.indices(s, n);
+  if (which == 1) return p.call("gather", {a}, [=](auto x) { return gather(x[0], axis, index); });
+  p.call("scatter_add", {a, p.of(s)}, [=](auto x) { return scatter_add(x[0], axis, index, x[1]); });
+}
+
+void convolution(Program& p) {
+  constexpr int64_t channels[] = {1, 2, 3, 4, 8, 9, 16}, sizes[] = {1, 3, 4, 5, 8, 9, 13, 0, 6};
+  const int64_t n = p.bytes().one_of({0, 1, 2, 1}), groups = p.bytes().one_of({1, 1, 1, 2});
+  const int64_t in = p.bytes().one_of(channels), out = p.bytes().one_of(channels);
+  const Shape image{n, groups * in, p.bytes().one_of(sizes), p.bytes().one_of(sizes)};
+  const int64_t k = p.bytes().one_of({3, 1, 2, 3, 5}), stride = p.bytes().one_of({1, 1, 2, 3});
+  const int64_t padding = p.bytes().below(4), dilation = p.bytes().one_of({1, 1, 1, 2});
+  const auto algorithm = static_cast<ConvAlgorithm>(p.bytes().below(4));
+  std::vector<size_t> inputs{p.of(image), p.of({groups * out, in, k, k})};
+  if (p.bytes().below(2)) inputs.push_back(p.of({groups * out}));
+  p.call(
+      "conv2d", inputs,
+      [=](auto x) {
+        return conv2d(
+            x[0], x[1], x.size() > 2 ? x[2] : Tensor(),
+            {.stride = {stride, stride},
+             .padding = {padding, padding},
+             .dilation = {dilation, dilation},
+             .groups = groups,
+             .algorithm = x[0].dtype() == DType::f32 ? algorithm : ConvAlgorithm::automatic});
+      },
+      16);  // Winograd's bound
+}
+
+void pooling(Program& p) {
+  size_t a = p.any();
+  constexpr int64_t sizes[] = {1, 3, 4, 5, 8, 9, 13, 0, 17};
+  if (p.shape(a).ndim() != 4)
+    a = p.of(
+        {p.bytes().below(3), p.bytes().below(4), p.bytes().one_of(sizes), p.bytes().one_of(sizes)});
+  const Pair kernel{p.bytes().below(4), 1 + p.bytes().below(3)};
+  const Pool2dOptions options{.stride = Pair{1 + p.bytes().below(3), 2},
+                              .padding = {p.bytes().below(2), p.bytes().below(2)},
+                              .ceil_mode = p.bytes().below(2) == 1,
+                              .count_include_pad = p.bytes().below(2) == 1};
+  switch (p.bytes().below(3)) {
+    case 0:
+      return p.call("max_pool2d", {a}, [=](auto x) { return max_pool2d(x[0], kernel, options); });
+    case 1:
+      return p.call("avg_pool2d", {a}, [=](auto x) { return avg_pool2d(x[0], kernel, options); });
+    default:
+      p.call("adaptive_avg_pool2d", {a}, [=](auto x) { return adaptive_avg_pool2d(x[0], kernel); });
+  }
+}
+
+void attention(Program& p) {
+  constexpr int64_t lengths[] = {1, 2, 4, 5, 8, 33, 0, 17};
+  const int64_t n = 1 + p.bytes().below(2), tq = p.bytes().one_of(lengths),
+                tk = p.bytes().one_of(lengths), d = p.bytes().one_of({3, 1, 8, 17, 0});
+  const int64_t kind = p.bytes().below(4);
+  std::vector<size_t> inputs{p.of({n, tq, d}), p.of({n, tk, d}),
+                             p.of({n, tk, p.bytes().one_of({2, 8, 9})})};
+  AttentionOptions options;
+  options.causal = p.bytes().one_in(3);
+  if (kind == 1) options.mask = p.mask({tq, tk});
+  if (kind == 2) options.key_padding = p.mask({n, tk});
+  if (kind == 3) inputs.push_back(p.of({n, tq, tk}));
+  p.call("attention", inputs, [=](auto x) {
+    AttentionOptions o = options;
+    if (x.size() > 3) o.mask = x[3];
+    return scaled_dot_product_attention(x[0], x[1], x[2], o);
+  });
+}
+
+void recurrent(Program& p) {
+  const auto kind = static_cast<CellKind>(p.bytes().below(4));
+  const int64_t n = p.bytes().below(4), t = p.bytes().one_of({1, 3, 0, 5}),
+                d = p.bytes().one_of({1, 3, 8}), h = p.bytes().one_of({1, 4, 9, 17}),
+                g = gates_of(kind) * h;
+  const bool single = p.bytes().one_in(4), state = p.bytes().below(2);
+  Tensor valid;
+  if (!single && p.bytes().one_in(3)) valid = p.mask({n, t});
+  std::vector<size_t> inputs{p.of(single ? Shape{n, d} : Shape{n, t, d}), p.of({g, d}),
+                             p.of({g, h})};
+  if (state) inputs.push_back(p.of({n, h}));
+  if (state && kind == CellKind::lstm) inputs.push_back(p.of({n, h}));
+  const int64_t what = p.bytes().below(2);
+  p.call(
+      "recurrence", inputs,
+      [=](auto x) {
+        const CellState first{x.size() > 3 ? x[3] : Tensor(), x.size() > 4 ? x[4] : Tensor()};
+        const RecurrenceResult r = recurrence(kind, x[0], first, {x[1], x[2], {}, {}}, valid);
+        return what == 0 && r.y ? r.y : r.state.h;
+      },
+      1, 2);
+}
+
+void random(Program& p) {
+  const uint64_t seed = static_cast<uint64_t>(p.bytes().below(256));
+  p.call("dropout", {p.any()}, [=](auto x) {
+    Generator generator(seed);
+    return dropout(x[0], 0.5, true, generator);
+  });
+}
+
+constexpr void (*kOps[])(Program&) = {
+    unary,  binary,      reduction, shapes, product,   dense,       softmaxes, norms,
+    losses, choices,     indexing,  join,   pooling,   convolution, attention, recurrent,
+    random, with_number, unary,     binary, reduction, shapes};
+
+Outcome Program::run() {
+  try {
+    Tape tape;
+    leaf(any_shape());
+    for (int i = 0; i < kMostOps && !bytes_.ended(); ++i) bytes_.one_of(kOps)(*this);
+    listing_ += "  sweep\n";
+    sweep(tape);
+  } catch (const std::exception& error) {
+    found(fmt::format("thrown: {}", error.what()));
+  }
+  if (!outcome_.finding.empty()) return outcome_;
+  try {
+    compare_gradients();
+  } catch (const std::exception& error) {
+    found(fmt::format("thrown in f64 alone: {}", error.what()));
+  }
+  return outcome_;
+}
+
+}  // namespace
+
+Outcome run_program(std::span<const uint8_t> bytes) { return Program(bytes).run(); }
+
+}  // namespace gradus::fuzz

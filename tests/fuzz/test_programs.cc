@@ -1,0 +1,75 @@
+// Random programs of ops, see program.h: those of the corpus, and some from a fixed seed.
+#define BOOST_TEST_MODULE programs
+#include <gradus/tensor/random.h>
+#include <gradus/tensor/runtime.h>
+
+#include <algorithm>
+#include <boost/test/unit_test.hpp>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <vector>
+
+#include "tests/fuzz/program.h"
+
+using namespace gradus;
+
+namespace {
+
+struct Total {
+  void add(const fuzz::Outcome& outcome, const std::string& what) {
+    if (!outcome.finding.empty()) BOOST_ERROR(what << ": " << outcome.finding);
+    ops += outcome.ops;
+    errors += outcome.errors;
+    compared += outcome.compared;
+  }
+  int64_t ops = 0, errors = 0, compared = 0;
+};
+
+struct OneThread {
+  OneThread() { set_threads(1); }
+};
+BOOST_TEST_GLOBAL_FIXTURE(OneThread);
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(corpus) {
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(GRADUS_SOURCE_DIR "/tests/fuzz/corpus"))
+    files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  BOOST_TEST(files.size() > 50);
+  Total total;
+  for (const auto& file : files) {
+    std::ifstream in(file, std::ios::binary);
+    const std::vector<uint8_t> bytes(std::istreambuf_iterator<char>(in), {});
+    total.add(fuzz::run_program(bytes), file.filename().string());
+  }
+  BOOST_TEST_MESSAGE(total.ops << " ops, " << total.errors << " errors, " << total.compared
+                               << " comparisons");
+}
+
+// GRADUS_PROGRAMS=N runs other programs than the usual ones, N of them from seed GRADUS_SEED.
+BOOST_AUTO_TEST_CASE(from_a_seed) {
+#ifdef GRADUS_SANITIZED
+  int64_t programs = 500;
+#else
+  int64_t programs = 2000;
+#endif
+  uint64_t seed = 1;
+  if (const char* n = std::getenv("GRADUS_PROGRAMS")) programs = std::atoll(n);
+  if (const char* s = std::getenv("GRADUS_SEED")) seed = std::strtoull(s, nullptr, 10);
+  Generator generator(seed);
+  Total total;
+  for (int64_t i = 0; i < programs; ++i) {
+    std::vector<uint8_t> bytes(8 + generator.below(120));
+    for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(generator.below(256));
+    total.add(fuzz::run_program(bytes), "program " + std::to_string(i));
+  }
+  BOOST_TEST_MESSAGE(total.ops << " ops, " << total.errors << " errors, " << total.compared
+                               << " comparisons");
+  BOOST_TEST(total.ops > programs);
+  BOOST_TEST(total.compared > programs);
+}
