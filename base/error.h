@@ -21,8 +21,8 @@ class ErrorContext {
   /// `name` must outlive it.
   explicit ErrorContext(std::string_view name);
   template <std::same_as<std::string> Temporary>
-  explicit ErrorContext(Temporary&& name) =
-      delete;  // NOLINT(bugprone-forwarding-reference-overload)
+  // NOLINTNEXTLINE(bugprone-forwarding-reference-overload)
+  explicit ErrorContext(Temporary&& name) = delete;
   ~ErrorContext();
   ErrorContext(const ErrorContext&) = delete;
   ErrorContext& operator=(const ErrorContext&) = delete;

@@ -769,7 +769,6 @@ BOOST_AUTO_TEST_CASE(numbers) {
         }},
        {"add", [=](double v) { of_each([v](const Tensor& x) { return x + v; }); }},
        {"mul", [=](double v) { of_each([v](const Tensor& x) { return x * v; }); }},
-       {"affine", [=](double v) { of_each([v](const Tensor& x) { return affine(x, v, v); }); }},
        {"div", [=](double v) { of_each([v](const Tensor& x) { return x / v; }); }},
        {"sub from", [=](double v) { of_each([v](const Tensor& x) { return v - x; }); }},
        {"div of", [=](double v) { of_each([v](const Tensor& x) { return v / x; }); }},
