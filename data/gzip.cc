@@ -52,7 +52,7 @@ MaybeGzipped::MaybeGzipped(const std::string& path)
 MaybeGzipped::~MaybeGzipped() { gzclose(static_cast<gzFile>(file_)); }
 
 std::string MaybeGzipped::read(uint64_t count) {
-  const gzFile file = static_cast<gzFile>(file_);
+  auto* const file = static_cast<gzFile>(file_);
   std::string bytes;
   while (bytes.size() < count) {
     const size_t before = bytes.size();

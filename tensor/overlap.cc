@@ -110,7 +110,10 @@ bool overlap(const Tensor& a, const Tensor& b) {
   if (a.is_contiguous() && b.is_contiguous()) return true;
   const auto bytes = static_cast<int64_t>(size_of(a.dtype()));
   Places places(in_a, size_of(a.dtype()));
-  any_place(a, [&](int64_t offset) { return places.take(offset * bytes) && false; });
+  any_place(a, [&](int64_t offset) {
+    places.take(offset * bytes);
+    return false;
+  });
   const int64_t from_a = b.strided_bytes() - a.strided_bytes();
   return any_place(b, [&](int64_t offset) { return places.taken(from_a + offset * bytes); });
 }

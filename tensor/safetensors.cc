@@ -77,7 +77,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     return deeper();
   }
   bool key(std::string& name) override {
-    if (depth_ == kFields) field_ = std::move(name);
+    if (depth_ == kFields) field_ = name;
     if (depth_ != kNames) return true;
     metadata_ = name == "__metadata__";
     field_.clear();
