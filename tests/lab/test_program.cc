@@ -285,8 +285,8 @@ BOOST_AUTO_TEST_CASE(summary_and_printed_json_agree) {
 BOOST_AUTO_TEST_CASE(a_run_that_diverges_leaves_the_others) {
   const Folder folder;
   const std::string compare = "compare --models mlp --seeds 1 --epochs 2 --optimizer adam --json ";
-  // Adam's steps are as large as the rate: three layers of weights of 1e13 make more than f32 holds,
-  // but Batch Normalization divides by the first two.
+  // Adam's steps are as large as the rate: three layers of weights of 1e13 make more than f32
+  // holds, but Batch Normalization divides by the first two.
   const Result some = run(folder, compare + "--norms none,batch --lr 1e13");
   BOOST_TEST_REQUIRE(some.code == 0, some.err);
   const json results = json::parse(some.out)["results"];
