@@ -3,7 +3,7 @@
 #include <gradus/gradus.h>
 #include <sys/resource.h>
 
-#include <chrono>
+#include <ctime>
 #include <functional>
 #include <limits>
 
@@ -16,10 +16,9 @@ using namespace gradus;
 
 #ifdef GRADUS_SANITIZED
 extern "C" const char* __asan_default_options() { return "allocator_may_return_null=1"; }
-constexpr double kPatience = 100;  // seconds
-#else
-constexpr double kPatience = 10;
 #endif
+// Seconds of the processor's time: a walk along 2^40 elements takes far more.
+constexpr double kPatience = 100;
 
 namespace {
 
@@ -88,7 +87,7 @@ void call(const std::vector<Row<Argument>>& rows, const Arguments& arguments) {
   for (const Row<Argument>& row : rows)
     for (const Argument& argument : arguments) {
       BOOST_TEST_CHECKPOINT(row.what << '(' << fmt::format("{}", argument) << ')');
-      const auto begin = std::chrono::steady_clock::now();
+      const std::clock_t begin = std::clock();
       try {
         row.f(argument);
       } catch (const Error& error) {
@@ -96,9 +95,8 @@ void call(const std::vector<Row<Argument>>& rows, const Arguments& arguments) {
       } catch (const std::exception& error) {
         BOOST_TEST(false, fmt::format("{}({}): {}", row.what, argument, error.what()));
       }
-      const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-      BOOST_TEST(took.count() < kPatience,
-                 fmt::format("{}({}) takes {} s", row.what, argument, took.count()));
+      const double took = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
+      BOOST_TEST(took < kPatience, fmt::format("{}({}) takes {} s", row.what, argument, took));
     }
 }
 
