@@ -14,34 +14,16 @@
 
 #include "tests/checks.h"
 #include "tests/faults.h"
+#include "tests/optim/running_mean.h"
 
 using namespace gradus;
+using test::maker;
+using test::RunningMean;
 using test::wave;
 
 namespace {
 
-/// A user's own method, written in ops.
-class RunningMean : public Optimizer {
- public:
-  explicit RunningMean(std::vector<Tensor> parameters) : Optimizer("RunningMean", {"mean"}) {
-    add_group({std::move(parameters), 0.1});
-  }
-
- protected:
-  void update(const Update& u) override {
-    u.moments[0] = u.moments[0] * 0.9 + u.gradient * 0.1;
-    copy_(u.parameter, u.parameter - u.moments[0] * u.lr);
-  }
-};
-
-using Make = std::function<std::unique_ptr<Optimizer>(std::vector<Tensor>)>;
-
-template <class O, class... Options>
-Make maker(Options... options) {
-  return [=](std::vector<Tensor> p) { return std::make_unique<O>(std::move(p), options...); };
-}
-
-const std::pair<const char*, Make> kOptimizers[] = {
+const std::pair<const char*, test::MakeOptimizer> kOptimizers[] = {
     {"Sgd", maker<Sgd>(SgdOptions{.momentum = 0.9})},
     {"AdamW", maker<AdamW>(AdamWOptions{})},
     {"Rmsprop", maker<Rmsprop>(RmspropOptions{.momentum = 0.9, .centered = true})},

@@ -16,9 +16,12 @@
 #include <memory>
 
 #include "tests/checks.h"
+#include "tests/optim/running_mean.h"
 
 using namespace gradus;
 using test::check_close;
+using test::maker;
+using test::RunningMean;
 using test::says;
 using test::wave;
 
@@ -32,35 +35,14 @@ Tensor leaf(std::initializer_list<double> values) {
   return Tensor::of(values, DType::f64).set_requires_grad();
 }
 
-/// A user's own method, written in ops.
-class RunningMean : public Optimizer {
- public:
-  explicit RunningMean(std::vector<Tensor> parameters) : Optimizer("RunningMean", {"mean"}) {
-    add_group({std::move(parameters), 0.1});
-  }
-
- protected:
-  void update(const Update& u) override {
-    u.moments[0] = u.moments[0] * 0.9 + u.gradient * 0.1;
-    copy_(u.parameter, u.parameter - u.moments[0] * u.lr);
-  }
-};
-
-using Make = std::function<std::unique_ptr<Optimizer>(std::vector<Tensor>)>;
-
-template <class O, class Options>
-Make maker(Options options) {
-  return [=](std::vector<Tensor> p) { return std::make_unique<O>(std::move(p), options); };
-}
-
-const std::pair<const char*, Make> kOptimizers[] = {
+const std::pair<const char*, test::MakeOptimizer> kOptimizers[] = {
     {"Sgd", maker<Sgd>(SgdOptions{.lr = 0.1})},
     {"Sgd with momentum", maker<Sgd>(SgdOptions{.lr = 0.1, .momentum = 0.9, .nesterov = true})},
     {"Adam", maker<Adam>(AdamOptions{.lr = 0.1, .weight_decay = 0.01})},
     {"AdamW", maker<AdamW>(AdamWOptions{.lr = 0.1})},
     {"Rmsprop", maker<Rmsprop>(RmspropOptions{.lr = 0.1})},
     {"Rmsprop, all", maker<Rmsprop>(RmspropOptions{.lr = 0.1, .momentum = 0.9, .centered = true})},
-    {"of ops", [](std::vector<Tensor> p) { return std::make_unique<RunningMean>(std::move(p)); }}};
+    {"of ops", maker<RunningMean>()}};
 
 /// Views (3, 4) of a matrix (20, 20), their elements apart.
 Tensor lay(const Tensor& memory, int64_t row, int64_t column) {
@@ -389,7 +371,7 @@ BOOST_AUTO_TEST_CASE(a_loaded_state_goes_on_bit_for_bit) {
 // Rates, factor and constants come with it, whatever they were where it is loaded; with them the
 // moments that they ask for.
 BOOST_AUTO_TEST_CASE(a_state_brings_its_rates_and_constants) {
-  const std::tuple<const char*, Make, Make> cases[] = {
+  const std::tuple<const char*, test::MakeOptimizer, test::MakeOptimizer> cases[] = {
       {"Sgd", maker<Sgd>(SgdOptions{.lr = 0.3, .momentum = 0.8, .dampening = 0.1}),
        maker<Sgd>(SgdOptions{})},
       {"Sgd without", maker<Sgd>(SgdOptions{.lr = 0.3}),
