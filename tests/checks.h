@@ -8,6 +8,10 @@
 
 namespace gradus::test {
 
+/// Marks a case that does the same things very often, for other seeds or numbers of threads:
+/// sanitizers, which learn nothing from it, leave it out.
+inline const auto repeats = boost::unit_test::label("repeats");
+
 /// Whether an Error's message contains `text`: for BOOST_CHECK_EXCEPTION.
 inline auto says(std::string text) {
   return [text](const Error& e) {

@@ -21,6 +21,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/checks.h"
+
 using namespace gradus;
 
 namespace {
@@ -113,7 +115,7 @@ bool alike(const Bits& a, const Bits& b) {
 
 }  // namespace
 
-BOOST_AUTO_TEST_CASE(bits_do_not_depend_on_the_number_of_threads_in_any_mode) {
+BOOST_AUTO_TEST_CASE(bits_do_not_depend_on_the_number_of_threads_in_any_mode, *test::repeats) {
   set_threads(3);
   bits(cases[0], DType::f32);  // the helpers begin to round to nearest
   for (const DType dtype : {DType::f32, DType::f64})

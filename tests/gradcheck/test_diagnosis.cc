@@ -246,7 +246,7 @@ GradcheckReport check(const Wrong& wrong, uint64_t seed, GradcheckMode mode) {
 
 }  // namespace
 
-BOOST_AUTO_TEST_CASE(wrong_backwards_are_found_and_named) {
+BOOST_AUTO_TEST_CASE(wrong_backwards_are_found_and_named, *test::repeats) {
   for (const Wrong& wrong : wrong_backwards())
     for (GradcheckMode mode : {GradcheckMode::full, GradcheckMode::projected})
       for (uint64_t seed = 1; seed <= 10; ++seed) {
@@ -317,7 +317,7 @@ GradcheckReport check_large(const Spoil& spoil) {
 
 }  // namespace
 
-BOOST_AUTO_TEST_CASE(a_wrong_entry_of_many_is_found_by_bisection) {
+BOOST_AUTO_TEST_CASE(a_wrong_entry_of_many_is_found_by_bisection, *test::repeats) {
   BOOST_TEST(check_large([](auto, auto, Tensors&) {}));
   const GradcheckReport report = check_large([](auto, auto, Tensors& dx) {
     values(dx[1])[17 * 200 + 42] *= 1.01;

@@ -205,7 +205,7 @@ BOOST_AUTO_TEST_CASE(kinks_fail_nothing_and_hide_nothing) {
 }
 
 // A row-wise product of two (300, 40), a Jacobian of 288 million elements.
-BOOST_AUTO_TEST_CASE(what_is_too_large_is_projected) {
+BOOST_AUTO_TEST_CASE(what_is_too_large_is_projected, *test::repeats) {
   const Tensor a = normal({300, 40}, 1).set_name("a"), b = normal({300, 40}, 2).set_name("b");
   const auto f = [](const Tensor& x, const Tensor& y) { return gradus::tanh(x) * y; };
   const GradcheckReport right = gradcheck(f, {a, b});

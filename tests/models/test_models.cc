@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "tests/checks.h"
 #include "tests/models/small_models.h"
 
 using namespace gradus;
@@ -41,7 +42,7 @@ std::vector<float> trained(const std::string& model_name, Norm norm, int threads
 
 }  // namespace
 
-BOOST_AUTO_TEST_CASE(training_is_the_same_on_any_number_of_threads) {
+BOOST_AUTO_TEST_CASE(training_is_the_same_on_any_number_of_threads, *test::repeats) {
   const int before = threads();
   for (const char* model : kModels)
     for (Norm norm : kNorms) {
