@@ -1,8 +1,10 @@
 #pragma once
+#include <gradus/autograd/ops/norm.h>
 #include <gradus/layers/norm.h>
 
 #include <functional>
 #include <optional>
+#include <span>
 
 namespace gradus {
 
@@ -14,6 +16,7 @@ struct BatchNormLayerOptions {
   bool affine = true;                        ///< with weight and bias
   bool track_running_stats = true;           ///< otherwise batch statistics in evaluation, too
   bool channels_last = false;                ///< x is (N, T, C)
+  int64_t ghost_size = 0;                    ///< if above 0, samples that share statistics
   Activation activation = Activation::none;  ///< of the result
 };
 
@@ -34,9 +37,13 @@ struct BatchStatistics {
 /// value per channel in training is an error; but where a mask leaves one of several, as in the
 /// last steps of sequences, or none, it is transformed as in evaluation, and the running statistics
 /// stay as they are.
+///
+/// With a ghost_size (Hoffer et al. 2017, Ghost Batch Normalization) training takes statistics of
+/// groups of so many neighbouring samples; what is left over joins the last group. The running
+/// statistics take the mean of the groups' means and of their unbiased variances, once a batch.
 class BatchNorm : public NormModule {
  public:
-  /// Errors: no channels, a momentum outside [0, 1].
+  /// Errors: no channels, a momentum outside [0, 1], a ghost_size below 0.
   explicit BatchNorm(int64_t channels, BatchNormLayerOptions options = {});
   using NormModule::forward;
   /// valid: (N), (N, L), (N, H, W), (N, T).
@@ -57,12 +64,16 @@ class BatchNorm : public NormModule {
 
   Parameter weight, bias;                                 ///< (C)
   Buffer running_mean, running_var, num_batches_tracked;  ///< (C), (C), ()
-  /// If set, told the statistics of each forward that normalizes by the batch's own, in order; a
-  /// recurrent net has many in one forward of its own. A copy of the layer tells it, too.
+  /// If set, told the statistics of each forward that normalizes by the batch's own, of each ghost
+  /// group, in order; a recurrent net has many in one forward of its own. A copy of the layer tells
+  /// it, too.
   std::function<void(const BatchStatistics&)> observer;
 
  private:
-  void update_running_stats(const Tensor& mean, const Tensor& var, int64_t count);
+  Tensor normalize(const Tensor& x, const BatchNormOptions& options,
+                   std::optional<BatchStatistics>& own);
+  Tensor normalize_groups(const Tensor& x, const BatchNormOptions& options);
+  void update_running_stats(std::span<const BatchStatistics> groups);
 
   int64_t channels_;
   BatchNormLayerOptions options_;

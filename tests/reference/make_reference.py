@@ -657,6 +657,40 @@ layer("BatchNorm:images", nn.BatchNorm2d(3), train_then_evaluate, *IMAGES)
 layer("BatchNorm.last", LastAxisNorm(4), train_then_evaluate, leaf(3, 5, 4), leaf(5, 3, 4), leaf(2, 3, 4))
 layer("BatchNorm.last masked", LastAxisNorm(4), masked, leaf(3, 5, 4), mask(3, 5))
 
+
+class GhostNorm(nn.BatchNorm1d):
+    """Statistics of `size` neighbours, the rest with the last of them; the running ones take the groups' mean."""
+
+    def __init__(self, channels, size, channels_last=False):
+        super().__init__(channels)
+        self.size, self.channels_last, self.valid = size, channels_last, None
+
+    def normalize(self, rows):
+        if not self.training:
+            return F.batch_norm(rows, self.running_mean, self.running_var, self.weight, self.bias)
+        self.seen.append((rows.detach().mean(0), rows.detach().var(0)))
+        return F.batch_norm(rows, None, None, self.weight, self.bias, True)
+
+    def forward(self, x):
+        x = x if self.channels_last else x.movedim(1, -1)
+        valid = torch.ones(x.shape[:-1], dtype=torch.bool) if self.valid is None else self.valid
+        y, self.seen = torch.zeros_like(x), []
+        groups = torch.arange(len(x)).div(self.size, rounding_mode="floor").clamp(max=max(1, len(x) // self.size) - 1)
+        for group in range(groups.max() + 1):
+            there = valid & (groups == group).reshape(-1, *[1] * (valid.dim() - 1))
+            y[there] = self.normalize(x[there])
+        if self.training:
+            self.num_batches_tracked += 1
+            for running, seen in zip((self.running_mean, self.running_var), zip(*self.seen)):
+                running.lerp_(torch.stack(seen).mean(0), self.momentum)
+        return y if self.channels_last else y.movedim(-1, 1)
+
+
+layer("BatchNorm.ghost", GhostNorm(3, 2), train_then_evaluate, leaf(4, 3), leaf(7, 3), leaf(2, 3), leaf(5, 3))
+layer("BatchNorm.ghost:sequences", GhostNorm(3, 2), train_then_evaluate, leaf(5, 3, 4), leaf(1, 3, 4), leaf(3, 3, 1))
+layer("BatchNorm.ghost:images", GhostNorm(3, 2), train_then_evaluate, leaf(6, 3, 2, 3), leaf(5, 3, 1, 2))
+layer("BatchNorm.ghost last masked", GhostNorm(4, 2, True), masked, leaf(5, 4, 4), mask(5, 4))
+
 layer("LayerNorm", nn.LayerNorm(5), call, leaf(3, 4, 5))
 layer("LayerNorm.two axes", nn.LayerNorm((4, 5), eps=0.3), call, leaf(3, 4, 5))
 layer("LayerNorm.no bias", nn.LayerNorm(5, bias=False), call, leaf(3, 5))
