@@ -435,6 +435,24 @@ op(
     *(leaf(3, 4, 5), mask(3, 4), weights(5), leaf(5)),
 )
 
+op("rms_norm.1:weight", lambda x, w: F.rms_norm(x, (5,), w), leaf(3, 4, 5), weights(5))
+op("rms_norm.1:plain", lambda x: F.rms_norm(x, (5,)), leaf(3, 5))
+op("rms_norm.2", lambda x, w: F.rms_norm(x, (4, 5), w, eps=0.3), leaf(3, 4, 5), weights(4, 5))
+op(
+    "rms_norm.masked",
+    lambda x, valid, w: F.rms_norm(x, (5,), w) * valid[..., None],
+    *(leaf(3, 4, 5), mask(3, 4), weights(5)),
+)
+for groups in (1, 2, 4):
+    op(f"group_norm.{groups}", lambda *x: F.group_norm(x[0], groups, *x[1:]), leaf(3, 4, 2, 3), weights(4), leaf(4))
+op("group_norm.2:plain", lambda x: F.group_norm(x, 2), leaf(3, 4))
+op("group_norm.relu", lambda x, w, b: F.relu(F.group_norm(x, 2, w, b, eps=0.3)), leaf(3, 4, 5), weights(4), leaf(4))
+op(
+    "group_norm.masked",
+    lambda x, valid, w, b: F.group_norm(x, 2, w, b) * valid[:, None, None],
+    *(leaf(5, 4, 2), mask(5), weights(4), leaf(4)),
+)
+
 
 # Attention of (N, heads, T, D); PyTorch has no key padding of its own, which is a mask here.
 def attention(q, k, v, added=None, allowed=None, causal=False, scale=None):
@@ -554,7 +572,7 @@ layers = File()
 
 
 def is_norm(module):
-    return isinstance(module, (nn.modules.batchnorm._BatchNorm, nn.LayerNorm))
+    return isinstance(module, (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm))
 
 
 def draw_state(module, g):
@@ -695,6 +713,14 @@ layer("LayerNorm", nn.LayerNorm(5), call, leaf(3, 4, 5))
 layer("LayerNorm.two axes", nn.LayerNorm((4, 5), eps=0.3), call, leaf(3, 4, 5))
 layer("LayerNorm.no bias", nn.LayerNorm(5, bias=False), call, leaf(3, 5))
 layer("LayerNorm.not affine", nn.LayerNorm(5, elementwise_affine=False), call, leaf(3, 5))
+layer("GroupNorm", nn.GroupNorm(2, 6), call, leaf(3, 6, 2, 3))
+layer("GroupNorm.not affine", nn.GroupNorm(1, 4, eps=0.3, affine=False), call, leaf(3, 4, 5))
+layer("GroupNorm.masked", nn.GroupNorm(2, 6), lambda m, x, valid: m(x) * valid[:, None], leaf(5, 6), mask(5))
+layer("InstanceNorm", nn.InstanceNorm2d(3), call, leaf(2, 3, 4, 2))
+layer("InstanceNorm.affine", nn.InstanceNorm1d(3, affine=True), call, leaf(2, 3, 5))
+layer("RmsNorm", nn.RMSNorm(5), call, leaf(3, 4, 5))
+layer("RmsNorm.two axes", nn.RMSNorm((4, 5), eps=0.3, elementwise_affine=False), call, leaf(3, 4, 5))
+layer("RmsNorm.masked", nn.RMSNorm(5), lambda m, x, valid: m(x) * valid[..., None], leaf(3, 4, 5), mask(3, 4))
 layer("LayerNorm.masked", nn.LayerNorm(5), lambda m, x, valid: m(x) * valid[..., None], leaf(3, 4, 5), mask(3, 4))
 
 # Recurrent networks. Sequences that are shorter than the longest are packed.

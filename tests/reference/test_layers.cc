@@ -9,10 +9,12 @@
 #include <gradus/layers/dropout.h>
 #include <gradus/layers/embedding.h>
 #include <gradus/layers/flatten.h>
+#include <gradus/layers/group_norm.h>
 #include <gradus/layers/layer_norm.h>
 #include <gradus/layers/lengths.h>
 #include <gradus/layers/linear.h>
 #include <gradus/layers/pool.h>
+#include <gradus/layers/rms_norm.h>
 #include <gradus/layers/rnn.h>
 #include <gradus/layers/sequential.h>
 #include <gradus/models/cnn.h>
@@ -179,6 +181,14 @@ std::vector<Row> layer_rows() {
       row("LayerNorm.no bias", LayerNorm(5, {.bias = false}), call),
       row("LayerNorm.not affine", LayerNorm(5, {.affine = false}), call),
       row("LayerNorm.masked", LayerNorm(5), call_with_second),
+      row("GroupNorm", GroupNorm(2, 6), call),
+      row("GroupNorm.not affine", GroupNorm(1, 4, {.eps = 0.3, .affine = false}), call),
+      row("GroupNorm.masked", GroupNorm(2, 6), call_with_second),
+      row("InstanceNorm", InstanceNorm(3), call),
+      row("InstanceNorm.affine", InstanceNorm(3, {.affine = true}), call),
+      row("RmsNorm", RmsNorm(5), call),
+      row("RmsNorm.two axes", RmsNorm(Shape{4, 5}, {.eps = 0.3, .affine = false}), call),
+      row("RmsNorm.masked", RmsNorm(5), call_with_second),
 
       row("RnnCell", RnnCell(5, 4), call_with_second),
       row("RnnCell.relu", RnnCell(5, 4, {.nonlinearity = Nonlinearity::relu}), call_with_second),
