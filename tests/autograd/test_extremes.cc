@@ -587,6 +587,7 @@ BOOST_AUTO_TEST_CASE(integers_of_modules_optimizers_and_data) {
        {"Rnn", [](int64_t n) { Rnn(2, n); }},
        {"Rnn's norm_steps",
         [](int64_t n) {
+          RnnCell(2, 2, {.norm = [](int64_t size) { return LayerNorm(size); }, .norm_steps = n});
           Rnn(2, 2, {.norm = [](int64_t size) { return LayerNorm(size); }, .norm_steps = n});
         }},
        {"MultiHeadAttention",

@@ -816,6 +816,94 @@ steps = nn.ModuleList([LastAxisNorm(4), LastAxisNorm(4)])
 layer("Rnn.batch norm per step", Rnn(Cell(3, 4), steps), call, leaf(4, 5, 3), indices([5, 2, 3, 5]))
 
 
+class Stepped(nn.Module):
+    """A cell over the steps of sequences: its last h, and the h of each step, 0 where padded."""
+
+    def __init__(self, cell):
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, x, lengths):
+        valid, state, ys = before(lengths.tolist(), x.shape[1]), self.cell.start(len(x)), []
+        for t in range(x.shape[1]):
+            there = valid[:, t, None]
+            after = self.cell.step(x[:, t], state, t, valid[:, t])
+            ys.append(after[0] * there)
+            state = tuple(torch.where(there, new, old) for new, old in zip(after, state))
+        return torch.stack(ys, 1), *state
+
+
+class SumNormCell(nn.RNNCell):
+    """With batch norms of the summed inputs: one, or one for each of the first steps."""
+
+    def __init__(self, inputs, hidden, norm):
+        super().__init__(inputs, hidden)
+        self.norm = norm
+
+    def start(self, n):
+        return (torch.zeros(n, self.hidden_size).double(),)
+
+    def step(self, x, state, t, valid):
+        total = F.linear(x, self.weight_ih, self.bias_ih) + F.linear(state[0], self.weight_hh, self.bias_hh)
+        norm = self.norm[min(t, len(self.norm) - 1)] if isinstance(self.norm, nn.ModuleList) else self.norm
+        return (torch.tanh(masked(norm, total, valid)),)
+
+
+class NormLstmCell(nn.LSTMCell):
+    """Ba et al. 2016, equations 20 to 22"""
+
+    def __init__(self, inputs, hidden):
+        super().__init__(inputs, hidden)
+        self.norm_ih, self.norm_hh = nn.LayerNorm(4 * hidden), nn.LayerNorm(4 * hidden)
+        self.norm_c = nn.LayerNorm(hidden)
+
+    def start(self, n):
+        return (torch.zeros(n, self.hidden_size).double(),) * 2
+
+    def forward(self, x, h, c):
+        products = self.norm_ih(F.linear(x, self.weight_ih)) + self.norm_hh(F.linear(h, self.weight_hh))
+        i, f, g, o = (products + self.bias_ih + self.bias_hh).chunk(4, 1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(self.norm_c(c)), c
+
+    def step(self, x, state, t, valid):
+        return self(x, *state)
+
+
+class NormGruCell(nn.GRUCell):
+    """Ba et al. 2016, equations 23 to 25, with PyTorch's biases and z"""
+
+    def __init__(self, inputs, hidden):
+        super().__init__(inputs, hidden)
+        self.norm_ih, self.norm_hh = nn.LayerNorm(2 * hidden), nn.LayerNorm(2 * hidden)
+        self.norm_in, self.norm_hn = nn.LayerNorm(hidden), nn.LayerNorm(hidden)
+
+    def start(self, n):
+        return (torch.zeros(n, self.hidden_size).double(),)
+
+    def forward(self, x, h):
+        def part(v, w, gates, candidate, bias):
+            product, cut = F.linear(v, w), 2 * self.hidden_size
+            return torch.cat([gates(product[:, :cut]), candidate(product[:, cut:])], 1) + bias
+
+        a = part(x, self.weight_ih, self.norm_ih, self.norm_in, self.bias_ih).chunk(3, 1)
+        u = part(h, self.weight_hh, self.norm_hh, self.norm_hn, self.bias_hh).chunk(3, 1)
+        r, z = torch.sigmoid(a[0] + u[0]), torch.sigmoid(a[1] + u[1])
+        return (1 - z) * torch.tanh(a[2] + r * u[2]) + z * h
+
+    def step(self, x, state, t, valid):
+        return (self(x, *state),)
+
+
+layer("LstmCell.layer norm", NormLstmCell(5, 4), call, leaf(3, 5), leaf(3, 4), leaf(3, 4))
+layer("GruCell.layer norm", NormGruCell(5, 4), call, leaf(3, 5), leaf(3, 4))
+layer("Lstm.layer norm", Stepped(NormLstmCell(3, 4)), call, leaf(4, 5, 3), indices(LENGTHS))
+layer("Gru.layer norm", Stepped(NormGruCell(3, 4)), call, leaf(4, 5, 3), indices(LENGTHS))
+layer("Rnn.sum", Stepped(SumNormCell(3, 4, LastAxisNorm(4))), call, leaf(4, 5, 3), indices([5, 2, 3, 5]))
+steps = nn.ModuleList([LastAxisNorm(4), LastAxisNorm(4)])
+layer("Rnn.sum per step", Stepped(SumNormCell(3, 4, steps)), call, leaf(4, 5, 3), indices([5, 2, 3, 5]))
+
+
 # Attention. PyTorch's masks say what may not be looked at.
 def attend(module, *qkv, allowed=None, added=None, valid=None):
     forbidden = added if allowed is None else ~allowed
@@ -937,7 +1025,7 @@ class Cnn(nn.Module):
 class RnnClassifier(nn.Module):
     def __init__(self, norm):
         super().__init__()
-        self.rnn = Rnn(Cell(3, 4, norm == "layer"), LastAxisNorm(4) if norm == "batch" else nn.Identity())
+        self.rnn = Rnn(Cell(3, 4, norm.startswith("layer")), LastAxisNorm(4) if norm == "batch" else nn.Identity())
         self.head = nn.Linear(4, 3)
 
     def forward(self, x, lengths):
@@ -980,6 +1068,7 @@ for name, vector_norm, image_norm, sequence_norm in [
     ("none", no_norm, no_norm, no_norm),
     ("batch", nn.BatchNorm1d, lambda c, *_: nn.BatchNorm2d(c), LastAxisNorm),
     ("layer", nn.LayerNorm, lambda *shape: nn.LayerNorm(shape), nn.LayerNorm),
+    ("layer_channel", nn.LayerNorm, lambda c, *_: nn.GroupNorm(1, c), nn.LayerNorm),
 ]:
     layer(f"Mlp.{name}", Mlp(5, 4, [6, 3], vector_norm), train_then_evaluate, leaf(7, 5), leaf(3, 5))
     block = ResidualBlock(2, 3, 2, (3, 2), image_norm)
@@ -988,7 +1077,7 @@ for name, vector_norm, image_norm, sequence_norm in [
     attn = dict(renamed=("self_attn", "attn"))
     for place in ("before", "after") if name != "none" else ("before",):
         first = place == "before"
-        if name == "layer":
+        if name.startswith("layer"):
             layer(f"EncoderBlock.{name} {place}:all", Encoder(sequence_norm, first), call, TOKENS, **attn)
         layer(f"EncoderBlock.{name} {place}:padded", Encoder(sequence_norm, first), call, TOKENS, lengths_mask, **attn)
         if name != "none":

@@ -37,6 +37,7 @@ using X = const std::vector<Tensor>&;  // a case's x0, x1, ...
 using Results = std::vector<Tensor>;
 
 AnyNorm over_steps(int64_t features) { return BatchNorm(features, {.channels_last = true}); }
+AnyNorm over_features(int64_t features) { return LayerNorm(features); }
 
 // Up to fifty steps one after the other, through norms that divide. The largest difference found is
 // 60 roundings, in a gradient that sums up those of five steps in time.
@@ -201,6 +202,12 @@ std::vector<Row> layer_rows() {
       row("LstmCell.no bias", LstmCell(5, 4, {.bias = false}), run_lstm_cell),
       row("GruCell", GruCell(5, 4), call_with_second),
       row("GruCell.no bias", GruCell(5, 4, {.bias = false}), call_with_second),
+      row("LstmCell.layer norm", LstmCell(5, 4, {.norm = over_features}), run_lstm_cell),
+      row("GruCell.layer norm", GruCell(5, 4, {.norm = over_features}), call_with_second),
+      row("Lstm.layer norm", Lstm(3, 4, {.cell = {.norm = over_features}}), run_rnn),
+      row("Gru.layer norm", Gru(3, 4, {.cell = {.norm = over_features}}), run_rnn),
+      row("Rnn.sum", Rnn(3, 4, {.cell = {.norm = over_steps}}), run_rnn),
+      row("Rnn.sum per step", Rnn(3, 4, {.cell = {.norm = over_steps, .norm_steps = 2}}), run_rnn),
       row("Lstm", Lstm(3, 4), run_rnn),
       row("Gru", Gru(3, 4), run_rnn),
       row("Rnn.batch norm", Rnn(3, 4, {.norm = over_steps}), run_rnn),
@@ -228,7 +235,7 @@ std::vector<Row> layer_rows() {
 }
 
 void add_model_rows(std::vector<Row>& rows) {
-  for (Norm norm : {Norm::none, Norm::batch, Norm::layer}) {
+  for (Norm norm : all_norms()) {
     const std::string kind = name(norm);
     rows.push_back(
         row("Mlp." + kind, Mlp(5, 4, {.hidden = {6, 3}, .norm = norm}), train_then_evaluate));
