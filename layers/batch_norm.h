@@ -61,6 +61,8 @@ class BatchNorm : public NormModule {
   std::string describe() const override;
   /// How many channels, C.
   int64_t channels() const { return channels_; }
+  /// What it was made with.
+  const BatchNormLayerOptions& options() const { return options_; }
 
   Parameter weight, bias;                                 ///< (C)
   Buffer running_mean, running_var, num_batches_tracked;  ///< (C), (C), ()
