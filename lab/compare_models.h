@@ -18,7 +18,7 @@ struct ModelRow {
   const char* augmentation = "";  ///< in words: what the model is shown
 };
 
-/// The names of all_norms().
+/// The names of the norms that are compared.
 std::vector<std::string> norm_names();
 
 std::span<const ModelRow> all_models();

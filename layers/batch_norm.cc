@@ -1,4 +1,5 @@
 #include <gradus/autograd/ops/norm.h>
+#include <gradus/autograd/ops/shape.h>
 #include <gradus/layers/activation.h>
 #include <gradus/layers/batch_norm.h>
 
@@ -11,6 +12,7 @@ BatchNorm::BatchNorm(int64_t channels, BatchNormLayerOptions options)
   check(channels > 0, "BatchNorm: {} channels", channels);
   check(!options.momentum || (*options.momentum >= 0 && *options.momentum <= 1),
         "BatchNorm: momentum {} does not lie in [0, 1]", options.momentum.value_or(0));
+  check(options.ghost_size >= 0, "BatchNorm: groups of {} samples", options.ghost_size);
   if (options.affine) {
     weight = Parameter({channels}, Init::ones());
     bias = Parameter({channels}, Init::zeros());
@@ -35,6 +37,20 @@ Left left_by(const Tensor& valid) {
   return count == 1 && from.numel() > 1 ? Left::one_of_several : Left::enough;
 }
 
+/// x's samples in groups of so many, what is left over in the last.
+TensorList groups_of(const Tensor& x, int64_t size) {
+  const int64_t groups = x.size(0) / size, left_over = x.size(0) % size;
+  if (left_over == 0) {
+    Shape grouped{groups, size};
+    for (int i = 1; i < x.ndim(); ++i) grouped.push_back(x.size(i));
+    return unbind(reshape(x, grouped));
+  }
+  const int64_t last = (groups - 1) * size;
+  TensorList parts = groups_of(slice(x, 0, 0, last), size);
+  parts.push_back(slice(x, 0, last, x.size(0)));
+  return parts;
+}
+
 }  // namespace
 
 Tensor BatchNorm::forward(const Tensor& x, const Tensor& valid) {
@@ -44,21 +60,60 @@ Tensor BatchNorm::forward(const Tensor& x, const Tensor& valid) {
   check(image && x.size(axis == ChannelAxis::last ? -1 : 1) == channels_,
         "BatchNorm: x {} does not have {} channels {}", x.shape(), channels_,
         options_.channels_last ? "in its last axis, as (N, T, C)" : "in axis 1");
-  if (options_.track_running_stats) check_same_dtype("BatchNorm", x, running_mean);
+  const bool tracks = options_.track_running_stats;
+  if (tracks) check_same_dtype("BatchNorm", x, running_mean);
   const BatchNormOptions options{
       .eps = options_.eps, .axis = axis, .valid = valid, .activation = options_.activation};
-  const bool trains = training() && !frozen_, tracks = options_.track_running_stats;
-  const Left left = trains || !tracks ? left_by(valid) : Left::enough;
-  if (tracks && (!trains || left != Left::enough))
+  if (tracks && (!training() || frozen_))
+    return batch_norm_inference(x, running_mean, running_var, weight, bias, options);
+  if (options_.ghost_size > 0 && x.size(0) / options_.ghost_size > 1)
+    return normalize_groups(x, options);
+  std::optional<BatchStatistics> own;
+  Tensor y = normalize(x, options, own);
+  if (own) update_running_stats({&*own, 1});
+  return y;
+}
+
+/// y of samples that share their statistics, which `own` becomes if they are enough.
+Tensor BatchNorm::normalize(const Tensor& x, const BatchNormOptions& options,
+                            std::optional<BatchStatistics>& own) {
+  const Left left = left_by(options.valid);
+  if (left != Left::enough && options_.track_running_stats)
     return batch_norm_inference(x, running_mean, running_var, weight, bias, options);
   if (left == Left::none) {  // y is 0, whatever the statistics
     const Shape per_channel{channels_};
     return batch_norm_inference(x, zeros(per_channel, x.dtype()), ones(per_channel, x.dtype()),
                                 weight, bias, options);
   }
-  const BatchNormResult result = batch_norm(x, weight, bias, options);
-  if (tracks) update_running_stats(result.mean, result.var, result.count);
-  return result.y;
+  BatchNormResult result = batch_norm(x, weight, bias, options);
+  own.emplace(BatchStatistics{std::move(result.mean), std::move(result.var), result.count});
+  if (observer) observer(*own);
+  return std::move(result.y);
+}
+
+Tensor BatchNorm::normalize_groups(const Tensor& x, const BatchNormOptions& options) {
+  const int64_t size = options_.ghost_size;
+  check(size * x.numel() > x.size(0) * channels_,
+        "BatchNorm: groups of {} of x {} have 1 value a channel, so training statistics do not "
+        "exist; use a larger ghost_size, or LayerNorm",
+        size, x.shape());
+  const Tensor& valid = options.valid;
+  if (valid)
+    check(valid.ndim() > 0 && valid.size(0) == x.size(0),
+          "BatchNorm: the mask is {}, not one for the {} samples of x {}", valid.shape(), x.size(0),
+          x.shape());
+  TensorList parts = groups_of(x, size);
+  const TensorList masks = valid ? groups_of(valid, size) : TensorList(parts.size());
+  std::vector<BatchStatistics> statistics;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    BatchNormOptions of_group = options;
+    of_group.valid = masks[i];
+    std::optional<BatchStatistics> own;
+    parts[i] = normalize(parts[i], of_group, own);
+    if (own) statistics.push_back(std::move(*own));
+  }
+  update_running_stats(statistics);
+  return concat(parts);
 }
 
 void BatchNorm::freeze(bool frozen) {
@@ -67,7 +122,8 @@ void BatchNorm::freeze(bool frozen) {
   frozen_ = frozen;
 }
 
-void BatchNorm::update_running_stats(const Tensor& mean, const Tensor& var, int64_t count) {
+void BatchNorm::update_running_stats(std::span<const BatchStatistics> groups) {
+  if (!options_.track_running_stats || groups.empty()) return;
   raw::check_writable("BatchNorm", running_mean);
   raw::check_writable("BatchNorm", running_var);
   Tensor means = raw::contiguous(running_mean), vars = raw::contiguous(running_var);
@@ -76,15 +132,20 @@ void BatchNorm::update_running_stats(const Tensor& mean, const Tensor& var, int6
   int64_t& batches = *num_batches_tracked.mutable_data<int64_t>();
   ++batches;
   const double momentum = options_.momentum.value_or(1 / static_cast<double>(batches));
-  const double unbiased = static_cast<double>(count) / static_cast<double>(count - 1);
-  dispatch_floating(mean.dtype(), "BatchNorm", [&]<class T>() {
+  dispatch_floating(running_mean.dtype(), "BatchNorm", [&]<class T>() {
     const T m = static_cast<T>(momentum), keep = static_cast<T>(1 - momentum);
-    const T to_unbiased = static_cast<T>(unbiased);
     T* running_m = means.mutable_data<T>();
     T* running_v = vars.mutable_data<T>();
     for (int64_t c = 0; c < channels_; ++c) {
-      running_m[c] = keep * running_m[c] + m * mean.data<T>()[c];
-      running_v[c] = keep * running_v[c] + m * (var.data<T>()[c] * to_unbiased);
+      double mean = 0, var = 0;
+      for (const BatchStatistics& group : groups) {
+        const auto count = static_cast<double>(group.count);
+        mean += static_cast<double>(group.mean.data<T>()[c]);
+        var += static_cast<double>(group.var.data<T>()[c] * static_cast<T>(count / (count - 1)));
+      }
+      const auto n = static_cast<double>(groups.size());
+      running_m[c] = keep * running_m[c] + m * static_cast<T>(mean / n);
+      running_v[c] = keep * running_v[c] + m * static_cast<T>(var / n);
     }
   });
   if (!means.is(running_mean)) raw::copy(means, running_mean);
@@ -107,8 +168,11 @@ void BatchNorm::visit(Visitor& visitor) {
 }
 
 std::string BatchNorm::describe() const {
-  return fmt::format("BatchNorm({}{}{})", channels_,
-                     options_.channels_last ? ", channels last" : "", suffix(options_.activation));
+  const std::string ghost =
+      options_.ghost_size > 0 ? fmt::format(", groups of {}", options_.ghost_size) : "";
+  return fmt::format("BatchNorm({}{}{}{})", channels_,
+                     options_.channels_last ? ", channels last" : "", ghost,
+                     suffix(options_.activation));
 }
 
 }  // namespace gradus

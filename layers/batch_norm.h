@@ -1,7 +1,10 @@
 #pragma once
+#include <gradus/autograd/ops/norm.h>
 #include <gradus/layers/norm.h>
 
+#include <functional>
 #include <optional>
+#include <span>
 
 namespace gradus {
 
@@ -13,7 +16,14 @@ struct BatchNormLayerOptions {
   bool affine = true;                        ///< with weight and bias
   bool track_running_stats = true;           ///< otherwise batch statistics in evaluation, too
   bool channels_last = false;                ///< x is (N, T, C)
+  int64_t ghost_size = 0;                    ///< if above 0, samples that share statistics
   Activation activation = Activation::none;  ///< of the result
+};
+
+/// What x was normalized by: constants.
+struct BatchStatistics {
+  Tensor mean, var;  ///< (C); var biased
+  int64_t count;     ///< values a channel had
 };
 
 /// Batch Normalization (Ioffe & Szegedy 2015, algorithm 1), per channel over all other axes:
@@ -27,9 +37,13 @@ struct BatchNormLayerOptions {
 /// value per channel in training is an error; but where a mask leaves one of several, as in the
 /// last steps of sequences, or none, it is transformed as in evaluation, and the running statistics
 /// stay as they are.
+///
+/// With a ghost_size (Hoffer et al. 2017, Ghost Batch Normalization) training takes statistics of
+/// groups of so many neighbouring samples; what is left over joins the last group. The running
+/// statistics take the mean of the groups' means and of their unbiased variances, once a batch.
 class BatchNorm : public NormModule {
  public:
-  /// Errors: no channels, a momentum outside [0, 1].
+  /// Errors: no channels, a momentum outside [0, 1], a ghost_size below 0.
   explicit BatchNorm(int64_t channels, BatchNormLayerOptions options = {});
   using NormModule::forward;
   /// valid: (N), (N, L), (N, H, W), (N, T).
@@ -47,12 +61,21 @@ class BatchNorm : public NormModule {
   std::string describe() const override;
   /// How many channels, C.
   int64_t channels() const { return channels_; }
+  /// What it was made with.
+  const BatchNormLayerOptions& options() const { return options_; }
 
   Parameter weight, bias;                                 ///< (C)
   Buffer running_mean, running_var, num_batches_tracked;  ///< (C), (C), ()
+  /// If set, told the statistics of each forward that normalizes by the batch's own, of each ghost
+  /// group, in order; a recurrent net has many in one forward of its own. A copy of the layer tells
+  /// it, too.
+  std::function<void(const BatchStatistics&)> observer;
 
  private:
-  void update_running_stats(const Tensor& mean, const Tensor& var, int64_t count);
+  Tensor normalize(const Tensor& x, const BatchNormOptions& options,
+                   std::optional<BatchStatistics>& own);
+  Tensor normalize_groups(const Tensor& x, const BatchNormOptions& options);
+  void update_running_stats(std::span<const BatchStatistics> groups);
 
   int64_t channels_;
   BatchNormLayerOptions options_;

@@ -20,6 +20,8 @@ class Linear : public UnaryModule {
   Tensor forward(const Tensor& x) override;
   void visit(Visitor& visitor) override;
   std::string describe() const override;
+  /// What it was made with.
+  const LinearOptions& options() const { return options_; }
 
   Parameter weight, bias;  ///< (out, in), (out)
 

@@ -1,20 +1,15 @@
 #include <gradus/autograd/ops/shape.h>
+#include <gradus/layers/detail/step_norms.h>
 #include <gradus/layers/lengths.h>
 #include <gradus/layers/rnn.h>
-
-#include <algorithm>
 
 namespace gradus {
 
 template <class Cell>
 Recurrent<Cell>::Recurrent(int64_t input_size, int64_t hidden_size, RecurrentOptions<Cell> options)
-    : cell(input_size, hidden_size, options.cell) {
-  constexpr int64_t kMostNorms = 1 << 16;
-  check(options.norm_steps <= kMostNorms, "{}: norms for {} steps; at most {}", Cell::kSequenceName,
-        options.norm_steps, kMostNorms);
-  const int64_t count = options.norm ? std::max<int64_t>(1, options.norm_steps) : 0;
-  for (int64_t t = 0; t < count; ++t) norms.push_back(options.norm(cell.weight_ih.size(0)));
-}
+    : cell(input_size, hidden_size, options.cell),
+      norms(detail::make_norms(Cell::kSequenceName, options.norm, cell.weight_ih.size(0),
+                               options.norm_steps)) {}
 
 template <class Cell>
 Tensor Recurrent<Cell>::normalized_projection(const Tensor& x, const Tensor& valid) {
@@ -23,7 +18,7 @@ Tensor Recurrent<Cell>::normalized_projection(const Tensor& x, const Tensor& val
   TensorList steps = unbind(projected, 1);
   const TensorList valid_steps = valid ? unbind(valid, 1) : TensorList(steps.size());
   for (size_t t = 0; t < steps.size(); ++t)
-    steps[t] = norms[std::min(t, norms.size() - 1)](steps[t], valid_steps[t]);
+    steps[t] = detail::norm_of_step(norms, t)(steps[t], valid_steps[t]);
   return stack(steps, 1);
 }
 
@@ -47,8 +42,7 @@ RnnOutput Recurrent<Cell>::forward(const Tensor& x, const Tensor& lengths, const
 template <class Cell>
 void Recurrent<Cell>::visit(Visitor& visitor) {
   visitor.module("cell", cell);
-  for (size_t t = 0; t < norms.size(); ++t)
-    visitor.module(norms.size() == 1 ? "norm" : "norm." + std::to_string(t), *norms[t]);
+  detail::visit_norms(visitor, norms);
 }
 
 template <class Cell>

@@ -3,6 +3,7 @@
 #include <gradus/autograd/ops/linear.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/where.h>
+#include <gradus/layers/detail/step_norms.h>
 #include <gradus/layers/rnn_cell.h>
 
 namespace gradus {
@@ -49,6 +50,25 @@ CellState RecurrentCell::step(const char* what, const Tensor& x, const CellState
   return run(x, false, state, {}).state;
 }
 
+RecurrenceResult RecurrentCell::run_steps(const Tensor& x, CellState state, const Tensor& valid,
+                                          const Next& next) const {
+  const Shape state_shape{x.size(0), hidden_size()};
+  if (!state.h) state.h = zeros(state_shape, x.dtype());
+  if (!state.c && kind_ == CellKind::lstm) state.c = zeros(state_shape, x.dtype());
+  const Tensor zero = zeros({}, x.dtype());
+  const TensorList steps = x.ndim() == 3 ? unbind(x, 1) : TensorList{x};
+  const TensorList valid_steps = valid ? unbind(valid, 1) : TensorList(steps.size());
+  TensorList outputs;
+  for (size_t t = 0; t < steps.size(); ++t) {
+    CellState after = next(t, steps[t], state, valid_steps[t]);
+    const Tensor there = valid ? unsqueeze(valid_steps[t], -1) : Tensor();
+    outputs.push_back(valid ? where(there, after.h, zero) : after.h);
+    state.h = valid ? where(there, after.h, state.h) : after.h;
+    if (after.c) state.c = valid ? where(there, after.c, state.c) : after.c;
+  }
+  return {x.ndim() == 3 ? stack(outputs, 1) : Tensor(), state};
+}
+
 void RecurrentCell::visit(Visitor& visitor) {
   visitor.parameter("weight_ih", weight_ih);
   visitor.parameter("weight_hh", weight_hh);
@@ -59,49 +79,121 @@ void RecurrentCell::visit(Visitor& visitor) {
 RnnCell::RnnCell(int64_t input_size, int64_t hidden_size, const RnnCellOptions& options)
     : RecurrentCell(options.nonlinearity == Nonlinearity::tanh ? CellKind::tanh : CellKind::relu,
                     input_size, hidden_size, options.bias) {
-  if (options.norm) norm = options.norm(hidden_size);
+  norms = detail::make_norms("RnnCell", options.norm, hidden_size, options.norm_steps);
 }
 
 RecurrenceResult RnnCell::run(const Tensor& x, bool projected, const CellState& state,
                               const Tensor& valid) {
-  if (!norm) return RecurrentCell::run(x, projected, state, valid);
-  const Tensor a = projected ? x : project(x), zero = zeros({}, x.dtype());
-  const TensorList steps = a.ndim() == 3 ? unbind(a, 1) : TensorList{a};
-  const TensorList valid_steps = valid ? unbind(valid, 1) : TensorList(steps.size());
-  Tensor h = state.h ? state.h : zeros({x.size(0), hidden_size()}, x.dtype());
-  TensorList outputs;
-  for (size_t t = 0; t < steps.size(); ++t) {
-    const Tensor sum = (*norm)(steps[t] + linear(h, weight_hh, bias_hh), valid_steps[t]);
-    const Tensor next = kind_ == CellKind::tanh ? tanh(sum) : relu(sum);
-    const Tensor there = valid ? unsqueeze(valid_steps[t], -1) : Tensor();
-    h = valid ? where(there, next, h) : next;
-    outputs.push_back(valid ? where(there, next, zero) : next);
-  }
-  return {a.ndim() == 3 ? stack(outputs, 1) : Tensor(), {h, {}}};
+  if (norms.empty()) return RecurrentCell::run(x, projected, state, valid);
+  check(
+      x.ndim() == 3 || norms.size() == 1,
+      "RnnCell: x {} is a single step, but there is a norm for each of {} steps; run it in an Rnn",
+      x.shape(), norms.size());
+  return run_steps(projected ? x : project(x), state, valid,
+                   [&](size_t t, const Tensor& a, const CellState& before, const Tensor& there) {
+                     const Tensor u = linear(before.h, weight_hh, bias_hh);
+                     const Tensor sum = detail::norm_of_step(norms, t)(a + u, there);
+                     return CellState(kind_ == CellKind::tanh ? tanh(sum) : relu(sum));
+                   });
 }
 
 void RnnCell::visit(Visitor& visitor) {
   RecurrentCell::visit(visitor);
-  if (norm) visitor.module("norm", **norm);
+  detail::visit_norms(visitor, norms);
 }
 
 std::string RnnCell::describe() const {
   return fmt::format("RnnCell({}, {}, {}{})", input_size(), hidden_size(),
-                     kind_ == CellKind::tanh ? "tanh" : "relu", norm ? ", norm" : "");
+                     kind_ == CellKind::tanh ? "tanh" : "relu",
+                     norms.empty()       ? ""
+                     : norms.size() == 1 ? ", norm"
+                                         : ", norm per step");
 }
 
-LstmCell::LstmCell(int64_t input_size, int64_t hidden_size, GatedCellOptions options)
-    : RecurrentCell(CellKind::lstm, input_size, hidden_size, options.bias) {}
+namespace {
+
+void check_unprojected(const char* what, bool projected) {
+  check(!projected, "{}: norms of the projected inputs beside the cell's own; leave one out", what);
+}
+
+}  // namespace
+
+LstmCell::LstmCell(int64_t input_size, int64_t hidden_size, const GatedCellOptions& options)
+    : RecurrentCell(CellKind::lstm, input_size, hidden_size, options.bias) {
+  if (!options.norm) return;
+  norm_ih = options.norm(4 * hidden_size);
+  norm_hh = options.norm(4 * hidden_size);
+  norm_c = options.norm(hidden_size);
+}
+
+RecurrenceResult LstmCell::run(const Tensor& x, bool projected, const CellState& state,
+                               const Tensor& valid) {
+  if (!norm_ih) return RecurrentCell::run(x, projected, state, valid);
+  check_unprojected("LstmCell", projected);
+  Tensor a = (*norm_ih)(linear(x, weight_ih), valid);
+  if (bias_ih) a = a + (bias_ih + bias_hh);
+  return run_steps(a, state, valid,
+                   [&](size_t, const Tensor& a_t, const CellState& before, const Tensor& there) {
+                     const Tensor u = (*norm_hh)(linear(before.h, weight_hh), there);
+                     return cell_step(kind_, a_t, u, before,
+                                      [&](const Tensor& c) { return (*norm_c)(c, there); });
+                   });
+}
+
+void LstmCell::visit(Visitor& visitor) {
+  RecurrentCell::visit(visitor);
+  if (!norm_ih) return;
+  visitor.module("norm_ih", **norm_ih);
+  visitor.module("norm_hh", **norm_hh);
+  visitor.module("norm_c", **norm_c);
+}
 
 std::string LstmCell::describe() const {
-  return fmt::format("LstmCell({}, {})", input_size(), hidden_size());
+  return fmt::format("LstmCell({}, {}{})", input_size(), hidden_size(), norm_ih ? ", norm" : "");
 }
 
-GruCell::GruCell(int64_t input_size, int64_t hidden_size, GatedCellOptions options)
-    : RecurrentCell(CellKind::gru, input_size, hidden_size, options.bias) {}
+GruCell::GruCell(int64_t input_size, int64_t hidden_size, const GatedCellOptions& options)
+    : RecurrentCell(CellKind::gru, input_size, hidden_size, options.bias) {
+  if (!options.norm) return;
+  norm_ih = options.norm(2 * hidden_size);
+  norm_hh = options.norm(2 * hidden_size);
+  norm_in = options.norm(hidden_size);
+  norm_hn = options.norm(hidden_size);
+}
+
+RecurrenceResult GruCell::run(const Tensor& x, bool projected, const CellState& state,
+                              const Tensor& valid) {
+  if (!norm_ih) return RecurrentCell::run(x, projected, state, valid);
+  check_unprojected("GruCell", projected);
+  const int64_t gates = 2 * hidden_size();
+  const auto normalized = [&](const Tensor& product, AnyNorm& of_gates, AnyNorm& of_n,
+                              const Tensor& bias, const Tensor& there) {
+    const Tensor parts = concat({of_gates(slice(product, -1, 0, gates), there),
+                                 of_n(slice(product, -1, gates, product.size(-1)), there)},
+                                -1);
+    return bias ? parts + bias : parts;
+  };
+  const Tensor a = normalized(linear(x, weight_ih), *norm_ih, *norm_in, bias_ih, valid);
+  return run_steps(a, state, valid,
+                   [&](size_t, const Tensor& a_t, const CellState& before, const Tensor& there) {
+                     const Tensor product = linear(before.h, weight_hh);
+                     return cell_step(kind_, a_t,
+                                      normalized(product, *norm_hh, *norm_hn, bias_hh, there),
+                                      before);
+                   });
+}
+
+void GruCell::visit(Visitor& visitor) {
+  RecurrentCell::visit(visitor);
+  if (!norm_ih) return;
+  visitor.module("norm_ih", **norm_ih);
+  visitor.module("norm_hh", **norm_hh);
+  visitor.module("norm_in", **norm_in);
+  visitor.module("norm_hn", **norm_hn);
+}
 
 std::string GruCell::describe() const {
-  return fmt::format("GruCell({}, {})", input_size(), hidden_size());
+  return fmt::format("GruCell({}, {}{})", input_size(), hidden_size(), norm_ih ? ", norm" : "");
 }
 
 }  // namespace gradus

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <optional>
+#include <vector>
 
 namespace gradus {
 
@@ -32,6 +33,12 @@ class RecurrentCell : public Module {
  protected:
   /// `kind` says how many gates G there are.
   RecurrentCell(CellKind kind, int64_t input_size, int64_t hidden_size, bool bias);
+  /// The state after a step, from the step's number, x (N, ...), state and valid (N).
+  using Next = std::function<CellState(size_t t, const Tensor& x, const CellState& state,
+                                       const Tensor& valid)>;
+  /// run(), one step after the other, in plain ops.
+  RecurrenceResult run_steps(const Tensor& x, CellState state, const Tensor& valid,
+                             const Next& next) const;
   /// One step, of x (N, D).
   CellState step(const char* what, const Tensor& x, const CellState& state);
 
@@ -51,6 +58,9 @@ struct RnnCellOptions {
   bool bias = true;                                ///< whether it has the two
   /// h' = f(norm(a)) (Ba et al. 2016, equation 4); the norm is told which sequences have ended
   MakeNorm norm = {};
+  /// If above 0: a norm of its own for each of the first so many steps, the last of them for all
+  /// later ones (Cooijmans et al. 2016, section 3).
+  int64_t norm_steps = 0;
 };
 
 /// One step of an Elman network (docs/derivations/rnn_cell.md):
@@ -64,7 +74,7 @@ class RnnCell : public RecurrentCell {
   static constexpr const char* kSequenceName = "Rnn";  ///< what its Recurrent is called
   /// D inputs, H hidden units.
   RnnCell(int64_t input_size, int64_t hidden_size, const RnnCellOptions& options = {});
-  /// h'. Errors name shapes that do not fit.
+  /// h'. Errors name shapes that do not fit. A cell with a norm for each step is for an Rnn.
   Tensor forward(const Tensor& x, const Tensor& h = {}) { return step("RnnCell", x, h).h; }
   Tensor operator()(const Tensor& x, const Tensor& h = {}) { return forward(x, h); }
 
@@ -73,44 +83,64 @@ class RnnCell : public RecurrentCell {
   void visit(Visitor& visitor) override;
   std::string describe() const override;
 
-  std::optional<AnyNorm> norm;  ///< of a, if it has one
+  std::vector<AnyNorm> norms;  ///< of a: none, one for all steps, or one a step
 };
 
 /// What an LstmCell or GruCell has beside its sizes.
 struct GatedCellOptions {
   bool bias = true;  ///< whether it has the two
+  /// Of the products without bias, and of an LSTM's c (Ba et al. 2016, equations 20 to 25); each is
+  /// told which sequences have ended. Those of x are normalized at all steps together.
+  MakeNorm norm = {};
 };
 
 /// One step of an LSTM (Hochreiter & Schmidhuber 1997, with Gers' forget gate):  i, f, g, o =
 /// sigmoid, sigmoid, tanh, sigmoid of x weight_ih^T + bias_ih + h weight_hh^T + bias_hh, in this
 /// order;  c' = f c + i g;  h' = o tanh(c').  x: (N, D)   h, c, h', c': (N, H); none: zeros
+///
+/// With norms: gates of norm_ih(x weight_ih^T) + norm_hh(h weight_hh^T) + bias_ih + bias_hh;
+/// h' = o tanh(norm_c(c')).
 class LstmCell : public RecurrentCell {
  public:
   using Options = GatedCellOptions;                     ///< for Recurrent
   static constexpr const char* kSequenceName = "Lstm";  ///< what its Recurrent is called
   /// D inputs, H hidden units.
-  LstmCell(int64_t input_size, int64_t hidden_size, GatedCellOptions options = {});
+  LstmCell(int64_t input_size, int64_t hidden_size, const GatedCellOptions& options = {});
   /// h' and c'. Errors name shapes that do not fit.
   CellState forward(const Tensor& x, const CellState& state = {}) {
     return step("LstmCell", x, state);
   }
   CellState operator()(const Tensor& x, const CellState& state = {}) { return forward(x, state); }
+  RecurrenceResult run(const Tensor& x, bool projected, const CellState& state,
+                       const Tensor& valid) override;
+  void visit(Visitor& visitor) override;
   std::string describe() const override;
+
+  std::optional<AnyNorm> norm_ih, norm_hh, norm_c;  ///< over 4 H, 4 H, H features, if it has norms
 };
 
 /// One step of a GRU (Cho et al. 2014, in PyTorch's form) from a = x weight_ih^T + bias_ih, u = h
 /// weight_hh^T + bias_hh, in the order r, z, n:  r, z = sigmoid(a + u);  n = tanh(a + r u);
 /// h' = (1 - z) n + z h.  x: (N, D)   h, h': (N, H); no h stands for zeros
+///
+/// With norms: a = (norm_ih, norm_in)(x weight_ih^T) + bias_ih, u = (norm_hh, norm_hn)(h
+/// weight_hh^T) + bias_hh, the first of each over the 2 H features of r and z, the second over n's.
 class GruCell : public RecurrentCell {
  public:
   using Options = GatedCellOptions;                    ///< for Recurrent
   static constexpr const char* kSequenceName = "Gru";  ///< what its Recurrent is called
   /// D inputs, H hidden units.
-  GruCell(int64_t input_size, int64_t hidden_size, GatedCellOptions options = {});
+  GruCell(int64_t input_size, int64_t hidden_size, const GatedCellOptions& options = {});
   /// h'. Errors name shapes that do not fit.
   Tensor forward(const Tensor& x, const Tensor& h = {}) { return step("GruCell", x, h).h; }
   Tensor operator()(const Tensor& x, const Tensor& h = {}) { return forward(x, h); }
+  RecurrenceResult run(const Tensor& x, bool projected, const CellState& state,
+                       const Tensor& valid) override;
+  void visit(Visitor& visitor) override;
   std::string describe() const override;
+
+  /// Over 2 H, 2 H, H, H features, if it has norms.
+  std::optional<AnyNorm> norm_ih, norm_hh, norm_in, norm_hn;
 };
 
 }  // namespace gradus

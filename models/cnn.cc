@@ -26,7 +26,7 @@ const std::vector<int64_t>& checked(const std::vector<int64_t>& channels) {
 }  // namespace
 
 ResidualBlock::ResidualBlock(int64_t in_channels, int64_t out_channels, int64_t stride,
-                             int64_t height, int64_t width, Norm norm)
+                             int64_t height, int64_t width, const NormChoice& norm)
     : conv1_(in_channels, out_channels, 3, {.stride = stride, .padding = 1, .kaiming = true}),
       conv2_(out_channels, out_channels, 3, {.padding = 1, .kaiming = true}),
       norm1_(image_norm(norm, out_channels, strided(height, stride), strided(width, stride),

@@ -12,7 +12,7 @@ class ResidualBlock : public UnaryModule {
  public:
   /// height, width: of x.
   ResidualBlock(int64_t in_channels, int64_t out_channels, int64_t stride, int64_t height,
-                int64_t width, Norm norm);
+                int64_t width, const NormChoice& norm);
   Tensor forward(const Tensor& x) override;
   void visit(Visitor& visitor) override;
   std::string describe() const override;
@@ -25,7 +25,7 @@ class ResidualBlock : public UnaryModule {
 /// What a Cnn is made of.
 struct CnnOptions {
   std::vector<int64_t> channels = {16, 32};  ///< of each stage; each but the first halves the image
-  Norm norm = Norm::none;                    ///< after each 3x3 convolution
+  NormChoice norm = Norm::none;              ///< after each 3x3 convolution
 };
 
 /// A small residual network: 3x3 convolution, norm, relu, one residual block a stage, mean over the

@@ -4,7 +4,7 @@
 namespace gradus {
 
 Mlp::Mlp(int64_t inputs, int64_t outputs, MlpOptions options)
-    : normalized_(options.norm != Norm::none),
+    : normalized_(options.norm.kind != Norm::none),
       head_(options.hidden.empty() ? inputs : options.hidden.back(), outputs) {
   for (int64_t width : options.hidden) {
     layers_.emplace_back(

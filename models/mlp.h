@@ -7,7 +7,7 @@ namespace gradus {
 /// What an Mlp is made of.
 struct MlpOptions {
   std::vector<int64_t> hidden = {64, 64};  ///< units of each hidden layer
-  Norm norm = Norm::none;                  ///< before each relu
+  NormChoice norm = Norm::none;            ///< before each relu
 };
 
 /// Linear, norm, relu for each hidden layer (the norm before the nonlinearity: Ioffe & Szegedy

@@ -1,5 +1,6 @@
 #include <gradus/base/detail/named.h>
 #include <gradus/layers/batch_norm.h>
+#include <gradus/layers/group_norm.h>
 #include <gradus/layers/layer_norm.h>
 #include <gradus/models/norm.h>
 
@@ -14,27 +15,42 @@ struct NormRow {
   const char* name;
   bool depends_on_batch;
   RecurrentPlace recurrent_place;
-  AnyNorm (*over_features)(int64_t features, Activation activation);
-  AnyNorm (*over_images)(int64_t channels, int64_t height, int64_t width, Activation activation);
+  AnyNorm (*over_features)(const NormOptions& o, int64_t features, Activation activation);
+  AnyNorm (*over_images)(const NormOptions& o, int64_t channels, int64_t height, int64_t width,
+                         Activation activation);
 };
+
+AnyNorm layer_norm_of_features(const NormOptions& o, int64_t features, Activation a) {
+  return LayerNorm(features, {.eps = o.eps, .activation = a});
+}
 
 constexpr NormRow kNorms[] = {
     {Norm::none, "none", false, RecurrentPlace::nowhere,
-     [](int64_t, Activation a) -> AnyNorm { return NoNorm(a); },
-     [](int64_t, int64_t, int64_t, Activation a) -> AnyNorm { return NoNorm(a); }},
-    {Norm::batch, "batch", true, RecurrentPlace::projection,
-     [](int64_t features, Activation a) -> AnyNorm {
-       return BatchNorm(features, {.channels_last = true, .activation = a});
-     },
-     [](int64_t channels, int64_t, int64_t, Activation a) -> AnyNorm {
-       return BatchNorm(channels, {.activation = a});
+     [](const NormOptions&, int64_t, Activation a) -> AnyNorm { return NoNorm(a); },
+     [](const NormOptions&, int64_t, int64_t, int64_t, Activation a) -> AnyNorm {
+       return NoNorm(a);
      }},
-    {Norm::layer, "layer", false, RecurrentPlace::cell,
-     [](int64_t features, Activation a) -> AnyNorm {
-       return LayerNorm(features, {.activation = a});
+    {Norm::batch, "batch", true, RecurrentPlace::projection,
+     [](const NormOptions& o, int64_t features, Activation a) -> AnyNorm {
+       return BatchNorm(features, {.eps = o.eps,
+                                   .momentum = o.momentum,
+                                   .channels_last = true,
+                                   .ghost_size = o.ghost_size,
+                                   .activation = a});
      },
-     [](int64_t channels, int64_t height, int64_t width, Activation a) -> AnyNorm {
-       return LayerNorm(Shape{channels, height, width}, {.activation = a});
+     [](const NormOptions& o, int64_t channels, int64_t, int64_t, Activation a) -> AnyNorm {
+       return BatchNorm(
+           channels,
+           {.eps = o.eps, .momentum = o.momentum, .ghost_size = o.ghost_size, .activation = a});
+     }},
+    {Norm::layer, "layer", false, RecurrentPlace::cell, layer_norm_of_features,
+     [](const NormOptions& o, int64_t channels, int64_t height, int64_t width,
+        Activation a) -> AnyNorm {
+       return LayerNorm(Shape{channels, height, width}, {.eps = o.eps, .activation = a});
+     }},
+    {Norm::layer_channel, "layer_channel", false, RecurrentPlace::cell, layer_norm_of_features,
+     [](const NormOptions& o, int64_t channels, int64_t, int64_t, Activation a) -> AnyNorm {
+       return GroupNorm(1, channels, {.eps = o.eps, .activation = a});
      }},
 };
 
@@ -58,13 +74,13 @@ Norm norm_from(std::string_view name) { return detail::find("norm", kNorms, name
 bool depends_on_batch(Norm norm) { return row_of(norm).depends_on_batch; }
 RecurrentPlace recurrent_place(Norm norm) { return row_of(norm).recurrent_place; }
 
-AnyNorm feature_norm(Norm norm, int64_t features, Activation activation) {
-  return row_of(norm).over_features(features, activation);
+AnyNorm feature_norm(const NormChoice& norm, int64_t features, Activation activation) {
+  return row_of(norm.kind).over_features(norm, features, activation);
 }
 
-AnyNorm image_norm(Norm norm, int64_t channels, int64_t height, int64_t width,
+AnyNorm image_norm(const NormChoice& norm, int64_t channels, int64_t height, int64_t width,
                    Activation activation) {
-  return row_of(norm).over_images(channels, height, width, activation);
+  return row_of(norm.kind).over_images(norm, channels, height, width, activation);
 }
 
 }  // namespace gradus

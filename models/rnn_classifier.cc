@@ -6,12 +6,12 @@ namespace gradus {
 namespace {
 
 RecurrentOptions<RnnCell> rnn_options(const RnnClassifierOptions& options) {
-  RecurrentOptions<RnnCell> rnn{.cell = {.nonlinearity = options.nonlinearity},
-                                .norm_steps = options.norm_steps};
-  const RecurrentPlace place = recurrent_place(options.norm);
-  const auto norm = [kind = options.norm](int64_t n) { return feature_norm(kind, n); };
-  if (place == RecurrentPlace::projection) rnn.norm = norm;
-  if (place == RecurrentPlace::cell) rnn.cell.norm = norm;
+  RecurrentOptions<RnnCell> rnn{.cell = {.nonlinearity = options.nonlinearity}};
+  if (options.norm.kind == Norm::none) return rnn;
+  const RecurrentPlace place = options.place.value_or(recurrent_place(options.norm.kind));
+  const auto norm = [choice = options.norm](int64_t n) { return feature_norm(choice, n); };
+  if (place == RecurrentPlace::projection) rnn.norm = norm, rnn.norm_steps = options.norm_steps;
+  if (place == RecurrentPlace::cell) rnn.cell.norm = norm, rnn.cell.norm_steps = options.norm_steps;
   return rnn;
 }
 

@@ -8,12 +8,13 @@ namespace gradus {
 /// What an RnnClassifier is made of.
 struct RnnClassifierOptions {
   int64_t hidden = 64;                             ///< units of the state
-  Norm norm = Norm::none;                          ///< at its RecurrentPlace
+  NormChoice norm = Norm::none;                    ///< at `place`
   Nonlinearity nonlinearity = Nonlinearity::tanh;  ///< of the cell
-  int64_t norm_steps = 0;                          ///< see RecurrentOptions
+  int64_t norm_steps = 0;  ///< if above 0, so many norms: see RecurrentOptions and RnnCellOptions
+  std::optional<RecurrentPlace> place = {};  ///< of the norm; none: its kind's recurrent_place()
 };
 
-/// An Elman network over a sequence, its norm at the norm's RecurrentPlace, and a Linear on its
+/// An Elman network over a sequence, its norm at a RecurrentPlace, and a Linear on its
 /// last state.  x: (N, T, D)   y: (N, classes)
 class RnnClassifier : public UnaryModule {
  public:

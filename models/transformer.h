@@ -15,7 +15,7 @@ struct TransformerOptions {
   int64_t depth = 2;                         ///< blocks
   int64_t mlp_dim = 64;                      ///< units of a block's perceptron
   double dropout = 0;                        ///< of what each part adds, in training
-  Norm norm = Norm::layer;                   ///< of each part
+  NormChoice norm = Norm::layer;             ///< of each part
   NormPlace norm_place = NormPlace::before;  ///< where they stand
 };
 

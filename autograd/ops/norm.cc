@@ -5,10 +5,12 @@
 #include <gradus/autograd/ops/norm_stages.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
+#include <gradus/autograd/ops/where.h>
 #include <gradus/kernels/norm/norm.h>
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace gradus {
 
@@ -77,13 +79,29 @@ void check_mask(const char* op, const Tensor& valid, const Shape& shape, const T
         shape, x.shape());
 }
 
+/// x's shape without the normalized axes, in which it has to end.
+Shape check_normalized(const char* op, const Tensor& x, const Shape& normalized_shape) {
+  const int leading = x.ndim() - normalized_shape.ndim();
+  bool fits = leading >= 0 && normalized_shape.ndim() > 0 && normalized_shape.numel() > 0;
+  Shape rows;
+  for (int i = 0; i < x.ndim() && fits; ++i) {
+    if (i < leading)
+      rows.push_back(x.shape()[i]);
+    else
+      fits = x.shape()[i] == normalized_shape[i - leading];
+  }
+  check(fits, "{}: x {} does not end in the normalized shape {}", op, x.shape(), normalized_shape);
+  return rows;
+}
+
 /// What of (dx, dweight, dbias) a backward has to compute: all of it if it is to be differentiated.
-NormGradients wanted(const Backward& ctx, const Tensor& x, const Shape& weights) {
+NormGradients wanted(const Backward& ctx, const Tensor& x, const Shape& weights,
+                     bool has_bias = true) {
   const bool all = detail::recorder != nullptr;
   NormGradients d;
   if (all || ctx.needs(0)) d.dx = empty_like(x);
   if (all || ctx.needs(1)) d.dweight = empty(weights, x.dtype());
-  if (all || ctx.needs(2)) d.dbias = empty(weights, x.dtype());
+  if (has_bias && (all || ctx.needs(2))) d.dbias = empty(weights, x.dtype());
   return d;
 }
 
@@ -92,7 +110,8 @@ void record_gradients(const Op& op, NormGradients& d, const Tensor& x, const Ten
                       const Tensor& dy, const Tensor& valid, const Attrs& attrs) {
   if (!detail::recorder) return;
   Tensor* const outputs[] = {&d.dx, &d.dweight, &d.dbias};
-  record_outputs(op, outputs, {x, weight, dy}, {x, weight, dy, valid}, &attrs, sizeof attrs);
+  record_outputs(op, std::span(outputs, d.dbias ? 3 : 2), {x, weight, dy}, {x, weight, dy, valid},
+                 &attrs, sizeof attrs);
 }
 
 void set_gradients(Backward& ctx, NormGradients d) {
@@ -116,8 +135,9 @@ Tensor dy_before(Backward& ctx, Activation& activation, Norm norm) {
 }
 
 /// The backward of a norm's backward, in the stages of norm_stages.h.
-void second_order(Backward& ctx, const NormGroups& groups, double eps, const Shape& weights) {
-  const auto upstream = [&](int i) { return ctx.has_dy(i) ? ctx.dy(i) : Tensor(); };
+void second_order(Backward& ctx, const NormGroups& groups, double eps, const Shape& weights,
+                  int outputs = 3) {
+  const auto upstream = [&](int i) { return i < outputs && ctx.has_dy(i) ? ctx.dy(i) : Tensor(); };
   const NormSecond d = norm_backward_backward(groups, ctx.kept(0), ctx.kept(1), ctx.kept(2), eps,
                                               upstream(0), upstream(1), upstream(2));
   if (ctx.needs(0)) ctx.set(0, d.x);
@@ -161,18 +181,8 @@ static Op layer_norm_op("layer_norm", [](Backward& ctx) {
 
 Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight,
                   const Tensor& bias, const LayerNormOptions& options) {
-  const int leading = x.ndim() - normalized_shape.ndim();
-  bool fits = leading >= 0 && normalized_shape.ndim() > 0;
-  Shape rows_shape;
-  for (int i = 0; i < x.ndim() && fits; ++i) {
-    if (i < leading)
-      rows_shape.push_back(x.shape()[i]);
-    else
-      fits = x.shape()[i] == normalized_shape[i - leading];
-  }
+  const Shape rows_shape = check_normalized("layer_norm", x, normalized_shape);
   const int64_t d = normalized_shape.numel();
-  check(fits && d > 0, "layer_norm: x {} does not end in the normalized shape {}", x.shape(),
-        normalized_shape);
   check_eps("layer_norm", options.eps);
   check_parameter("layer_norm", "weight", weight, x, normalized_shape);
   check_parameter("layer_norm", "bias", bias, x, normalized_shape);
@@ -192,6 +202,83 @@ Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& 
   return record(layer_norm_op, std::move(y), {x, weight, bias},
                 {x, weight, mean, rstd, in.valid, kept_bias},
                 LayerNormAttrs{normalized_shape, options.eps, options.activation});
+}
+
+// As layer_norm_backward, about 0 (docs/derivations/rms_norm.md)
+static Op rms_norm_backward_op("rms_norm_backward", [](Backward& ctx) {
+  const auto& attrs = ctx.attrs<LayerNormAttrs>();
+  second_order(ctx, rms_norm_groups(ctx.kept(0), attrs.normalized_shape, ctx.kept(3)), attrs.eps,
+               attrs.normalized_shape, 2);
+});
+
+// y = x^ w, x^ = x r, r = (mean(x^2) + eps)^-1/2:  dx = r (g - x^ mean(g x^)), g = w dy;
+// dw = sum dy x^ (docs/derivations/rms_norm.md)
+static Op rms_norm_op("rms_norm", [](Backward& ctx) {
+  const auto& attrs = ctx.attrs<LayerNormAttrs>();
+  const Tensor x = ctx.kept(0), w = ctx.kept(1), valid = ctx.kept(2);
+  const Operands in(x, w, {}, valid);
+  const Tensor dy = raw::contiguous(ctx.dy());
+  const int64_t d = attrs.normalized_shape.numel();
+  NormGradients grads = wanted(ctx, x, attrs.normalized_shape, false);
+  dispatch_floating(x.dtype(), "rms_norm", [&]<class T>() {
+    kernels::rms_norm_backward<T>(x.numel() / d, d, attrs.eps, in.input<T>(Activation::none),
+                                  dy.data<T>(), grads.pointers<T>());
+  });
+  record_gradients(rms_norm_backward_op, grads, x, w, ctx.dy(), valid, attrs);
+  set_gradients(ctx, std::move(grads));
+});
+
+Tensor rms_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight,
+                const RmsNormOptions& options) {
+  const Shape rows_shape = check_normalized("rms_norm", x, normalized_shape);
+  const int64_t d = normalized_shape.numel();
+  check_parameter("rms_norm", "weight", weight, x, normalized_shape);
+  check_mask("rms_norm", options.valid, rows_shape, x);
+  const double epsilon = x.dtype() == DType::f32 ? std::numeric_limits<float>::epsilon()
+                                                 : std::numeric_limits<double>::epsilon();
+  const double eps = options.eps.value_or(epsilon);
+  check_eps("rms_norm", eps);
+  const Operands in(x, weight, {}, options.valid);
+  Tensor y = empty_like(x);
+  dispatch_floating(x.dtype(), "rms_norm", [&]<class T>() {
+    kernels::rms_norm<T>(x.numel() / d, d, eps, in.input<T>(Activation::none), y.mutable_data<T>());
+  });
+  return record(rms_norm_op, std::move(y), {x, weight}, {x, weight, in.valid},
+                LayerNormAttrs{normalized_shape, eps, Activation::none});
+}
+
+// x^ is layer_norm's of rows of a group each; the weights are of channels and need ops of their own
+// (docs/derivations/group_norm.md).
+Tensor group_norm(const Tensor& x, int64_t groups, const Tensor& weight, const Tensor& bias,
+                  const GroupNormOptions& options) {
+  check(x.ndim() >= 2 && groups > 0 && x.size(1) % groups == 0,
+        "group_norm: {} groups of x {}, which needs channels in axis 1 that they divide", groups,
+        x.shape());
+  const int64_t n = x.size(0), c = x.size(1);
+  int64_t values = c / groups;
+  for (int i = 2; i < x.ndim(); ++i) values *= x.size(i);
+  check(values > 1,
+        "group_norm: {} groups of x {} have {} value each, so nothing would be left of it; use "
+        "fewer groups",
+        groups, x.shape(), values);
+  check_parameter("group_norm", "weight", weight, x, {c});
+  check_parameter("group_norm", "bias", bias, x, {c});
+  check_mask("group_norm", options.valid, {n}, x);
+  const Tensor& valid = options.valid;
+  const Tensor of_groups =
+      valid ? raw::contiguous(expand(unsqueeze(valid, 1), {n, groups})) : valid;
+  Tensor y = reshape(layer_norm(reshape(x, {n, groups, values}), {values}, {}, {},
+                                {.eps = options.eps, .valid = of_groups}),
+                     x.shape());
+  Shape per_channel, per_sample{n};
+  for (int i = 1; i < x.ndim(); ++i) {
+    per_channel.push_back(i == 1 ? c : 1);
+    per_sample.push_back(1);
+  }
+  if (weight) y = y * reshape(weight, per_channel);
+  if (bias) y = y + reshape(bias, per_channel);
+  if (options.activation == Activation::relu) y = relu(y);
+  return valid ? where(reshape(valid, per_sample), y, zeros({}, x.dtype())) : y;
 }
 
 namespace {

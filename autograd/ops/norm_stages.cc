@@ -22,6 +22,12 @@ NormGroups layer_norm_groups(const Tensor& x, const Shape& normalized_shape, con
       {rows, d}, {1}, {d}, valid ? reshape(valid, {rows, 1}) : Tensor(), static_cast<double>(d)};
 }
 
+NormGroups rms_norm_groups(const Tensor& x, const Shape& normalized_shape, const Tensor& valid) {
+  NormGroups groups = layer_norm_groups(x, normalized_shape, valid);
+  groups.centred = false;
+  return groups;
+}
+
 NormGroups batch_norm_groups(const Tensor& x, ChannelAxis axis, const Tensor& valid) {
   const int64_t c = x.size(axis == ChannelAxis::last ? -1 : 1);
   const int channels = axis == ChannelAxis::last ? x.ndim() - 1 : 1;
@@ -46,16 +52,24 @@ Tensor group_mean(const NormGroups& groups, const Tensor& v) {
 
 namespace {
 
+/// What a group is centred by: the mean of v, or 0.
+Tensor group_centre(const NormGroups& groups, const Tensor& v) {
+  if (groups.centred) return group_mean(groups, v);
+  Shape one_a_group = groups.shape;
+  for (int64_t axis : groups.axes) one_a_group[static_cast<int>(axis)] = 1;
+  return zeros(one_a_group, v.dtype());
+}
+
 Tensor as(const Tensor& v, DType dtype) { return v ? cast(v, dtype) : v; }
 
 /// Whether f32 carries a norm by these statistics: the kernels' rule (kernels/norm/in_double.h), of
-/// the variance itself.
-bool is_ordinary(const Tensor& mean, const Tensor& variance) {
+/// the variance itself. A mean square of 0 may be of numbers that are not.
+bool is_ordinary(const NormGroups& groups, const Tensor& mean, const Tensor& variance) {
   if (mean.dtype() != DType::f32) return true;
   const std::vector<float> m = mean.to_vector<float>(), v = variance.to_vector<float>();
   for (size_t i = 0; i < m.size(); ++i) {
     const double about = m[i], spread = v[i];
-    if (about == 0 && spread == 0) continue;
+    if (about == 0 && spread == 0 && groups.centred) continue;
     if (!(spread >= 0x1p-80 && spread <= 0x1p80 && about * about <= 64 * spread)) return false;
   }
   return true;
@@ -66,9 +80,9 @@ bool is_ordinary(const Tensor& mean, const Tensor& variance) {
 NormForward norm_forward(const NormGroups& groups, const Tensor& x, const Tensor& weight,
                          const Tensor& bias, double eps) {
   const Tensor values = clear_invalid(groups, reshape(x, groups.shape));
-  const Tensor mean = group_mean(groups, values);
+  const Tensor mean = group_centre(groups, values);
   const Tensor variance = group_mean(groups, square(values - mean));
-  if (is_ordinary(mean, variance))
+  if (is_ordinary(groups, mean, variance))
     return normalize_with(groups, x, mean, variance, weight, bias, eps);
   const DType wide = DType::f64, own = x.dtype();
   NormForward f = norm_forward(groups, cast(x, wide), as(weight, wide), as(bias, wide), eps);
@@ -96,7 +110,7 @@ NormBackward norm_backward(const NormGroups& groups, const NormForward& f, const
   NormBackward b;
   const Tensor dy_valid = clear_invalid(groups, reshape(dy, groups.shape));
   b.g = weight ? dy_valid * reshape(weight, groups.weights) : dy_valid;
-  b.mean_g = group_mean(groups, b.g);
+  b.mean_g = group_centre(groups, b.g);
   b.mean_g_xhat = group_mean(groups, b.g * f.xhat);
   b.direct = f.rstd * b.g;
   b.mean_term = f.rstd * b.mean_g;
@@ -116,7 +130,7 @@ NormSecond norm_backward_backward(const NormGroups& groups, const Tensor& x, con
                                   const Tensor& dy, double eps, const Tensor& ddx,
                                   const Tensor& ddweight, const Tensor& ddbias) {
   const NormForward f = norm_forward(groups, x, {}, {}, eps);
-  if (!is_ordinary(f.mean, f.variance)) {
+  if (!is_ordinary(groups, f.mean, f.variance)) {
     const DType own = x.dtype(), wide = DType::f64;
     const NormSecond d =
         norm_backward_backward(groups, cast(x, wide), as(weight, wide), cast(dy, wide), eps,
@@ -125,7 +139,7 @@ NormSecond norm_backward_backward(const NormGroups& groups, const Tensor& x, con
   }
   const auto mean = [&](const Tensor& v) { return group_mean(groups, v); };
   const auto project = [&](const Tensor& v) {
-    return clear_invalid(groups, v - mean(v) - f.xhat * mean(v * f.xhat));
+    return clear_invalid(groups, v - group_centre(groups, v) - f.xhat * mean(v * f.xhat));
   };
   const auto add_to = [](Tensor& sum, const Tensor& term) { sum = sum ? sum + term : term; };
   const Tensor dy_valid = clear_invalid(groups, reshape(dy, groups.shape));

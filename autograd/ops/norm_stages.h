@@ -9,15 +9,18 @@ namespace gradus {
 
 /// The groups of elements that share mean and variance: x, seen as `shape`, over `axes`.
 struct NormGroups {
-  Shape shape;    ///< any; (rows, D) for LayerNorm, (outer, C, inner) for BatchNorm
-  Axes axes;      ///< any; {1}, or {0, 2}
-  Shape weights;  ///< weight and bias broadcast to `shape`: (D), or (1, C, 1)
-  Tensor valid;   ///< bool, broadcasts to `shape`; none: all
-  double count;   ///< elements of a group
+  Shape shape;          ///< any; (rows, D) for LayerNorm, (outer, C, inner) for BatchNorm
+  Axes axes;            ///< any; {1}, or {0, 2}
+  Shape weights;        ///< weight and bias broadcast to `shape`: (D), or (1, C, 1)
+  Tensor valid;         ///< bool, broadcasts to `shape`; none: all
+  double count;         ///< elements of a group
+  bool centred = true;  ///< otherwise 0 stands for the mean, and the mean square for the variance
 };
-/// The groups of layer_norm and of batch_norm for such an x.
+/// The groups of layer_norm, rms_norm and batch_norm for such an x.
 NormGroups layer_norm_groups(const Tensor& x, const Shape& normalized_shape,
                              const Tensor& valid = {});
+NormGroups rms_norm_groups(const Tensor& x, const Shape& normalized_shape,
+                           const Tensor& valid = {});
 NormGroups batch_norm_groups(const Tensor& x, ChannelAxis axis = ChannelAxis::second,
                              const Tensor& valid = {});
 
@@ -43,7 +46,8 @@ NormForward normalize_with(const NormGroups& groups, const Tensor& x, const Tens
                            double eps);
 
 /// With g = weight dy and means over a group:
-/// dx = rstd (g - mean(g) - xhat mean(g xhat)) = direct - mean_term - variance_term.
+/// dx = rstd (g - mean(g) - xhat mean(g xhat)) = direct - mean_term - variance_term; without a mean
+/// to centre by, mean(g) is 0, too.
 struct NormBackward {
   Tensor g, mean_g, mean_g_xhat;            ///< weight dy, and means over a group
   Tensor direct, mean_term, variance_term;  ///< groups.shape

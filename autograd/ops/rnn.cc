@@ -11,6 +11,24 @@
 
 namespace gradus {
 
+CellState cell_step(CellKind kind, const Tensor& a, const Tensor& u, const CellState& state,
+                    const std::function<Tensor(const Tensor& c)>& norm_c) {
+  const int64_t hidden = u.shape()[1] / gates_of(kind);
+  const auto gate = [&](const Tensor& v, int64_t k) {
+    return slice(v, 1, k * hidden, (k + 1) * hidden);
+  };
+  if (kind == CellKind::tanh) return {tanh(a + u), {}};
+  if (kind == CellKind::relu) return {relu(a + u), {}};
+  if (kind == CellKind::gru) {
+    const Tensor r = sigmoid(gate(a, 0) + gate(u, 0)), z = sigmoid(gate(a, 1) + gate(u, 1)),
+                 n = tanh(gate(a, 2) + r * gate(u, 2));
+    return {n + z * (state.h - n), {}};
+  }
+  const Tensor sum = a + u, i = sigmoid(gate(sum, 0)), f = sigmoid(gate(sum, 1)),
+               g = tanh(gate(sum, 2)), o = sigmoid(gate(sum, 3)), c = f * state.c + i * g;
+  return {o * tanh(norm_c ? norm_c(c) : c), c};
+}
+
 namespace {
 
 using kernels::kept_gates_of;
@@ -66,24 +84,6 @@ kernels::Recurrence<T> problem(CellKind kind, const Tensor& x, const CellWeights
           .from_zero = !h};
 }
 
-/// The next state from a = W_ih x + b_ih and u = W_hh h + b_hh, in plain operations.
-CellState step(CellKind kind, const Tensor& a, const Tensor& u, const CellState& state) {
-  const int64_t hidden = u.shape()[1] / gates_of(kind);
-  const auto gate = [&](const Tensor& v, int64_t k) {
-    return slice(v, 1, k * hidden, (k + 1) * hidden);
-  };
-  if (kind == CellKind::tanh) return {tanh(a + u), {}};
-  if (kind == CellKind::relu) return {relu(a + u), {}};
-  if (kind == CellKind::gru) {
-    const Tensor r = sigmoid(gate(a, 0) + gate(u, 0)), z = sigmoid(gate(a, 1) + gate(u, 1)),
-                 n = tanh(gate(a, 2) + r * gate(u, 2));
-    return {n + z * (state.h - n), {}};
-  }
-  const Tensor sum = a + u, i = sigmoid(gate(sum, 0)), f = sigmoid(gate(sum, 1)),
-               g = tanh(gate(sum, 2)), o = sigmoid(gate(sum, 3)), c = f * state.c + i * g;
-  return {o * tanh(c), c};
-}
-
 RecurrenceResult plain_recurrence(CellKind kind, const Tensor& x, CellState state,
                                   const CellWeights& w, const Tensor& valid) {
   const Tensor seen = valid ? where(unsqueeze(valid, -1), x, 0) : x;
@@ -97,7 +97,7 @@ RecurrenceResult plain_recurrence(CellKind kind, const Tensor& x, CellState stat
     const Tensor a = w.w_ih   ? linear(steps[t], w.w_ih, w.b_ih)
                      : w.b_ih ? steps[t] + w.b_ih
                               : steps[t];
-    CellState next = step(kind, a, linear(state.h, w.w_hh, w.b_hh), state);
+    CellState next = cell_step(kind, a, linear(state.h, w.w_hh, w.b_hh), state);
     if (valid) {
       const Tensor here = slice(valid, 1, int64_t(t), int64_t(t) + 1);
       outputs.push_back(where(here, next.h, zero));

@@ -2,6 +2,8 @@
 #include <gradus/autograd/tape.h>
 #include <gradus/base/cell_kind.h>
 
+#include <functional>
+
 namespace gradus {
 
 /// The parameters of a recurrent cell, G being gates_of(kind).
@@ -18,6 +20,11 @@ struct CellState {
   CellState(Tensor h_ = {}, Tensor c_ = {}) : h(std::move(h_)), c(std::move(c_)) {}
   Tensor h, c;  ///< (N, H)
 };
+
+/// The next state from a = x w_ih^T + b_ih and u = h w_hh^T + b_hh, (N, G H) each, in plain ops
+/// (CellKind has the formulas); lstm's with h' = o tanh(norm_c(c')), if there is such a norm.
+CellState cell_step(CellKind kind, const Tensor& a, const Tensor& u, const CellState& state,
+                    const std::function<Tensor(const Tensor& c)>& norm_c = {});
 
 /// The state after each step, 0 where not valid, and after the last valid step.
 struct RecurrenceResult {

@@ -60,6 +60,41 @@ void layer_norm_backward(int64_t rows, int64_t d, double eps, const NormInput<X>
   }
 }
 
+template <class X>
+void rms_norm(int64_t rows, int64_t d, double eps, const NormInput<X>& in, X* y) {
+  using std::sqrt;
+  const X* x = in.x;
+  for (int64_t i = 0; i < rows; ++i, x += d, y += d) {
+    X square = 0;
+    const bool use = !in.valid || in.valid[i];
+    for (int64_t j = 0; j < d && use; ++j) square += x[j] * x[j] / X(d);
+    for (int64_t j = 0; j < d; ++j)
+      y[j] = use ? X(x[j] / sqrt(square + eps) * (in.w ? in.w[j] : X(1))) : X(0);
+  }
+}
+
+template <class X>
+void rms_norm_backward(int64_t rows, int64_t d, double eps, const NormInput<X>& in, const X* dy,
+                       const NormGradients<X>& to) {
+  using std::sqrt;
+  const X* x = in.x;
+  X* dx = to.dx;
+  for (int64_t j = 0; j < d; ++j) to.dw[j] = 0;
+  for (int64_t i = 0; i < rows; ++i, x += d, dy += d, dx += d) {
+    for (int64_t j = 0; j < d; ++j) dx[j] = 0;
+    if (in.valid && !in.valid[i]) continue;
+    X square = 0, mean_gx = 0;
+    for (int64_t j = 0; j < d; ++j) square += x[j] * x[j] / X(d);
+    const X r = 1 / sqrt(square + eps);
+    const auto g = [&](int64_t j) -> X { return in.w ? in.w[j] * dy[j] : dy[j]; };
+    for (int64_t j = 0; j < d; ++j) mean_gx += g(j) * x[j] * r / X(d);
+    for (int64_t j = 0; j < d; ++j) {
+      dx[j] = r * (g(j) - x[j] * r * mean_gx);
+      to.dw[j] += dy[j] * x[j] * r;
+    }
+  }
+}
+
 /// Calls f(place in x) for each valid element of a channel.
 template <class F>
 void for_channel(const Channels& s, int64_t c, const bool* valid, F f) {

@@ -38,6 +38,17 @@ template <class T>
 void layer_norm_backward(int64_t rows, int64_t d, double eps, const NormInput<T>& in, const T* mean,
                          const T* rstd, const T* dy, const NormGradients<T>& to);
 
+/// The same about 0 (Zhang & Sennrich 2019): y = x r w, r = 1 / sqrt(mean(x^2) + eps). in.b and
+/// in.relu are not read. f32 is computed in double, so that no square overflows or vanishes.
+template <class T>
+void rms_norm(int64_t rows, int64_t d, double eps, const NormInput<T>& in, T* y);
+
+/// dx = r (g - xhat mean(g xhat)) with xhat = x r and g = w dy, dw = sum dy xhat. to.db is not
+/// read.
+template <class T>
+void rms_norm_backward(int64_t rows, int64_t d, double eps, const NormInput<T>& in, const T* dy,
+                       const NormGradients<T>& to);
+
 /// x is (outer, channels, inner): inner = 1 for (N, C) and channels last. A mask is (outer, inner).
 struct Channels {
   int64_t outer, channels, inner;

@@ -1,6 +1,7 @@
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/gradcheck/samples.h>
 #include <gradus/layers/batch_norm.h>
+#include <gradus/layers/layer_norm.h>
 #include <gradus/layers/lengths.h>
 #include <gradus/layers/rnn.h>
 
@@ -35,6 +36,10 @@ void add_samples(std::vector<ModuleSample>& samples) {
   add("batch norm per step, padded", Recurrent<Cell>(2, 2, {.norm = over_steps, .norm_steps = 4}),
       {sample({4, 4, 2}, 1)},
       [ending](Recurrent<Cell>& m, Inputs x) { return everything(m(x[0], ending)); });
+  add("layer norm in the cell, padded",
+      Recurrent<Cell>(3, 2, {.cell = {.norm = [](int64_t n) { return LayerNorm(n); }}}),
+      {sample({4, 4, 3}, 1)},
+      [lengths](Recurrent<Cell>& m, Inputs x) { return everything(m(x[0], lengths)); });
 }
 
 }  // namespace
@@ -42,6 +47,12 @@ void add_samples(std::vector<ModuleSample>& samples) {
 static ModuleSamples recurrent_row("Recurrent", [] {
   std::vector<ModuleSample> samples;
   add_samples<RnnCell>(samples);
+  // At last none: of one, the running statistics that serve were moved by the steps before.
+  const Tensor ending = Tensor::of({3, 2, 3, 2}, DType::i64);
+  samples.push_back(module_sample(
+      "Rnn, batch norm of the sum per step, padded",
+      Rnn(2, 2, {.cell = {.norm = over_steps, .norm_steps = 2}}), {sample({4, 4, 2}, 1)},
+      [ending](Rnn& m, std::span<const Tensor> x) { return everything(m(x[0], ending)); }));
   add_samples<LstmCell>(samples);
   add_samples<GruCell>(samples);
   return samples;

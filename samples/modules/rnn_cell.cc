@@ -23,18 +23,27 @@ static ModuleSamples rnn_cell_row("RnnCell", [] {
 });
 
 static ModuleSamples lstm_cell_row("LstmCell", [] {
-  return std::vector{module_sample("(5, 3)", LstmCell(3, 4),
-                                   {sample({5, 3}, 1), sample({5, 4}, 2), sample({5, 4}, 3)},
-                                   [](LstmCell& cell, std::span<const Tensor> x) {
-                                     const CellState state = cell.forward(x[0], {x[1], x[2]});
-                                     return concat({state.h, state.c});
-                                   })};
+  const auto step = [](LstmCell& cell, std::span<const Tensor> x) {
+    const CellState state = cell.forward(x[0], {x[1], x[2]});
+    return concat({state.h, state.c});
+  };
+  const std::vector<Tensor> inputs{sample({5, 3}, 1), sample({5, 4}, 2), sample({5, 4}, 3)};
+  return std::vector{
+      module_sample("(5, 3)", LstmCell(3, 4), inputs, step),
+      module_sample("layer norm", LstmCell(3, 4, {.norm = [](int64_t n) { return LayerNorm(n); }}),
+                    inputs, step)};
 });
 
 static ModuleSamples gru_cell_row("GruCell", [] {
-  return std::vector{module_sample(
-      "(5, 3)", GruCell(3, 4), {sample({5, 3}, 1), sample({5, 4}, 2)},
-      [](GruCell& cell, std::span<const Tensor> x) { return cell.forward(x[0], x[1]); })};
+  const auto step = [](GruCell& cell, std::span<const Tensor> x) {
+    return cell.forward(x[0], x[1]);
+  };
+  const std::vector<Tensor> inputs{sample({5, 3}, 1), sample({5, 4}, 2)};
+  return std::vector{
+      module_sample("(5, 3)", GruCell(3, 4), inputs, step),
+      module_sample("layer norm, no bias",
+                    GruCell(3, 4, {.bias = false, .norm = [](int64_t n) { return LayerNorm(n); }}),
+                    inputs, step)};
 });
 
 }  // namespace gradus

@@ -36,6 +36,19 @@ std::vector<OpSample> layer_norm_samples() {
   return samples;
 }
 
+std::vector<OpSample> rms_norm_samples() {
+  const auto add = [](const char* label, std::vector<Tensor> inputs, Shape shape, Tensor valid) {
+    const RmsNormOptions options{.eps = 1e-3, .valid = valid};
+    return OpSample{label, std::move(inputs), [=](std::span<const Tensor> in) {
+                      return rms_norm(in[0], shape, input_or_none(in, 1), options);
+                    }};
+  };
+  const Tensor w = sample({5}, 2, 0.5, 2);
+  return {add("(3, 5) with weight", {sample({3, 5}, 1), w}, {5}, {}),
+          add("(2, 3, 4) over two axes", {sample({2, 3, 4}, 1)}, {3, 4}, {}),
+          add("(4, 3, 5) masked", {sample({4, 3, 5}, 1), w}, {5}, sample_mask({4, 3}))};
+}
+
 /// Of batch_norm or, not in training, of batch_norm_inference.
 std::vector<OpSample> batch_norm_samples(bool training) {
   std::vector<OpSample> samples;
@@ -66,6 +79,8 @@ std::vector<OpSample> batch_norm_samples(bool training) {
 }  // namespace
 
 static OpSamples layer_norm_row("layer_norm", layer_norm_samples);
+
+static OpSamples rms_norm_row("rms_norm", rms_norm_samples);
 
 static OpSamples batch_norm_row("batch_norm", [] { return batch_norm_samples(true); });
 

@@ -405,7 +405,14 @@ BOOST_AUTO_TEST_CASE(integers_of_ops) {
        {"layer_norm_groups",
         [](int64_t n) {
           layer_norm_groups(x23, {n, n});
+          rms_norm_groups(x23, {n, n});
         }},
+       {"rms_norm",
+        [](int64_t n) {
+          rms_norm(x23, {n});
+          rms_norm(x23, {n, n});
+        }},
+       {"group_norm", [](int64_t n) { group_norm(x23, n); }},
        {"self_attention",
         [](int64_t n) {
           sound(self_attention(ones({1, 2, 6}), n));
@@ -528,7 +535,22 @@ BOOST_AUTO_TEST_CASE(integers_of_modules_optimizers_and_data) {
           Conv2d(2, 2, 3, {.dilation = n})(image);
         }},
        {"Conv2d's groups", [](int64_t n) { Conv2d(2, 2, 3, {.groups = n}); }},
-       {"BatchNorm", [](int64_t n) { BatchNorm{n}; }},
+       {"BatchNorm",
+        [](int64_t n) {
+          BatchNorm{n};
+          BatchNorm(3, {.ghost_size = n})(x23);
+        }},
+       {"GroupNorm",
+        [](int64_t n) {
+          GroupNorm(n, 4);
+          GroupNorm(1, n);
+        }},
+       {"InstanceNorm", [](int64_t n) { InstanceNorm{n}; }},
+       {"RmsNorm",
+        [](int64_t n) {
+          RmsNorm{n};
+          RmsNorm{Shape{n, n}};
+        }},
        {"LayerNorm",
         [](int64_t n) {
           LayerNorm{n};
@@ -565,6 +587,7 @@ BOOST_AUTO_TEST_CASE(integers_of_modules_optimizers_and_data) {
        {"Rnn", [](int64_t n) { Rnn(2, n); }},
        {"Rnn's norm_steps",
         [](int64_t n) {
+          RnnCell(2, 2, {.norm = [](int64_t size) { return LayerNorm(size); }, .norm_steps = n});
           Rnn(2, 2, {.norm = [](int64_t size) { return LayerNorm(size); }, .norm_steps = n});
         }},
        {"MultiHeadAttention",
@@ -788,6 +811,8 @@ BOOST_AUTO_TEST_CASE(numbers) {
        {"cross_entropy", [=](double v) { cross_entropy(x23, labels, {.label_smoothing = v}); }},
        {"dropout", [=](double v) { dropout(f32, v); }},
        {"layer_norm", [=](double v) { layer_norm(rows, {2}, {}, {}, {.eps = v}); }},
+       {"rms_norm", [=](double v) { rms_norm(rows, {2}, {}, {.eps = v}); }},
+       {"group_norm", [=](double v) { group_norm(rows, 1, {}, {}, {.eps = v}); }},
        {"batch_norm", [=](double v) { batch_norm(rows, {}, {}, {.eps = v}); }},
        {"scaled_dot_product_attention",
         [=](double v) {
@@ -815,6 +840,8 @@ BOOST_AUTO_TEST_CASE(numbers) {
           BatchNorm(2, {.momentum = v})(rows);
         }},
        {"LayerNorm's", [=](double v) { LayerNorm(2, {.eps = v})(rows); }},
+       {"GroupNorm's", [=](double v) { GroupNorm(1, 2, {.eps = v})(rows); }},
+       {"RmsNorm's", [=](double v) { RmsNorm(2, {.eps = v})(rows); }},
        {"Transformer's",
         [](double v) { Transformer(2, 2, 2, {.dim = 2, .heads = 1, .dropout = v}); }},
        {"Sgd", [](double v) { Sgd(Linear(2, 2).parameters(), {.lr = v, .momentum = v}); }},
@@ -954,6 +981,8 @@ BOOST_AUTO_TEST_CASE(nothing_along_huge_axes) {
           return linear(x, zeros({2, x.shape().back()}), zeros({2}));
         })},
        {"layer_norm", of([](const Tensor& x) { return layer_norm(x, {x.shape().back()}); })},
+       {"rms_norm", of([](const Tensor& x) { return rms_norm(x, {x.shape().back()}); })},
+       {"group_norm", of([](const Tensor& x) { return group_norm(x, 1); })},
        {"batch_norm", of([](const Tensor& x) { return batch_norm(x).y; })},
        {"batch_norm, last",
         of([](const Tensor& x) { return batch_norm(x, {}, {}, {.axis = ChannelAxis::last}).y; })},

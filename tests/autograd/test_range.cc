@@ -50,6 +50,12 @@ std::vector<Case> cases() {
           {"huber_loss", [](const Tensor& x) { return huber_loss(x, neg(x), 1e-3); }},
           {"logsumexp", [](const Tensor& x) { return logsumexp(x, 2); }},
           {"softmax", [](const Tensor& x) { return softmax(x, 2); }},
+          {"rms_norm", [](const Tensor& x) { return rms_norm(x, {7}, {}, {.eps = 1e-5}); }},
+          {"rms_norm over two axes",
+           [](const Tensor& x) {
+             return rms_norm(x, {3, 7}, {}, {.eps = 0});
+           }},
+          {"group_norm", [](const Tensor& x) { return group_norm(x, 3); }},
           {"log_softmax", [](const Tensor& x) { return log_softmax(x, 2); }},
           {"binary_cross_entropy_with_logits", [](const Tensor& x) {
              return binary_cross_entropy_with_logits(x, zeros(x.shape(), x.dtype()));
@@ -118,22 +124,26 @@ BOOST_AUTO_TEST_CASE(values_and_gradients) {
 // The stages' statistics, and the second order of the norms, which is made of them.
 BOOST_AUTO_TEST_CASE(norm_stages) {
   for (const Tensor& x : inputs())
-    for (bool layer : {true, false}) {
-      const std::string what =
-          (layer ? "layer_norm of " : "batch_norm of ") + std::to_string(x.to_vector<float>()[0]);
+    for (const std::string norm : {"layer_norm", "rms_norm", "batch_norm"}) {
+      const bool layer = norm == "layer_norm", rms = norm == "rms_norm";
+      const std::string what = norm + " of " + std::to_string(x.to_vector<float>()[0]);
       const auto second = [&](const Tensor& at) {
         Tensor leaf = at, dy = upstream(at);
         leaf.set_requires_grad();
         dy.set_requires_grad();
         Tape tape;
-        const Tensor y = layer ? layer_norm(leaf, {7}) : batch_norm(leaf, {}, {}).y;
+        const Tensor y = layer ? layer_norm(leaf, {7})
+                         : rms ? rms_norm(leaf, {7}, {}, {.eps = 1e-5})
+                               : batch_norm(leaf, {}, {}).y;
         const Tensor dx = tape.gradient(y, leaf, {.create_graph = CreateGraph::yes, .dy = dy});
         return tape.gradient(dx, dy, {.dy = upstream(dx)});
       };
       compare(what + ", second order", second(x), second(cast(x, DType::f64)), 0x1p-18);
       const auto forward = [&](const Tensor& at) {
-        return norm_forward(layer ? layer_norm_groups(at, {7}) : batch_norm_groups(at), at, {}, {},
-                            1e-5);
+        return norm_forward(layer ? layer_norm_groups(at, {7})
+                            : rms ? rms_norm_groups(at, {7})
+                                  : batch_norm_groups(at),
+                            at, {}, {}, 1e-5);
       };
       const NormForward f = forward(x), wide = forward(cast(x, DType::f64));
       compare(what + ", stages", f.y, wide.y);

@@ -31,7 +31,7 @@ BOOST_AUTO_TEST_CASE(every_module_has_samples) {
   for (const ModuleSamples* row : all_module_samples()) rows.insert(row->name);
   const std::regex definition(
       "(?:class|struct) (\\w+) (?:final )?: (?:public )?(?:Module|UnaryModule|NormModule|"
-      "ActivationModule|RecurrentCell) ");
+      "ActivationModule|RecurrentCell|GroupNorm) ");
   int found = 0;
   for (const char* folder : {"layers", "models"})
     for (const auto& file :

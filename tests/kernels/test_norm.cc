@@ -398,6 +398,32 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(layer_norm_is_its_definition, T, Scalars) {
   }
 }
 
+BOOST_AUTO_TEST_CASE_TEMPLATE(rms_norm_is_its_definition, T, Scalars) {
+  const int64_t shapes[][2] = {{0, 5}, {1, 2}, {3, 5}, {5, 16}, {300, 10}, {131, 67}, {2, 9001}};
+  for (const auto& [rows, d] : shapes)
+    for (int kind = 0; kind < 4; ++kind) BOOST_TEST_CONTEXT(rows << "x" << d << " kind " << kind) {
+        const LayerProblem p(rows, d, kind & 1, kind & 2, false, false);
+        const auto run = [&] {
+          LayerResult<T> r(p);
+          const Given<T> g(p);
+          rms_norm<T>(rows, d, kEps, g.in, r.y.data());
+          rms_norm_backward<T>(rows, d, kEps, g.in, g.dy.data(), r.gradients());
+          return r;
+        };
+        set_threads(1);
+        const LayerResult<T> one = run();
+        set_threads(2);
+        BOOST_TEST((run() == one));
+        LayerResult<Exact> exact(p);
+        const Given<Exact> g(p);
+        naive::rms_norm(rows, d, kEps, g.in, exact.y.data());
+        naive::rms_norm_backward(rows, d, kEps, g.in, g.dy.data(), exact.gradients());
+        check_close(one.y, exact.y, 16);
+        check_close(one.dx, exact.dx, 16);
+        check_close(one.dw, exact.dw, 64);
+      }
+}
+
 BOOST_AUTO_TEST_CASE_TEMPLATE(layer_norm_of_extreme_values, T, Scalars) {
   for (const auto& [rows, d] : {std::pair<int64_t, int64_t>{7, 17}, {31, 130}, {3, 4097}})
     for (double size : {1e-15, 1e15}) {

@@ -300,6 +300,88 @@ BOOST_AUTO_TEST_CASE(a_refused_forward_changes_no_statistics_of_the_whole_model)
   BOOST_TEST(model.norm.num_batches_tracked.item() == 1);
 }
 
+// The definition: each group by a layer of its own, and the running statistics their mean.
+BOOST_AUTO_TEST_CASE(ghost_groups_are_batches_of_their_own) {
+  for (const auto& [n, size, cuts] :
+       std::initializer_list<std::tuple<int64_t, int64_t, std::vector<int64_t>>>{
+           {6, 2, {0, 2, 4, 6}},
+           {7, 2, {0, 2, 4, 7}},
+           {5, 4, {0, 5}},
+           {2, 4, {0, 2}},
+           {4, 1, {0, 1, 2, 3, 4}}}) {
+    BatchNorm ghost = make(3, {.momentum = 0.25, .ghost_size = size});
+    raw::copy(wave({3}, 1, 0.9, 2), ghost.weight);
+    const Tensor x = wave({n, 3, 2, 2}, 2, 0.7);
+    std::vector<BatchStatistics> heard;
+    ghost.observer = [&](const BatchStatistics& group) { heard.push_back(group); };
+    const Tensor y = ghost(x);
+    BOOST_TEST_REQUIRE(heard.size() == cuts.size() - 1);
+    Tensor means = zeros({3}, DType::f64), vars = means;
+    for (size_t i = 0; i + 1 < cuts.size(); ++i) {
+      BatchNorm own = make(3, {.momentum = 1});
+      own.weight = ghost.weight;
+      const Tensor part = slice(x, 0, cuts[i], cuts[i + 1]);
+      check_close("y", slice(y, 0, cuts[i], cuts[i + 1]), own(part).to_vector<double>(), 1e-14);
+      check_close("told", heard[i].mean, own.running_mean.to_vector<double>(), 1e-14);
+      BOOST_TEST(heard[i].count == part.numel() / 3);
+      means = means + own.running_mean;
+      vars = vars + own.running_var;
+    }
+    const auto groups = static_cast<double>(heard.size());
+    check_close("mean", ghost.running_mean, (means * (0.25 / groups)).to_vector<double>(), 1e-14);
+    check_close("var", ghost.running_var, (vars * (0.25 / groups) + 0.75).to_vector<double>(),
+                1e-14);
+    BOOST_TEST(ghost.num_batches_tracked.item() == 1);
+  }
+}
+
+// A group that a mask leaves one value of several is transformed as in evaluation.
+BOOST_AUTO_TEST_CASE(ghost_groups_with_masks) {
+  BatchNorm ghost = make(3, {.channels_last = true, .ghost_size = 2});
+  BatchNorm evaluated = ghost, own = make(3, {.channels_last = true});
+  evaluated.eval();
+  const Tensor x = wave({6, 2, 3}, 2, 0.7);
+  const Tensor valid = less(Tensor::of({{0, 0}, {1, 0}, {1, 1}, {0, 1}, {1, 1}, {1, 1}}), 1);
+  const auto part = [](const Tensor& v, int64_t i) { return slice(v, 0, 2 * i, 2 * i + 2); };
+  const Tensor y = ghost(x, valid);
+  check_close("enough", part(y, 0), own(part(x, 0), part(valid, 0)).to_vector<double>(), 1e-14);
+  check_close("one", part(y, 1), evaluated(part(x, 1), part(valid, 1)).to_vector<double>(), 1e-14);
+  check_close("none", part(y, 2), std::vector<double>(12, 0), 0);
+  BOOST_TEST(statistics(ghost) == statistics(own));
+}
+
+BOOST_AUTO_TEST_CASE(ghost_groups_of_one_value_are_refused) {
+  BatchNorm ghost = make(3, {.ghost_size = 1});
+  const std::string before = statistics(ghost);
+  BOOST_CHECK_EXCEPTION(ghost(ones({5, 3}, DType::f64)), Error,
+                        says("groups of 1 of x (5, 3) have 1 value a channel"));
+  BOOST_CHECK_EXCEPTION(ghost(ones({1, 3}, DType::f64)), Error, says("1 value a channel"));
+  BOOST_CHECK_EXCEPTION(ghost(ones({4, 3, 2}, DType::f64), less(ones({3, 2}), 2)), Error,
+                        says("the mask is (3, 2), not one for the 4 samples"));
+  BOOST_CHECK_EXCEPTION(BatchNorm(3, {.ghost_size = -1}), Error, says("groups of -1 samples"));
+  BOOST_TEST(statistics(ghost) == before);
+  ghost.eval();
+  BOOST_TEST(ghost(ones({5, 3}, DType::f64)).size(0) == 5);
+}
+
+BOOST_AUTO_TEST_CASE(an_observer_is_told_of_training_alone) {
+  BatchNorm norm = make(3);
+  std::vector<BatchStatistics> heard;
+  norm.observer = [&](const BatchStatistics& batch) { heard.push_back(batch); };
+  norm(pair());
+  norm.freeze();
+  norm(pair());
+  norm.freeze(false);
+  norm.eval();
+  norm(pair());
+  norm.train();
+  norm(pair(), less(arange(2), 1));  // one of several
+  BOOST_TEST_REQUIRE(heard.size() == 1u);
+  check_close("mean", heard[0].mean, {2, 4, 6}, 1e-15);
+  check_close("biased variance", heard[0].var, {1, 4, 9}, 1e-15);
+  BOOST_TEST(heard[0].count == 2);
+}
+
 BOOST_AUTO_TEST_CASE(one_value_a_channel_is_told_the_way_out) {
   BatchNorm norm = make(3);
   for (const char* way : {"larger batch", "drop the last partial", "eval()", "LayerNorm"})

@@ -6,6 +6,7 @@
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/gradcheck/samples.h>
 #include <gradus/layers/batch_norm.h>
+#include <gradus/layers/layer_norm.h>
 #include <gradus/layers/linear.h>
 #include <gradus/layers/rnn.h>
 #include <gradus/optim/adam.h>
@@ -191,6 +192,31 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(batch_norm_per_step_learns_from_padded_batches, Ce
     if (step == 0) first = last;
   }
   BOOST_TEST(last < 0.8 * first);
+}
+
+// Statistics are of the sequences that are there; later steps are the last norm's.
+BOOST_AUTO_TEST_CASE(batch_norm_of_the_sum_per_step) {
+  const auto over_steps = [](int64_t n) { return BatchNorm(n, {.channels_last = true}); };
+  Rnn model(2, 3, {.cell = {.norm = over_steps, .norm_steps = 2}});
+  model.to(DType::f64);
+  std::vector<std::vector<int64_t>> counts(2);
+  for (size_t t = 0; t < 2; ++t)
+    dynamic_cast<BatchNorm&>(*model.cell.norms[t]).observer = [&, t](const BatchStatistics& batch) {
+      counts[t].push_back(batch.count);
+    };
+  model(sample({4, 5, 2}, 1), Tensor::of({5, 2, 1, 4}, DType::i64));
+  BOOST_TEST(counts[0] == (std::vector<int64_t>{4}));
+  BOOST_TEST(counts[1] == (std::vector<int64_t>{3, 2, 2}));  // of one in step 4 none are taken
+  BOOST_CHECK_EXCEPTION(model.cell(ones({4, 2}, DType::f64)), Error,
+                        says("a norm for each of 2 steps; run it in an Rnn"));
+}
+
+BOOST_AUTO_TEST_CASE(norms_in_and_before_a_gated_cell_are_refused) {
+  const auto norm = [](int64_t n) { return LayerNorm(n); };
+  Lstm lstm(2, 3, {.cell = {.norm = norm}, .norm = norm});
+  Gru gru(2, 3, {.cell = {.norm = norm}, .norm = norm});
+  BOOST_CHECK_EXCEPTION(lstm(ones({4, 2, 2})), Error, says("LstmCell: norms of the projected"));
+  BOOST_CHECK_EXCEPTION(gru(ones({4, 2, 2})), Error, says("GruCell: norms of the projected"));
 }
 
 BOOST_AUTO_TEST_CASE(bad_inputs_name_the_layer) {

@@ -13,7 +13,7 @@ inline const char* const kModels[] = {"cnn", "rnn", "transformer", "mlp"};
 inline const std::vector<Norm> kNorms = all_norms();
 
 /// A small model of each kind, for `inputs` of 10 classes; `width` is the mlp's and the rnn's.
-inline AnyModule make(const std::string& model, Norm norm, int64_t width = 32) {
+inline AnyModule make(const std::string& model, const NormChoice& norm, int64_t width = 32) {
   if (model == "cnn") return Cnn(1, 8, 6, 10, {.channels = {8, 16}, .norm = norm});
   if (model == "rnn") return RnnClassifier(6, 10, {.hidden = width, .norm = norm});
   if (model == "transformer") return Transformer(8, 6, 10, {.norm = norm});

@@ -1,5 +1,7 @@
 #define BOOST_TEST_MODULE models
+#include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/cross_entropy.h>
+#include <gradus/layers/batch_norm.h>
 #include <gradus/optim/adam.h>
 #include <gradus/tensor/runtime.h>
 
@@ -126,6 +128,56 @@ BOOST_AUTO_TEST_CASE(a_batch_of_one_fails_with_batch_norm_alone_and_says_where) 
   BOOST_TEST((model(inputs("mlp", 1, 1)).shape() == Shape{1, 10}));
   AnyModule layer = make("mlp", Norm::layer);
   BOOST_TEST((layer(inputs("mlp", 1, 1)).shape() == Shape{1, 10}));
+}
+
+BOOST_AUTO_TEST_CASE(options_of_norms_reach_every_norm) {
+  for (const std::string model : kModels) {
+    AnyModule plain = make(model, Norm::batch);
+    const auto with = [&](const NormOptions& options) {
+      AnyModule other = make(model, {Norm::batch, options});
+      other->load_state(plain->state());
+      return other;
+    };
+    const auto each_norm = [](AnyModule& of, auto f) {
+      int count = 0;
+      for (const auto& [path, module] : of->named_modules())
+        if (auto* norm = dynamic_cast<BatchNorm*>(module)) f(*norm), ++count;
+      BOOST_TEST(count > 0);
+    };
+    const Tensor x = inputs(model, 6, 1);
+    AnyModule wide = with({.eps = 4}), still = with({.momentum = 0}),
+              ghost = with({.ghost_size = 2});
+    BOOST_TEST(any(not_equal(wide(x), plain(x))), model);
+    still(x);
+    each_norm(still, [](BatchNorm& norm) {
+      BOOST_TEST(norm.num_batches_tracked.item() == 1);
+      BOOST_TEST(all(equal(norm.running_mean, 0)));
+    });
+    each_norm(ghost, [](BatchNorm& norm) {
+      BOOST_TEST(norm.describe().find("groups of 2") != std::string::npos);
+    });
+    AnyModule layer = make(model, Norm::layer), layer_wide = make(model, {Norm::layer, {.eps = 4}});
+    layer_wide->load_state(layer->state());
+    BOOST_TEST(any(not_equal(layer_wide(x), layer(x))), model);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_recurrent_norm_stands_where_it_is_asked_for) {
+  const auto tree = [](RnnClassifierOptions options) {
+    return RnnClassifier(3, 2, options).tree();
+  };
+  const auto has = [](const std::string& text, const char* part) {
+    return text.find(part) != std::string::npos;
+  };
+  using enum RecurrentPlace;
+  BOOST_TEST(has(tree({.norm = Norm::batch}), "Rnn(norm over all steps)"));
+  BOOST_TEST(has(tree({.norm = Norm::batch, .norm_steps = 4}), "Rnn(norm per step)"));
+  BOOST_TEST(has(tree({.norm = Norm::batch, .place = cell}), "tanh, norm)"));
+  BOOST_TEST(
+      has(tree({.norm = Norm::batch, .norm_steps = 4, .place = cell}), "tanh, norm per step)"));
+  BOOST_TEST(has(tree({.norm = Norm::layer, .place = projection}), "Rnn(norm over all steps)"));
+  BOOST_TEST(!has(tree({.norm = Norm::batch, .place = nowhere}), "norm"));
+  BOOST_TEST(!has(tree({.norm = Norm::none, .place = cell}), "norm"));
 }
 
 BOOST_AUTO_TEST_CASE(values_are_drawn_by_seed_and_path) {

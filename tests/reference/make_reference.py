@@ -435,6 +435,24 @@ op(
     *(leaf(3, 4, 5), mask(3, 4), weights(5), leaf(5)),
 )
 
+op("rms_norm.1:weight", lambda x, w: F.rms_norm(x, (5,), w), leaf(3, 4, 5), weights(5))
+op("rms_norm.1:plain", lambda x: F.rms_norm(x, (5,)), leaf(3, 5))
+op("rms_norm.2", lambda x, w: F.rms_norm(x, (4, 5), w, eps=0.3), leaf(3, 4, 5), weights(4, 5))
+op(
+    "rms_norm.masked",
+    lambda x, valid, w: F.rms_norm(x, (5,), w) * valid[..., None],
+    *(leaf(3, 4, 5), mask(3, 4), weights(5)),
+)
+for groups in (1, 2, 4):
+    op(f"group_norm.{groups}", lambda *x: F.group_norm(x[0], groups, *x[1:]), leaf(3, 4, 2, 3), weights(4), leaf(4))
+op("group_norm.2:plain", lambda x: F.group_norm(x, 2), leaf(3, 4))
+op("group_norm.relu", lambda x, w, b: F.relu(F.group_norm(x, 2, w, b, eps=0.3)), leaf(3, 4, 5), weights(4), leaf(4))
+op(
+    "group_norm.masked",
+    lambda x, valid, w, b: F.group_norm(x, 2, w, b) * valid[:, None, None],
+    *(leaf(5, 4, 2), mask(5), weights(4), leaf(4)),
+)
+
 
 # Attention of (N, heads, T, D); PyTorch has no key padding of its own, which is a mask here.
 def attention(q, k, v, added=None, allowed=None, causal=False, scale=None):
@@ -554,7 +572,7 @@ layers = File()
 
 
 def is_norm(module):
-    return isinstance(module, (nn.modules.batchnorm._BatchNorm, nn.LayerNorm))
+    return isinstance(module, (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm))
 
 
 def draw_state(module, g):
@@ -657,10 +675,52 @@ layer("BatchNorm:images", nn.BatchNorm2d(3), train_then_evaluate, *IMAGES)
 layer("BatchNorm.last", LastAxisNorm(4), train_then_evaluate, leaf(3, 5, 4), leaf(5, 3, 4), leaf(2, 3, 4))
 layer("BatchNorm.last masked", LastAxisNorm(4), masked, leaf(3, 5, 4), mask(3, 5))
 
+
+class GhostNorm(nn.BatchNorm1d):
+    """Statistics of `size` neighbours, the rest with the last of them; the running ones take the groups' mean."""
+
+    def __init__(self, channels, size, channels_last=False):
+        super().__init__(channels)
+        self.size, self.channels_last, self.valid = size, channels_last, None
+
+    def normalize(self, rows):
+        if not self.training:
+            return F.batch_norm(rows, self.running_mean, self.running_var, self.weight, self.bias)
+        self.seen.append((rows.detach().mean(0), rows.detach().var(0)))
+        return F.batch_norm(rows, None, None, self.weight, self.bias, True)
+
+    def forward(self, x):
+        x = x if self.channels_last else x.movedim(1, -1)
+        valid = torch.ones(x.shape[:-1], dtype=torch.bool) if self.valid is None else self.valid
+        y, self.seen = torch.zeros_like(x), []
+        groups = torch.arange(len(x)).div(self.size, rounding_mode="floor").clamp(max=max(1, len(x) // self.size) - 1)
+        for group in range(groups.max() + 1):
+            there = valid & (groups == group).reshape(-1, *[1] * (valid.dim() - 1))
+            y[there] = self.normalize(x[there])
+        if self.training:
+            self.num_batches_tracked += 1
+            for running, seen in zip((self.running_mean, self.running_var), zip(*self.seen)):
+                running.lerp_(torch.stack(seen).mean(0), self.momentum)
+        return y if self.channels_last else y.movedim(-1, 1)
+
+
+layer("BatchNorm.ghost", GhostNorm(3, 2), train_then_evaluate, leaf(4, 3), leaf(7, 3), leaf(2, 3), leaf(5, 3))
+layer("BatchNorm.ghost:sequences", GhostNorm(3, 2), train_then_evaluate, leaf(5, 3, 4), leaf(1, 3, 4), leaf(3, 3, 1))
+layer("BatchNorm.ghost:images", GhostNorm(3, 2), train_then_evaluate, leaf(6, 3, 2, 3), leaf(5, 3, 1, 2))
+layer("BatchNorm.ghost last masked", GhostNorm(4, 2, True), masked, leaf(5, 4, 4), mask(5, 4))
+
 layer("LayerNorm", nn.LayerNorm(5), call, leaf(3, 4, 5))
 layer("LayerNorm.two axes", nn.LayerNorm((4, 5), eps=0.3), call, leaf(3, 4, 5))
 layer("LayerNorm.no bias", nn.LayerNorm(5, bias=False), call, leaf(3, 5))
 layer("LayerNorm.not affine", nn.LayerNorm(5, elementwise_affine=False), call, leaf(3, 5))
+layer("GroupNorm", nn.GroupNorm(2, 6), call, leaf(3, 6, 2, 3))
+layer("GroupNorm.not affine", nn.GroupNorm(1, 4, eps=0.3, affine=False), call, leaf(3, 4, 5))
+layer("GroupNorm.masked", nn.GroupNorm(2, 6), lambda m, x, valid: m(x) * valid[:, None], leaf(5, 6), mask(5))
+layer("InstanceNorm", nn.InstanceNorm2d(3), call, leaf(2, 3, 4, 2))
+layer("InstanceNorm.affine", nn.InstanceNorm1d(3, affine=True), call, leaf(2, 3, 5))
+layer("RmsNorm", nn.RMSNorm(5), call, leaf(3, 4, 5))
+layer("RmsNorm.two axes", nn.RMSNorm((4, 5), eps=0.3, elementwise_affine=False), call, leaf(3, 4, 5))
+layer("RmsNorm.masked", nn.RMSNorm(5), lambda m, x, valid: m(x) * valid[..., None], leaf(3, 4, 5), mask(3, 4))
 layer("LayerNorm.masked", nn.LayerNorm(5), lambda m, x, valid: m(x) * valid[..., None], leaf(3, 4, 5), mask(3, 4))
 
 # Recurrent networks. Sequences that are shorter than the longest are packed.
@@ -754,6 +814,94 @@ for name, kind in [("Lstm", nn.LSTM), ("Gru", nn.GRU)]:
 layer("Rnn.batch norm", Rnn(Cell(3, 4), LastAxisNorm(4)), call, leaf(4, 5, 3), indices(LENGTHS))
 steps = nn.ModuleList([LastAxisNorm(4), LastAxisNorm(4)])
 layer("Rnn.batch norm per step", Rnn(Cell(3, 4), steps), call, leaf(4, 5, 3), indices([5, 2, 3, 5]))
+
+
+class Stepped(nn.Module):
+    """A cell over the steps of sequences: its last h, and the h of each step, 0 where padded."""
+
+    def __init__(self, cell):
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, x, lengths):
+        valid, state, ys = before(lengths.tolist(), x.shape[1]), self.cell.start(len(x)), []
+        for t in range(x.shape[1]):
+            there = valid[:, t, None]
+            after = self.cell.step(x[:, t], state, t, valid[:, t])
+            ys.append(after[0] * there)
+            state = tuple(torch.where(there, new, old) for new, old in zip(after, state))
+        return torch.stack(ys, 1), *state
+
+
+class SumNormCell(nn.RNNCell):
+    """With batch norms of the summed inputs: one, or one for each of the first steps."""
+
+    def __init__(self, inputs, hidden, norm):
+        super().__init__(inputs, hidden)
+        self.norm = norm
+
+    def start(self, n):
+        return (torch.zeros(n, self.hidden_size).double(),)
+
+    def step(self, x, state, t, valid):
+        total = F.linear(x, self.weight_ih, self.bias_ih) + F.linear(state[0], self.weight_hh, self.bias_hh)
+        norm = self.norm[min(t, len(self.norm) - 1)] if isinstance(self.norm, nn.ModuleList) else self.norm
+        return (torch.tanh(masked(norm, total, valid)),)
+
+
+class NormLstmCell(nn.LSTMCell):
+    """Ba et al. 2016, equations 20 to 22"""
+
+    def __init__(self, inputs, hidden):
+        super().__init__(inputs, hidden)
+        self.norm_ih, self.norm_hh = nn.LayerNorm(4 * hidden), nn.LayerNorm(4 * hidden)
+        self.norm_c = nn.LayerNorm(hidden)
+
+    def start(self, n):
+        return (torch.zeros(n, self.hidden_size).double(),) * 2
+
+    def forward(self, x, h, c):
+        products = self.norm_ih(F.linear(x, self.weight_ih)) + self.norm_hh(F.linear(h, self.weight_hh))
+        i, f, g, o = (products + self.bias_ih + self.bias_hh).chunk(4, 1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(self.norm_c(c)), c
+
+    def step(self, x, state, t, valid):
+        return self(x, *state)
+
+
+class NormGruCell(nn.GRUCell):
+    """Ba et al. 2016, equations 23 to 25, with PyTorch's biases and z"""
+
+    def __init__(self, inputs, hidden):
+        super().__init__(inputs, hidden)
+        self.norm_ih, self.norm_hh = nn.LayerNorm(2 * hidden), nn.LayerNorm(2 * hidden)
+        self.norm_in, self.norm_hn = nn.LayerNorm(hidden), nn.LayerNorm(hidden)
+
+    def start(self, n):
+        return (torch.zeros(n, self.hidden_size).double(),)
+
+    def forward(self, x, h):
+        def part(v, w, gates, candidate, bias):
+            product, cut = F.linear(v, w), 2 * self.hidden_size
+            return torch.cat([gates(product[:, :cut]), candidate(product[:, cut:])], 1) + bias
+
+        a = part(x, self.weight_ih, self.norm_ih, self.norm_in, self.bias_ih).chunk(3, 1)
+        u = part(h, self.weight_hh, self.norm_hh, self.norm_hn, self.bias_hh).chunk(3, 1)
+        r, z = torch.sigmoid(a[0] + u[0]), torch.sigmoid(a[1] + u[1])
+        return (1 - z) * torch.tanh(a[2] + r * u[2]) + z * h
+
+    def step(self, x, state, t, valid):
+        return (self(x, *state),)
+
+
+layer("LstmCell.layer norm", NormLstmCell(5, 4), call, leaf(3, 5), leaf(3, 4), leaf(3, 4))
+layer("GruCell.layer norm", NormGruCell(5, 4), call, leaf(3, 5), leaf(3, 4))
+layer("Lstm.layer norm", Stepped(NormLstmCell(3, 4)), call, leaf(4, 5, 3), indices(LENGTHS))
+layer("Gru.layer norm", Stepped(NormGruCell(3, 4)), call, leaf(4, 5, 3), indices(LENGTHS))
+layer("Rnn.sum", Stepped(SumNormCell(3, 4, LastAxisNorm(4))), call, leaf(4, 5, 3), indices([5, 2, 3, 5]))
+steps = nn.ModuleList([LastAxisNorm(4), LastAxisNorm(4)])
+layer("Rnn.sum per step", Stepped(SumNormCell(3, 4, steps)), call, leaf(4, 5, 3), indices([5, 2, 3, 5]))
 
 
 # Attention. PyTorch's masks say what may not be looked at.
@@ -877,7 +1025,7 @@ class Cnn(nn.Module):
 class RnnClassifier(nn.Module):
     def __init__(self, norm):
         super().__init__()
-        self.rnn = Rnn(Cell(3, 4, norm == "layer"), LastAxisNorm(4) if norm == "batch" else nn.Identity())
+        self.rnn = Rnn(Cell(3, 4, norm.startswith("layer")), LastAxisNorm(4) if norm == "batch" else nn.Identity())
         self.head = nn.Linear(4, 3)
 
     def forward(self, x, lengths):
@@ -920,6 +1068,7 @@ for name, vector_norm, image_norm, sequence_norm in [
     ("none", no_norm, no_norm, no_norm),
     ("batch", nn.BatchNorm1d, lambda c, *_: nn.BatchNorm2d(c), LastAxisNorm),
     ("layer", nn.LayerNorm, lambda *shape: nn.LayerNorm(shape), nn.LayerNorm),
+    ("layer_channel", nn.LayerNorm, lambda c, *_: nn.GroupNorm(1, c), nn.LayerNorm),
 ]:
     layer(f"Mlp.{name}", Mlp(5, 4, [6, 3], vector_norm), train_then_evaluate, leaf(7, 5), leaf(3, 5))
     block = ResidualBlock(2, 3, 2, (3, 2), image_norm)
@@ -928,7 +1077,7 @@ for name, vector_norm, image_norm, sequence_norm in [
     attn = dict(renamed=("self_attn", "attn"))
     for place in ("before", "after") if name != "none" else ("before",):
         first = place == "before"
-        if name == "layer":
+        if name.startswith("layer"):
             layer(f"EncoderBlock.{name} {place}:all", Encoder(sequence_norm, first), call, TOKENS, **attn)
         layer(f"EncoderBlock.{name} {place}:padded", Encoder(sequence_norm, first), call, TOKENS, lengths_mask, **attn)
         if name != "none":

@@ -9,10 +9,12 @@
 #include <gradus/layers/dropout.h>
 #include <gradus/layers/embedding.h>
 #include <gradus/layers/flatten.h>
+#include <gradus/layers/group_norm.h>
 #include <gradus/layers/layer_norm.h>
 #include <gradus/layers/lengths.h>
 #include <gradus/layers/linear.h>
 #include <gradus/layers/pool.h>
+#include <gradus/layers/rms_norm.h>
 #include <gradus/layers/rnn.h>
 #include <gradus/layers/sequential.h>
 #include <gradus/models/cnn.h>
@@ -35,6 +37,7 @@ using X = const std::vector<Tensor>&;  // a case's x0, x1, ...
 using Results = std::vector<Tensor>;
 
 AnyNorm over_steps(int64_t features) { return BatchNorm(features, {.channels_last = true}); }
+AnyNorm over_features(int64_t features) { return LayerNorm(features); }
 
 // Up to fifty steps one after the other, through norms that divide. The largest difference found is
 // 60 roundings, in a gradient that sums up those of five steps in time.
@@ -171,11 +174,22 @@ std::vector<Row> layer_rows() {
       row("BatchNorm.frozen", frozen(BatchNorm(3)), train_then_evaluate),
       row("BatchNorm.last", BatchNorm(4, {.channels_last = true}), train_then_evaluate),
       row("BatchNorm.last masked", BatchNorm(4, {.channels_last = true}), call_with_second),
+      row("BatchNorm.ghost", BatchNorm(3, {.ghost_size = 2}), train_then_evaluate),
+      row("BatchNorm.ghost last masked", BatchNorm(4, {.channels_last = true, .ghost_size = 2}),
+          call_with_second),
       row("LayerNorm", LayerNorm(5), call),
       row("LayerNorm.two axes", LayerNorm(Shape{4, 5}, {.eps = 0.3}), call),
       row("LayerNorm.no bias", LayerNorm(5, {.bias = false}), call),
       row("LayerNorm.not affine", LayerNorm(5, {.affine = false}), call),
       row("LayerNorm.masked", LayerNorm(5), call_with_second),
+      row("GroupNorm", GroupNorm(2, 6), call),
+      row("GroupNorm.not affine", GroupNorm(1, 4, {.eps = 0.3, .affine = false}), call),
+      row("GroupNorm.masked", GroupNorm(2, 6), call_with_second),
+      row("InstanceNorm", InstanceNorm(3), call),
+      row("InstanceNorm.affine", InstanceNorm(3, {.affine = true}), call),
+      row("RmsNorm", RmsNorm(5), call),
+      row("RmsNorm.two axes", RmsNorm(Shape{4, 5}, {.eps = 0.3, .affine = false}), call),
+      row("RmsNorm.masked", RmsNorm(5), call_with_second),
 
       row("RnnCell", RnnCell(5, 4), call_with_second),
       row("RnnCell.relu", RnnCell(5, 4, {.nonlinearity = Nonlinearity::relu}), call_with_second),
@@ -188,6 +202,12 @@ std::vector<Row> layer_rows() {
       row("LstmCell.no bias", LstmCell(5, 4, {.bias = false}), run_lstm_cell),
       row("GruCell", GruCell(5, 4), call_with_second),
       row("GruCell.no bias", GruCell(5, 4, {.bias = false}), call_with_second),
+      row("LstmCell.layer norm", LstmCell(5, 4, {.norm = over_features}), run_lstm_cell),
+      row("GruCell.layer norm", GruCell(5, 4, {.norm = over_features}), call_with_second),
+      row("Lstm.layer norm", Lstm(3, 4, {.cell = {.norm = over_features}}), run_rnn),
+      row("Gru.layer norm", Gru(3, 4, {.cell = {.norm = over_features}}), run_rnn),
+      row("Rnn.sum", Rnn(3, 4, {.cell = {.norm = over_steps}}), run_rnn),
+      row("Rnn.sum per step", Rnn(3, 4, {.cell = {.norm = over_steps, .norm_steps = 2}}), run_rnn),
       row("Lstm", Lstm(3, 4), run_rnn),
       row("Gru", Gru(3, 4), run_rnn),
       row("Rnn.batch norm", Rnn(3, 4, {.norm = over_steps}), run_rnn),
@@ -215,7 +235,7 @@ std::vector<Row> layer_rows() {
 }
 
 void add_model_rows(std::vector<Row>& rows) {
-  for (Norm norm : {Norm::none, Norm::batch, Norm::layer}) {
+  for (Norm norm : all_norms()) {
     const std::string kind = name(norm);
     rows.push_back(
         row("Mlp." + kind, Mlp(5, 4, {.hidden = {6, 3}, .norm = norm}), train_then_evaluate));

@@ -287,6 +287,20 @@ std::vector<Row> rows() {
          return layer_norm(x[0], {5}, optional(x, 1), optional(x, 2),
                            {.activation = Activation::relu});
        }},
+      {"rms_norm.1", [](X x) { return rms_norm(x[0], {5}, optional(x, 1)); }},
+      {"rms_norm.2",
+       [](X x) {
+         return rms_norm(x[0], {4, 5}, x[1], {.eps = 0.3});
+       }},
+      {"rms_norm.masked", [](X x) { return rms_norm(x[0], {5}, x[2], {.valid = x[1]}); }},
+      {"group_norm.1", [](X x) { return group_norm(x[0], 1, x[1], x[2]); }},
+      {"group_norm.2", [](X x) { return group_norm(x[0], 2, optional(x, 1), optional(x, 2)); }},
+      {"group_norm.4", [](X x) { return group_norm(x[0], 4, x[1], x[2]); }},
+      {"group_norm.relu",
+       [](X x) {
+         return group_norm(x[0], 2, x[1], x[2], {.eps = 0.3, .activation = Activation::relu});
+       }},
+      {"group_norm.masked", [](X x) { return group_norm(x[0], 2, x[2], x[3], {.valid = x[1]}); }},
       {"layer_norm.masked", [](X x) { return layer_norm(x[0], {5}, x[2], x[3], {.valid = x[1]}); }},
 
       {"cross_entropy.ignored", [](X x) { return cross_entropy(x[0], x[1], {.ignore_index = 1}); }},
