@@ -46,6 +46,12 @@ struct Split {
 /// data/digits/SOURCE.md).   x: (N, 1, 8, 8) f32, 0 to 1   y: (N)
 Dataset digits();
 
+/// Japanese Vowels, which are part of the library: utterances of /ae/ by 9 speakers, 12 cepstrum
+/// coefficients a frame, 270 to train and 370 to test with, as published (Kudo et al. 1999; see
+/// data/vowels/SOURCE.md). They are in the order of the speakers.
+/// x: (N, 29, 12) f32, 0 behind each one's end   lengths: (N), 7 to 29   y: (N), the speaker
+Split japanese_vowels();
+
 /// An error that names `op` and the dataset unless it has tensors, each with a name of its own,
 /// which share their first axis, and labels, if there are classes, are i64.
 void check_dataset(const char* op, const Dataset& data);
