@@ -60,14 +60,21 @@ if(GRADUS_SANITIZE)
 endif()
 set(simd_options ${simd_optimization} -fno-math-errno -fno-trapping-math)
 
-set(digits_source ${PROJECT_BINARY_DIR}/digits_csv_gz.cc)
-add_custom_command(
-  OUTPUT ${digits_source}
-  COMMAND ${CMAKE_COMMAND} -DINPUT=${PROJECT_SOURCE_DIR}/data/digits/digits.csv.gz -DOUTPUT=${digits_source}
-          -DNAME=digits_csv_gz -P ${PROJECT_SOURCE_DIR}/cmake/embed.cmake
-  DEPENDS ${PROJECT_SOURCE_DIR}/data/digits/digits.csv.gz ${PROJECT_SOURCE_DIR}/cmake/embed.cmake)
+# The data sets inside the library: digits.csv.gz is the array digits_csv_gz.
+set(embedded_sources)
+foreach(file data/digits/digits.csv.gz data/vowels/vowels.bin.gz)
+  get_filename_component(name ${file} NAME)
+  string(REPLACE . _ name ${name})
+  set(source ${PROJECT_BINARY_DIR}/${name}.cc)
+  add_custom_command(
+    OUTPUT ${source}
+    COMMAND ${CMAKE_COMMAND} -DINPUT=${PROJECT_SOURCE_DIR}/${file} -DOUTPUT=${source} -DNAME=${name}
+            -P ${PROJECT_SOURCE_DIR}/cmake/embed.cmake
+    DEPENDS ${PROJECT_SOURCE_DIR}/${file} ${PROJECT_SOURCE_DIR}/cmake/embed.cmake)
+  list(APPEND embedded_sources ${source})
+endforeach()
 
-add_library(gradus ${gradus_sources} ${digits_source})
+add_library(gradus ${gradus_sources} ${embedded_sources})
 # Normals are the same on every machine only if no compiler fuses a product and a sum.
 set_source_files_properties(${PROJECT_SOURCE_DIR}/tensor/random.cc PROPERTIES COMPILE_OPTIONS -ffp-contract=off)
 add_library(gradus::gradus ALIAS gradus)

@@ -8,10 +8,10 @@ namespace gradus {
 DataLoader::DataLoader(Dataset data, LoaderOptions options)
     : data_(std::move(data)), options_(options) {
   check_dataset("DataLoader", data_);
-  data_.x = raw::contiguous(data_.x);
+  data_ = data_.map(raw::contiguous);
   check(data_.size() > 0, "DataLoader: the dataset {} is empty", data_.name);
   check(options.batch_size > 0, "DataLoader: a batch size of {}", options.batch_size);
-  check(size() > 0, "DataLoader: {} images do not fill one batch of {}, and the last is dropped",
+  check(size() > 0, "DataLoader: {} rows do not fill one batch of {}, and the last is dropped",
         data_.size(), options.batch_size);
 }
 
@@ -31,8 +31,7 @@ Batch DataLoader::Epoch::batch(int64_t i) const {
   const int64_t size = loader_.options_.batch_size;
   const int64_t begin = i * size, count = std::min(size, loader_.data_.size() - begin);
   const int64_t one[] = {1};
-  const Dataset part = subset(loader_.data_, as_strided(order_, {count}, one, begin));
-  return {part.x, part.y};
+  return loader_.data_[as_strided(order_, {count}, one, begin)];
 }
 
 }  // namespace gradus

@@ -3,13 +3,10 @@
 
 namespace gradus {
 
-/// Some images of a dataset, and their labels.
-struct Batch {
-  Tensor x;  ///< (B, C, H, W)
-  Tensor y;  ///< (B)
-};
+/// Some rows of a dataset: a dataset of its name and with its tensors' names.
+using Batch = Dataset;
 
-/// What becomes of the images that do not fill a batch at an epoch's end. A kept batch of one image
+/// What becomes of the rows that do not fill a batch at an epoch's end. A kept batch of one row
 /// makes BatchNorm fail in training.
 enum class LastBatch { keep, drop };
 
@@ -18,7 +15,7 @@ struct LoaderOptions {
   int64_t batch_size = 32;           ///< B
   bool shuffle = true;               ///< whether each epoch has an order of its own
   uint64_t seed = 0;                 ///< of those orders
-  LastBatch last = LastBatch::keep;  ///< of fewer than batch_size images
+  LastBatch last = LastBatch::keep;  ///< of fewer than batch_size rows
 };
 
 /// Cuts a dataset into batches, in an order drawn anew for each epoch by (seed, epoch):
@@ -26,7 +23,8 @@ struct LoaderOptions {
 ///   for (const Batch& batch : loader.epoch(3)) ...
 class DataLoader {
  public:
-  /// Errors: no images, a batch size below 1 or, if the last one is dropped, above the images.
+  /// Errors: those of check_dataset(), no rows, a batch size below 1 or, if the last one is
+  /// dropped, above the rows.
   DataLoader(Dataset data, LoaderOptions options = {});
 
   /// Batches an epoch.
@@ -74,7 +72,7 @@ class DataLoader::Epoch {
  private:
   friend class DataLoader;
   Epoch(const DataLoader& loader, Tensor order) : loader_(loader), order_(std::move(order)) {}
-  DataLoader loader_;  // a copy: handles to the same images
+  DataLoader loader_;  // a copy: handles to the same tensors
   Tensor order_;
 };
 

@@ -3,7 +3,7 @@
 using namespace gradus;
 
 int main() {
-  Split data = split(digits(), 0.2, 1);
+  Split data = train_test_split(digits(), 0.2, 1);
   Mlp model(64, 10, {.hidden = {64, 64}, .norm = Norm::layer});
   Adam optimizer(model.parameters(), {.lr = 3e-3});
   DataLoader loader(data.train, {.batch_size = 64});

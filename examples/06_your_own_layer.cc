@@ -25,7 +25,7 @@ static double accuracy(Sequential& model, const Dataset& data) {
 }
 
 int main() {
-  const Split data = split(digits(), 0.2, 1);
+  const Split data = train_test_split(digits(), 0.2, 1);
   Sequential model(Flatten(), Scale(64), Linear(64, 32), Relu(), Linear(32, 10));
   fmt::print("{}\n\n", model.tree());
   for (const auto& [path, tensor] : model.state()) fmt::print("{:<9} {}\n", path, tensor.shape());

@@ -11,7 +11,7 @@ static double unevenness(const Tensor& x, int64_t axis) {
 }
 
 int main() {
-  Split data = split(digits(), 0.2, 1);
+  Split data = train_test_split(digits(), 0.2, 1);
   standardize(data);
   Linear layer(64, 8);
   layer.initialize(1);

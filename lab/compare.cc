@@ -32,8 +32,8 @@ void check_distinct(const char* what, const std::vector<std::string>& names) {
 }
 
 Split load(const CompareOptions& options, uint64_t seed) {
-  Split data =
-      options.data == "digits" ? split(digits(), 0.2, seed) : load_idx_folder(options.data);
+  Split data = options.data == "digits" ? train_test_split(digits(), 0.2, seed)
+                                        : load_idx_folder(options.data);
   standardize(data);
   return data;
 }

@@ -116,9 +116,9 @@ std::vector<Checked> check_samples(
 }
 
 Checked check_model(const ModelSettings& model_settings, const GradcheckSettings& settings) {
-  Split data = split(digits(), 0.2, settings.seed);
+  Split data = train_test_split(digits(), 0.2, settings.seed);
   standardize(data);
-  const Dataset batch = subset(data.test, arange(8));
+  const Dataset batch = data.test[arange(8)];
   AnyModule model =
       find_model(model_settings.model).make(norm_from(model_settings.norm), data.train);
   model->initialize(settings.seed);

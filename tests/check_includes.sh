@@ -20,7 +20,7 @@ kernels/update: kernels/runtime
 kernels/conv: base kernels/runtime kernels/vector kernels/gemm kernels/reduce
 kernels/attention: base kernels/runtime kernels/vector kernels/gemm kernels/softmax
 kernels/rnn: base kernels/runtime kernels/vector kernels/gemm kernels/reduce
-tensor: base kernels/runtime kernels/elementwise
+tensor: base kernels/runtime kernels/elementwise kernels/index
 autograd: base tensor
 autograd/ops: base tensor autograd kernels/*
 autograd/functional: base tensor autograd autograd/ops

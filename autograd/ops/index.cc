@@ -1,5 +1,7 @@
 #include <gradus/autograd/ops/index.h>
 #include <gradus/kernels/index/index.h>
+#include <gradus/tensor/detail/indices.h>
+#include <gradus/tensor/index.h>
 
 namespace gradus {
 
@@ -7,23 +9,14 @@ using kernels::IndexedAxis;
 
 namespace {
 
-/// The indices in row-major order, all of them in [0, size).
-Tensor checked_indices(const char* op, const Tensor& index, int64_t size) {
-  check(index.dtype() == DType::i64, "{}: the indices are {}, not i64", op, name(index.dtype()));
-  Tensor indices = raw::contiguous(index);
-  const int64_t* values = indices.data<int64_t>();
-  const int64_t bad = kernels::first_outside(indices.numel(), values, size);
-  if (bad < indices.numel()) [[unlikely]]
-    fail("{}: index {} at {} of shape {} is not in [0, {})", op, values[bad],
-         unravel(bad, index.shape()), index.shape(), size);
-  return indices;
-}
-
-IndexedAxis indexed_axis(const char* op, const Shape& x, int axis, const Shape& index) {
+/// x and `chosen`, called `what`, have one shape but for the axis.
+IndexedAxis indexed_axis(const char* op, const Shape& x, int axis, const Shape& chosen,
+                         const char* what = "index") {
   Shape expected = x;
-  if (index.ndim() == x.ndim()) expected[axis] = index[axis];
-  check(index == expected, "{}: x {} and index {} must agree but for axis {}", op, x, index, axis);
-  IndexedAxis s{1, x[axis], index[axis], 1};
+  if (chosen.ndim() == x.ndim()) expected[axis] = chosen[axis];
+  check(chosen == expected, "{}: x {} and {} {} must agree but for axis {}", op, x, what, chosen,
+        axis);
+  IndexedAxis s{1, x[axis], chosen[axis], 1};
   for (int i = 0; i < x.ndim(); ++i)
     if (i != axis) (i < axis ? s.outer : s.inner) *= x[i];
   return s;
@@ -32,6 +25,9 @@ IndexedAxis indexed_axis(const char* op, const Shape& x, int axis, const Shape& 
 /// y with src added; y is a fresh copy of x, or zeros where x is.
 Tensor add_scattered(Tensor y, const Tensor& x, int64_t axis, const Tensor& index,
                      const Tensor& src);
+
+/// The same with src's parts along the axis, one for each index.
+Tensor add_parts(Tensor y, const Tensor& x, int64_t axis, const Tensor& indices, const Tensor& src);
 
 Tensor add_rows(const Tensor& dy, const Tensor& indices, int64_t count);
 
@@ -46,7 +42,7 @@ static Op gather_op("gather", [](Backward& ctx) {
 Tensor gather(const Tensor& x, int64_t axis, const Tensor& index) {
   const int i = normalize_axis("gather", axis, x.ndim());
   const IndexedAxis s = indexed_axis("gather", x.shape(), i, index.shape());
-  const Tensor indices = checked_indices("gather", index, s.n), values = raw::contiguous(x);
+  const Tensor indices = raw::checked_indices("gather", index, s.n), values = raw::contiguous(x);
   Tensor y = empty(index.shape(), x.dtype());
   dispatch(x.dtype(), [&]<class T>() {
     kernels::gather<T>(s, indices.data<int64_t>(), values.data<T>(), y.mutable_data<T>());
@@ -73,11 +69,53 @@ Tensor add_scattered(Tensor y, const Tensor& x, int64_t axis, const Tensor& inde
         src.shape(), index.shape());
   const int i = normalize_axis("scatter_add", axis, x.ndim());
   const IndexedAxis s = indexed_axis("scatter_add", x.shape(), i, index.shape());
-  const Tensor indices = checked_indices("scatter_add", index, s.n), values = raw::contiguous(src);
+  const Tensor indices = raw::checked_indices("scatter_add", index, s.n),
+               values = raw::contiguous(src);
   dispatch_floating(x.dtype(), "scatter_add", [&]<class T>() {
     kernels::scatter_add<T>(s, indices.data<int64_t>(), values.data<T>(), y.mutable_data<T>());
   });
   return record(scatter_add_op, std::move(y), {x, src}, {indices}, int64_t{i});
+}
+
+}  // namespace
+
+// y = x at indices:  dx = dy added there to zeros
+static Op index_select_op("index_select", [](Backward& ctx) {
+  const Tensor none = zeros(ctx.input_shape(0), ctx.dy().dtype());
+  ctx.set(0, add_parts(none, none, ctx.attrs<int64_t>(), ctx.kept(0), ctx.dy()));
+});
+
+Tensor index_select(const Tensor& x, int64_t axis, const Tensor& indices) {
+  const int i = normalize_axis("index_select", axis, x.ndim());
+  Tensor y = raw::index_select(x, i, indices);
+  return record(index_select_op, std::move(y), {x}, {raw::contiguous(indices)}, int64_t{i});
+}
+
+// y = x with src added at indices:  dx = dy,  dsrc = dy at indices
+static Op index_add_op("index_add", [](Backward& ctx) {
+  if (ctx.needs(0)) ctx.set(0, ctx.dy());
+  if (ctx.needs(1)) ctx.set(1, index_select(ctx.dy(), ctx.attrs<int64_t>(), ctx.kept(0)));
+});
+
+Tensor index_add(const Tensor& x, int64_t axis, const Tensor& indices, const Tensor& src) {
+  return add_parts(raw::clone(x), x, axis, indices, src);
+}
+
+namespace {
+
+Tensor add_parts(Tensor y, const Tensor& x, int64_t axis, const Tensor& indices,
+                 const Tensor& src) {
+  check_same_dtype("index_add", x, src);
+  const int i = normalize_axis("index_add", axis, x.ndim());
+  const IndexedAxis s = indexed_axis("index_add", x.shape(), i, src.shape(), "src");
+  check(indices.shape() == Shape{s.m}, "index_add: indices {} for src {}, one for each of axis {}",
+        indices.shape(), src.shape(), i);
+  const Tensor places = raw::checked_indices("index_add", indices, s.n);
+  const raw::Contiguous values(src);
+  dispatch_floating(x.dtype(), "index_add", [&]<class T>() {
+    kernels::index_add<T>(s, places.data<int64_t>(), values.data<T>(), y.mutable_data<T>());
+  });
+  return record(index_add_op, std::move(y), {x, src}, {places}, int64_t{i});
 }
 
 // dw = the rows of dy added up where they came from:  d dy = ddw's rows
@@ -89,8 +127,8 @@ Tensor add_rows(const Tensor& dy, const Tensor& indices, int64_t count) {
   const Tensor rows = raw::contiguous(dy);
   Tensor dw = zeros({count, d}, dy.dtype());
   dispatch_floating(dy.dtype(), "embedding_backward", [&]<class T>() {
-    kernels::add_rows<T>(indices.numel(), d, indices.data<int64_t>(), rows.data<T>(),
-                         dw.mutable_data<T>());
+    kernels::index_add<T>({1, count, indices.numel(), d}, indices.data<int64_t>(), rows.data<T>(),
+                          dw.mutable_data<T>());
   });
   return record(add_rows_op, std::move(dw), {dy}, {indices});
 }
@@ -105,21 +143,21 @@ static Op embedding_op("embedding", [](Backward& ctx) {
 Tensor embedding(const Tensor& weight, const Tensor& indices) {
   check(weight.ndim() == 2, "embedding: needs a weight of shape (V, D), got {}", weight.shape());
   const int64_t d = weight.shape()[1];
-  const Tensor rows = checked_indices("embedding", indices, weight.shape()[0]);
+  const Tensor rows = raw::checked_indices("embedding", indices, weight.shape()[0]);
   const Tensor values = raw::contiguous(weight);
   Shape shape = indices.shape();
   shape.push_back(d);
   Tensor y = empty(shape, weight.dtype());
   dispatch(weight.dtype(), [&]<class T>() {
-    kernels::take_rows<T>(rows.numel(), d, rows.data<int64_t>(), values.data<T>(),
-                          y.mutable_data<T>());
+    kernels::index_select<T>({1, weight.shape()[0], rows.numel(), d}, rows.data<int64_t>(),
+                             values.data<T>(), y.mutable_data<T>());
   });
   return record(embedding_op, std::move(y), {weight}, {rows});
 }
 
 Tensor one_hot(const Tensor& labels, int64_t classes, DType dtype) {
   check(classes > 0, "one_hot: {} classes", classes);
-  const Tensor indices = checked_indices("one_hot", labels, classes);
+  const Tensor indices = raw::checked_indices("one_hot", labels, classes);
   Shape shape = labels.shape();
   shape.push_back(classes);
   Tensor y = empty(shape, dtype);

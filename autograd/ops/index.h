@@ -13,6 +13,13 @@ Tensor gather(const Tensor& x, int64_t axis, const Tensor& index);
 /// index, src: x's shape but for the size of the axis
 Tensor scatter_add(const Tensor& x, int64_t axis, const Tensor& index, const Tensor& src);
 
+/// The parts of x that the indices name, in their order: y[.., k, ..] = x[.., indices[k], ..] along
+/// the axis.   x: any dtype   indices: (M)   y: x's shape with M along the axis
+Tensor index_select(const Tensor& x, int64_t axis, const Tensor& indices);
+/// A copy of x with src[.., k, ..] added to element indices[k] of the axis: index_select's adjoint.
+/// indices: (M)   src: x's shape with M along the axis
+Tensor index_add(const Tensor& x, int64_t axis, const Tensor& indices, const Tensor& src);
+
 /// Rows of a table: y[..., :] = weight[indices[...], :].
 /// weight: (V, D)   indices: any shape   y: (..., D)
 Tensor embedding(const Tensor& weight, const Tensor& indices);

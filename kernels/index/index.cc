@@ -59,19 +59,35 @@ void scatter(const IndexedAxis& s, const int64_t* index, const T* x, T* y) {
 }
 
 template <class T>
-void take_rows(int64_t count, int64_t d, const int64_t* index, const T* w, T* y) {
-  const size_t bytes = static_cast<size_t>(d) * sizeof(T);
-  parallel_for_rows(count, d, kIndexGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) std::memcpy(y + i * d, w + index[i] * d, bytes);
+void index_select(const IndexedAxis& s, const int64_t* index, const T* x, T* y) {
+  const size_t bytes = static_cast<size_t>(s.inner) * sizeof(T);
+  parallel_for_rows(s.outer * s.m, s.inner, kIndexGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end;) {
+      const int64_t first = row % s.m, last = std::min(s.m, first + end - row);
+      const T* from = x + row / s.m * s.n * s.inner;
+      for (int64_t k = first; k < last; ++k, ++row) {
+        if (s.inner == 1)
+          y[row] = from[index[k]];
+        else
+          std::memcpy(y + row * s.inner, from + index[k] * s.inner, bytes);
+      }
+    }
   });
 }
 
 template <class T>
-void add_rows(int64_t count, int64_t d, const int64_t* index, const T* dy, T* dw) {
-  const int64_t columns = std::max<int64_t>(16, per_grain(count, kIndexGrain));
-  parallel_for(d, columns, [&](int64_t begin, int64_t end) {
-    for (int64_t i = 0; i < count; ++i)
-      for (int64_t j = begin; j < end; ++j) dw[index[i] * d + j] += dy[i * d + j];
+void index_add(const IndexedAxis& s, const int64_t* index, const T* x, T* y) {
+  const int64_t columns = std::max<int64_t>(16, per_grain(s.m, kIndexGrain));
+  parallel_for(s.outer * s.inner, columns, [&](int64_t begin, int64_t end) {
+    for (int64_t column = begin; column < end;) {
+      const int64_t o = column / s.inner, first = column % s.inner,
+                    last = std::min(s.inner, first + end - column);
+      const T* from = x + o * s.m * s.inner;
+      T* to = y + o * s.n * s.inner;
+      for (int64_t k = 0; k < s.m; ++k)
+        for (int64_t j = first; j < last; ++j) to[index[k] * s.inner + j] += from[k * s.inner + j];
+      column += last - first;
+    }
   });
 }
 
@@ -81,7 +97,7 @@ void one_hot(int64_t count, int64_t classes, const int64_t* index, T* y) {
   for (int64_t i = 0; i < count; ++i) y[i * classes + index[i]] = T(1);
 }
 
-GRADUS_INSTANTIATE(scatter_add<T>, scatter<T>, add_rows<T>)
-GRADUS_INSTANTIATE_ALL(gather<T>, take_rows<T>, one_hot<T>)
+GRADUS_INSTANTIATE(scatter_add<T>, scatter<T>, index_add<T>)
+GRADUS_INSTANTIATE_ALL(gather<T>, index_select<T>, one_hot<T>)
 
 }  // namespace gradus::kernels

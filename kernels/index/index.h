@@ -5,8 +5,7 @@
 // indices, on any number of threads.
 namespace gradus::kernels {
 
-/// An axis and what lies around it: x (outer, n, inner); index and what it chooses (outer, m,
-/// inner).
+/// An axis and what lies around it: x (outer, n, inner); what an index chooses (outer, m, inner).
 struct IndexedAxis {
   int64_t outer, n, m, inner;
 };
@@ -14,7 +13,7 @@ struct IndexedAxis {
 /// Where the first index outside of [0, size) stands, or `count`.   index: (count)
 int64_t first_outside(int64_t count, const int64_t* index, int64_t size);
 
-/// y[o, k, j] = x[o, index[o, k, j], j]
+/// y[o, k, j] = x[o, index[o, k, j], j]   index: (outer, m, inner)
 template <class T>
 void gather(const IndexedAxis& s, const int64_t* index, const T* x, T* y);
 /// y[o, index[o, k, j], j] += x[o, k, j], with x (outer, m, inner) and y (outer, n, inner):
@@ -25,12 +24,12 @@ void scatter_add(const IndexedAxis& s, const int64_t* index, const T* x, T* y);
 template <class T>
 void scatter(const IndexedAxis& s, const int64_t* index, const T* x, T* y);
 
-/// y[i, :] = w[index[i], :]   index: (count)   y: (count, d)
+/// y[o, k, j] = x[o, index[k], j]   index: (m)
 template <class T>
-void take_rows(int64_t count, int64_t d, const int64_t* index, const T* w, T* y);
-/// dw[index[i], :] += dy[i, :]: its adjoint.
+void index_select(const IndexedAxis& s, const int64_t* index, const T* x, T* y);
+/// y[o, index[k], j] += x[o, k, j], with x (outer, m, inner) and y (outer, n, inner): its adjoint.
 template <class T>
-void add_rows(int64_t count, int64_t d, const int64_t* index, const T* dy, T* dw);
+void index_add(const IndexedAxis& s, const int64_t* index, const T* x, T* y);
 
 /// y[i, c] = 1 where index[i] = c, else 0.   index: (count)   y: (count, classes)
 template <class T>

@@ -29,14 +29,23 @@ void scatter(const IndexedAxis& s, const int64_t* index, const X* x, X* y) {
   naive::scatter_add(s, index, x, y);
 }
 
-template <class X>
-void take_rows(int64_t count, int64_t d, const int64_t* index, const X* w, X* y) {
-  for (int64_t k = 0; k < count * d; ++k) y[k] = w[index[k / d] * d + k % d];
+/// Calls f(place in (outer, n, inner), place in (outer, m, inner)) for all that index (m) chooses.
+template <class F>
+void for_each_chosen(const IndexedAxis& s, const int64_t* index, F f) {
+  for (int64_t at = 0; at < s.outer * s.m * s.inner; ++at) {
+    const int64_t o = at / (s.m * s.inner), k = at / s.inner % s.m;
+    f((o * s.n + index[k]) * s.inner + at % s.inner, at);
+  }
 }
 
 template <class X>
-void add_rows(int64_t count, int64_t d, const int64_t* index, const X* dy, X* dw) {
-  for (int64_t k = 0; k < count * d; ++k) dw[index[k / d] * d + k % d] += dy[k];
+void index_select(const IndexedAxis& s, const int64_t* index, const X* x, X* y) {
+  for_each_chosen(s, index, [&](int64_t in_x, int64_t at) { y[at] = x[in_x]; });
+}
+
+template <class X>
+void index_add(const IndexedAxis& s, const int64_t* index, const X* x, X* y) {
+  for_each_chosen(s, index, [&](int64_t in_y, int64_t at) { y[in_y] += x[at]; });
 }
 
 template <class X>

@@ -31,6 +31,29 @@ std::vector<OpSample> scatter_samples() {
            }}};
 }
 
+Tensor some_parts() { return Tensor::of({2, 0, 2, 1}, DType::i64); }
+
+std::vector<OpSample> select_samples() {
+  return {{"(3, 4) along 0",
+           {sample({3, 4}, 1)},
+           [](std::span<const Tensor> x) { return index_select(x[0], 0, some_parts()); }},
+          {"(2, 3, 2) along 1",
+           {sample({2, 3, 2}, 1)},
+           [](std::span<const Tensor> x) { return index_select(x[0], 1, some_parts()); }},
+          {"(2, 4) along -1", {sample({2, 4}, 1)}, [](std::span<const Tensor> x) {
+             return index_select(x[0], -1, some_parts());
+           }}};
+}
+
+std::vector<OpSample> add_samples() {
+  return {{"(3, 2) along 0",
+           {sample({3, 2}, 1), sample({4, 2}, 2)},
+           [](std::span<const Tensor> x) { return index_add(x[0], 0, some_parts(), x[1]); }},
+          {"(2, 3, 2) along 1",
+           {sample({2, 3, 2}, 1), sample({2, 4, 2}, 2)},
+           [](std::span<const Tensor> x) { return index_add(x[0], 1, some_parts(), x[1]); }}};
+}
+
 Tensor sample_indices() { return Tensor::of({{3, 0, 3}, {1, 3, 1}}, DType::i64); }
 
 Tensor rows_of(const Tensor& weight) { return embedding(weight, sample_indices()); }
@@ -40,6 +63,10 @@ Tensor rows_of(const Tensor& weight) { return embedding(weight, sample_indices()
 static OpSamples gather_row("gather", gather_samples);
 
 static OpSamples scatter_add_row("scatter_add", scatter_samples);
+
+static OpSamples index_select_row("index_select", select_samples);
+
+static OpSamples index_add_row("index_add", add_samples);
 
 static OpSamples add_rows_row("embedding_backward", [] {
   return std::vector{

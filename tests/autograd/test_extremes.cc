@@ -384,6 +384,17 @@ BOOST_AUTO_TEST_CASE(integers_of_ops) {
         [](int64_t n) {
           scatter_add(x23, 1, Tensor::from(std::vector{n, n}, {2, 1}), ones({2, 1}));
         }},
+       {"index_select", [](int64_t n) { sound(index_select(x23, n, zeros({1}, DType::i64))); }},
+       {"index_select's index",
+        [](int64_t n) { sound(index_select(x23, 1, Tensor::from(std::vector{n}, {1}))); }},
+       {"index_add",
+        [](int64_t n) {
+          index_add(x23, n, zeros({1}, DType::i64), ones({2, 1}));
+        }},
+       {"index_add's index",
+        [](int64_t n) {
+          index_add(x23, 1, Tensor::from(std::vector{n}, {1}), ones({2, 1}));
+        }},
        {"embedding", [](int64_t n) { sound(embedding(x23, Tensor::from(std::vector{n}, {1}))); }},
        {"one_hot",
         [](int64_t n) {
@@ -701,8 +712,10 @@ BOOST_AUTO_TEST_CASE(integers_of_modules_optimizers_and_data) {
        {"DataLoader, drop",
         [](int64_t n) { DataLoader(five(), {.batch_size = n, .last = LastBatch::drop}); }},
        {"Epoch.batch", [](int64_t n) { DataLoader(five(), {.batch_size = 2}).epoch(0).batch(n); }},
-       {"subset", [](int64_t n) { subset(five(), Tensor::from(std::vector{n}, {1})); }},
-       {"split's seed", [](int64_t n) { split(five(), 0.5, static_cast<uint64_t>(n)); }},
+       {"Dataset[]", [](int64_t n) { five()[Tensor::from(std::vector{n}, {1})]; }},
+       {"train_test_split's seed",
+        [](int64_t n) { train_test_split(five(), 0.5, static_cast<uint64_t>(n)); }},
+       {"kfold", [](int64_t n) { kfold(five(), n, static_cast<uint64_t>(n)); }},
        {"random_shift",
         [](int64_t n) {
           for (int i = 0; i < 9; ++i) sound(random_shift(image, n, 1, 0));
@@ -866,7 +879,11 @@ BOOST_AUTO_TEST_CASE(numbers) {
           step_schedule(3, v)(7);
           cosine_schedule(3, v)(1);
         }},
-       {"split", [](double v) { split(five(), v, 1); }},
+       {"train_test_split", [](double v) { train_test_split(five(), v, 1); }},
+       {"pad_sequence",
+        [](double v) {
+          pad_sequence({ones({2}), ones({3})}, v);
+        }},
        {"random_shift", [](double v) { random_shift(image, 1, v, v); }}},
       kDoubles);
 }
@@ -965,6 +982,11 @@ BOOST_AUTO_TEST_CASE(nothing_along_huge_axes) {
         of([](const Tensor& x) { return gather(x, -1, zeros(x.shape(), DType::i64)); })},
        {"scatter_add",
         of([](const Tensor& x) { return scatter_add(x, 1, zeros(x.shape(), DType::i64), x); })},
+       {"index_select",
+        of([](const Tensor& x) { return index_select(x, -1, zeros({2}, DType::i64)); })},
+       {"index_select of none",
+        of([](const Tensor& x) { return index_select(x, 0, zeros({0}, DType::i64)); })},
+       {"index_add", of([](const Tensor& x) { return index_add(x, 1, arange(x.size(1)), x); })},
        {"embedding",
         [](const Shape& s) {
           embedding(zeros({0, 3}), zeros(s, DType::i64));

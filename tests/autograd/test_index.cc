@@ -1,5 +1,6 @@
 #define BOOST_TEST_MODULE index
 #include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/index.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
@@ -49,6 +50,38 @@ BOOST_AUTO_TEST_CASE(scatter_add_is_gathers_adjoint) {
     for (int64_t j = 0; j < 7; ++j)
       for (int64_t k = 0; k < 5; ++k)
         BOOST_TEST(g.at({i, j, k}) == x.at({i, static_cast<int64_t>(index.at({i, j, k})), k}));
+}
+
+BOOST_AUTO_TEST_CASE(index_select_by_hand) {
+  const Tensor x = Tensor::of({{10, 11, 12}, {20, 21, 22}});
+  const Tensor parts = Tensor::of({2, 0, 2, 2}, DType::i64);
+  const Tensor y = index_select(x, -1, parts);
+  BOOST_TEST(str(y.shape()) == "(2, 4)");
+  BOOST_TEST(y.to_vector<double>() == (std::vector<double>{12, 10, 12, 12, 22, 20, 22, 22}));
+  BOOST_TEST(index_select(transpose(x), 0, parts).to_vector<double>() ==
+             transpose(y).to_vector<double>());
+  BOOST_TEST(index_select(x, 0, Tensor::of({1}, DType::i64)).to_vector<double>() ==
+             (std::vector<double>{20, 21, 22}));
+  BOOST_TEST(str(index_select(x, 1, zeros({0}, DType::i64)).shape()) == "(2, 0)");
+  BOOST_TEST(index_select(greater(x, 11), 1, parts).to_vector<bool>() ==
+             (std::vector<bool>{1, 0, 1, 1, 1, 1, 1, 1}));
+  const Tensor labels = Tensor::of({7, 8, 9}, DType::i64);
+  BOOST_TEST(index_select(labels, 0, parts).to_vector<int>() == (std::vector<int>{9, 7, 9, 9}));
+  Tensor leaf = raw::clone(x).set_requires_grad();
+  Tape tape;
+  tape.backward(sum(index_select(leaf, 1, parts) * Tensor::of({{1, 2, 3, 4}, {5, 6, 7, 8}})));
+  BOOST_TEST(leaf.grad().to_vector<double>() == (std::vector<double>{2, 0, 8, 6, 0, 20}));
+}
+
+// <index_select(x), y> = <x, index_add(0, y)> on a middle axis.
+BOOST_AUTO_TEST_CASE(index_add_is_index_selects_adjoint) {
+  const Tensor x = sample({3, 4, 5}, 1), y = sample({3, 7, 5}, 2);
+  const Tensor at = Tensor::of({3, 0, 0, 2, 3, 3, 1}, DType::i64);
+  const double left = sum(index_select(x, 1, at) * y).item();
+  const double right = sum(x * index_add(zeros_like(x), 1, at, y)).item();
+  BOOST_TEST(left == right, boost::test_tools::tolerance(1e-13));
+  BOOST_TEST(index_add(Tensor::of({1, 2, 3}), 0, Tensor::of({2, 2}, DType::i64), Tensor::of({5, 7}))
+                 .to_vector<double>() == (std::vector<double>{1, 2, 15}));
 }
 
 BOOST_AUTO_TEST_CASE(embedding_by_hand) {
@@ -115,6 +148,14 @@ BOOST_AUTO_TEST_CASE(bad_input) {
                         says("src (3, 3) and index (3, 2)"));
   BOOST_CHECK_EXCEPTION(scatter_add(x, 1, zeros({3, 2}, DType::i64), zeros({3, 2}, DType::f64)),
                         Error, says("f32 and f64"));
+  BOOST_CHECK_EXCEPTION(index_select(x, 1, Tensor::of({0, -1}, DType::i64)), Error,
+                        says("index_select: index -1 at (1,) of shape (2,) is not in [0, 4)"));
+  BOOST_CHECK_EXCEPTION(index_select(x, 1, zeros({1, 1}, DType::i64)), Error,
+                        says("index_select: the indices (1, 1) must be a vector"));
+  BOOST_CHECK_EXCEPTION(index_select(x, 2, arange(1)), Error, says("index_select"));
+  BOOST_CHECK_EXCEPTION(index_select(x, 0, ones({1})), Error, says("the indices are f32"));
+  BOOST_CHECK_EXCEPTION(index_add(x, 1, arange(2), zeros({2, 2})), Error,
+                        says("index_add: x (3, 4) and src (2, 2) must agree but for axis 1"));
   BOOST_CHECK_EXCEPTION(embedding(x, Tensor::of({0, -1}, DType::i64)), Error,
                         says("embedding: index -1 at (1,) of shape (2,) is not in [0, 3)"));
   BOOST_CHECK_EXCEPTION(embedding(zeros({3}), zeros({2}, DType::i64)), Error, says("(3,)"));

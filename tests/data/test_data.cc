@@ -53,7 +53,7 @@ BOOST_AUTO_TEST_CASE(nothing_changes_what_copies_share) {
   const auto bytes = [](const Dataset& data) {
     return std::pair(data.x.to_vector<float>(), data.y.to_vector<int64_t>());
   };
-  const Split original = split(digits(), 0.2, 1);
+  const Split original = train_test_split(digits(), 0.2, 1);
   const auto train = bytes(original.train), test = bytes(original.test);
   Split copy = original;
   standardize(copy);
@@ -62,10 +62,10 @@ BOOST_AUTO_TEST_CASE(nothing_changes_what_copies_share) {
   standardize(both);
   BOOST_TEST((bytes(both.train) == bytes(copy.train)));
   BOOST_TEST((bytes(both.test) == bytes(copy.train)));
-  Dataset part = subset(original.train, arange(original.train.size()));
+  Dataset part = original.train[arange(original.train.size())];
   raw::fill(part.x, 7);
   raw::fill(part.y, 7);
-  Split parts = split(original.train, 0.5, 1);
+  Split parts = train_test_split(original.train, 0.5, 1);
   for (Dataset* one : {&parts.train, &parts.test}) {
     raw::fill(one->x, 7);
     raw::fill(one->y, 7);
@@ -100,7 +100,8 @@ BOOST_AUTO_TEST_CASE(a_split_is_a_partition_and_repeats) {
   Dataset data = digits();
   for (int64_t i = 0; i < data.size(); ++i)
     data.x.mutable_data<float>()[i * 64] = static_cast<float>(i);
-  const Split a = split(data, 0.2, 5), b = split(data, 0.2, 5), c = split(data, 0.2, 6);
+  const Split a = train_test_split(data, 0.2, 5), b = train_test_split(data, 0.2, 5),
+              c = train_test_split(data, 0.2, 6);
   BOOST_TEST(a.test.size() == 359);
   std::set<double> seen;
   for (const Dataset* part : {&a.train, &a.test})
@@ -111,7 +112,7 @@ BOOST_AUTO_TEST_CASE(a_split_is_a_partition_and_repeats) {
 }
 
 BOOST_AUTO_TEST_CASE(an_epoch_shows_each_image_once) {
-  const Dataset part = subset(digits(), arange(10));
+  const Dataset part = digits()[arange(10)];
   for (LastBatch last : {LastBatch::keep, LastBatch::drop}) {
     const DataLoader loader(part, {.batch_size = 4, .seed = 3, .last = last});
     std::vector<int64_t> sizes;
@@ -201,10 +202,10 @@ BOOST_AUTO_TEST_CASE(bad_files_are_named) {
 }
 
 BOOST_AUTO_TEST_CASE(bad_settings_are_named) {
-  const Dataset data = subset(digits(), arange(5));
+  const Dataset data = digits()[arange(5)];
   throws_with([&] { DataLoader(data, {.batch_size = 0}); }, "a batch size of 0");
   throws_with([&] { DataLoader(data, {.batch_size = 6, .last = LastBatch::drop}); },
               "do not fill one batch");
-  throws_with([&] { DataLoader(subset(data, arange(0))); }, "is empty");
-  throws_with([&] { split(data, 0.01, 1); }, "cannot be put aside");
+  throws_with([&] { DataLoader{data[arange(0)]}; }, "is empty");
+  throws_with([&] { train_test_split(data, 0.01, 1); }, "cannot be put aside");
 }

@@ -704,7 +704,7 @@ void indexing(Program& p) {
   const size_t a = p.any();
   Shape s = p.shape(a);
   const int64_t axis = p.axis(s), at = axis < 0 ? axis + s.ndim() : axis;
-  const int64_t which = p.bytes().below(3);
+  const int64_t which = p.bytes().below(5);
   constexpr int64_t sizes[] = {1, 3, 8, 17, 0, 5, 33, 2};
   if (which == 0) {
     const Tensor index = p.indices({p.bytes().one_of(sizes), 2}, s.ndim() > 0 ? s[0] : 1);
@@ -713,6 +713,13 @@ void indexing(Program& p) {
   const int64_t n = at >= 0 && at < s.ndim() ? s[at] : 1;
   if (at >= 0 && at < s.ndim()) s[at] = p.bytes().one_of(sizes);
   if (s.numel() > kMostElements) return;
+  if (which > 2) {
+    const Tensor parts = p.indices({at >= 0 && at < s.ndim() ? s[at] : 1}, n);
+    if (which == 3)
+      return p.call("index_select", {a}, [=](auto x) { return index_select(x[0], axis, parts); });
+    return p.call("index_add", {a, p.of(s)},
+                  [=](auto x) { return index_add(x[0], axis, parts, x[1]); });
+  }
   const Tensor index = p.indices(s, n);
   if (which == 1) return p.call("gather", {a}, [=](auto x) { return gather(x[0], axis, index); });
   p.call("scatter_add", {a, p.of(s)}, [=](auto x) { return scatter_add(x[0], axis, index, x[1]); });

@@ -371,6 +371,12 @@ BOOST_AUTO_TEST_CASE(an_infinite_slope_behind_a_condition) {
           return sqrt(gather(concat({zeros({1}, dtype), v}), 0, zeros({5}, DType::i64)));
         },
         x);
+    none(
+        "index_select",
+        [&](const Tensor& v) {
+          return sqrt(index_select(concat({zeros({1}, dtype), v}), 0, zeros({5}, DType::i64)));
+        },
+        x);
   }
 }
 

@@ -293,6 +293,10 @@ std::vector<Call> shape_calls() {
                [](std::span<const Tensor> x) { return gather(x[0], 1, x[1]); }),
           call("scatter_add", {numbers({3, 4}, 1), indices({3, 2}, 4), numbers({3, 2}, 2)},
                [](std::span<const Tensor> x) { return scatter_add(x[0], 1, x[1], x[2]); }),
+          call("index_select", {numbers({3, 4}, 1), indices({5}, 4)},
+               [](std::span<const Tensor> x) { return index_select(x[0], 1, x[1]); }),
+          call("index_add", {numbers({3, 4}, 1), indices({5}, 3), numbers({5, 4}, 2)},
+               [](std::span<const Tensor> x) { return index_add(x[0], 0, x[1], x[2]); }),
           call("embedding", {numbers({5, 3}, 1), indices({2, 4}, 5)},
                [](std::span<const Tensor> x) { return embedding(x[0], x[1]); }),
           call("one_hot", {indices({2, 4}, 5)},
@@ -557,53 +561,62 @@ std::vector<Call> data_calls() {
   const auto images = [](const Tensor& x) { return raw::cast(x, DType::f32); };
   const auto data = [](const Tensor& x, const Tensor& y) { return Dataset{"some", x, y, 3}; };
   const Args labelled{images(numbers({6, 1, 3, 4}, 1)), indices({6}, 3), indices({4}, 6)};
-  return {call("random_shift", {labelled[0]},
-               [](std::span<const Tensor> x) {
-                 Generator generator(2);
-                 return random_shift(x[0], 1, 0.5, 0, generator);
-               }),
-          {"subset", labelled,
-           [=](std::span<const Tensor> x) { return rows_of(subset(data(x[0], x[1]), x[2])); }},
-          {"split", labelled,
-           [=](std::span<const Tensor> x) {
-             Split parts = split(data(x[0], x[1]), 0.3, 1);
-             Results all = rows_of(parts.train);
-             for (const Tensor& part : rows_of(parts.test)) all.push_back(part);
-             return all;
-           }},
-          {"standardize",
-           {images(numbers({6, 1, 3, 4}, 1)), images(numbers({4, 1, 3, 4}, 2)), indices({6}, 3),
-            indices({4}, 3)},
-           [=](std::span<const Tensor> x) {
-             Split parts{data(x[0], x[2]), data(x[1], x[3])};
-             if (max(x[0]).item() == min(x[0]).item()) return Results{x[0]};  // it would refuse
-             standardize(parts);
-             return Results{parts.train.x, parts.test.x};
-           }},
-          {"DataLoader", labelled,
-           [=](std::span<const Tensor> x) {
-             const DataLoader loader(data(x[0], x[1]), {.batch_size = 4});
-             const Batch batch = loader.epoch(1).batch(1);
-             return Results{batch.x, batch.y};
-           }},
-          call("length_mask", {indices({4}, 5)},
-               [](std::span<const Tensor> x) { return length_mask(x[0], 5); }),
-          call("clear_padding", {numbers({2, 3, 4}, 1), mask({2, 3})},
-               [](std::span<const Tensor> x) { return clear_padding(x[0], x[1]); }),
-          call("patches", {numbers({2, 1, 4, 6}, 1)},
-               [](std::span<const Tensor> x) { return patches(x[0], 2); }),
-          call("save_tensors", {numbers({3, 4}, 1), indices({3, 4}, 6), mask({3, 4})},
-               [](std::span<const Tensor> x) {
-                 const std::string path = "test_strides.safetensors";
-                 save_tensors(path, {{"a", x[0]}, {"b", x[1]}, {"c", x[2]}});
-                 const NamedTensors loaded = load_tensors(path);
-                 std::filesystem::remove(path);
-                 std::string text;
-                 for (const auto& [name, value] : loaded) text += fmt::format("{:.17}\n", value);
-                 const Tensor a = loaded[0].second;
-                 return concat({reshape(a, {12}), cast(reshape(loaded[1].second, {12}), a.dtype()),
-                                cast(reshape(loaded[2].second, {12}), a.dtype())});
-               })};
+  return {
+      call("random_shift", {labelled[0]},
+           [](std::span<const Tensor> x) {
+             Generator generator(2);
+             return random_shift(x[0], 1, 0.5, 0, generator);
+           }),
+      {"Dataset map", labelled,
+       [=](std::span<const Tensor> x) { return rows_of(data(x[0], x[1])[x[2]]); }},
+      {"train_test_split", labelled,
+       [=](std::span<const Tensor> x) {
+         Split parts = train_test_split(data(x[0], x[1]), 0.3, 1);
+         Results all = rows_of(parts.train);
+         for (const Tensor& part : rows_of(parts.test)) all.push_back(part);
+         return all;
+       }},
+      {"kfold", labelled,
+       [=](std::span<const Tensor> x) { return rows_of(kfold(data(x[0], x[1]), 2, 1)[1].train); }},
+      {"pad_sequence",
+       {numbers({3, 2}, 1), numbers({1, 2}, 2)},
+       [](std::span<const Tensor> x) {
+         const PaddedSequences padded = pad_sequence({x[0], x[1]}, 0.5);
+         return Results{padded.values, padded.lengths};
+       }},
+      {"standardize",
+       {images(numbers({6, 1, 3, 4}, 1)), images(numbers({4, 1, 3, 4}, 2)), indices({6}, 3),
+        indices({4}, 3)},
+       [=](std::span<const Tensor> x) {
+         Split parts{data(x[0], x[2]), data(x[1], x[3])};
+         if (max(x[0]).item() == min(x[0]).item()) return Results{x[0]};  // it would refuse
+         standardize(parts);
+         return Results{parts.train.x, parts.test.x};
+       }},
+      {"DataLoader", labelled,
+       [=](std::span<const Tensor> x) {
+         const DataLoader loader(data(x[0], x[1]), {.batch_size = 4});
+         const Batch batch = loader.epoch(1).batch(1);
+         return Results{batch.x, batch.y};
+       }},
+      call("length_mask", {indices({4}, 5)},
+           [](std::span<const Tensor> x) { return length_mask(x[0], 5); }),
+      call("clear_padding", {numbers({2, 3, 4}, 1), mask({2, 3})},
+           [](std::span<const Tensor> x) { return clear_padding(x[0], x[1]); }),
+      call("patches", {numbers({2, 1, 4, 6}, 1)},
+           [](std::span<const Tensor> x) { return patches(x[0], 2); }),
+      call("save_tensors", {numbers({3, 4}, 1), indices({3, 4}, 6), mask({3, 4})},
+           [](std::span<const Tensor> x) {
+             const std::string path = "test_strides.safetensors";
+             save_tensors(path, {{"a", x[0]}, {"b", x[1]}, {"c", x[2]}});
+             const NamedTensors loaded = load_tensors(path);
+             std::filesystem::remove(path);
+             std::string text;
+             for (const auto& [name, value] : loaded) text += fmt::format("{:.17}\n", value);
+             const Tensor a = loaded[0].second;
+             return concat({reshape(a, {12}), cast(reshape(loaded[1].second, {12}), a.dtype()),
+                            cast(reshape(loaded[2].second, {12}), a.dtype())});
+           })};
 }
 
 /// Members of Tensor, and what is written in it: in the arguments themselves.

@@ -63,6 +63,17 @@ void for_each_axis(F f) {
   on_several_threads([&] { f(s, indices(s.outer * s.m * s.inner, s.n)); });
 }
 
+/// With an index for each part of the axis; also as rows of a table.
+template <class F>
+void for_each_chosen_axis(F f) {
+  Values<IndexedAxis> axes(std::begin(kAxes), std::end(kAxes));
+  for (int64_t count : {0, 1, 5, 3001})
+    for (int64_t d : {0, 1, 3, 17, 150}) axes.push_back({1, 23, count, d});
+  for (const IndexedAxis& s : axes)
+    BOOST_TEST_CONTEXT(s.outer << ", " << s.n << " at " << s.m << ", " << s.inner)
+  on_several_threads([&] { f(s, indices(s.m, s.n)); });
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(gather_is_its_definition, T, All) {
@@ -89,30 +100,24 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(scatter_is_its_definition, T, Scalars) {
   });
 }
 
-BOOST_AUTO_TEST_CASE_TEMPLATE(rows_are_taken_as_defined, T, All) {
-  for (int64_t count : {0, 1, 5, 3001})
-    for (int64_t d : {0, 1, 3, 17})
-      on_several_threads([&] {
-        const Values<int64_t> index = indices(count, 23);
-        const auto w = Elements<T>::drawn(23 * d);
-        Elements<T> y(count * d), expected(y.size);
-        take_rows(count, d, index.data(), w.data.get(), y.data.get());
-        naive::take_rows(count, d, index.data(), w.data.get(), expected.data.get());
-        BOOST_TEST((y == expected), count << " rows of " << d);
-      });
+BOOST_AUTO_TEST_CASE_TEMPLATE(parts_are_selected_as_defined, T, All) {
+  for_each_chosen_axis([](const IndexedAxis& s, const Values<int64_t>& index) {
+    const auto x = Elements<T>::drawn(s.outer * s.n * s.inner);
+    Elements<T> y(s.outer * s.m * s.inner), expected(y.size);
+    index_select(s, index.data(), x.data.get(), y.data.get());
+    naive::index_select(s, index.data(), x.data.get(), expected.data.get());
+    BOOST_TEST((y == expected));
+  });
 }
 
-BOOST_AUTO_TEST_CASE_TEMPLATE(rows_are_added_as_defined, T, Scalars) {
-  for (int64_t count : {0, 1, 5, 3001})
-    for (int64_t d : {0, 1, 3, 150})
-      on_several_threads([&] {
-        const Values<int64_t> index = indices(count, 23);
-        const auto dy = Elements<T>::drawn(count * d);
-        auto dw = Elements<T>::drawn(23 * d), expected = Elements<T>::drawn(23 * d);
-        add_rows(count, d, index.data(), dy.data.get(), dw.data.get());
-        naive::add_rows(count, d, index.data(), dy.data.get(), expected.data.get());
-        BOOST_TEST((dw == expected), count << " rows of " << d);
-      });
+BOOST_AUTO_TEST_CASE_TEMPLATE(parts_are_added_as_defined, T, Scalars) {
+  for_each_chosen_axis([](const IndexedAxis& s, const Values<int64_t>& index) {
+    const auto x = Elements<T>::drawn(s.outer * s.m * s.inner);
+    auto y = Elements<T>::drawn(s.outer * s.n * s.inner), expected = Elements<T>::drawn(y.size);
+    index_add(s, index.data(), x.data.get(), y.data.get());
+    naive::index_add(s, index.data(), x.data.get(), expected.data.get());
+    BOOST_TEST((y == expected));
+  });
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(one_hot_is_its_definition, T, All) {

@@ -204,7 +204,7 @@ BOOST_AUTO_TEST_CASE(wrong_options_get_one_line_and_code_2) {
       {"compare --seeds 99999999999999999999", "--seeds"},
       {"compare --epochs 1.5", "--epochs"},
       {"compare --batch-size 1", "--batch-size"},
-      {"compare --batch-size 2000", "1438 images do not fill one batch of 2000"},
+      {"compare --batch-size 2000", "1438 rows do not fill one batch of 2000"},
       {"compare --threads -1", "--threads"},
       {"compare --data nowhere", "nowhere"},
       {"compare --output file/results", "file/results: cannot be written to"},

@@ -286,6 +286,10 @@ op("gather.1", lambda x, i: x.gather(1, i), leaf(3, 4), indices([[3, 0], [1, 1],
 op("gather.-2", lambda x, i: x.gather(-2, i), leaf(3, 4), indices(SCATTERED))
 op("scatter_add.1", lambda x, i, s: x.scatter_add(1, i, s), leaf(3, 4), indices([[3, 0], [1, 1], [2, 3]]), leaf(3, 2))
 op("scatter_add.0", lambda x, i, s: x.scatter_add(0, i, s), leaf(3, 4), indices(SCATTERED), leaf(5, 4))
+op("index_select.1", lambda x, i: x.index_select(1, i), leaf(3, 4, 2), indices([3, 0, 3, 1, 2, 3]))
+op("index_select.-3", lambda x, i: x.index_select(-3, i), leaf(3, 4, 2), indices([2, 2, 0]))
+op("index_add.0", lambda x, i, s: x.index_add(0, i, s), leaf(3, 4), indices([2, 0, 2, 2, 1]), leaf(5, 4))
+op("index_add.-2", lambda x, i, s: x.index_add(-2, i, s), leaf(2, 3, 2), indices([1, 1, 0, 1]), leaf(2, 4, 2))
 op("embedding", lambda w, i: F.embedding(i, w), leaf(4, 3), indices([[3, 0, 3], [1, 3, 1]]))
 op("one_hot", lambda i: F.one_hot(i, 4).double(), indices([[3, 0, 1], [2, 2, 0]]))
 

@@ -193,6 +193,10 @@ std::vector<Row> rows() {
       {"gather.-2", [](X x) { return gather(x[0], -2, x[1]); }},
       {"scatter_add.1", [](X x) { return scatter_add(x[0], 1, x[1], x[2]); }},
       {"scatter_add.0", [](X x) { return scatter_add(x[0], 0, x[1], x[2]); }},
+      {"index_select.1", [](X x) { return index_select(x[0], 1, x[1]); }},
+      {"index_select.-3", [](X x) { return index_select(x[0], -3, x[1]); }},
+      {"index_add.0", [](X x) { return index_add(x[0], 0, x[1], x[2]); }},
+      {"index_add.-2", [](X x) { return index_add(x[0], -2, x[1], x[2]); }},
       {"embedding", [](X x) { return embedding(x[0], x[1]); }},
       {"one_hot", [](X x) { return one_hot(x[0], 4, DType::f64); }},
 
