@@ -60,9 +60,8 @@ if(GRADUS_SANITIZE)
 endif()
 set(simd_options ${simd_optimization} -fno-math-errno -fno-trapping-math)
 
-# The data sets inside the library: digits.csv.gz is the array digits_csv_gz.
-set(embedded_sources)
-foreach(file data/digits/digits.csv.gz data/vowels/vowels.bin.gz)
+# gradus_embed(FILE SOURCES): a file inside a target: data/digits/digits.csv.gz is the array digits_csv_gz.
+function(gradus_embed file sources)
   get_filename_component(name ${file} NAME)
   string(REPLACE . _ name ${name})
   set(source ${PROJECT_BINARY_DIR}/${name}.cc)
@@ -71,8 +70,10 @@ foreach(file data/digits/digits.csv.gz data/vowels/vowels.bin.gz)
     COMMAND ${CMAKE_COMMAND} -DINPUT=${PROJECT_SOURCE_DIR}/${file} -DOUTPUT=${source} -DNAME=${name}
             -P ${PROJECT_SOURCE_DIR}/cmake/embed.cmake
     DEPENDS ${PROJECT_SOURCE_DIR}/${file} ${PROJECT_SOURCE_DIR}/cmake/embed.cmake)
-  list(APPEND embedded_sources ${source})
-endforeach()
+  set(${sources} ${${sources}} ${source} PARENT_SCOPE)
+endfunction()
+gradus_embed(data/digits/digits.csv.gz embedded_sources)
+gradus_embed(data/vowels/vowels.bin.gz embedded_sources)
 
 add_library(gradus ${gradus_sources} ${embedded_sources})
 # Normals are the same on every machine only if no compiler fuses a product and a sum.

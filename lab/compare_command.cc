@@ -1,81 +1,33 @@
 #include <gradus/base/detail/named.h>
 #include <gradus/tensor/runtime.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
-#include <atomic>
-#include <chrono>
 #include <csignal>
 #include <memory>
 
 #include "lab/command.h"
 #include "lab/compare_models.h"
 #include "lab/compare_optimizers.h"
+#include "lab/progress.h"
 #include "lab/report.h"
 
 namespace gradus::lab {
 
 namespace {
 
-std::atomic<int> stopped_by{0};  // a signal's number
-
-/// The first signal stops the training; a second one ends the program as usual.
-void stop_on_signals() {
-  struct sigaction action {};
-  action.sa_handler = [](int signal) { stopped_by = signal; };
-  action.sa_flags = SA_RESTART | static_cast<int>(SA_RESETHAND);
-  for (int signal : {SIGINT, SIGTERM, SIGHUP}) ::sigaction(signal, &action, nullptr);
+void show(ProgressLine& display, const Progress& p) {
+  const bool run_done = p.epoch_done && (p.epoch == p.epochs || p.current.diverged_in != 0);
+  if (!display.due(run_done, p.epoch_done)) return;
+  std::string line = fmt::format("[{}/{}, {} left] {} {} seed {}  epoch {}/{}", p.run, p.runs,
+                                 duration(p.seconds_left), p.current.model, p.current.norm,
+                                 p.current.seed, p.epoch, p.epochs);
+  if (p.current.diverged_in != 0)
+    line += "  diverged";
+  else
+    line += fmt::format("  loss {:.4f}", p.loss);
+  if (!p.current.epochs.empty())
+    line += fmt::format("  accuracy {:.2f} %", 100 * p.current.epochs.back().test_accuracy);
+  display.show(line);
 }
-
-std::string duration(double seconds) {
-  const auto s = static_cast<int64_t>(std::llround(seconds));
-  if (s < 120) return fmt::format("{} s", s);
-  if (s < 7200) return fmt::format("{} min", (s + 59) / 60);
-  return fmt::format("{} h {} min", s / 3600, s % 3600 / 60);
-}
-
-/// Progress on stderr: one line that changes on a terminal; elsewhere a line at the end of each run
-/// and, where epochs are long, between.
-class Display {
- public:
-  void show(const Progress& p) {
-    const bool run_done = p.epoch_done && (p.epoch == p.epochs || p.current.diverged_in != 0);
-    const std::chrono::duration<double> since = Clock::now() - last_;
-    if (live_ ? since.count() < 0.1 : !run_done && !(p.epoch_done && since.count() > 10)) return;
-    last_ = Clock::now();
-    std::string line = fmt::format("[{}/{}, {} left] {} {} seed {}  epoch {}/{}", p.run, p.runs,
-                                   duration(p.seconds_left), p.current.model, p.current.norm,
-                                   p.current.seed, p.epoch, p.epochs);
-    if (p.current.diverged_in != 0)
-      line += "  diverged";
-    else
-      line += fmt::format("  loss {:.4f}", p.loss);
-    if (!p.current.epochs.empty())
-      line += fmt::format("  accuracy {:.2f} %", 100 * p.current.epochs.back().test_accuracy);
-    if (live_)
-      std::fprintf(stderr, "\r%s\033[K", line.substr(0, columns() - 1).c_str());
-    else
-      std::fprintf(stderr, "%s\n", line.c_str());
-  }
-  ~Display() {
-    if (live_) std::fprintf(stderr, "\r\033[K");
-  }
-
- private:
-  using Clock = std::chrono::steady_clock;
-
-  static bool on_terminal() {
-    const char* type = std::getenv("TERM");
-    return ::isatty(STDERR_FILENO) && type && std::string(type) != "dumb";
-  }
-  static size_t columns() {
-    winsize size{};
-    return ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
-  }
-
-  const bool live_ = on_terminal();
-  Clock::time_point last_ = Clock::now() - std::chrono::milliseconds(100);  // draw the first
-};
 
 struct Settings {
   CompareOptions options;
@@ -100,19 +52,19 @@ int run(const Settings& settings) {
   stop_on_signals();
   std::signal(SIGPIPE, SIG_IGN);  // results are written even if nobody reads the table
   const std::vector<Run> runs = [&] {
-    Display display;
+    ProgressLine display;
     return compare(
-        settings.options, [&](const Progress& p) { display.show(p); },
-        [] { return stopped_by != 0; });
+        settings.options, [&](const Progress& p) { show(display, p); },
+        [] { return stopped_by() != 0; });
   }();
   const bool anything =
       std::any_of(runs.begin(), runs.end(), [](const Run& run) { return !run.epochs.empty(); });
-  if (stopped_by != 0 && !runs.empty() && !runs.back().finished)
+  if (stopped_by() != 0 && !runs.empty() && !runs.back().finished)
     tell_of_unfinished(runs.back(), settings.options.epochs);
   if (!anything) {
-    check(stopped_by != 0, "compare: every run diverged in its first epoch; use a smaller --lr");
+    check(stopped_by() != 0, "compare: every run diverged in its first epoch; use a smaller --lr");
     std::fprintf(stderr, "gradus: no epoch was done, so nothing is written\n");
-    return 128 + stopped_by;
+    return 128 + stopped_by();
   }
   const std::vector<Summary> summaries = summarize(runs);
   std::string shown;
@@ -125,7 +77,7 @@ int run(const Settings& settings) {
   std::fflush(stdout);
   for (const std::string& line : write_results(settings.output, settings.options, runs))
     std::fprintf(settings.json ? stderr : stdout, "%s\n", line.c_str());
-  return stopped_by != 0 ? 128 + stopped_by : 0;
+  return stopped_by() != 0 ? 128 + stopped_by() : 0;
 }
 
 constexpr const char* kTraining = R"(

@@ -1,0 +1,115 @@
+#include <fmt/format.h>
+
+#include <csignal>
+#include <memory>
+
+#include "lab/command.h"
+#include "lab/progress.h"
+#include "lab/study/lab.h"
+#include "lab/study/tuning.h"
+
+namespace gradus::lab {
+
+namespace {
+
+struct Settings {
+  LabOptions options;
+  bool list = false, json = false, tune = false;
+};
+
+void list() {
+  for (const Experiment* experiment : all_experiments())
+    fmt::print("{:<18} {:>4.0f} s  {}\n", experiment->name, experiment->seconds,
+               experiment->question);
+}
+
+std::string line_of(const LabProgress& p) {
+  const std::string done = p.kept ? "is there already" : fmt::format("{}/{}", p.jobs_done, p.jobs);
+  return fmt::format("[{}/{}, {} left] {}  {}", p.number, p.experiments, duration(p.seconds_left),
+                     p.experiment.name, done);
+}
+
+std::string summary(const LabResult& result) {
+  std::string text;
+  for (const StatementVerdict& v : result.statements) {
+    text += fmt::format("{}. {}\n   {}{}\n", v.statement->number, v.statement->text,
+                        name(v.verdict), v.complete ? "" : ", of those experiments that were run");
+    for (const Finding& finding : result.findings)
+      if (finding.endpoint->statement == v.statement->number)
+        text += fmt::format("   - {}\n", finding.sentence);
+  }
+  return text;
+}
+
+int run(const Settings& settings) {
+  if (settings.list) {
+    list();
+    return 0;
+  }
+  stop_on_signals();
+  std::signal(SIGPIPE, SIG_IGN);  // results are written even if nobody reads the statements
+  const auto stop = [] { return stopped_by() != 0; };
+  if (settings.tune) {
+    ProgressLine display;
+    tune_all(
+        settings.options,
+        [&](const std::string& line) {
+          if (display.due(true, true)) display.show(line);
+        },
+        stop);
+    return stop() ? 128 + stopped_by() : 0;
+  }
+  const LabResult result = [&] {
+    ProgressLine display;
+    return run_lab(
+        settings.options,
+        [&](const LabProgress& p) {
+          if (display.due(p.kept || p.jobs_done == p.jobs, true)) display.show(line_of(p));
+        },
+        stop);
+  }();
+  for (const std::string& line : result.left_out)
+    std::fprintf(stderr, "gradus: %s\n", line.c_str());
+  if (settings.json)
+    fmt::print("{}\n", to_json(result.findings).dump(2));
+  else
+    std::fputs(summary(result).c_str(), stdout);
+  std::fflush(stdout);
+  if (result.stopped) {
+    std::fprintf(stderr, "gradus: stopped; what has ended is in %s and is not run again\n",
+                 settings.options.out.c_str());
+    return 128 + stopped_by();
+  }
+  return 0;
+}
+
+Command::Run setup(CLI::App& app) {
+  const auto settings = std::make_shared<Settings>();
+  LabOptions& o = settings->options;
+  app.add_option("names", o.names, "Experiments (see --list); none: all");
+  app.add_flag("--list", settings->list, "Name the experiments, what each takes and asks");
+  app.add_option("--seeds", o.study.seeds, "How many seeds; those of context take half of them")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  app.add_option("--first-seed", o.study.first_seed, "The first of them")->capture_default_str();
+  app.add_option("--data", o.study.data,
+                 "'digits', or a folder with MNIST's four IDX files, for the image experiments")
+      ->capture_default_str();
+  app.add_option("--threads", o.threads, "Threads; 0: one a core; results do not depend on it")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  app.add_option("--out", o.out, "Folder for the results")->capture_default_str();
+  app.add_flag("--fresh", o.fresh, "Run what the folder has results of again");
+  app.add_flag("--json", settings->json, "Print the endpoints as JSON instead of the statements");
+  app.add_flag(
+      "--tune", settings->tune,
+      "Choose the learning rates anew, on validation data and other seeds, into rates.csv");
+  return [settings] { return run(*settings); };
+}
+
+}  // namespace
+
+static Command lab_command("lab", "Show what Batch and Layer Normalization do, with verdicts",
+                           setup);
+
+}  // namespace gradus::lab

@@ -1,0 +1,177 @@
+#include <cmath>
+
+#include "lab/study/verdicts.h"
+
+namespace gradus::lab {
+
+namespace {
+
+const double kTenth = std::log(1.1);  // of a loss
+constexpr double kPoints = 0.02;      // of an accuracy
+constexpr double kExact = 1e-5;       // of what is equal but for rounding
+
+constexpr const char* kDigitsOnly = "larger images, other data";
+constexpr const char* kVowelsOnly = "language models, longer sequences, other data";
+
+/// Test losses of a norm at g samples a statistic, against another's.
+Endpoint losses(const char* name, int statement, const char* part, const char* norm,
+                const char* cell, const char* other, int sign, const char* claim,
+                const char* limits, const char* not_tested) {
+  return {name,
+          statement,
+          "statistics-batch",
+          Measure::log_ratio,
+          {part, norm, cell, "loss"},
+          {part, other, "any", "loss"},
+          sign,
+          kTenth,
+          claim,
+          limits,
+          not_tested};
+}
+
+Endpoint lengths(const char* name, const char* part, const char* norm, const char* claim) {
+  return {name,
+          6,
+          "lengths",
+          Measure::log_ratio,
+          {part, norm, "whole", "loss"},
+          {part, "layer", "whole", "loss"},
+          +1,
+          kTenth,
+          claim,
+          "after training on the first 10 frames, for utterances of 15 and more",
+          kVowelsOnly};
+}
+
+Endpoint exactly(const char* name, int statement, const char* experiment, const char* part,
+                 const char* norm, const char* quantity, const char* claim) {
+  return {name,   statement, experiment, Measure::bound, {part, norm, "all", quantity}, {}, 0,
+          kExact, claim,     nullptr,    nullptr};
+}
+
+}  // namespace
+
+const std::vector<Endpoint>& all_endpoints() {
+  static const std::vector<Endpoint> endpoints = {
+      exactly("axes", 1, "axes", "patterns", "all", "mismatch",
+              "which inputs share a statistic is as the definitions say, for BN, LN, GN and IN on "
+              "images and sequences"),
+      exactly("microbatch-layer", 2, "microbatch", "mlp", "layer", "relative difference",
+              "with LN the gradient of a batch is that of its micro-batches together"),
+      losses("mlp-2", 2, "mlp", "batch", "g=2", "layer", +1,
+             "with 2 samples a statistic BN's test loss is above LN's in an MLP",
+             "at 2 samples a statistic; the map shows where it ends", kDigitsOnly),
+      losses("cnn-1", 2, "cnn", "batch", "g=1", "layer", +1,
+             "with 1 image a statistic BN's test loss is above LN's in a CNN",
+             "at one image, that is 16 to 64 values, a statistic", kDigitsOnly),
+      exactly("layer-modes", 3, "train-inference", "cnn", "layer", "mode difference",
+              "LN computes the same in training and in inference"),
+      {"contrast",
+       3,
+       "train-inference",
+       Measure::difference,
+       {"cnn", "batch", "contrast", "accuracy batch"},
+       {"cnn", "batch", "contrast", "accuracy running"},
+       +1,
+       kPoints,
+       "BN labels images of half the contrast worse with running statistics than with the batch's",
+       "where the test data differ from the training data",
+       kDigitsOnly},
+      exactly("independence", 4, "companions", "all", "layer", "relative difference",
+              "with LN an output does not depend on the other samples, nor on padding"),
+      losses("cnn-full", 4, "cnn", "batch", "full", "layer", -1,
+             "with statistics over the whole batch of 32 BN's test loss is below LN's in a CNN",
+             nullptr, kDigitsOnly),
+      losses("rnn-2", 4, "rnn", "batch", "g=2", "layer", +1,
+             "with 2 sequences a statistic BN's test loss (one BN for all steps) is above LN's in "
+             "an RNN",
+             "at 2 sequences a statistic", kVowelsOnly),
+      losses("rnn-step-2", 4, "rnn", "batch per step", "g=2", "layer", +1,
+             "with 2 sequences a statistic BN's test loss (a BN for each step) is above LN's in an "
+             "RNN",
+             "at 2 sequences a statistic", kVowelsOnly),
+      losses("transformer-2", 4, "transformer", "batch", "g=2", "layer", +1,
+             "with 2 sequences a statistic BN's test loss is above LN's in a transformer",
+             "at 2 sequences a statistic", kVowelsOnly),
+      {"speed",
+       5,
+       "speed",
+       Measure::log_ratio,
+       {"sigmoid", "batch", "best", "steps"},
+       {"sigmoid", "none", "best", "steps"},
+       -1,
+       kTenth,
+       "BN needs fewer steps to 90 % than no norm, each at its best rate",
+       "in a net of three sigmoid layers with small initial weights",
+       "nets above three layers"},
+      {"rates",
+       5,
+       "speed",
+       Measure::difference,
+       {"sigmoid", "batch", "all", "rates"},
+       {"sigmoid", "none", "all", "rates"},
+       +1,
+       1,
+       "BN reaches 90 % at more rates (of a grid by factors of 3) than no norm",
+       "in a net of three sigmoid layers with small initial weights",
+       "nets above three layers"},
+      {"groups",
+       5,
+       "regularization",
+       Measure::slope,
+       {"wrong labels", "batch", "", "accuracy"},
+       {},
+       -1,
+       0.005,
+       "smaller groups regularize: with a fifth of the labels wrong the test accuracy falls with "
+       "each doubling of the samples a statistic",
+       "within BN, at a fifth of the labels wrong",
+       kDigitsOnly},
+      {"best-none",
+       5,
+       "regularization",
+       Measure::difference,
+       {"wrong labels", "batch", "best", "accuracy"},
+       {"wrong labels", "none", "best", "accuracy"},
+       +1,
+       kPoints,
+       "BN at its best group regularizes better than the best-tuned net without a norm",
+       "at a fifth of the labels wrong",
+       kDigitsOnly},
+      lengths(
+          "lengths-rnn", "rnn", "batch",
+          "at lengths that training did not show BN's test loss (one BN for all steps) is above "
+          "LN's in an RNN"),
+      lengths("lengths-rnn-step", "rnn", "batch per step",
+              "at lengths that training did not show BN's test loss (a BN for each step) is above "
+              "LN's in an RNN"),
+      lengths("lengths-transformer", "transformer", "batch",
+              "at lengths that training did not show BN's test loss is above LN's in a "
+              "transformer"),
+  };
+  return endpoints;
+}
+
+const std::vector<Statement>& all_statements() {
+  static const std::vector<Statement> statements = {
+      {1,
+       "Batch Normalization (BN) takes mean and variance over (N, H, W) for each channel; Layer "
+       "Normalization (LN) over (C, H, W) of each image, over the features of each token."},
+      {2,
+       "BN depends on the batch: it fails in training where a statistic has one value or very few. "
+       "LN works the same for any batch."},
+      {3,
+       "BN differs between training (the batch's statistics) and inference (running ones). LN is "
+       "the same in both."},
+      {4, "BN suits CNNs; LN suits RNNs and transformers."},
+      {5, "BN accelerates training, and regularizes slightly."},
+      {6, "LN is stable for sequences of varying length; BN is not."},
+      {7,
+       "In short: BN looks at the same feature across many samples, LN at all features within one "
+       "sample."},
+  };
+  return statements;
+}
+
+}  // namespace gradus::lab

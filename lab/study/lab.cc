@@ -1,0 +1,135 @@
+#include "lab/study/lab.h"
+
+#include <gradus/base/error.h>
+#include <gradus/base/file.h>
+#include <gradus/tensor/runtime.h>
+#include <gradus/version.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "lab/report.h"
+
+namespace gradus::lab {
+
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+
+std::string text_of(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  check(file.good(), "{}: cannot be read", path.string());
+  return text.str();
+}
+
+/// What all results of a folder have in common.
+ordered_json identity(const StudyOptions& options) {
+  return {{"gradus", GRADUS_VERSION},
+          {"seeds", options.seeds},
+          {"first_seed", options.first_seed},
+          {"data", options.data}};
+}
+
+/// Makes the folder ready, or says why it cannot be.
+void enter_folder(const LabOptions& options) {
+  prepare_folder(options.out);
+  const fs::path file = fs::path(options.out) / "study.json";
+  const ordered_json now = identity(options.study);
+  if (fs::exists(file) && !options.fresh) {
+    const ordered_json before = ordered_json::parse(text_of(file), nullptr, false);
+    check(before == now,
+          "lab: {} holds results of another run ({}), this one is {}; nothing is mixed: give "
+          "another --out, or --fresh to begin anew",
+          options.out, before.is_discarded() ? "damaged" : before.dump(), now.dump());
+    return;
+  }
+  for (const Experiment* experiment : all_experiments())
+    fs::remove(fs::path(options.out) / fmt::format("{}.csv", experiment->name));
+  write_file(file.string(), [&](std::ostream& out) { out << now.dump(2) << "\n"; });
+}
+
+std::vector<const Experiment*> chosen(const LabOptions& options,
+                                      std::vector<std::string>& left_out) {
+  std::vector<const Experiment*> experiments;
+  for (const std::string& name : options.names) find_experiment(name);
+  for (const Experiment* experiment : all_experiments()) {
+    const bool named = std::find(options.names.begin(), options.names.end(), experiment->name) !=
+                       options.names.end();
+    if (!options.names.empty() && !named) continue;
+    if (options.study.data != "digits" && !experiment->on_images) {
+      left_out.push_back(fmt::format("{} is left out: it is not about the images of {}",
+                                     experiment->name, options.study.data));
+      continue;
+    }
+    experiments.push_back(experiment);
+  }
+  return experiments;
+}
+
+}  // namespace
+
+LabResult run_lab(const LabOptions& options,
+                  const std::function<void(const LabProgress&)>& progress,
+                  const std::function<bool()>& stop) {
+  check(options.study.seeds > 0, "lab: {} seeds; at least 1", options.study.seeds);
+  check(options.threads >= 0, "lab: {} threads", options.threads);
+  LabResult result;
+  const auto experiments = chosen(options, result.left_out);
+  enter_folder(options);
+  const int threads = options.threads > 0 ? options.threads : gradus::threads();
+  const auto file_of = [&](const Experiment& e) {
+    return fs::path(options.out) / fmt::format("{}.csv", e.name);
+  };
+  double told = 0, to_come = 0;  // seconds that experiments say they take
+  for (const Experiment* experiment : experiments)
+    if (!fs::exists(file_of(*experiment))) to_come += experiment->seconds;
+  const auto begin = std::chrono::steady_clock::now();
+  for (size_t k = 0; k < experiments.size() && !stop(); ++k) {
+    const Experiment& experiment = *experiments[k];
+    const auto tell = [&](size_t done, size_t jobs, bool kept) {
+      const double part = jobs ? static_cast<double>(done) / static_cast<double>(jobs) : 0;
+      const double over = told + (kept ? 0 : part * experiment.seconds);
+      const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+      const double pace = over > 0 ? took.count() / over : 1;
+      progress({experiment, k + 1, experiments.size(), done, jobs, kept,
+                pace * std::max(0.0, to_come - over)});
+    };
+    if (fs::exists(file_of(experiment))) {
+      tell(0, 0, true);
+      continue;
+    }
+    const std::vector<Job> jobs = experiment.jobs(options.study);
+    size_t done = 0;
+    tell(done, jobs.size(), false);
+    const Rows rows = run_jobs(
+        jobs, threads, [&](size_t) { tell(++done, jobs.size(), false); }, stop);
+    told += experiment.seconds;
+    if (stop()) break;
+    write_file(file_of(experiment).string(), [&](std::ostream& out) { out << to_csv(rows); });
+  }
+  result.stopped = stop();
+  for (const Experiment* experiment : all_experiments())
+    if (const fs::path file = file_of(*experiment); fs::exists(file))
+      result.experiments.emplace_back(experiment->name, from_csv(file.string(), text_of(file)));
+  result.findings = judge(result.experiments);
+  result.statements = judge_statements(result.findings);
+  ordered_json claims = {{"options", identity(options.study)},
+                         {"statements", ordered_json::array()},
+                         {"endpoints", to_json(result.findings)}};
+  for (const StatementVerdict& v : result.statements)
+    claims["statements"].push_back({{"number", v.statement->number},
+                                    {"text", v.statement->text},
+                                    {"verdict", name(v.verdict)},
+                                    {"complete", v.complete}});
+  write_file((fs::path(options.out) / "claims.json").string(),
+             [&](std::ostream& out) { out << claims.dump(2) << "\n"; });
+  return result;
+}
+
+}  // namespace gradus::lab

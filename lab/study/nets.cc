@@ -1,0 +1,138 @@
+#include "lab/study/nets.h"
+
+#include <gradus/autograd/ops/cross_entropy.h>
+#include <gradus/autograd/ops/reduce.h>
+#include <gradus/data/idx.h>
+#include <gradus/data/loader.h>
+#include <gradus/models/cnn.h>
+#include <gradus/models/mlp.h>
+#include <gradus/models/rnn_classifier.h>
+#include <gradus/models/transformer.h>
+#include <gradus/optim/adam.h>
+#include <gradus/optim/sgd.h>
+#include <gradus/training/population_statistics.h>
+
+#include <cmath>
+
+namespace gradus::lab {
+
+namespace {
+
+constexpr uint64_t kTestSplit = 20;  // a seed that no run has a part in
+
+/// The first rows, at most so many.
+Dataset first_rows(const Dataset& data, int64_t most) {
+  return data.size() <= most ? data : data[arange(most)];
+}
+
+Split images(const std::string& data) {
+  Split split =
+      data == "digits" ? train_test_split(digits(), 0.2, kTestSplit) : load_idx_folder(data);
+  split = {first_rows(split.train, 2000), first_rows(split.test, 1000)};
+  standardize(split);
+  return split;
+}
+
+RunData drawn(const Split& split, uint64_t seed) {
+  Split parts = train_test_split(split.train, 0.2, seed);
+  return {std::move(parts.train), std::move(parts.test), split.test};
+}
+
+std::unique_ptr<Optimizer> optimizer_for(const Net& net, const TrainOptions& options) {
+  const auto parameters = net.module->parameters();
+  if (options.sgd) return std::make_unique<Sgd>(parameters, SgdOptions{.lr = options.lr});
+  return std::make_unique<Adam>(parameters, AdamOptions{.lr = options.lr});
+}
+
+}  // namespace
+
+RunData run_images(const std::string& data, uint64_t seed) { return drawn(images(data), seed); }
+
+RunData run_vowels(uint64_t seed) {
+  Split split = japanese_vowels();
+  standardize(split);
+  return drawn(split, seed);
+}
+
+Net make_net(std::string_view kind, const NormChoice& norm, const Dataset& data, bool per_step) {
+  const Shape& shape = data.x.shape();
+  if (kind == "cnn")
+    return net_of(
+        Cnn(shape[1], shape[2], shape[3], data.classes, {.channels = {8, 16}, .norm = norm}));
+  if (kind == "mlp")
+    return net_of(
+        Mlp(data.x.numel() / data.size(), data.classes, {.hidden = {64, 64, 64}, .norm = norm}));
+  if (kind == "rnn")
+    return net_of(RnnClassifier(
+        shape[2], data.classes,
+        {.hidden = 32,
+         .norm = norm,
+         .norm_steps = per_step ? shape[1] : 0,
+         .place = norm.kind == Norm::none ? RecurrentPlace::nowhere : RecurrentPlace::cell}));
+  check(kind == "transformer", "lab: there is no net '{}'", kind);
+  return net_of(Transformer(shape[1], shape[2], data.classes, {.norm = norm}));
+}
+
+double train(const Net& net, const Dataset& data, const TrainOptions& options, uint64_t seed) {
+  net.module->initialize(seed);
+  net.module->train();
+  manual_seed(seed);
+  const auto optimizer = optimizer_for(net, options);
+  const DataLoader loader(
+      data, {.batch_size = options.batch_size, .seed = seed, .last = LastBatch::drop});
+  const auto warmup = static_cast<double>(std::max<int64_t>(1, options.updates / 10));
+  double value = 0;
+  for (int64_t update = 0, epoch = 0; update < options.updates; ++epoch) {
+    const auto batches = loader.epoch(static_cast<uint64_t>(epoch));
+    for (int64_t i = 0; i < loader.size() && update < options.updates; ++i) {
+      const Dataset batch = batches.batch(i);
+      if (!options.sgd)
+        optimizer->set_lr_factor(std::min(1.0, static_cast<double>(update + 1) / warmup));
+      Tape tape;
+      const Tensor loss = cross_entropy(net.logits(batch), batch.y);
+      value = loss.item();
+      if (!std::isfinite(value)) return HUGE_VAL;
+      optimizer->zero_grad();
+      tape.backward(loss);
+      optimizer->step();
+      ++update;
+      if (options.after_update && !options.after_update(update, value)) return value;
+    }
+  }
+  return value;
+}
+
+Score score(const Net& net, const Dataset& data, Statistics statistics, int64_t batch_size,
+            const Dataset& training) {
+  const NoRecord pause;
+  const Net scored = statistics == Statistics::running ? net : net.clone();
+  const bool was_training = scored.module->training();
+  scored.module->eval();
+  if (statistics == Statistics::population)
+    population_statistics(*scored.module, [&] {
+      const auto batches = DataLoader(training, {.batch_size = 32, .shuffle = false}).epoch(0);
+      for (const Dataset& batch : batches) scored.logits(batch);
+    });
+  if (statistics == Statistics::batch) scored.module->train();
+  Score result{};
+  const DataLoader loader(
+      data, {.batch_size = batch_size,
+             .shuffle = false,
+             .last = statistics == Statistics::batch ? LastBatch::drop : LastBatch::keep});
+  const auto batches = loader.epoch(0);
+  for (const Dataset& batch : batches) {
+    const Tensor logits = scored.logits(batch);
+    const Tensor losses = cross_entropy(logits, batch.y, {.reduction = Reduction::none});
+    const auto guesses = argmax(logits, 1).to_vector<int64_t>();
+    const auto labels = batch.y.to_vector<int64_t>();
+    for (double loss : losses.to_vector<double>()) result.losses.push_back(loss);
+    for (size_t i = 0; i < guesses.size(); ++i) result.right.push_back(guesses[i] == labels[i]);
+  }
+  scored.module->train(was_training);
+  const auto n = static_cast<double>(result.losses.size());
+  for (double loss : result.losses) result.loss += loss / n;
+  for (bool right : result.right) result.accuracy += right / n;
+  return result;
+}
+
+}  // namespace gradus::lab

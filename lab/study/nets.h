@@ -1,0 +1,82 @@
+#pragma once
+#include <gradus/data/dataset.h>
+#include <gradus/layers/module.h>
+#include <gradus/models/norm.h>
+
+#include <functional>
+#include <memory>
+
+#include "lab/study/study.h"
+
+namespace gradus::lab {
+
+/// What a run learns from, chooses its rate by, and is judged by. The test part is always the same;
+/// the seed draws four fifths of the rest to train with, and leaves the others for validation.
+struct RunData {
+  Dataset train, validation, test;
+};
+/// "digits", a fixed fifth of them to test with, or the IDX files of a folder, 2,000 to train with
+/// and 1,000 to test at most; standardized.
+RunData run_images(const std::string& data, uint64_t seed);
+/// Japanese Vowels, with "lengths", as published.
+RunData run_vowels(uint64_t seed);
+
+/// A model with its way to read a batch. Copies share the model.
+struct Net {
+  std::shared_ptr<Module> module;
+  std::function<Tensor(const Dataset& batch)> logits;
+  std::function<Net()> clone;
+};
+/// Of a model whose forward takes x, or x and lengths.
+template <class Model>
+Net net_of(Model model) {
+  const auto shared = std::make_shared<Model>(std::move(model));
+  return {shared,
+          [shared](const Dataset& batch) {
+            if constexpr (requires { shared->forward(batch.x, batch.x); })
+              return batch.has("lengths") ? shared->forward(batch.x, batch["lengths"])
+                                          : shared->forward(batch.x);
+            else
+              return shared->forward(batch.x);
+          },
+          [shared] { return net_of(Model(*shared)); }};
+}
+
+/// One of the lab's nets, for data like these: "cnn" (residual, 8 and 16 channels), "mlp" (three
+/// layers of 64, relu), "rnn" (32 units, the norm on the recurrent sum; with `per_step` one for
+/// each step), "transformer" (width 32, two blocks, norms before).
+Net make_net(std::string_view kind, const NormChoice& norm, const Dataset& data,
+             bool per_step = false);
+
+/// How a net is trained: with Adam, at a constant rate after a tenth of warming up; unless
+/// `sgd` says otherwise.
+struct TrainOptions {
+  int64_t batch_size = 32;
+  int64_t updates = 600;
+  double lr = 1e-3;
+  bool sgd = false;
+  /// After each update, with their number and the batch's loss before it; false ends training.
+  std::function<bool(int64_t update, double loss)> after_update = {};
+};
+/// Draws the net by the seed and trains it; orders by the seed, batches of less left out. The last
+/// loss, infinite where it became so.
+double train(const Net& net, const Dataset& data, const TrainOptions& options, uint64_t seed);
+
+/// With which statistics BatchNorms normalize when a net is scored.
+enum class Statistics {
+  running,     ///< those that training kept
+  batch,       ///< each test batch's own
+  population,  ///< of the whole training data, anew (Wu & Johnson 2021)
+};
+/// Mean cross entropy and accuracy, and each item's.
+struct Score {
+  double loss, accuracy;
+  std::vector<double> losses;
+  std::vector<bool> right;
+};
+/// batch_size matters for Statistics::batch alone, which leaves out what does not fill a batch;
+/// `training` for Statistics::population alone.
+Score score(const Net& net, const Dataset& data, Statistics statistics = Statistics::running,
+            int64_t batch_size = 100, const Dataset& training = {});
+
+}  // namespace gradus::lab

@@ -1,0 +1,231 @@
+#include "lab/study/study.h"
+
+#include <fmt/ranges.h>
+#include <gradus/base/error.h>
+#include <gradus/tensor/runtime.h>
+
+#include <algorithm>
+#include <atomic>
+#include <charconv>
+#include <cmath>
+#include <exception>
+#include <map>
+#include <mutex>
+#include <sstream>
+#include <thread>
+
+namespace gradus {
+// lab/study/rates.csv, embedded by the build.
+extern const unsigned char rates_csv[];
+extern const size_t rates_csv_size;
+}  // namespace gradus
+
+namespace gradus::lab {
+
+namespace {
+
+constinit const ExperimentEntry* first_entry = nullptr;
+
+/// Levenshtein's distance.
+size_t distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t above = row[j];
+      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
+      diagonal = above;
+    }
+  }
+  return row[b.size()];
+}
+
+std::vector<uint64_t> seeds_from(uint64_t first, int64_t count) {
+  std::vector<uint64_t> seeds;
+  for (int64_t i = 0; i < count; ++i) seeds.push_back(first + static_cast<uint64_t>(i));
+  return seeds;
+}
+
+std::vector<std::string_view> cells_of(std::string_view line) {
+  std::vector<std::string_view> cells;
+  for (size_t begin = 0;;) {
+    const size_t end = line.find(',', begin);
+    cells.push_back(line.substr(begin, end - begin));
+    if (end == line.npos) return cells;
+    begin = end + 1;
+  }
+}
+
+template <class T>
+T number(const std::string& where, std::string_view text) {
+  T value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  check(error == std::errc() && end == text.data() + text.size(), "{}: '{}' is no number", where,
+        text);
+  return value;
+}
+
+/// Calls `line(where, cells)` for each line below the header, which must be this one.
+void read_csv(
+    const std::string& what, const std::string& text, std::string_view header,
+    const std::function<void(const std::string&, const std::vector<std::string_view>&)>& line) {
+  std::istringstream in(text);
+  std::string current;
+  check(std::getline(in, current) && current == header, "{}: its header is not {}", what, header);
+  const size_t columns = cells_of(header).size();
+  for (int64_t count = 2; std::getline(in, current); ++count) {
+    const std::string where = fmt::format("{}, line {}", what, count);
+    const auto cells = cells_of(current);
+    check(cells.size() == columns, "{}: {} cells, not {}", where, cells.size(), columns);
+    line(where, cells);
+  }
+}
+
+constexpr const char* kHeader = "part,norm,cell,x,seed,item,quantity,value";
+
+}  // namespace
+
+std::vector<uint64_t> StudyOptions::all_seeds() const { return seeds_from(first_seed, seeds); }
+std::vector<uint64_t> StudyOptions::context_seeds() const {
+  return seeds_from(first_seed, (seeds + 1) / 2);
+}
+
+ExperimentEntry::ExperimentEntry(int place_in_list, Experiment what)
+    : place(place_in_list), experiment(std::move(what)), next(first_entry) {
+  first_entry = this;
+}
+
+std::vector<const Experiment*> all_experiments() {
+  std::map<int, const Experiment*> sorted;
+  for (const ExperimentEntry* entry = first_entry; entry; entry = entry->next)
+    sorted[entry->place] = &entry->experiment;
+  std::vector<const Experiment*> experiments;
+  for (const auto& [place, experiment] : sorted) experiments.push_back(experiment);
+  return experiments;
+}
+
+const Experiment& find_experiment(std::string_view name) {
+  std::vector<const Experiment*> all = all_experiments();
+  for (const Experiment* experiment : all)
+    if (experiment->name == name) return *experiment;
+  std::stable_sort(all.begin(), all.end(), [&](const Experiment* a, const Experiment* b) {
+    return distance(a->name, name) < distance(b->name, name);
+  });
+  std::vector<std::string_view> names;
+  for (const Experiment* experiment : all) names.emplace_back(experiment->name);
+  fail("lab: there is no experiment '{}'; the nearest first: {}", name, fmt::join(names, ", "));
+}
+
+const std::vector<TunedRate>& tuned_rates() {
+  static const std::vector<TunedRate> rates = [] {
+    std::vector<TunedRate> read;
+    read_csv("rates.csv", std::string(reinterpret_cast<const char*>(rates_csv), rates_csv_size),
+             "experiment,part,norm,cell,lr,loss,at_edge",
+             [&](const std::string& where, const std::vector<std::string_view>& c) {
+               read.push_back({std::string(c[0]), std::string(c[1]), std::string(c[2]),
+                               std::string(c[3]), number<double>(where, c[4]),
+                               number<double>(where, c[5]), number<int>(where, c[6]) != 0});
+             });
+    return read;
+  }();
+  return rates;
+}
+
+const TunedRate& tuned_rate(std::string_view experiment, std::string_view part,
+                            std::string_view norm, std::string_view cell) {
+  for (const TunedRate& rate : tuned_rates())
+    if (rate.experiment == experiment && rate.part == part && rate.norm == norm &&
+        rate.cell == cell)
+      return rate;
+  fail("lab: no rate was tuned for {}, {}, {}, {}; `gradus lab --tune` does", experiment, part,
+       norm, cell);
+}
+
+TunedRate tune(std::string_view experiment, const Tunable& tunable,
+               const std::vector<uint64_t>& seeds, int most) {
+  std::map<int, double> losses;  // at first * 3^k
+  const auto rate_at = [&](int k) { return tunable.first * std::pow(3.0, k); };
+  const auto loss_at = [&](int k) {
+    double sum = 0;
+    for (uint64_t seed : seeds) sum += tunable.loss(rate_at(k), seed);
+    return losses[k] = std::isfinite(sum) ? sum / static_cast<double>(seeds.size()) : HUGE_VAL;
+  };
+  for (int k : {-1, 0, 1}) loss_at(k);
+  int best = 0;
+  while (true) {
+    best = std::min_element(losses.begin(), losses.end(), [](const auto& a, const auto& b) {
+             return a.second < b.second;
+           })->first;
+    const bool lowest = best == losses.begin()->first, highest = best == losses.rbegin()->first;
+    if ((!lowest && !highest) || static_cast<int>(losses.size()) >= most) break;
+    loss_at(lowest ? best - 1 : best + 1);
+  }
+  return {std::string(experiment),
+          tunable.part,
+          tunable.norm,
+          tunable.cell,
+          rate_at(best),
+          losses[best],
+          best == losses.begin()->first || best == losses.rbegin()->first};
+}
+
+Rows run_jobs(const std::vector<Job>& jobs, int threads, const std::function<void(size_t)>& done,
+              const std::function<bool()>& stop) {
+  // Jobs share the cores; within one, an operation has one thread.
+  struct OneThread {
+    OneThread() { set_threads(1); }
+    ~OneThread() { set_threads(before); }
+    int before = gradus::threads();
+  } const one_thread;
+  std::vector<Rows> results(jobs.size());
+  std::atomic<size_t> next{0};
+  std::mutex mutex;
+  std::exception_ptr failure;
+  const auto work = [&] {
+    for (size_t i; !stop() && (i = next++) < jobs.size();) {
+      try {
+        results[i] = jobs[i].run();
+      } catch (...) {
+        const std::lock_guard lock(mutex);
+        if (!failure) failure = std::current_exception();
+        next = jobs.size();
+        return;
+      }
+      const std::lock_guard lock(mutex);
+      done(i);
+    }
+  };
+  {
+    std::vector<std::jthread> workers;
+    for (int t = 0; t < threads; ++t) workers.emplace_back(work);
+  }
+  if (failure) std::rethrow_exception(failure);
+  Rows rows;
+  if (stop()) return rows;
+  for (Rows& result : results) rows.insert(rows.end(), result.begin(), result.end());
+  return rows;
+}
+
+std::string to_csv(const Rows& rows) {
+  std::string text = std::string(kHeader) + "\n";
+  for (const Row& row : rows)
+    text += fmt::format("{},{},{},{},{},{},{},{}\n", row.part, row.norm, row.cell, row.x, row.seed,
+                        row.item, row.quantity, row.value);
+  return text;
+}
+
+Rows from_csv(const std::string& what, const std::string& text) {
+  Rows rows;
+  read_csv(what, text, kHeader,
+           [&](const std::string& where, const std::vector<std::string_view>& c) {
+             rows.push_back({std::string(c[0]), std::string(c[1]), std::string(c[2]),
+                             number<double>(where, c[3]), number<uint64_t>(where, c[4]),
+                             number<int64_t>(where, c[5]), std::string(c[6]),
+                             number<double>(where, c[7])});
+           });
+  return rows;
+}
+
+}  // namespace gradus::lab

@@ -1,0 +1,19 @@
+#pragma once
+#include <functional>
+#include <string>
+
+#include "lab/study/lab.h"
+
+namespace gradus::lab {
+
+/// Seeds that no report uses: to choose rates by, ...
+constexpr uint64_t kTuningSeed = 1'000'001;
+constexpr int64_t kTuningSeeds = 3;
+
+/// Chooses the rate of every Tunable of the experiments that options name and writes rates.csv into
+/// options.out: those that were tuned, and of the others what is part of the program. `line` is
+/// told each one.
+void tune_all(const LabOptions& options, const std::function<void(const std::string&)>& line,
+              const std::function<bool()>& stop);
+
+}  // namespace gradus::lab

@@ -1,0 +1,267 @@
+#include "lab/study/verdicts.h"
+
+#include <gradus/base/error.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+namespace gradus::lab {
+
+namespace {
+
+constexpr double kAlpha = 0.05;
+
+bool belongs(const Row& row, const Series& series) {
+  return row.part == series.part && row.norm == series.norm &&
+         (*series.cell == '\0' || row.cell == series.cell) && row.quantity == series.quantity;
+}
+
+/// A series' values by seed.
+std::map<uint64_t, double> by_seed(const Rows& rows, const Series& series) {
+  std::map<uint64_t, double> values;
+  for (const Row& row : rows)
+    if (row.item < 0 && belongs(row, series)) values[row.seed] = row.value;
+  return values;
+}
+
+/// A series' values of items, by seed and item.
+std::map<uint64_t, std::map<int64_t, double>> by_item(const Rows& rows, const Series& series) {
+  std::map<uint64_t, std::map<int64_t, double>> values;
+  for (const Row& row : rows)
+    if (row.item >= 0 && belongs(row, series)) values[row.seed][row.item] = row.value;
+  return values;
+}
+
+/// The seeds that both have.
+template <class Map>
+std::vector<uint64_t> shared_seeds(const Map& a, const Map& b) {
+  std::vector<uint64_t> seeds;
+  for (const auto& [seed, values] : a)
+    if (b.contains(seed)) seeds.push_back(seed);
+  return seeds;
+}
+
+/// log(mean a / mean b), to the first order in what items add: d[s][i] = log ratio of s + a[s][i] /
+/// mean a[s] - b[s][i] / mean b[s], whose mean over the items is the log ratio of s.
+void items_log_ratio(const Rows& rows, const Endpoint& endpoint, Finding& finding) {
+  const auto a = by_item(rows, endpoint.a), b = by_item(rows, endpoint.b);
+  std::vector<double> d;
+  for (uint64_t seed : shared_seeds(a, b)) {
+    const auto &x = a.at(seed), &y = b.at(seed);
+    double mean_x = 0, mean_y = 0;
+    for (const auto& [item, value] : x) {
+      mean_x += value / static_cast<double>(x.size());
+      mean_y += y.at(item) / static_cast<double>(x.size());
+    }
+    for (const auto& [item, value] : x)
+      d.push_back(std::log(mean_x / mean_y) + value / mean_x - y.at(item) / mean_y);
+    ++finding.seeds;
+    finding.items = static_cast<int64_t>(x.size());
+  }
+  if (finding.seeds > 1) finding.estimate = two_way(d, finding.seeds, finding.items);
+}
+
+void paired_by_seed(const Rows& rows, const Endpoint& endpoint, Finding& finding) {
+  const auto a = by_seed(rows, endpoint.a), b = by_seed(rows, endpoint.b);
+  std::vector<double> d;
+  for (uint64_t seed : shared_seeds(a, b))
+    d.push_back(endpoint.measure == Measure::log_ratio ? std::log(a.at(seed) / b.at(seed))
+                                                       : a.at(seed) - b.at(seed));
+  finding.seeds = static_cast<int64_t>(d.size());
+  if (finding.seeds > 1) finding.estimate = paired(d);
+}
+
+void slopes(const Rows& rows, const Endpoint& endpoint, Finding& finding) {
+  std::map<uint64_t, std::pair<std::vector<double>, std::vector<double>>> points;
+  for (const Row& row : rows)
+    if (row.item < 0 && row.x > 0 && belongs(row, endpoint.a)) {
+      points[row.seed].first.push_back(std::log2(row.x));
+      points[row.seed].second.push_back(row.value);
+    }
+  std::vector<double> d;
+  for (const auto& [seed, xy] : points) d.push_back(slope(xy.first, xy.second));
+  finding.seeds = static_cast<int64_t>(d.size());
+  if (finding.seeds > 1) finding.estimate = paired(d);
+}
+
+/// The verdict of a test, by the adjusted p.
+Verdict verdict_of(const Finding& finding) {
+  const Endpoint& e = *finding.endpoint;
+  const double towards = e.sign * finding.estimate.mean;
+  if (finding.seeds < 2) return Verdict::undecided;
+  if (finding.adjusted_p < kAlpha && std::abs(towards) > e.margin) {
+    if (towards < 0) return Verdict::opposite;
+    return e.limits ? Verdict::shown_with_limits : Verdict::shown;
+  }
+  return equivalent(finding.estimate, e.margin) ? Verdict::equivalent : Verdict::undecided;
+}
+
+std::string measured(const Finding& finding) {
+  const Estimate& e = finding.estimate;
+  switch (finding.endpoint->measure) {
+    case Measure::log_ratio:
+      return fmt::format("ratio {:.3g} [{:.3g}, {:.3g}]", std::exp(e.mean), std::exp(e.low()),
+                         std::exp(e.high()));
+    case Measure::slope:
+      return fmt::format("{:+.2g} [{:+.2g}, {:+.2g}] a doubling", e.mean, e.low(), e.high());
+    default:
+      return fmt::format("difference {:+.3g} [{:+.3g}, {:+.3g}]", e.mean, e.low(), e.high());
+  }
+}
+
+std::string sentence_of(const Finding& f) {
+  const Endpoint& e = *f.endpoint;
+  if (e.measure == Measure::bound)
+    return fmt::format("{}: {} (largest relative difference {:.2g}).",
+                       f.verdict == Verdict::exact ? "Exact" : "Not so", e.claim, f.estimate.mean);
+  if (f.seeds < 2) return fmt::format("Undecided: whether {}; there are not two seeds.", e.claim);
+  const std::string figures =
+      fmt::format("{}, 95 %; {} seeds{}, p by Holm {:.2g}", measured(f), f.seeds,
+                  f.items ? fmt::format(" and {} items", f.items) : "", f.adjusted_p);
+  std::string text;
+  switch (f.verdict) {
+    case Verdict::shown:
+      text = fmt::format("Shown: {} ({}).", e.claim, figures);
+      break;
+    case Verdict::shown_with_limits:
+      text = fmt::format("Shown with limits: {} ({}). Limits: {}.", e.claim, figures, e.limits);
+      break;
+    case Verdict::opposite:
+      text = fmt::format("The opposite is shown of: {} ({}).", e.claim, figures);
+      break;
+    case Verdict::equivalent:
+      text = fmt::format("Equivalent within the margin, so not: {} ({}).", e.claim, figures);
+      break;
+    default:
+      text = fmt::format("Undecided: whether {}; the data allow {}.", e.claim, figures);
+  }
+  return text + fmt::format(" Not tested: {}.", e.not_tested);
+}
+
+const Rows* rows_of(const std::vector<std::pair<std::string, Rows>>& experiments,
+                    const char* name) {
+  for (const auto& [experiment, rows] : experiments)
+    if (experiment == name) return &rows;
+  return nullptr;
+}
+
+}  // namespace
+
+const char* name(Verdict verdict) {
+  constexpr const char* kNames[] = {"opposite",          "undecided", "equivalent",
+                                    "shown with limits", "shown",     "exact"};
+  return kNames[static_cast<int>(verdict)];
+}
+
+std::vector<Finding> judge(const std::vector<std::pair<std::string, Rows>>& experiments) {
+  std::vector<Finding> findings;
+  std::vector<double> p;  // of every test, 1 where it was not made
+  std::vector<size_t> tests;
+  for (const Endpoint& endpoint : all_endpoints()) {
+    const Rows* rows = rows_of(experiments, endpoint.experiment);
+    Finding finding;
+    finding.endpoint = &endpoint;
+    if (rows && endpoint.measure == Measure::bound) {
+      bool there = false;
+      for (const Row& row : *rows)
+        if (belongs(row, endpoint.a)) {
+          there = true;
+          finding.estimate.mean = std::max(finding.estimate.mean, std::abs(row.value));
+        }
+      finding.verdict =
+          there && finding.estimate.mean < endpoint.margin ? Verdict::exact : Verdict::opposite;
+    } else if (rows && endpoint.measure == Measure::slope) {
+      slopes(*rows, endpoint, finding);
+    } else if (rows) {
+      if (endpoint.measure == Measure::log_ratio) items_log_ratio(*rows, endpoint, finding);
+      if (finding.items == 0) paired_by_seed(*rows, endpoint, finding);
+    }
+    if (finding.seeds > 1) finding.p = finding.estimate.p_value();
+    if (endpoint.measure != Measure::bound) {
+      if (rows) tests.push_back(findings.size());
+      p.push_back(finding.p);
+    }
+    if (rows) findings.push_back(finding);
+  }
+  const std::vector<double> adjusted = holm(p);
+  size_t test = 0, at = 0;
+  for (const Endpoint& endpoint : all_endpoints()) {
+    if (endpoint.measure == Measure::bound) continue;
+    if (rows_of(experiments, endpoint.experiment))
+      findings[tests[at++]].adjusted_p = adjusted[test];
+    ++test;
+  }
+  for (Finding& finding : findings) {
+    if (finding.endpoint->measure != Measure::bound) finding.verdict = verdict_of(finding);
+    finding.sentence = sentence_of(finding);
+  }
+  return findings;
+}
+
+std::vector<StatementVerdict> judge_statements(const std::vector<Finding>& findings) {
+  std::vector<StatementVerdict> verdicts;
+  for (const Statement& statement : all_statements()) {
+    const bool all = statement.number == 7;  // what sums up the others
+    StatementVerdict v{&statement, Verdict::exact, true};
+    bool any = false;
+    for (const Endpoint& endpoint : all_endpoints()) {
+      if (!all && endpoint.statement != statement.number) continue;
+      const auto finding = std::find_if(findings.begin(), findings.end(),
+                                        [&](const Finding& f) { return f.endpoint == &endpoint; });
+      if (finding == findings.end()) {
+        v.complete = false;
+        continue;
+      }
+      any = true;
+      v.verdict = std::min(v.verdict, finding->verdict);
+    }
+    if (!any) v.verdict = Verdict::undecided;
+    verdicts.push_back(v);
+  }
+  return verdicts;
+}
+
+nlohmann::ordered_json to_json(const std::vector<Finding>& findings) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::array();
+  for (const Finding& f : findings) {
+    const Endpoint& e = *f.endpoint;
+    constexpr const char* kMeasures[] = {"log_ratio", "difference", "slope", "bound"};
+    const auto series = [](const Series& s) {
+      const auto text = [](const char* t) { return t ? t : ""; };
+      return nlohmann::ordered_json{{"part", text(s.part)},
+                                    {"norm", text(s.norm)},
+                                    {"cell", text(s.cell)},
+                                    {"quantity", text(s.quantity)}};
+    };
+    const bool test = e.measure != Measure::bound && f.seeds > 1;
+    const auto known = [&](double value) {
+      return test ? nlohmann::ordered_json(value) : nlohmann::ordered_json();
+    };
+    json.push_back({{"endpoint", e.name},
+                    {"statement", e.statement},
+                    {"experiment", e.experiment},
+                    {"measure", kMeasures[static_cast<int>(e.measure)]},
+                    {"a", series(e.a)},
+                    {"b", series(e.b)},
+                    {"sign", e.sign},
+                    {"margin", e.margin},
+                    {"limits", e.limits != nullptr},
+                    {"claim", e.claim},
+                    {"estimate", f.estimate.mean},
+                    {"standard_error", known(f.estimate.standard_error)},
+                    {"degrees", known(f.estimate.degrees)},
+                    {"low", test ? known(f.estimate.low()) : known(0)},
+                    {"high", test ? known(f.estimate.high()) : known(0)},
+                    {"p", known(f.p)},
+                    {"p_holm", known(f.adjusted_p)},
+                    {"seeds", f.seeds},
+                    {"items", f.items},
+                    {"verdict", name(f.verdict)},
+                    {"sentence", f.sentence}});
+  }
+  return json;
+}
+
+}  // namespace gradus::lab

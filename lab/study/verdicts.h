@@ -1,0 +1,76 @@
+#pragma once
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "lab/study/statistics.h"
+#include "lab/study/study.h"
+
+namespace gradus::lab {
+
+enum class Verdict { opposite, undecided, equivalent, shown_with_limits, shown, exact };
+/// "shown with limits"
+const char* name(Verdict verdict);
+
+/// What is compared: the rows with these names.
+struct Series {
+  const char *part, *norm, *cell, *quantity;
+};
+
+/// How an estimate comes from an endpoint's series.
+enum class Measure {
+  log_ratio,   ///< log(a / b), paired by seed; where both have items, also for new items
+  difference,  ///< a - b, paired by seed
+  slope,       ///< of a over log2(x) within each seed, over all cells
+  bound,       ///< the largest |a|: exact if below the margin
+};
+
+/// A primary endpoint: what was to be decided, written down before looking.
+struct Endpoint {
+  const char* name;
+  int statement;  ///< 1 to 6
+  const char* experiment;
+  Measure measure;
+  Series a, b;
+  int sign;                ///< of the estimate, if the claim is true
+  double margin;           ///< what is less than this does not matter
+  const char* claim;       ///< what a sign beyond the margin says, in words
+  const char* limits;      ///< under which conditions alone; null: none
+  const char* not_tested;  ///< where it says nothing
+};
+
+/// All of them: one family for Holm's correction, but for those of Measure::bound, which are no
+/// tests.
+const std::vector<Endpoint>& all_endpoints();
+
+/// What came out.
+struct Finding {
+  const Endpoint* endpoint = nullptr;
+  Estimate estimate = {};  ///< of Measure::bound: the largest value alone
+  double p = 1, adjusted_p = 1;
+  int64_t seeds = 0, items = 0;
+  Verdict verdict = Verdict::undecided;
+  std::string sentence = {};  ///< with scope, estimate and interval
+};
+
+/// Of the endpoints whose experiment has rows. The family of Holm's correction is all of
+/// all_endpoints(), whichever were run.
+std::vector<Finding> judge(const std::vector<std::pair<std::string, Rows>>& experiments);
+
+/// A statement about the norms, and what it comes to: the weakest of its endpoints' verdicts.
+struct Statement {
+  int number;
+  const char* text;
+};
+const std::vector<Statement>& all_statements();
+/// `complete` is false where an endpoint's experiment was not run.
+struct StatementVerdict {
+  const Statement* statement;
+  Verdict verdict;
+  bool complete;
+};
+std::vector<StatementVerdict> judge_statements(const std::vector<Finding>& findings);
+
+nlohmann::ordered_json to_json(const std::vector<Finding>& findings);
+
+}  // namespace gradus::lab
