@@ -67,6 +67,7 @@ class Backward {
   friend class Tape;
   Backward(Tape& tape, uint32_t node);
   uint32_t edge(int input) const;
+  [[noreturn]] void fail_gradient(int input, const Tensor& gradient) const;
   Tape& tape_;
   uint32_t node_, first_edge_;
   const void* attrs_;

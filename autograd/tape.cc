@@ -99,18 +99,20 @@ void Tape::check_thread(const char* what) const {
 }
 
 uint32_t Tape::leaf_node(const Tensor& x) {
-  const uint32_t next = static_cast<uint32_t>(b_->nodes.size());
-  const uint32_t node = b_->leaf_map.find_or_insert(x.id(), next);
+  detail::TapeBuffers& b = *b_;
+  const uint32_t next = static_cast<uint32_t>(b.nodes.size());
+  const uint32_t node = b.leaf_map.find_or_insert(x.id(), next);
   if (node != next) return node;
+  const size_t place = b.leaves.size();
   try {
-    b_->leaves.push_back({x, node, x.version()});
-    b_->nodes.emplace_back(nullptr, x, 1).first_edge = static_cast<uint32_t>(b_->leaves.size() - 1);
+    b.leaves.push_back({x, node, x.version()});
+    b.nodes.emplace_back(nullptr, x, 1).first_edge = static_cast<uint32_t>(place);
   } catch (...) {
-    if (!b_->leaves.empty() && b_->leaves.back().node == next) b_->leaves.pop_back();
-    b_->leaf_map.erase_last(x.id());
+    b.leaves.resize(place);
+    b.leaf_map.erase_last(x.id());
     throw;
   }
-  b_->hidden_leaves |= x.parameter_state() == ParameterState::hidden;
+  b.hidden_leaves |= x.parameter_state() == ParameterState::hidden;
   return node;
 }
 
@@ -150,8 +152,10 @@ void record_outputs(const Op& op, std::span<Tensor* const> outputs, TensorRefs i
   const void* copied = nullptr;
   try {
     if (attrs_size) copied = b.arena.copy(attrs, attrs_size);
-    for (size_t i = 0; i < keep.size(); ++i)
-      b.kept.push_back({keep[i], keep[i] ? keep[i].version() : 0});
+    for (size_t i = 0; i < keep.size(); ++i) {
+      const Tensor& x = keep[i];
+      b.kept.push_back({x, x ? x.version() : 0});
+    }
     for (size_t i = 0; i < outputs.size(); ++i)
       b.nodes.emplace_back(i == 0 ? &op : nullptr, *outputs[i],
                            i == 0 ? static_cast<uint32_t>(outputs.size()) : 0);
@@ -229,11 +233,14 @@ static Tensor accumulated(const Tensor& a, const Tensor& b = {}) {
   return record(accumulate_op, b ? raw::add(a, b) : raw::clone(a), {a, b});
 }
 
+/// Whether what is added to x where it lies is seen by nobody else.
+static bool is_own(const Tensor& x) { return x.is_unshared() && x.is_contiguous(); }
+
 void Tape::accumulate(uint32_t node, Tensor&& gradient) {
   Tensor& sum = b_->grads[node];
   if (!sum)
     sum = std::move(gradient);
-  else if (detail::recorder || !sum.is_unshared() || !sum.is_contiguous())
+  else if (detail::recorder || !is_own(sum))
     sum = accumulated(sum, gradient);
   else
     raw::accumulate(gradient, sum);
@@ -294,11 +301,13 @@ static bool adds_in_place(const Tensor& sum) {
   return sum && !detail::recorder && sum.is_contiguous() && sum.tape() == 0;
 }
 
-/// Makes of what reached a leaf what add() needs no memory for.
+/// Makes of what reached a leaf what add() needs no memory for, unless it is that.
 void Tape::prepare(Tensor& leaf, Tensor& gradient) {
-  if (const Tensor& sum = leaf.grad(); !sum) {
-    leaf.leaf();
-    if (!gradient.is_unshared() || !gradient.is_contiguous()) gradient = accumulated(gradient);
+  if (const Tensor& sum = leaf.leaf().grad; !sum) {
+    gradient = accumulated(gradient);
+  } else if (sum.shape() != gradient.shape() || sum.dtype() != gradient.dtype()) {
+    fail("backward: the gradient of leaf {} is {}, not {}; its data was set since",
+         detail::describe(leaf), detail::describe(sum), detail::describe(gradient));
   } else if (!adds_in_place(sum)) {
     gradient = accumulated(sum, gradient);
   } else if (!gradient.is_contiguous()) {
@@ -306,13 +315,20 @@ void Tape::prepare(Tensor& leaf, Tensor& gradient) {
   }
 }
 
-static void add(Tensor& leaf, Tensor& gradient) {
-  if (const Tensor& sum = leaf.grad(); !sum || !adds_in_place(sum)) {
-    leaf.set_grad(std::move(gradient));
-  } else {
-    Tensor into = sum;
-    raw::accumulate(gradient, into);
-  }
+void Tape::add(Tensor& leaf, Tensor& gradient) {
+  Tensor& sum = leaf.leaf().grad;
+  if (adds_in_place(sum))
+    raw::accumulate(gradient, sum);
+  else
+    sum = std::move(gradient);
+}
+
+/// An error where a changed leaf was given another shape or dtype since it was used.
+void Tape::check_changed(const detail::Leaf& leaf) const {
+  const Node& node = b_->nodes[leaf.node];
+  if (leaf.tensor.shape() != node.shape || leaf.tensor.dtype() != node.dtype)
+    fail("backward: leaf {} was {} {} when it was used; its data was set since",
+         detail::describe(leaf.tensor), node.shape, name(node.dtype));
 }
 
 void Tape::fail_hidden(const detail::Leaf& leaf) const {
@@ -336,14 +352,6 @@ void Tape::backward(const Tensor& loss, const SweepOptions& options) {
   const auto reached = [&](const detail::Leaf& leaf) {
     return leaf.node < b_->grads.size() && b_->grads[leaf.node];
   };
-  // Here at the end, so that an error leaves every .grad as it was.
-  for (const detail::Leaf& leaf : b_->leaves) {
-    if (leaf.tensor.version() == leaf.version || !reached(leaf)) continue;
-    const Node& node = b_->nodes[leaf.node];
-    if (leaf.tensor.shape() != node.shape || leaf.tensor.dtype() != node.dtype)
-      fail("backward: leaf {} was {} {} when it was used; its data was set since",
-           detail::describe(leaf.tensor), node.shape, name(node.dtype));
-  }
   if (b_->hidden_leaves) [[unlikely]] {
     const auto first = [&](ParameterState state) {
       return std::find_if(b_->leaves.begin(), b_->leaves.end(), [&](const detail::Leaf& leaf) {
@@ -353,10 +361,16 @@ void Tape::backward(const Tensor& loss, const SweepOptions& options) {
     const auto hidden = first(ParameterState::hidden), none = b_->leaves.end();
     if (hidden != none && first(ParameterState::shown) != none) fail_hidden(*hidden);
   }
-  // First what may find no memory, then what needs none: all leaves get their gradient, or none.
+  // First what may fail, for want of memory too, then what cannot: all leaves get their gradient,
+  // or every .grad is as it was.
   const size_t count = b_->leaves.size();  // recorded additions may append some
-  for (size_t i = 0; i < count; ++i)
-    if (reached(b_->leaves[i])) prepare(b_->leaves[i].tensor, b_->grads[b_->leaves[i].node]);
+  for (size_t i = 0; i < count; ++i) {
+    detail::Leaf& leaf = b_->leaves[i];
+    if (!reached(leaf)) continue;
+    if (leaf.tensor.version() != leaf.version) check_changed(leaf);
+    Tensor& gradient = b_->grads[leaf.node];
+    if (leaf.tensor.leaf().grad || !is_own(gradient)) prepare(leaf.tensor, gradient);
+  }
   for (size_t i = 0; i < count; ++i)
     if (reached(b_->leaves[i])) add(b_->leaves[i].tensor, b_->grads[b_->leaves[i].node]);
 }
@@ -497,20 +511,26 @@ Tensor Backward::kept(int i) const {
   return kept.tensor;
 }
 
+/// Not inline, so that set() pays for no strings.
+[[gnu::noinline]] void Backward::fail_gradient(int input, const Tensor& gradient) const {
+  const Node& from = tape_.b_->nodes[edge(input)];
+  fail("{}: its backward gave {} as the gradient of input {}, which is {} {}",
+       tape_.b_->nodes[node_].op->name, gradient ? detail::describe(gradient) : "an empty Tensor",
+       input, from.shape, name(from.dtype));
+}
+
 void Backward::set(int input, Tensor gradient) {
   if (!needs(input)) return;
   const Node& from = tape_.b_->nodes[edge(input)];
-  if (!gradient || gradient.shape() != from.shape || gradient.dtype() != from.dtype)
-    fail("{}: its backward gave {} as the gradient of input {}, which is {} {}",
-         tape_.b_->nodes[node_].op->name, gradient ? detail::describe(gradient) : "an empty Tensor",
-         input, from.shape, name(from.dtype));
+  if (!gradient || gradient.shape() != from.shape || gradient.dtype() != from.dtype) [[unlikely]]
+    fail_gradient(input, gradient);
   tape_.accumulate(edge(input), std::move(gradient));
 }
 
 Tensor Backward::take_sum(int input) {
   if (!needs(input) || detail::recorder) return {};
   Tensor& sum = tape_.b_->grads[edge(input)];
-  return sum && sum.is_unshared() && sum.is_contiguous() ? std::move(sum) : Tensor();
+  return sum && is_own(sum) ? std::move(sum) : Tensor();
 }
 
 }  // namespace gradus

@@ -99,6 +99,8 @@ class Tape {
   void sweep(uint32_t root, const Tensor& y, const SweepOptions& options, bool along_paths);
   void accumulate(uint32_t node, Tensor&& gradient);
   static void prepare(Tensor& leaf, Tensor& gradient);
+  static void add(Tensor& leaf, Tensor& gradient);
+  void check_changed(const detail::Leaf& leaf) const;
   void check_thread(const char* what) const;
   [[noreturn]] void fail_hidden(const detail::Leaf& leaf) const;
 

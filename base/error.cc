@@ -2,19 +2,13 @@
 
 namespace gradus {
 
-namespace {
-[[gnu::tls_model("initial-exec")]] constinit thread_local ErrorContext* innermost = nullptr;
+namespace detail {
+[[gnu::tls_model("initial-exec")]] constinit thread_local ErrorContext* error_context = nullptr;
 }
-
-ErrorContext::ErrorContext(std::string_view name) : name_(name), outer_(innermost) {
-  innermost = this;
-}
-
-ErrorContext::~ErrorContext() { innermost = outer_; }
 
 std::string error_path() {
   std::string path;
-  for (const ErrorContext* context = innermost; context; context = context->outer_) {
+  for (const ErrorContext* context = detail::error_context; context; context = context->outer_) {
     if (context->name_.empty()) continue;  // a model at the top has no name
     path = path.empty() ? std::string(context->name_) : std::string(context->name_) + "." + path;
   }

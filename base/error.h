@@ -15,15 +15,22 @@ class Error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+class ErrorContext;
+namespace detail {
+/// The innermost on this thread.
+[[gnu::tls_model("initial-exec")]] extern constinit thread_local ErrorContext* error_context;
+}  // namespace detail
+
 /// While one lives, errors thrown on this thread begin with its name: "in encoder.1.attn: ...".
 class ErrorContext {
  public:
   /// `name` must outlive it.
-  explicit ErrorContext(std::string_view name);
+  explicit ErrorContext(std::string_view name)
+      : name_(name), outer_(std::exchange(detail::error_context, this)) {}
   template <std::same_as<std::string> Temporary>
   // NOLINTNEXTLINE(bugprone-forwarding-reference-overload)
   explicit ErrorContext(Temporary&& name) = delete;
-  ~ErrorContext();
+  ~ErrorContext() { detail::error_context = outer_; }
   ErrorContext(const ErrorContext&) = delete;
   ErrorContext& operator=(const ErrorContext&) = delete;
 

@@ -198,11 +198,15 @@ std::vector<Noted>& all_noted() {
 
 }  // namespace
 
+/// Not inline, as a forward rarely needs it.
+[[gnu::noinline]] void ForwardScope::name_modules() {
+  outermost_.name_owned(Module::Place::shown);
+  if (module_.place_ == Module::Place::unknown) module_.name_owned(Module::Place::hidden);
+}
+
 std::string_view ForwardScope::name_in_model() {
-  if (module_.place_.load(std::memory_order_acquire) == Module::Place::unknown) [[unlikely]] {
-    outermost_.name_owned(Module::Place::shown);
-    if (module_.place_ == Module::Place::unknown) module_.name_owned(Module::Place::hidden);
-  }
+  if (module_.place_.load(std::memory_order_acquire) == Module::Place::unknown) [[unlikely]]
+    name_modules();
   return outer_ && &outer_->module_ == &module_ ? std::string_view() : module_.name_;
 }
 

@@ -51,6 +51,7 @@ class ForwardScope {
 
  private:
   friend class Module;
+  void name_modules();
   std::string_view name_in_model();
 
   Module& module_;

@@ -98,12 +98,11 @@ void Optimizer::each_to_step(Visit visit) {
       if (const Tensor& gradient = slot.parameter.grad()) visit(group, slot, gradient);
 }
 
-/// Whether update() can go over the slot's own memory.
-bool Optimizer::is_plain(const Slot& slot, const Tensor& gradient) const {
+/// Whether update() can go over the parameter's memory and the moments. Not inline, as a step
+/// rarely asks.
+[[gnu::noinline]] bool Optimizer::fits(const Slot& slot) const {
   const Tensor& p = slot.parameter;
-  if (!is_floating(p.dtype()) || !p.is_contiguous() || !gradient.is_contiguous() ||
-      gradient.dtype() != p.dtype() || gradient.numel() != p.numel() ||
-      gradient.shares_storage(p) || slot.moments.size() != moment_names_.size())
+  if (!is_floating(p.dtype()) || !p.is_contiguous() || slot.moments.size() != moment_names_.size())
     return false;
   for (size_t m = 0; m < slot.moments.size(); ++m) {
     const Tensor& moment = slot.moments[m];
@@ -111,6 +110,15 @@ bool Optimizer::is_plain(const Slot& slot, const Tensor& gradient) const {
       return false;
   }
   return true;
+}
+
+/// Whether update() can go over the slot's own memory. A parameter that nobody but update() has
+/// changed still fits: no other dtype, shape or strides come without another version.
+bool Optimizer::is_plain(const Slot& slot, const Tensor& gradient) const {
+  const Tensor& p = slot.parameter;
+  return (p.version() == slot.fits_at || fits(slot)) && gradient.is_contiguous() &&
+         gradient.dtype() == p.dtype() && gradient.numel() == p.numel() &&
+         !gradient.shares_storage(p);
 }
 
 /// The slot's moments, zeros at first, for an update of their own.
@@ -169,6 +177,7 @@ void Optimizer::step() {
     const double lr = group.lr * lr_factor_;
     if (next == copies.end() || next->slot != &slot) {  // it cannot fail
       update({lr, group.weight_decay, ++slot.steps, slot.parameter, gradient, slot.moments});
+      slot.fits_at = slot.parameter.version();
       return;
     }
     update(
@@ -244,6 +253,7 @@ void Optimizer::load_slot(StateReader& state, const std::string& path, Slot& slo
   check(steps >= 0, "{}: {}step is {}", method_, path, steps);
   slot.steps = static_cast<int64_t>(steps);
   slot.moments.assign(moment_names_.size(), {});
+  slot.fits_at = -1;
   for (size_t m = 0; m < slot.moments.size(); ++m) {
     if (!has_moment(m) || slot.steps == 0) continue;
     const Tensor& moment = state.value(path + moment_names_[m]);

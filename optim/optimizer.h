@@ -93,6 +93,7 @@ class Optimizer {
     Tensor parameter;
     std::vector<Tensor> moments;  ///< as many as names, once there was a step
     int64_t steps = 0;
+    int64_t fits_at = -1;  ///< a version of the parameter at which fits() held; -1: none is known
   };
   struct Group {
     std::vector<Slot> slots;
@@ -109,6 +110,7 @@ class Optimizer {
   void check_new(const Tensor& parameter, const Group& group) const;
   template <class Visit>
   void each_to_step(Visit visit);
+  bool fits(const Slot& slot) const;
   bool is_plain(const Slot& slot, const Tensor& gradient) const;
   std::vector<Tensor> copy_moments(const Slot& slot) const;
   Copies copies_of(Slot& slot) const;

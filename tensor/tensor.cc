@@ -11,11 +11,6 @@ namespace gradus {
 
 namespace detail {
 
-struct LeafState {
-  Tensor grad;
-  std::string name;
-};
-
 constinit const Tensor none;
 
 namespace {
@@ -200,9 +195,8 @@ double Tensor::at(std::initializer_list<int64_t> index) const {
                   [&]<class T>() { return static_cast<double>(strided_data<T>()[offset]); });
 }
 
-detail::LeafState& Tensor::leaf() {
-  body();
-  if (!body_->leaf) body_->leaf = new detail::LeafState;
+detail::LeafState& Tensor::make_leaf() {
+  body_->leaf = new detail::LeafState;
   return *body_->leaf;
 }
 
@@ -213,8 +207,6 @@ Tensor& Tensor::set_requires_grad(bool requires_grad) & {
   body_->requires_grad = requires_grad;
   return *this;
 }
-
-const Tensor& Tensor::grad() const& { return body().leaf ? body().leaf->grad : detail::none; }
 
 void Tensor::set_grad(Tensor grad) {
   if (grad && (grad.shape() != shape() || grad.dtype() != dtype())) [[unlikely]]

@@ -243,13 +243,23 @@ class Tensor {
       detail::throw_no_data(*body_, asked);
     return body_->data;
   }
-  detail::LeafState& leaf();
+  detail::LeafState& leaf() { return body().leaf ? *body_->leaf : make_leaf(); }
+  detail::LeafState& make_leaf();
 
   detail::TensorBody* body_ = nullptr;
 };
 
 namespace detail {
 extern constinit const Tensor none;
+
+struct LeafState {
+  Tensor grad;
+  std::string name;
+};
+}  // namespace detail
+
+inline const Tensor& Tensor::grad() const& {
+  return body().leaf ? body_->leaf->grad : detail::none;
 }
 
 /// Several tensors, without asking malloc.

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <utility>
 #include <vector>
 
 // What a tape holds: for tape.cc alone.
@@ -43,30 +44,32 @@ class Arena {
  public:
   const void* copy(const void* bytes, size_t size) {
     const size_t room = (size + 15) / 16 * 16;
-    if (size > kChunk) {
-      large_.push_back(std::make_unique<char[]>(size));
-      return std::memcpy(large_.back().get(), bytes, size);
-    }
-    if (chunks_.empty() || used_ + room > kChunk) {
-      const size_t next = chunks_.empty() ? 0 : current_ + 1;
-      if (next == chunks_.size()) chunks_.push_back(std::make_unique<char[]>(kChunk));
-      current_ = next;
-      used_ = 0;
-    }
-    void* place = chunks_[current_].get() + used_;
-    used_ += room;
-    return std::memcpy(place, bytes, size);
+    if (room > room_) return copy_elsewhere(bytes, size);
+    room_ -= room;
+    return std::memcpy(std::exchange(next_, next_ + room), bytes, size);
   }
   void clear() {
-    current_ = used_ = 0;
+    used_ = room_ = 0;
     large_.clear();
   }
   size_t capacity() const { return chunks_.size() * kChunk; }
 
  private:
   static constexpr size_t kChunk = 1 << 14;
+  const void* copy_elsewhere(const void* bytes, size_t size) {
+    if (size > kChunk) {
+      large_.push_back(std::make_unique<char[]>(size));
+      return std::memcpy(large_.back().get(), bytes, size);
+    }
+    if (used_ == chunks_.size()) chunks_.push_back(std::make_unique<char[]>(kChunk));
+    next_ = chunks_[used_++].get();
+    room_ = kChunk;
+    return copy(bytes, size);
+  }
   std::vector<std::unique_ptr<char[]>> chunks_, large_;
-  size_t current_ = 0, used_ = 0;
+  size_t used_ = 0;       // chunks, the last of which has ...
+  char* next_ = nullptr;  // ... from here on ...
+  size_t room_ = 0;       // ... so many bytes left
 };
 
 /// Leaf tensor -> node, by open addressing. Slots of an earlier round than this one are free.

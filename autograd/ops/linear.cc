@@ -37,17 +37,17 @@ void check_linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
 // activation   (docs/derivations/linear.md)
 static Op linear_op("linear", [](Backward& ctx) {
   const bool relu = ctx.attrs<Activation>() == Activation::relu;
-  const Tensor given = relu ? relu_gradient(ctx.dy(), ctx.kept(2)) : ctx.dy();
-  const bool matrix = given.ndim() == 2;
-  const Tensor folded = matrix ? Tensor() : reshape(given, matrix_shape(given.shape()));
-  const Tensor& dy = matrix ? given : folded;
+  Tensor dy = relu ? relu_gradient(ctx.dy(), ctx.kept(2)) : ctx.dy();
+  const bool matrix = dy.ndim() == 2;
+  if (!matrix) dy = reshape(dy, matrix_shape(dy.shape()));
   if (ctx.needs(0)) {
     Tensor dx = matmul(dy, ctx.kept(1));
     ctx.set(0, matrix ? std::move(dx) : reshape(dx, ctx.input_shape(0)));
   }
   if (ctx.needs(1)) {
-    const Tensor x = ctx.kept(0);
-    ctx.set(1, matmul(dy, matrix ? x : reshape(x, matrix_shape(x.shape())), true));
+    Tensor x = ctx.kept(0);
+    if (!matrix) x = reshape(x, matrix_shape(x.shape()));
+    ctx.set(1, matmul(dy, x, true));
   }
   if (ctx.needs(2)) ctx.set(2, column_sums(dy));
 });

@@ -33,7 +33,7 @@ using Bits = Vector<int32_t>;
 constexpr int kExponent = 23;  // where a float's exponent begins
 constexpr int32_t bits_of_power(int power) { return (127 + power) << kExponent; }
 constexpr int32_t kLargest = bits_of_power(50), kSmallest = bits_of_power(-80),
-                  kSmallestWeight = bits_of_power(-30);
+                  kSmallestWeight = bits_of_power(-30), kInfinite = bits_of_power(128);
 
 inline Bits magnitude(V x) { return Bits(x) & 0x7fffffff; }
 inline Bits larger(Bits p, Bits q) { return p > q ? p : q; }
@@ -255,11 +255,9 @@ void largest_of_columns(const TileRun& run, const Inside& in, const int32_t* pix
 
 /// The largest magnitudes that the run's outputs see: fields (4, kSeenRow). Outputs outside the
 /// image have those of their neighbours.
-void largest_seen(const TileRun& run, const Outputs& outputs, const float* x, bool below,
-                  int32_t* pixels, int32_t* fields) {
+void largest_seen(const TileRun& run, const Inside& in, const Outputs& outputs,
+                  const int32_t* pixels, int32_t* fields) {
   alignas(64) int32_t columns[4 * kSeenRow + 2 * kLanes];
-  const Inside in(run, 6, 4 * run.tiles + 2);
-  largest_of_pixels(run, in, x, below, pixels);
   largest_of_columns(run, in, pixels, columns);
   for (int64_t i = 0; i < 4; ++i) {
     int32_t* const field = fields + i * kSeenRow;
@@ -279,23 +277,24 @@ struct Seen {
   }
 };
 
-/// Of all outputs of the run, of at least a vector's columns.
-Seen seen_by_run(const TileRun& run, const int32_t* fields) {
-  Bits smallest = load(fields), largest = smallest;
-  const int64_t columns = 4 * run.tiles;
-  for (int64_t i = 0; i < 4 * kSeenRow; i += kSeenRow)
-    for_each_block<kLanes>(columns, [&](int64_t j) {
-      const Bits seen = load(fields + i + j);
+/// The largest lane's bits of magnitudes, or infinity's for NaN, which no number is above then.
+inline int32_t largest_lane(Bits x) {
+  return magnitude(V{} + horizontal_max(V(smaller(x, Bits{} + kInfinite))))[0];
+}
+inline int32_t smallest_lane(Bits x) {
+  return magnitude(V{} + horizontal_max(-V(smaller(x, Bits{} + kInfinite))))[0];
+}
+
+/// Of rows of at least a vector's columns, `row` apart.
+Seen seen_in(const int32_t* x, int64_t rows, int64_t row, int64_t columns) {
+  Bits smallest = load(x), largest = smallest;
+  const int64_t last = columns - kLanes;
+  for (int64_t i = 0; i < rows; ++i, x += row)
+    for (int64_t j = 0; j < columns; j += kLanes) {
+      const Bits seen = load(x + (j < last ? j : last));
       smallest = smaller(smallest, seen), largest = larger(largest, seen);
-    });
-  int32_t low[kLanes], high[kLanes];
-  store(low, smallest), store(high, largest);
-  Seen all{low[0], high[0]};
-  for (int i = 1; i < kLanes; ++i) {
-    all.smallest = low[i] < all.smallest ? low[i] : all.smallest;
-    all.largest = high[i] > all.largest ? high[i] : all.largest;
-  }
-  return all;
+    }
+  return {smallest_lane(smallest), largest_lane(largest)};
 }
 
 typedef int32_t Four __attribute__((vector_size(16)));
@@ -335,10 +334,18 @@ int hostile_outputs(const int32_t* fields, int32_t largest, int apart) {
 
 Reach inspect(const TileRun& run, const Outputs& outputs, const float* x, bool below, int near,
               int apart, int32_t* pixels, uint16_t* zero, uint16_t* hostile) {
-  alignas(64) int32_t fields[4 * kSeenRow];
-  largest_seen(run, outputs, x, below, pixels, fields);
   for (int64_t t = 0; t < run.tiles; ++t) zero[t] = hostile[t] = 0;
-  if (4 * run.tiles >= kLanes && seen_by_run(run, fields).within(near)) return Reach::near;
+  const Inside in(run, 6, 4 * run.tiles + 2);
+  largest_of_pixels(run, in, x, below, pixels);
+  // A field has a pixel in the image: if all of those are near, no field need be looked at.
+  const int64_t in_image = (in.end_row - in.first_row) * in.columns;
+  if (in_image >= kLanes &&
+      seen_in(pixels + in.first_row * in.columns, 1, 0, in_image).within(near))
+    return Reach::near;
+  alignas(64) int32_t fields[4 * kSeenRow];
+  largest_seen(run, in, outputs, pixels, fields);
+  if (4 * run.tiles >= kLanes && seen_in(fields, 4, kSeenRow, 4 * run.tiles).within(near))
+    return Reach::near;
   Reach reach = Reach::near;
   for (int64_t t = 0; t < run.tiles; ++t) {
     const TileSeen seen(fields + 4 * t);

@@ -388,6 +388,24 @@ BOOST_AUTO_TEST_CASE(a_leaf_of_another_shape_since_leaves_every_gradient_as_it_w
   BOOST_TEST(!b.grad());
 }
 
+// A sweep adds to a gradient where it lies, in as much memory as the leaf's shape has.
+BOOST_AUTO_TEST_CASE(a_gradient_of_another_shape_or_dtype_since_leaves_every_gradient_as_it_was) {
+  for (CreateGraph create_graph : {CreateGraph::no, CreateGraph::yes}) {
+    for (const Tensor& data : {ones({1}, DType::f64), ones({3}, DType::f64),
+                               ones({2, 1}, DType::f64), ones({2}, DType::f32)}) {
+      const Tensor a = leaf({1, 2}), b = leaf({3, 4}).set_name("fc.bias");
+      Tape tape;
+      const Tensor y = sum(a * b);
+      tape.backward(y, {.keep_graph = true});
+      Tensor(b.grad()).set_data(data);
+      BOOST_CHECK_EXCEPTION(tape.backward(y, {.create_graph = create_graph}), Error,
+                            says("the gradient of leaf fc.bias (2,) f64 is " + str(data.shape())));
+      check_close("a", a.grad(), {3, 4}, 0);
+      BOOST_TEST(b.grad().to_vector<double>().size() == static_cast<size_t>(data.numel()));
+    }
+  }
+}
+
 // Asked for together with another input of the same op, as when asked for alone.
 BOOST_AUTO_TEST_CASE(an_output_without_a_path_has_no_gradient) {
   const Tensor x = Tensor::of({{1, 2}, {3, 4}}, DType::f64).set_requires_grad();

@@ -317,6 +317,31 @@ BOOST_AUTO_TEST_CASE(another_shape_after_the_first_step_is_an_error_that_changes
   }
 }
 
+// Whatever a parameter is given between two steps that could be done in place.
+BOOST_AUTO_TEST_CASE(other_data_between_steps_are_stepped_as_a_copy_of_them_is) {
+  for (const auto& [name, make] : kOptimizers) {
+    for (const auto& [what, lay] : kLayouts) {
+      BOOST_TEST_CONTEXT(name << ", " << what) {
+        std::vector p{wave({3, 4}, 1, 0.7).set_requires_grad()},
+            q{raw::clone(p[0]).set_requires_grad()};
+        const auto of_view = make(p), of_copy = make(q);
+        for (int t = 0; t < 8; ++t) {
+          if (t == 3) p[0].set_data(lay(wave({20, 20}, 5, 0.3)));
+          if (t == 5) p[0].set_data(raw::contiguous(p[0]));
+          if (t == 3) q[0].set_data(raw::clone(p[0]));
+          if (t == 7)
+            for (Tensor& x : {std::ref(p[0]), std::ref(q[0])}) x.set_data(raw::cast(x, DType::f32));
+          p[0].set_grad(raw::clone(p[0]));
+          q[0].set_grad(raw::clone(q[0]));
+          of_view->step();
+          of_copy->step();
+        }
+        BOOST_TEST(fmt::format("{:.9}", p[0]) == fmt::format("{:.9}", q[0]));
+      }
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(an_update_that_fails_leaves_all_parameters_as_they_were) {
   class Failing : public RunningMean {
    public:
