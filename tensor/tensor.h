@@ -347,7 +347,7 @@ inline void check_same_dtype(const char* op, const Tensor& a, const Tensor& b) {
 }
 
 /// Throws Error naming `op` and the number unless the dtype can hold it: f32 what is not beyond its
-/// range, rounded; i64 integers below 2^53, where doubles are exact; bool all, as true or, 0, false.
+/// range, rounded; i64 integers below 2^53, where doubles are exact; bool all, 0 being false.
 void check_number(const char* op, double value, DType dtype);
 
 template <class Values>
