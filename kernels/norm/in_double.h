@@ -47,8 +47,10 @@ static inline bool is_ordinary(T mean, T rstd, T eps) {
 template <class T>
 static inline bool is_ordinary_map(T mean, T scale) {
   const T s = magnitude(scale);
-  if constexpr (sizeof(T) == sizeof(double))
-    return !is_extreme(magnitude(mean), 0x1p1000) & !is_extreme(s, 0x1p400);
+  if constexpr (sizeof(T) == sizeof(double)) {
+    const bool far = is_extreme(magnitude(mean), 0x1p1000), steep = is_extreme(s, 0x1p400);
+    return !(far | steep);
+  }
   return bool((magnitude(mean) <= T(0x1p100)) &
               ((s == 0) | ((s >= T(0x1p-60)) & (s <= T(0x1p60)))));
 }
