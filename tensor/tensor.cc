@@ -125,6 +125,11 @@ void check_number(const char* op, double value, DType dtype) {
       dtype == DType::f32   ? !std::isfinite(value) || std::isfinite(static_cast<float>(value))
       : dtype == DType::i64 ? value == std::trunc(value) && value >= -0x1p63 && value < 0x1p63
                             : true;
+  if (dtype == DType::i64 && std::abs(value) >= 0x1p53 && std::abs(value) <= 0x1p63) [[unlikely]]
+    fail(
+        "{}: an integer of 2^53 or more, {:.17g}, comes as a double, which may have rounded it; "
+        "give it in a tensor of i64",
+        op, value);
   if (!held) [[unlikely]]
     fail("{}: {} is no number of dtype {}", op, value, name(dtype));
 }
@@ -176,9 +181,18 @@ Tensor Tensor::of(std::initializer_list<std::initializer_list<double>> rows, DTy
                    dtype);
 }
 
+/// The element as a double, which has to hold it.
+template <class T>
+static double as_double(const char* op, T value) {
+  if constexpr (std::is_same_v<T, int64_t>)
+    check(value >= -(int64_t{1} << 53) && value <= int64_t{1} << 53,
+          "{}: {} as a double would be rounded; take to_vector<int64_t>()", op, value);
+  return static_cast<double>(value);
+}
+
 double Tensor::item() const {
   check(numel() == 1, "item: shape {} has {} elements, not one", shape(), numel());
-  return dispatch(dtype(), [&]<class T>() { return static_cast<double>(*data<T>()); });
+  return dispatch(dtype(), [&]<class T>() { return as_double("item", *data<T>()); });
 }
 
 double Tensor::at(std::initializer_list<int64_t> index) const {
@@ -191,8 +205,7 @@ double Tensor::at(std::initializer_list<int64_t> index) const {
           shape());
     offset += i * strides()[axis++];
   }
-  return dispatch(dtype(),
-                  [&]<class T>() { return static_cast<double>(strided_data<T>()[offset]); });
+  return dispatch(dtype(), [&]<class T>() { return as_double("at", strided_data<T>()[offset]); });
 }
 
 detail::LeafState& Tensor::make_leaf() {

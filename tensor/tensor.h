@@ -163,7 +163,7 @@ class Tensor {
     return body_->data;
   }
 
-  /// The only element as a number; an error if there are more.
+  /// The only element as a number; an error if there are more, or if a double does not hold it.
   double item() const;
   /// One element as a number.
   double at(std::initializer_list<int64_t> index) const;
@@ -357,7 +357,7 @@ inline void check_same_dtype(const char* op, const Tensor& a, const Tensor& b) {
 }
 
 /// Throws Error naming `op` and the number unless the dtype can hold it: f32 what is not beyond its
-/// range, rounded; i64 whole numbers; bool all of them, as true or, 0, false.
+/// range, rounded; i64 integers below 2^53, where doubles are exact; bool all, 0 being false.
 void check_number(const char* op, double value, DType dtype);
 
 template <class Values>

@@ -41,16 +41,17 @@ Tensor mul(const Tensor& a, const Tensor& b) {
                 {keep_if(needs_grad(b), a), keep_if(needs_grad(a), b)});
 }
 
-// y = a / b:  da = dy / b, db = -dy a / b^2
+// y = a / b:  da = dy / b, db = -dy (y / b). The slope comes first: dy / b and dy y may leave the
+// dtype's range where y, the slope and the gradient do not.
 static Op div_op("div", [](Backward& ctx) {
-  const Tensor da = ctx.dy() / ctx.kept(1);
-  if (ctx.needs(0)) ctx.set(0, sum_to(da, ctx.input_shape(0)));
-  if (ctx.needs(1)) ctx.set(1, sum_to(-da * (ctx.kept(0) / ctx.kept(1)), ctx.input_shape(1)));
+  const Tensor y = ctx.kept(0), b = ctx.kept(1);
+  if (ctx.needs(0)) ctx.set(0, sum_to(ctx.dy() / b, ctx.input_shape(0)));
+  if (ctx.needs(1)) ctx.set(1, sum_to(-(ctx.dy() * (y / b)), ctx.input_shape(1)));
 });
 
 Tensor div(const Tensor& a, const Tensor& b) {
-  return record(div_op, binary_forward<functions::Div>("div", a, b), {a, b},
-                {keep_if(needs_grad(b), a), b});
+  const Tensor y = binary_forward<functions::Div>("div", a, b);
+  return record(div_op, y, {a, b}, {keep_if(needs_grad(b), y), b});
 }
 
 /// Where 1 / a is not finite.

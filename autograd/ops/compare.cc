@@ -51,6 +51,8 @@ std::optional<T> largest_below(double b) {
 /// As mathematics has it, also for a number that the dtype has not: that is between its neighbours,
 /// and equal to none.
 Tensor compare(const char* op, Compare comparison, const Tensor& a, double b) {
+  if (a.dtype() == DType::i64 && std::abs(b) <= 0x1p63 && b == std::trunc(b))
+    check_number(op, b, DType::i64);  // may be another integer, rounded
   return dispatch(a.dtype(), [&]<class T>() {
     const bool rising = comparison == Compare::less || comparison == Compare::less_equal,
                ordered = comparison != Compare::equal && comparison != Compare::not_equal;

@@ -17,61 +17,61 @@ void for_each_element(const NormGroup<T>& g, F f) {
 /// What one element of x is to its group.
 template <class T>
 struct Element {
-  Element(const NormGroup<T>& g, const GroupStats& s, int64_t at, int64_t j)
-      : xhat((static_cast<double>(g.x[at]) - s.mean) * s.rstd),
-        weight(g.w ? static_cast<double>(g.w[g.step * j]) : 1),
-        y(xhat * weight + (g.b ? static_cast<double>(g.b[g.step * j]) : 0)) {}
-  double xhat, weight, y;
+  Element(const NormGroup<T>& g, const GroupStats<T>& s, int64_t at, int64_t j)
+      : xhat((static_cast<Wide<T>>(g.x[at]) - s.mean) * s.rstd),
+        weight(g.w ? static_cast<Wide<T>>(g.w[g.step * j]) : 1),
+        y(xhat * weight + (g.b ? static_cast<Wide<T>>(g.b[g.step * j]) : 0)) {}
+  Wide<T> xhat, weight, y;
 };
 
 }  // namespace
 
 template <class T>
-GroupStats stats_in_double(const NormGroup<T>& g, double eps) {
-  double count = 0, mean = 0, squares = 0;
+GroupStats<T> stats_in_double(const NormGroup<T>& g, double eps) {
+  Wide<T> count = 0, mean = 0, squares = 0;
   for_each_element(g, [&](int64_t, int64_t, bool valid) { count += valid; });
   // What the first round misses of the mean the second adds, so that equal numbers have variance 0.
   for (int round = 0; round < 2; ++round) {
-    double missed = 0;
+    Wide<T> missed = 0;
     for_each_element(g, [&](int64_t at, int64_t, bool valid) {
-      if (valid) missed += static_cast<double>(g.x[at]) - mean;
+      if (valid) missed += static_cast<Wide<T>>(g.x[at]) - mean;
     });
     if (count > 0) mean += missed / count;
   }
   for_each_element(g, [&](int64_t at, int64_t, bool valid) {
-    const double v = static_cast<double>(g.x[at]) - mean;
+    const Wide<T> v = static_cast<Wide<T>>(g.x[at]) - mean;
     if (valid) squares += v * v;
   });
-  const double var = count > 0 ? squares / count : 0;
+  const Wide<T> var = count > 0 ? squares / count : 0;
   return {mean, var, 1 / std::sqrt(var + eps)};
 }
 
 template <class T>
-void normalize_in_double(const NormGroup<T>& g, const GroupStats& stats, T* y) {
+void normalize_in_double(const NormGroup<T>& g, const GroupStats<T>& stats, T* y) {
   for_each_element(g, [&](int64_t at, int64_t j, bool valid) {
-    const double v = valid ? Element<T>(g, stats, at, j).y : 0;
+    const Wide<T> v = valid ? Element<T>(g, stats, at, j).y : 0;
     y[at] = g.relu && v < 0 ? T(0) : static_cast<T>(v);
   });
 }
 
 // NOLINTBEGIN(readability-non-const-parameter): a lambda writes to dw and db.
 template <class T>
-void gradient_in_double(const NormGroup<T>& g, const GroupStats& stats, bool training, const T* dy,
-                        T* dx, double* dw, double* db) {
+void gradient_in_double(const NormGroup<T>& g, const GroupStats<T>& stats, bool training,
+                        const T* dy, T* dx, double* dw, double* db) {
   const auto passing = [&](const Element<T>& e, int64_t at) {
-    return g.relu && e.y <= 0 ? 0 : static_cast<double>(dy[at]);
+    return g.relu && e.y <= 0 ? 0 : static_cast<Wide<T>>(dy[at]);
   };
-  double count = 0, sum = 0, product = 0;
+  Wide<T> count = 0, sum = 0, product = 0;
   for_each_element(g, [&](int64_t at, int64_t j, bool valid) {
     if (!valid) return;
     const Element<T> e(g, stats, at, j);
-    const double d = passing(e, at);
+    const Wide<T> d = passing(e, at);
     ++count, sum += d * e.weight, product += d * e.weight * e.xhat;
-    if (dw) dw[g.step * j] += d * e.xhat;
-    if (db) db[g.step * j] += d;
+    if (dw) dw[g.step * j] += static_cast<double>(d * e.xhat);
+    if (db) db[g.step * j] += static_cast<double>(d);
   });
   if (!dx) return;
-  const double mean = training ? sum / count : 0, slope = training ? product / count : 0;
+  const Wide<T> mean = training ? sum / count : 0, slope = training ? product / count : 0;
   for_each_element(g, [&](int64_t at, int64_t j, bool valid) {
     const Element<T> e(g, stats, at, j);
     dx[at] = !valid

@@ -2,13 +2,20 @@
 #include <gradus/kernels/norm/table.h>
 
 #include <cstdint>
+#include <type_traits>
 
 // The slow way for a row or a channel whose numbers f32 does not carry through: whose sums or
 // squares overflow or vanish, or whose mean is so far from 0 that to round it moves every element.
-// All of it is computed in double, the statistics from x again. f64 has no wider way.
+// All of it is computed in double, the statistics from x again; of f64 in long double, where sums
+// or squares overflow or vanish.
 namespace gradus::kernels {
 
-// The following are asked of every row and channel: in T, and without a branch.
+template <class T>
+using Wide = std::conditional_t<sizeof(T) == sizeof(float), double, long double>;
+
+// The following are asked of every row and channel: in T, and without a branch. Of f64 they tell
+// whether squares and products stay within its range, as they do, for all that can be done, where
+// an input is not finite.
 
 template <class T>
 static inline T magnitude(T v) {
@@ -16,12 +23,19 @@ static inline T magnitude(T v) {
   return v < 0 ? -v : v;
 }
 
+/// Whether v >= 0 is a number, not 0, outside of [1 / most, most].
+static inline bool is_extreme(double v, double most) {
+  return bool(((v > most) & (v < __builtin_inf())) | ((v < 1 / most) & (v > 0)));
+}
+
 /// Whether f32 carries a group by these statistics. The mean, rounded, is off by 2^-24 of itself:
 /// up to 8 standard deviations, by at most 2^-21 of one. Beyond 2^40 squares come near the ends of
 /// f32.
 template <class T>
 static inline bool is_ordinary(T mean, T rstd, T eps) {
-  if constexpr (sizeof(T) == sizeof(double)) return true;
+  if constexpr (sizeof(T) == sizeof(double))
+    return bool((magnitude(mean) > 0x1p1023) | (mean != mean) |
+                ((rstd >= 0x1p-400) & (rstd <= 0x1p400)));
   const T ratio = mean * rstd;
   // var / (var + eps), without what rounding rstd may have added
   const T share = T(1 - 0x1p-20) - eps * (rstd * rstd);
@@ -32,8 +46,11 @@ static inline bool is_ordinary(T mean, T rstd, T eps) {
 /// Whether f32 carries y = (x - mean) scale for every x.
 template <class T>
 static inline bool is_ordinary_map(T mean, T scale) {
-  if constexpr (sizeof(T) == sizeof(double)) return true;
   const T s = magnitude(scale);
+  if constexpr (sizeof(T) == sizeof(double)) {
+    const bool far = is_extreme(magnitude(mean), 0x1p1000), steep = is_extreme(s, 0x1p400);
+    return !(far | steep);
+  }
   return bool((magnitude(mean) <= T(0x1p100)) &
               ((s == 0) | ((s >= T(0x1p-60)) & (s <= T(0x1p60)))));
 }
@@ -41,8 +58,8 @@ static inline bool is_ordinary_map(T mean, T scale) {
 /// Whether f32 carries a gradient of which these are sum g and sum g xhat.
 template <class T>
 static inline bool is_ordinary_gradient(T sum, T product) {
-  if constexpr (sizeof(T) == sizeof(double)) return true;
   const T a = magnitude(sum), b = magnitude(product), both = a + b;
+  if constexpr (sizeof(T) == sizeof(double)) return !is_extreme(both, 0x1p500);
   return bool((both <= T(0x1p60)) & ((both >= T(0x1p-60)) | (both == 0)));
 }
 
@@ -58,22 +75,29 @@ struct NormGroup {
   bool relu;
 };
 
+/// Row `at / d` of x (rows, d).
+template <class T>
+static inline NormGroup<T> row_group(int64_t d, int64_t at, const NormInput<T>& in) {
+  return {{1, d, d, d}, in.x + at, nullptr, in.w, in.b, 1, in.relu};
+}
+
+template <class T>
 struct GroupStats {
-  double mean, var, rstd;
+  Wide<T> mean, var, rstd;
 };
 
 /// Its own mean, biased variance and 1 / sqrt(var + eps); 0, 0 and 1 / sqrt(eps) without values.
 template <class T>
-GroupStats stats_in_double(const NormGroup<T>& group, double eps);
+GroupStats<T> stats_in_double(const NormGroup<T>& group, double eps);
 
 /// y, at the places of x.
 template <class T>
-void normalize_in_double(const NormGroup<T>& group, const GroupStats& stats, T* y);
+void normalize_in_double(const NormGroup<T>& group, const GroupStats<T>& stats, T* y);
 
 /// Adds to dw[step j] and db[step j], then dx where it is wanted: training's, or of mean and rstd
 /// that are constants.
 template <class T>
-void gradient_in_double(const NormGroup<T>& group, const GroupStats& stats, bool training,
+void gradient_in_double(const NormGroup<T>& group, const GroupStats<T>& stats, bool training,
                         const T* dy, T* dx, double* dw, double* db);
 
 }  // namespace gradus::kernels

@@ -7,6 +7,7 @@
 #include <gradus/kernels/runtime/workspace.h>
 
 #include <algorithm>
+#include <cmath>
 
 namespace gradus::kernels {
 namespace {
@@ -198,8 +199,9 @@ void in_double(const Channels& s, const NormInput<T>& in, Ordinary ordinary, Red
 
 /// A channel's gradients; dx may be null.
 template <class T>
-void redo_gradient(const Channels& s, int64_t c, const NormGroup<T>& group, const GroupStats& stats,
-                   bool training, const T* dy, const NormGradients<T>& to) {
+void redo_gradient(const Channels& s, int64_t c, const NormGroup<T>& group,
+                   const GroupStats<T>& stats, bool training, const T* dy,
+                   const NormGradients<T>& to) {
   double dw = 0, db = 0;
   const int64_t at = c * s.inner;
   gradient_in_double(group, stats, training, dy + at, to.dx ? to.dx + at : nullptr, &dw, &db);
@@ -208,8 +210,8 @@ void redo_gradient(const Channels& s, int64_t c, const NormGroup<T>& group, cons
 }
 
 template <class T>
-GroupStats constants(const Transform<T>& f, int64_t c) {
-  return {static_cast<double>(f.mean[c]), 0, static_cast<double>(f.rstd[c])};
+GroupStats<T> constants(const Transform<T>& f, int64_t c) {
+  return {static_cast<Wide<T>>(f.mean[c]), 0, static_cast<Wide<T>>(f.rstd[c])};
 }
 
 template <class T>
@@ -359,7 +361,7 @@ void batch_norm(const Channels& shape, double eps, const NormInput<T>& in, T* y,
   in_double(
       s, in, [&](int64_t c) { return is_ordinary_channel(f, c, static_cast<T>(eps)); },
       [&](int64_t c, const NormGroup<T>& group) {
-        const GroupStats stats = stats_in_double(group, eps);
+        const GroupStats<T> stats = stats_in_double(group, eps);
         mean[c] = static_cast<T>(stats.mean);
         var[c] = static_cast<T>(stats.var);
         rstd[c] = static_cast<T>(stats.rstd);
@@ -423,6 +425,26 @@ void layer_norm(int64_t rows, int64_t d, double eps, const NormInput<T>& in, T* 
 }
 
 template <class T>
+static bool all_finite(int64_t n, const T* x) {
+  return !x || std::all_of(x, x + n, [](T v) { return std::isfinite(v); });
+}
+
+/// dw and db where T's sums of some rows overflow; sums: memory for (2, d).
+template <class T>
+static void row_sums_in_double(int64_t rows, int64_t d, double eps, const NormInput<T>& in,
+                               const T* dy, const NormGradients<T>& to, double* sums) {
+  std::fill_n(sums, 2 * d, 0.0);
+  for (int64_t i = 0; i < rows; ++i) {
+    if (in.valid && !in.valid[i]) continue;
+    const NormGroup<T> row = row_group(d, i * d, in);
+    gradient_in_double<T>(row, stats_in_double(row, eps), true, dy + i * d, nullptr, sums,
+                          sums + d);
+  }
+  for (int64_t j = 0; j < d && to.dw; ++j) to.dw[j] = static_cast<T>(sums[j]);
+  for (int64_t j = 0; j < d && to.db; ++j) to.db[j] = static_cast<T>(sums[d + j]);
+}
+
+template <class T>
 void layer_norm_backward(int64_t rows, int64_t d, double eps, const NormInput<T>& in, const T* mean,
                          const T* rstd, const T* dy, const NormGradients<T>& to) {
   const auto kernel = kernels<NormKernels<T>>().layer_norm_backward;
@@ -457,6 +479,9 @@ void layer_norm_backward(int64_t rows, int64_t d, double eps, const NormInput<T>
     add_up(parts, to.dw);
     add_up(parts + d, to.db);
   });
+  // Whose gradient of x is wanted, a row shows by it that it is not ordinary.
+  if (!to.dx && !(all_finite(d, to.dw) && all_finite(d, to.db)))
+    row_sums_in_double(rows, d, eps, in, dy, to, parts);
 }
 
 GRADUS_INSTANTIATE(batch_norm_rstd<T>, batch_norm_normalize<T>, batch_norm<T>,

@@ -219,18 +219,12 @@ void pass_row(int64_t d, T mean, T rstd, const T* x, const T* w, const T* b, con
                                      });
 }
 
-/// A row, for the slow way.
-template <class T>
-NormGroup<T> row_group(int64_t d, int64_t at, const NormInput<T>& in) {
-  return {{1, d, d, d}, in.x + at, nullptr, in.w, in.b, 1, in.relu};
-}
-
 /// The same row the slow way; m and reciprocal become what it finds.
 template <class T>
 [[gnu::noinline]] void layer_norm_in_double(int64_t d, int64_t at, double eps,
                                             const NormInput<T>& in, T& m, T& reciprocal, T* y) {
   const NormGroup<T> group = row_group(d, at, in);
-  const GroupStats stats = stats_in_double(group, eps);
+  const GroupStats<T> stats = stats_in_double(group, eps);
   m = static_cast<T>(stats.mean);
   reciprocal = static_cast<T>(stats.rstd);
   normalize_in_double(group, stats, y + at);

@@ -9,6 +9,7 @@
 #include <gradus/autograd/ops/where.h>
 #include <gradus/gradcheck/samples.h>
 
+#include <cmath>
 #include <limits>
 
 #include "tests/checks.h"
@@ -148,6 +149,11 @@ BOOST_AUTO_TEST_CASE(numbers_that_the_dtype_cannot_hold) {
       kNaN};
   const auto check = [&]<class T>(const Tensor& x, const std::vector<T>& values) {
     for (const double b : numbers) {
+      const double size = std::abs(b);
+      if (std::is_same_v<T, int64_t> && size >= 0x1p53 && size <= 0x1p63) {
+        BOOST_CHECK_EXCEPTION(less(x, b), Error, says("give it in a tensor of i64"));
+        continue;
+      }
       const Tensor results[] = {less(x, b),          less_equal(x, b), greater(x, b),
                                 greater_equal(x, b), equal(x, b),      not_equal(x, b)};
       for (size_t i = 0; i < values.size(); ++i) {
@@ -209,4 +215,45 @@ BOOST_AUTO_TEST_CASE(a_quotient_by_a_number_is_rounded_once) {
     BOOST_TEST((x / 3).at({2}) == 1);
   }
   BOOST_TEST((Tensor::of({1e-310}, DType::f64) / 1e-310).item() == 1);
+}
+
+// A number comes as a double. One that may be another integer, rounded, is an error, as is an
+// element that would be rounded.
+BOOST_AUTO_TEST_CASE(no_integer_is_rounded) {
+  constexpr int64_t k = int64_t{1} << 53;
+  const Tensor mask = ones({1}, DType::boolean);
+  for (const int64_t integer : {k, k + 1, -k - 1, k * 3 + 1, std::numeric_limits<int64_t>::max(),
+                                std::numeric_limits<int64_t>::min()}) {
+    const auto b = static_cast<double>(integer);  // as the compiler converts it
+    const Tensor x = Tensor::from(std::vector<int64_t>{integer}, {1}), one = arange(1);
+    for (auto f : {+[](const Tensor&a, double v) { return less(a, v); },
+                   +[](const Tensor&a, double v) { return less_equal(a, v); },
+                   +[](const Tensor&a, double v) { return greater(a, v); },
+                   +[](const Tensor&a, double v) { return greater_equal(a, v); },
+                   +[](const Tensor&a, double v) { return equal(a, v); },
+                   +[](const Tensor&a, double v) { return not_equal(a, v); },
+                   +[](const Tensor&a, double v) { return full(a.shape(), v, a.dtype()); },
+                   +[](const Tensor&a, double v) { return where(a > 0, a, v); },
+                   +[](const Tensor&a, double v) { return where(a > 0, v, a); },
+                   +[](const Tensor&a, double v) { return masked_fill(a, a > 0, v); },
+                   +[](const Tensor&a, double v) {
+                     Tensor y = raw::clone(a);
+                     fill_(y, v);
+                     return y;
+                   }}) {
+      BOOST_CHECK_EXCEPTION(f(x, b), Error, says("give it in a tensor of i64"));
+      BOOST_CHECK_EXCEPTION(f(one, b), Error, says("give it in a tensor of i64"));
+    }
+    BOOST_TEST(all(equal(x, x)));
+    BOOST_TEST((where(mask, x, one).to_vector<int64_t>() == std::vector<int64_t>{integer}));
+    if (integer != k) {
+      BOOST_CHECK_EXCEPTION(x.item(), Error, says("take to_vector<int64_t>"));
+      BOOST_CHECK_EXCEPTION(x.at({0}), Error, says("take to_vector<int64_t>"));
+    }
+  }
+  const Tensor x = Tensor::from(std::vector<int64_t>{k - 1}, {1});
+  BOOST_TEST(all(equal(x, static_cast<double>(k - 1))));
+  BOOST_TEST(all(less(x, kInf)));
+  BOOST_TEST(all(less(x, 1e300)));
+  BOOST_TEST(x.item() == static_cast<double>(k - 1));
 }

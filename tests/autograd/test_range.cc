@@ -6,10 +6,12 @@
 #include <gradus/autograd/ops/norm.h>
 #include <gradus/autograd/ops/norm_stages.h>
 #include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/softmax.h>
 #include <gradus/autograd/tape.h>
 #include <gradus/tensor/random.h>
 
+#include <array>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <functional>
@@ -149,4 +151,68 @@ BOOST_AUTO_TEST_CASE(norm_stages) {
       compare(what + ", stages", f.y, wide.y);
       compare(what + ", variance", f.variance, wide.variance);
     }
+}
+
+namespace {
+
+/// Both signs, every third exponent, and what is often asked for.
+Tensor whole_range() {
+  std::vector<float> x{0, 2, 3, 0.5, 1e-3F, 17, 3.4e38F};
+  for (int exponent = -126; exponent < 128; exponent += 3)
+    for (float significand : {1.F, 1.3F, 1.999F}) x.push_back(std::ldexp(significand, exponent));
+  for (size_t i = 0, n = x.size(); i < n; ++i) x.push_back(-x[i]);
+  return Tensor::from(x, {static_cast<int64_t>(x.size())});
+}
+
+bool holds(double v) { return v == 0 || (std::abs(v) <= 3.4e38 && std::abs(v) >= 0x1p-126); }
+
+using Binary = Tensor (*)(const Tensor&, const Tensor&);
+
+struct Gradients {
+  std::vector<double> y, da, db;
+};
+Gradients gradients_of(Binary f, DType dtype, double dy) {
+  const Tensor x = cast(whole_range(), dtype);
+  const Shape shape{x.numel(), x.numel()};
+  Tensor a = contiguous(expand(unsqueeze(x, 1), shape)), b = contiguous(expand(x, shape));
+  a.set_requires_grad(), b.set_requires_grad();
+  Tape tape;
+  const Tensor y = f(a, b);
+  const std::vector<Tensor> dx = tape.gradient(y, std::array{a, b}, {.dy = full(shape, dy, dtype)});
+  return {y.to_vector<double>(), dx[0].to_vector<double>(), dx[1].to_vector<double>()};
+}
+
+}  // namespace
+
+// Where f32 holds the result, the slope (of pow: and the power in it), and the slope times dy, the
+// gradient is off by at most 2^-20 of it and what four rounding errors in pow's exponent make of
+// it.
+BOOST_AUTO_TEST_CASE(two_arguments) {
+  struct Row {
+    const char* name;
+    Binary f;
+  };
+  const std::vector<double> x = whole_range().to_vector<double>();
+  const size_t n = x.size();
+  for (const Row& row : {Row{"add", add}, Row{"sub", sub}, Row{"mul", mul}, Row{"div", div},
+                         Row{"pow", pow}, Row{"maximum", maximum}, Row{"minimum", minimum}}) {
+    const bool is_power = row.f == Binary(pow);
+    const Gradients slope = gradients_of(row.f, DType::f64, 1);
+    for (const float dy : {1.F, 1e-30F, 1e30F}) {
+      const Gradients got = gradients_of(row.f, DType::f32, static_cast<double>(dy));
+      for (auto side : {&Gradients::da, &Gradients::db})
+        for (size_t i = 0; i < slope.y.size(); ++i) {
+          const double s = (slope.*side)[i], exact = s * static_cast<double>(dy);
+          if (!holds(slope.y[i]) || !holds(s) || !holds(exact)) continue;
+          const double b = x[i % n], power = is_power && side == &Gradients::da ? s / b : s;
+          if (is_power && (!holds(power) || std::abs(b) >= 0x1p24)) continue;  // b - 1 is rounded
+          const double log = s == 0 ? 0 : std::abs(std::log(std::abs(power))),
+                       off = std::abs((got.*side)[i] - exact), share = 0x1p-20 + 0x1p-22 * log;
+          if (!(off <= share * std::abs(exact)))
+            BOOST_ERROR(row.name << " of " << x[i / n] << " and " << x[i % n] << ", dy " << dy
+                                 << ": the gradient of " << (side == &Gradients::da ? "a" : "b")
+                                 << " is " << (got.*side)[i] << ", not " << exact);
+        }
+    }
+  }
 }

@@ -14,7 +14,7 @@ namespace gradus::fuzz {
 
 namespace {
 
-constexpr double kNormTerms = 320,  // 1 / sqrt(eps)
+constexpr double kNormTerms = 16,  // of 1 / sqrt(eps) = 316: what rounding leaves of it
     kInf = std::numeric_limits<double>::infinity(), kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr int kMostOps = 12;
 constexpr int64_t kMostElements = 2048;

@@ -5,19 +5,14 @@
 #include <gradus/layers/module.h>
 
 #include "tests/checks.h"
+#include "tests/module_state.h"
 
 using namespace gradus;
+using test::print;
 using test::says;
 
 // What holds of every module, tried on all samples: gradcheck/samples.h.
 namespace {
-
-std::string print(Module& module) {
-  std::string text;
-  for (const auto& [path, tensor] : module.state())
-    text += fmt::format("{} {:.17}\n", path, tensor);
-  return text;
-}
 
 template <class F>
 void for_each_sample(F f) {

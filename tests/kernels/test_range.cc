@@ -1,4 +1,5 @@
 #define BOOST_TEST_MODULE range
+#include <fmt/format.h>
 #include <gradus/kernels/elementwise/elementwise.h>
 
 #include <algorithm>
@@ -15,7 +16,8 @@ using namespace gradus::functions;
 
 // The elementwise functions of f32 and their gradients over its whole range: where f32 holds the
 // exact value, it is off by at most 2^-20 of it and what four rounding errors in an exponent make
-// of it, or by denormal steps.
+// of it, or by denormal steps. Gradients are compared where f32 holds the slope. Those of two
+// arguments are in tests/autograd/test_range.cc.
 namespace {
 
 using Exact = long double;
@@ -83,6 +85,34 @@ DEFINITION(GeluTanh, product(sigmoid_of(2 * inner(x)), x),
                product(2 * sigmoid_of(2 * inner(x)) * sigmoid_of(-2 * inner(x)), x* inner_slope(x)))
 #undef DEFINITION
 
+Exact number(double c) { return static_cast<float>(c); }
+Definition definition(const AddScalar& f) {
+  return {[=](Exact x) { return x + number(f.c); }, {}};
+}
+Definition definition(const MulScalar& f) {
+  return {[=](Exact x) { return x * number(f.c); }, {}};
+}
+Definition definition(const DivScalar& f) {
+  return {[=](Exact x) { return x / number(f.c); }, {}};
+}
+Definition definition(const Affine& f) {
+  return {[=](Exact x) { return x * number(f.scale) + number(f.shift); }, {}};
+}
+Definition definition(const ScalarDiv& f) {
+  return {[=](Exact x) { return number(f.c) / x; },
+          [=](Exact x) { return -number(f.c) / (x * x); }};
+}
+Definition definition(const PowScalar& f) {
+  return {[=](Exact x) { return std::pow(x, number(f.c)); },
+          [=](Exact x) { return f.c == 0 ? 0 : number(f.c) * std::pow(x, number(f.c) - 1); }};
+}
+Definition definition(const Clamp& f) {
+  return {[=](Exact x) {
+            return x < number(f.low) ? number(f.low) : x > number(f.high) ? number(f.high) : x;
+          },
+          [=](Exact x) -> Exact { return x < number(f.low) || x > number(f.high) ? 0 : 1; }};
+}
+
 /// Of these the gradient at large x is 1 or 0 by a difference of what was rounded (of y, or of two
 /// terms), which is off by up to a rounding error of 1; and at infinity it is NaN, as in PyTorch.
 template <class F>
@@ -97,32 +127,32 @@ template <>
 constexpr bool kSaturates<GeluErf> = true;
 template <>
 constexpr bool kSaturates<GeluTanh> = true;
-/// Of these the slope is, or becomes, an exponential that leaves f32 before its product with dy.
-template <class F>
-constexpr bool kExponential = kSaturates<F>;
-template <>
-constexpr bool kExponential<Exp> = true;
-template <>
-constexpr bool kExponential<Erf> = true;
-template <>
-constexpr bool kExponential<Softplus> = true;
 
-Exact bound(float x, Exact exact) {
+/// What a slope is a multiple of that has to be held, too.
+template <class F>
+Exact factor_of(const F&) {
+  return 1;
+}
+Exact factor_of(const PowScalar& f) { return f.c; }
+
+Exact bound(Exact x, Exact exact) {
   const Exact size = std::abs(exact);
   const Exact share = 0x1p-20L + 0x1p-22L * (size > 0 ? std::abs(std::log(size)) : 0);
-  return share * size + 0x1p-147L * std::max(Exact(1), std::min(std::abs(Exact(x)), Exact(1e3)));
+  return share * size + 0x1p-147L * std::max(Exact(1), std::min(std::abs(x), Exact(1e3)));
 }
 
-void compare(const std::string& what, float x, Exact allowed, float got, Exact exact) {
-  if (std::isnan(exact) || std::abs(exact) > 3.4028e38) {
+/// Whether it is one of f32's normal numbers, or rounds to one.
+bool holds(Exact v) { return std::abs(v) <= 3.4e38L && std::abs(v) >= 0x1p-126L; }
+
+void compare(const std::string& what, Exact allowed, float got, Exact exact) {
+  if (std::isnan(exact) || std::abs(exact) > 3.4028e38L) {
     if (std::isnan(exact) == std::isnan(got) &&
         (std::isnan(got) || std::isinf(got) || std::abs(got) > 3.4e38))
       return;
-    BOOST_ERROR(what << " of " << x << " is " << got << ", exactly " << exact);
+  } else if (std::abs(got - exact) <= allowed) {
     return;
   }
-  if (!(std::abs(got - exact) <= allowed))
-    BOOST_ERROR(what << " of " << x << " is " << got << ", exactly " << exact);
+  BOOST_ERROR(what << " is " << got << ", exactly " << exact);
 }
 
 template <class F>
@@ -133,21 +163,53 @@ void walk(const char* name, const F& f) {
   std::vector<float> y(x.size()), dx(x.size());
   kernels::unary(f, n, x.data(), y.data());
   const auto skipped = [](float v) { return kSaturates<F> && std::isinf(v); };
-  for (size_t i = 0; i < x.size(); ++i)
-    if (!skipped(x[i])) compare(name, x[i], bound(x[i], d.value(x[i])), y[i], d.value(x[i]));
-  if constexpr (F::needs != Needs::nothing)
-    for (float upstream : {1.f, 1e-30f, 1e30f}) {
-      if (kExponential<F> && upstream != 1) continue;
-      const std::vector<float> dy(x.size(), upstream);
-      kernels::unary_backward(f, n, dy.data(), (F::needs == Needs::y ? y : x).data(), dx.data());
-      for (size_t i = 0; i < x.size(); ++i) {
-        if (skipped(x[i])) continue;
-        const Exact exact = d.slope(x[i]) * upstream;
-        const Exact allowed = bound(x[i], exact) + (kSaturates<F> ? 0x1p-22L : 0);
-        compare(std::string(name) + " gradient " + std::to_string(upstream), x[i], allowed, dx[i],
-                exact);
-      }
+  for (size_t i = 0; i < x.size(); ++i) {
+    const Exact exact = d.value(x[i]);
+    if (!skipped(x[i]))
+      compare(fmt::format("{} of {}", name, x[i]), bound(x[i], exact), y[i], exact);
+  }
+  if constexpr (F::needs == Needs::nothing) return;
+  for (float upstream : {1.f, 1e-30f, 1e30f}) {
+    const std::vector<float> dy(x.size(), upstream);
+    kernels::unary_backward(f, n, dy.data(), (F::needs == Needs::y ? y : x).data(), dx.data());
+    for (size_t i = 0; i < x.size(); ++i) {
+      const Exact slope = d.slope(x[i]), exact = slope * upstream;
+      if (skipped(x[i]) || (upstream != 1 && !holds(slope))) continue;
+      if (factor_of(f) != 1 && !holds(slope / factor_of(f))) continue;
+      const Exact allowed = upstream * bound(x[i], slope) + bound(x[i], 0) +
+                            (kSaturates<F> ? 0x1p-22L * upstream : 0);
+      compare(fmt::format("{} gradient {} of {}", name, upstream, x[i]), allowed, dx[i], exact);
     }
+  }
+}
+
+/// Both signs, every exponent, three significands; and what lies at the ends.
+std::vector<float> pairs_range() {
+  std::vector<float> x;
+  for (float sign : {1.f, -1.f}) {
+    for (int exponent = -149; exponent < 128; exponent += 3)
+      for (float significand : {1.f, 1.3f, 1.999f})
+        x.push_back(sign * std::ldexp(significand, exponent));
+    for (float v :
+         {0.f, 2.f, 3.f, 0.5f, 1e-3f, 17.f, std::numeric_limits<float>::max(),
+          std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()})
+      x.push_back(sign * v);
+  }
+  return x;
+}
+
+template <class F>
+void walk_pairs(const char* name, Exact (*exact)(Exact, Exact)) {
+  const std::vector<float> b = pairs_range();
+  const auto n = static_cast<int64_t>(b.size());
+  std::vector<float> y(b.size());
+  for (float a : pairs_range()) {
+    kernels::binary<F>(n, &a, 0, b.data(), 1, y.data());
+    for (size_t i = 0; i < b.size(); ++i) {
+      const Exact v = exact(a, b[i]);
+      compare(fmt::format("{} of {} and {}", name, a, b[i]), bound(1, v), y[i], v);
+    }
+  }
 }
 
 }  // namespace
@@ -157,4 +219,36 @@ BOOST_AUTO_TEST_CASE(unary) {
 #include <gradus/kernels/elementwise/formulas.inc>
   walk("gelu", GeluErf{});
   walk("gelu_tanh", GeluTanh{});
+}
+
+BOOST_AUTO_TEST_CASE(binary) {
+  walk_pairs<Add>("add", [](Exact a, Exact b) { return a + b; });
+  walk_pairs<Sub>("sub", [](Exact a, Exact b) { return a - b; });
+  walk_pairs<Mul>("mul", [](Exact a, Exact b) { return a * b; });
+  walk_pairs<Div>("div", [](Exact a, Exact b) { return a / b; });
+  walk_pairs<Pow>("pow", [](Exact a, Exact b) { return std::pow(a, b); });
+  walk_pairs<Maximum>("maximum", [](Exact a, Exact b) {
+    return a != a ? a : b != b ? b : std::max(a, b);
+  });
+  walk_pairs<Minimum>("minimum", [](Exact a, Exact b) {
+    return a != a ? a : b != b ? b : std::min(a, b);
+  });
+  walk_pairs<Order>("order", [](Exact a, Exact b) {
+    return a != a ? a : b != b ? b : Exact(a > b) - Exact(a < b);
+  });
+}
+
+// A number that the function has beside x.
+BOOST_AUTO_TEST_CASE(with_a_number) {
+  for (double c : {0.0, 1.0, -1.0, 0.7, -3.0, 1e-30, 1e30, 3e38, 1e-40}) {
+    walk("add_scalar", AddScalar{c});
+    walk("mul_scalar", MulScalar{c});
+    if (c != 0) walk("div_scalar", DivScalar{c});
+    walk("scalar_div", ScalarDiv{c});
+    walk("affine", Affine{c, 1});
+    walk("affine", Affine{-1, c});
+    walk("clamp", Clamp{-c, c});
+  }
+  for (double c : {0.0, 1.0, 2.0, 3.0, 0.5, -0.5, -1.0, -2.0, 1.7, -1.7, 13.0, 100.5, -40.0})
+    walk("pow_scalar", PowScalar{c});
 }

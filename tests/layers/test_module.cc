@@ -22,19 +22,13 @@
 #include <thread>
 
 #include "tests/checks.h"
+#include "tests/module_state.h"
 
 using namespace gradus;
+using test::print;
 using test::says;
 
 namespace {
-
-/// Names, shapes, dtypes and elements: equal for equal states.
-std::string print(Module& module) {
-  std::string text;
-  for (const auto& [path, tensor] : module.state())
-    text += fmt::format("{} {} {:.17}\n", path, tensor.shape(), tensor);
-  return text;
-}
 
 Sequential small() { return Sequential(Linear(3, 4), BatchNorm(4), Relu(), Linear(4, 2)); }
 

@@ -199,7 +199,7 @@ std::vector<Mutant> elementwise_mutants() {
        "db with the wrong sign",
        [](Backward& c) {
          c.set(0, c.dy() / c.kept(1));
-         c.set(1, c.dy() * c.kept(0) / square(c.kept(1)));
+         c.set(1, c.dy() * c.kept(0) / c.kept(1));
        },
        of_quotient({4, 5}, kDiv),
        {"b"},
@@ -209,7 +209,7 @@ std::vector<Mutant> elementwise_mutants() {
        "db = -dy a / b for -dy a / b^2",
        [](Backward& c) {
          c.set(0, c.dy() / c.kept(1));
-         c.set(1, sum(-c.dy() * c.kept(0) / c.kept(1), {0}));
+         c.set(1, sum(-c.dy() * c.kept(0), {0}));
        },
        of_quotient({5}, kDiv),
        {"b"},
@@ -219,7 +219,7 @@ std::vector<Mutant> elementwise_mutants() {
        "the mean for the sum over a broadcast",
        [](Backward& c) {
          c.set(0, c.dy() / c.kept(1));
-         c.set(1, mean(-c.dy() * c.kept(0) / square(c.kept(1)), {0}));
+         c.set(1, mean(-c.dy() * c.kept(0) / c.kept(1), {0}));
        },
        of_quotient({5}, kDiv),
        {"b"},
