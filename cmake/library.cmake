@@ -5,7 +5,7 @@ find_package(ZLIB REQUIRED)
 find_package(nlohmann_json 3.10 REQUIRED)
 
 # What a user may include, but for folders called detail; kernels are ours alone.
-set(public_folders base tensor autograd gradcheck layers optim models data)
+set(public_folders base tensor autograd gradcheck layers optim models data training)
 set(library_folders kernels ${public_folders})
 foreach(folder IN LISTS library_folders)
   file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/include/gradus)

@@ -57,6 +57,7 @@ Tensor BatchNorm::forward(const Tensor& x, const Tensor& valid) {
                                 weight, bias, options);
   }
   const BatchNormResult result = batch_norm(x, weight, bias, options);
+  if (observer) observer({result.mean, result.var, result.count});
   if (tracks) update_running_stats(result.mean, result.var, result.count);
   return result.y;
 }

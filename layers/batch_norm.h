@@ -1,6 +1,7 @@
 #pragma once
 #include <gradus/layers/norm.h>
 
+#include <functional>
 #include <optional>
 
 namespace gradus {
@@ -14,6 +15,12 @@ struct BatchNormLayerOptions {
   bool track_running_stats = true;           ///< otherwise batch statistics in evaluation, too
   bool channels_last = false;                ///< x is (N, T, C)
   Activation activation = Activation::none;  ///< of the result
+};
+
+/// What x was normalized by: constants.
+struct BatchStatistics {
+  Tensor mean, var;  ///< (C); var biased
+  int64_t count;     ///< values a channel had
 };
 
 /// Batch Normalization (Ioffe & Szegedy 2015, algorithm 1), per channel over all other axes:
@@ -50,6 +57,9 @@ class BatchNorm : public NormModule {
 
   Parameter weight, bias;                                 ///< (C)
   Buffer running_mean, running_var, num_batches_tracked;  ///< (C), (C), ()
+  /// If set, told the statistics of each forward that normalizes by the batch's own, in order; a
+  /// recurrent net has many in one forward of its own. A copy of the layer tells it, too.
+  std::function<void(const BatchStatistics&)> observer;
 
  private:
   void update_running_stats(const Tensor& mean, const Tensor& var, int64_t count);

@@ -402,6 +402,16 @@ void Module::to(DType dtype) {
   }
 }
 
+std::vector<std::pair<std::string, Module*>> Module::named_modules() {
+  std::vector<std::pair<std::string, Module*>> modules{{"", this}};
+  Walker walker;
+  walker.each_module = [&](const std::string& path, std::string_view, Module& module) {
+    modules.emplace_back(path, &module);
+  };
+  visit(walker);
+  return modules;
+}
+
 std::string Module::tree() {
   std::string text = describe();
   Walker walker;

@@ -100,6 +100,8 @@ class Module {
   /// The same, or the buffers, with their paths.
   NamedTensors named_parameters();
   NamedTensors named_buffers();
+  /// This module, whose path is empty, and all below it, in their order.
+  std::vector<std::pair<std::string, Module*>> named_modules();
   /// How many numbers the parameters are.
   int64_t parameter_count();
 

@@ -5,7 +5,7 @@ set -euo pipefail
 
 # definitions TREE: "namespace::Class header" for each class that a header defines.
 definitions() {
-  find "$1"/{base,kernels,tensor,autograd,layers,optim,models,data,gradcheck} -name '*.h' ! -name 'level_*.h' -print0 2>/dev/null | xargs -0 -r awk '
+  find "$1"/{base,kernels,tensor,autograd,layers,optim,models,data,training,gradcheck} -name '*.h' ! -name 'level_*.h' -print0 2>/dev/null | xargs -0 -r awk '
     FNR == 1 { depth = 0 }
     /^(inline )?namespace .*\{$/ { name = $0; sub(/^(inline )?namespace /, "", name); sub(/ ?\{$/, "", name)
                                    space[++depth] = name }
