@@ -83,8 +83,9 @@ void detail::throw_no_lengths(const Dataset& data, const Module& model) {
       data.name, model.describe());
 }
 
-Evaluation evaluate(Module& model, const Dataset& data, const LogitsFunction& logits,
-                    const EvaluateOptions& options) {
+Evaluation detail::evaluate_by(Module& model, const Dataset& data,
+                               const std::function<Tensor(const Dataset&)>& logits,
+                               const EvaluateOptions& options) {
   check_dataset("evaluate", data);
   const int64_t n = data.size();
   check(n > 0, "evaluate: the dataset {} is empty", data.name);

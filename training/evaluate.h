@@ -27,10 +27,8 @@ struct EvaluateOptions {
   NormStatistics statistics = NormStatistics::running;  ///< of BatchNorms that are not frozen
 };
 
-/// Logits (B, classes) of a batch, which is a Dataset of B of the rows.
-using LogitsFunction = std::function<Tensor(const Dataset& batch)>;
-
-/// Loss and accuracy of `model`, which `logits` runs, on data with i64 labels y (N): in evaluation
+/// Loss and accuracy of `model`, which `logits` runs, a function of a batch (a Dataset of B of the
+/// rows) that gives (B, classes), on data with i64 labels y (N): in evaluation
 /// mode (no dropout), in batches in the data's order, recorded by no tape. Afterwards each module
 /// has the mode and each buffer the elements it had, also where something throws.
 ///
@@ -40,10 +38,15 @@ using LogitsFunction = std::function<Tensor(const Dataset& batch)>;
 ///
 /// Errors: those of check_dataset(), no items, labels that are not (N), a batch size below 1,
 /// logits of another shape.
-Evaluation evaluate(Module& model, const Dataset& data, const LogitsFunction& logits,
+template <std::invocable<const Dataset&> F>
+Evaluation evaluate(Module& model, const Dataset& data, F&& logits,
                     const EvaluateOptions& options = {});
 
 namespace detail {
+
+Evaluation evaluate_by(Module& model, const Dataset& data,
+                       const std::function<Tensor(const Dataset&)>& logits,
+                       const EvaluateOptions& options);
 
 /// An error: the data has lengths, and the model's forward takes none.
 [[noreturn]] void throw_no_lengths(const Dataset& data, const Module& model);
@@ -62,11 +65,17 @@ Tensor logits_of(M& model, const Dataset& batch) {
 
 }  // namespace detail
 
+template <std::invocable<const Dataset&> F>
+Evaluation evaluate(Module& model, const Dataset& data, F&& logits,
+                    const EvaluateOptions& options) {
+  return detail::evaluate_by(model, data, logits, options);
+}
+
 /// The same of a model's forward(x), or, where the data has "lengths", forward(x, lengths); an
 /// error where it takes none.
 template <std::derived_from<Module> M>
 Evaluation evaluate(M& model, const Dataset& data, const EvaluateOptions& options = {}) {
-  return evaluate(
+  return detail::evaluate_by(
       model, data, [&](const Dataset& batch) { return detail::logits_of(model, batch); }, options);
 }
 template <class Base>
