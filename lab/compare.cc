@@ -204,6 +204,9 @@ std::vector<Run> compare(const CompareOptions& options,
         manual_seed(static_cast<uint64_t>(seed));
         Run& run = runs.emplace_back(
             Run{name, norm, static_cast<uint64_t>(seed), model->parameter_count(), 0, {}});
+        if (options.data == "digits")
+          run.test_to_train =
+              static_cast<double>(data.test.size()) / static_cast<double>(data.train.size());
         const auto begin = Clock::now();
         const auto step_done = [&](int64_t epoch, double part, double loss) {
           const double run_part =

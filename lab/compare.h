@@ -33,6 +33,8 @@ struct Run {
   std::vector<EpochMetrics> epochs;  ///< those that are done
   int64_t diverged_in = 0;           ///< the epoch whose loss became infinite or NaN; 0: none
   bool finished = false;             ///< all epochs are done
+  /// Test images for each training image if each seed has a split of its own; 0: all have the same.
+  double test_to_train = 0;
   /// The first epoch with the test accuracy, 0 if there was none.
   int64_t epochs_to(double accuracy) const;
 };

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <boost/math/distributions/students_t.hpp>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
@@ -200,13 +201,32 @@ std::string epochs_cell(const Summary& s) {
 
 }  // namespace
 
+namespace {
+
+/// Student's t for a two-sided interval of 95 %.
+double t_quantile(double degrees) {
+  return boost::math::quantile(boost::math::students_t(degrees), 0.975);
+}
+
+/// See Summary::half_width.
+double half_width(const std::vector<double>& differences, double mean, double test_to_train) {
+  if (differences.size() < 2) return 0;
+  const auto n = static_cast<double>(differences.size());
+  double squares = 0;
+  for (double d : differences) squares += (d - mean) * (d - mean);
+  return t_quantile(n - 1) * std::sqrt(squares / (n - 1) * (1 / n + test_to_train));
+}
+
+}  // namespace
+
 std::vector<Summary> summarize(const std::vector<Run>& runs) {
   std::vector<Summary> summaries;
   const auto norms = names_of(runs, &Run::norm);
   for (const std::string& model : names_of(runs, &Run::model)) {
     for (const std::string& norm : norms) {
       Summary s{.model = model, .norm = norm, .reference = norms.front()};
-      std::vector<double> accuracies;
+      std::vector<double> accuracies, differences;
+      double test_to_train = 0;
       for (const Run& run : runs) {
         if (run.model != model || run.norm != norm) continue;
         s.parameters = run.parameters;
@@ -228,6 +248,8 @@ std::vector<Summary> summarize(const std::vector<Run>& runs) {
             continue;
           const double difference = last.test_accuracy - other.epochs.back().test_accuracy;
           ++s.pairs;
+          differences.push_back(difference);
+          test_to_train = run.test_to_train;
           s.difference += difference;
           s.higher += difference > 0;
           s.lower += difference < 0;
@@ -245,6 +267,7 @@ std::vector<Summary> summarize(const std::vector<Run>& runs) {
       s.step_ms /= n;
       if (s.reached_95) s.epochs_to_95 /= static_cast<double>(s.reached_95);
       if (s.pairs) s.difference /= static_cast<double>(s.pairs);
+      s.half_width = half_width(differences, s.difference, test_to_train);
       summaries.push_back(s);
     }
   }
@@ -301,8 +324,11 @@ std::string findings(const std::vector<Summary>& summaries) {
     several = several || s.norm != s.reference;
     if (s.pairs > 1) {
       compared = true;
-      if (s.higher == s.pairs) add(better, s.model + " " + s.norm);
-      if (s.lower == s.pairs) add(worse, s.model + " " + s.norm);
+      const std::string with_interval =
+          fmt::format("{} {} ({:+.2f} to {:+.2f} points)", s.model, s.norm,
+                      100 * (s.difference - s.half_width), 100 * (s.difference + s.half_width));
+      if (s.difference > s.half_width) add(better, with_interval);
+      if (s.difference < -s.half_width) add(worse, with_interval);
     }
     if (s.runs == 0 || s.reached_95 < s.runs) continue;
     if (fastest.empty() || fastest.back()->model != s.model)
@@ -315,10 +341,13 @@ std::string findings(const std::vector<Summary>& summaries) {
   std::string text;
   if (compared) {
     const std::string& reference = summaries.front().reference;
-    if (!better.empty()) text += fmt::format("Above {} in every seed: {}.\n", reference, better);
-    if (!worse.empty()) text += fmt::format("Below {} in every seed: {}.\n", reference, worse);
+    if (!better.empty())
+      text += fmt::format("Above {} at 95 % confidence each: {}.\n", reference, better);
+    if (!worse.empty())
+      text += fmt::format("Below {} at 95 % confidence each: {}.\n", reference, worse);
     if (better.empty() && worse.empty())
-      text += fmt::format("Nothing is above or below {} in every seed.\n", reference);
+      text += fmt::format("Against {} these seeds leave every difference undecided (95 %).\n",
+                          reference);
   }
   if (several && !first.empty()) text += fmt::format("First at 95 %, in epochs: {}.\n", first);
   return text;
@@ -353,6 +382,7 @@ nlohmann::ordered_json to_json(const CompareOptions& options, const std::vector<
                                {"test_accuracy_deviation", known(s.runs > 1, s.accuracy_deviation)},
                                {"reference", s.reference},
                                {"difference", known(s.pairs > 0, s.difference)},
+                               {"difference_half_width", known(s.pairs > 1, s.half_width)},
                                {"seeds_compared", s.pairs},
                                {"seeds_higher", s.higher},
                                {"seeds_lower", s.lower},

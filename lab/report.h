@@ -23,6 +23,10 @@ struct Summary {
   std::string reference;
   int64_t pairs = 0, higher = 0, lower = 0;
   double difference = 0;
+  /// Half the width of the 95 % interval around it, by Student's t with pairs - 1 degrees; 0 of
+  /// fewer than two pairs. Where each seed has a split of its own, training sets overlap, and the
+  /// variance of the mean is s^2 (1 / pairs + n_test / n_train) (Nadeau & Bengio 2003, section 3).
+  double half_width = 0;
 };
 
 std::vector<Summary> summarize(const std::vector<Run>& runs);

@@ -770,7 +770,7 @@ const std::set<std::string> kElsewhere{
     "gradcheck_against", "gradcheck_f32", "gradcheck_taylor",
     // handles
     "Tensor", "swap", "set_grad", "is", "shares_storage", "check_same_dtype", "check_writable",
-    "overlap", "Epoch",
+    "overlap", "Epoch", "logits_of",
     // of the language
     "requires"};
 

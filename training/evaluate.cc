@@ -1,0 +1,111 @@
+#include <gradus/autograd/ops/cross_entropy.h>
+#include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/tape.h>
+#include <gradus/layers/batch_norm.h>
+#include <gradus/training/evaluate.h>
+
+#include <algorithm>
+
+namespace gradus {
+
+namespace {
+
+/// Sets a model's modes for an evaluation, and puts them and the buffers back.
+class Evaluating {
+ public:
+  Evaluating(Module& model, NormStatistics statistics) : modules_(model.named_modules()) {
+    for (const auto& [path, module] : modules_) trained_.push_back(module->training());
+    if (statistics == NormStatistics::batch)
+      for (const auto& [path, buffer] : model.named_buffers())
+        buffers_.emplace_back(buffer, raw::clone(buffer));
+    model.eval();
+    for (const auto& [path, module] : modules_)
+      if (statistics == NormStatistics::batch && dynamic_cast<BatchNorm*>(module)) module->train();
+  }
+  ~Evaluating() {
+    // Parents come first: train() sets those below, too.
+    for (size_t i = 0; i < modules_.size(); ++i) modules_[i].second->train(trained_[i]);
+    for (auto& [buffer, before] : buffers_) raw::copy(before, buffer);
+  }
+  Evaluating(const Evaluating&) = delete;
+  Evaluating& operator=(const Evaluating&) = delete;
+
+ private:
+  std::vector<std::pair<std::string, Module*>> modules_;
+  std::vector<bool> trained_;
+  std::vector<std::pair<Tensor, Tensor>> buffers_;
+};
+
+/// Rows begin .. end, as views.
+Dataset rows(const Dataset& data, int64_t begin, int64_t end) {
+  return data.map([&](const Tensor& t) {
+    Shape shape = t.shape();
+    shape[0] = end - begin;
+    return as_strided(t, shape, {t.strides(), static_cast<size_t>(t.ndim())},
+                      begin * t.strides()[0]);
+  });
+}
+
+/// The batch's losses and which are right, behind the `counted` that others have seen.
+void note(const Tensor& logits, const Dataset& batch, int64_t counted, int64_t at,
+          Evaluation& result) {
+  check(logits.ndim() == 2 && logits.size(0) == batch.size() && logits.size(1) > 0,
+        "evaluate: the logits of a batch of {} of {} are {}, must be (B, classes)", batch.size(),
+        batch.name, logits.shape());
+  const Tensor losses = cross_entropy(logits, batch.y, {.reduction = Reduction::none});
+  const auto guesses = argmax(logits, 1).to_vector<int64_t>(),
+             labels = batch.y.to_vector<int64_t>();
+  if (!result.losses) result.losses = empty({result.correct.numel()}, losses.dtype());
+  check_same_dtype("evaluate", result.losses, losses);
+  dispatch_floating(losses.dtype(), "evaluate", [&]<class T>() {
+    const raw::Contiguous from(losses);
+    std::copy(from.data<T>() + counted, from.data<T>() + batch.size(),
+              result.losses.mutable_data<T>() + at);
+  });
+  bool* const correct = result.correct.mutable_data<bool>() + at;
+  for (size_t i = static_cast<size_t>(counted); i < labels.size(); ++i)
+    correct[i - static_cast<size_t>(counted)] = guesses[i] == labels[i];
+}
+
+double mean_of(const Tensor& x) {
+  double sum = 0;
+  for (double value : x.to_vector<double>()) sum += value;
+  return sum / static_cast<double>(x.numel());
+}
+
+}  // namespace
+
+void detail::throw_no_lengths(const Dataset& data, const Module& model) {
+  fail(
+      "evaluate: {} has lengths, and the forward of {} takes x alone; give a function that "
+      "computes "
+      "the logits of a batch",
+      data.name, model.describe());
+}
+
+Evaluation detail::evaluate_by(Module& model, const Dataset& data,
+                               const std::function<Tensor(const Dataset&)>& logits,
+                               const EvaluateOptions& options) {
+  check_dataset("evaluate", data);
+  const int64_t n = data.size();
+  check(n > 0, "evaluate: the dataset {} is empty", data.name);
+  check(options.batch_size > 0, "evaluate: a batch size of {}", options.batch_size);
+  check(data.y && data.y.dtype() == DType::i64 && data.y.ndim() == 1,
+        "evaluate: y of {} is {}, must be a label i64 for each item", data.name,
+        data.y ? fmt::format("{} {}", data.y.shape(), name(data.y.dtype())) : "not there");
+  const NoRecord pause;
+  const Evaluating mode(model, options.statistics);
+  Evaluation result{.correct = empty({n}, DType::boolean)};
+  const int64_t size = std::min(options.batch_size, n);
+  for (int64_t begin = 0; begin < n; begin += size) {
+    const int64_t end = std::min(n, begin + size),
+                  first = options.statistics == NormStatistics::batch ? end - size : begin;
+    const Dataset batch = rows(data, first, end);
+    note(logits(batch), batch, begin - first, begin, result);
+  }
+  result.loss = mean_of(result.losses);
+  result.accuracy = mean_of(result.correct);
+  return result;
+}
+
+}  // namespace gradus
