@@ -80,13 +80,13 @@ Rows measure(const Cell& cell, const StudyOptions& options, uint64_t seed) {
     rows.push_back({cell.kind->part, cell.norm, cell.cell, static_cast<double>(cell.g), seed, item,
                     quantity, value});
   };
-  const Score running = score(net, data.test);
+  const Evaluation running = net.evaluate(data.test);
   add("loss", running.loss);
   add("accuracy", running.accuracy);
-  for (size_t i = 0; i < running.losses.size(); ++i)
-    add("loss", running.losses[i], static_cast<int64_t>(i));
+  for (int64_t i = 0; const double item : running.losses.to_vector<double>())
+    add("loss", item, i++);
   if (cell.g == 0) return rows;
-  const Score population = score(net, data.test, Statistics::population, 100, data.train);
+  const Evaluation population = evaluate_with_population(net, data.test, data.train);
   add("loss population", population.loss);
   add("accuracy population", population.accuracy);
   return rows;
@@ -109,7 +109,7 @@ std::vector<Tunable> tunables(const StudyOptions& options) {
                      double loss = 0;
                      const Net net = trained(cell, data, lr, seed, &loss);
                      if (!std::isfinite(loss)) return loss;
-                     return score(net, data.validation).loss;
+                     return net.evaluate(data.validation).loss;
                    }});
   return all;
 }

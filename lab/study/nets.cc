@@ -1,7 +1,6 @@
 #include "lab/study/nets.h"
 
 #include <gradus/autograd/ops/cross_entropy.h>
-#include <gradus/autograd/ops/reduce.h>
 #include <gradus/data/idx.h>
 #include <gradus/data/loader.h>
 #include <gradus/models/cnn.h>
@@ -102,37 +101,14 @@ double train(const Net& net, const Dataset& data, const TrainOptions& options, u
   return value;
 }
 
-Score score(const Net& net, const Dataset& data, Statistics statistics, int64_t batch_size,
-            const Dataset& training) {
-  const NoRecord pause;
-  const Net scored = statistics == Statistics::running ? net : net.clone();
-  const bool was_training = scored.module->training();
-  scored.module->eval();
-  if (statistics == Statistics::population)
-    population_statistics(*scored.module, [&] {
-      const auto batches = DataLoader(training, {.batch_size = 32, .shuffle = false}).epoch(0);
-      for (const Dataset& batch : batches) scored.logits(batch);
-    });
-  if (statistics == Statistics::batch) scored.module->train();
-  Score result{};
-  const DataLoader loader(
-      data, {.batch_size = batch_size,
-             .shuffle = false,
-             .last = statistics == Statistics::batch ? LastBatch::drop : LastBatch::keep});
-  const auto batches = loader.epoch(0);
-  for (const Dataset& batch : batches) {
-    const Tensor logits = scored.logits(batch);
-    const Tensor losses = cross_entropy(logits, batch.y, {.reduction = Reduction::none});
-    const auto guesses = argmax(logits, 1).to_vector<int64_t>();
-    const auto labels = batch.y.to_vector<int64_t>();
-    for (double loss : losses.to_vector<double>()) result.losses.push_back(loss);
-    for (size_t i = 0; i < guesses.size(); ++i) result.right.push_back(guesses[i] == labels[i]);
-  }
-  scored.module->train(was_training);
-  const auto n = static_cast<double>(result.losses.size());
-  for (double loss : result.losses) result.loss += loss / n;
-  for (bool right : result.right) result.accuracy += right / n;
-  return result;
+Evaluation evaluate_with_population(const Net& net, const Dataset& data, const Dataset& training) {
+  const Net copy = net.clone();
+  copy.module->eval();
+  population_statistics(*copy.module, [&] {
+    const auto batches = DataLoader(training, {.batch_size = 32, .shuffle = false}).epoch(0);
+    for (const Dataset& batch : batches) copy.logits(batch);
+  });
+  return copy.evaluate(data);
 }
 
 }  // namespace gradus::lab

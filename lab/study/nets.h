@@ -2,6 +2,7 @@
 #include <gradus/data/dataset.h>
 #include <gradus/layers/module.h>
 #include <gradus/models/norm.h>
+#include <gradus/training/evaluate.h>
 
 #include <functional>
 #include <memory>
@@ -25,20 +26,18 @@ RunData run_vowels(uint64_t seed);
 struct Net {
   std::shared_ptr<Module> module;
   std::function<Tensor(const Dataset& batch)> logits;
-  std::function<Net()> clone;
+  std::function<Net()> clone;  ///< a deep copy
+
+  /// The training room's evaluate().
+  Evaluation evaluate(const Dataset& data, const EvaluateOptions& options = {}) const {
+    return gradus::evaluate(*module, data, logits, options);
+  }
 };
 /// Of a model whose forward takes x, or x and lengths.
 template <class Model>
 Net net_of(Model model) {
   const auto shared = std::make_shared<Model>(std::move(model));
-  return {shared,
-          [shared](const Dataset& batch) {
-            if constexpr (requires { shared->forward(batch.x, batch.x); })
-              return batch.has("lengths") ? shared->forward(batch.x, batch["lengths"])
-                                          : shared->forward(batch.x);
-            else
-              return shared->forward(batch.x);
-          },
+  return {shared, [shared](const Dataset& batch) { return detail::logits_of(*shared, batch); },
           [shared] { return net_of(Model(*shared)); }};
 }
 
@@ -62,21 +61,8 @@ struct TrainOptions {
 /// loss, infinite where it became so.
 double train(const Net& net, const Dataset& data, const TrainOptions& options, uint64_t seed);
 
-/// With which statistics BatchNorms normalize when a net is scored.
-enum class Statistics {
-  running,     ///< those that training kept
-  batch,       ///< each test batch's own
-  population,  ///< of the whole training data, anew (Wu & Johnson 2021)
-};
-/// Mean cross entropy and accuracy, and each item's.
-struct Score {
-  double loss, accuracy;
-  std::vector<double> losses;
-  std::vector<bool> right;
-};
-/// batch_size matters for Statistics::batch alone, which leaves out what does not fill a batch;
-/// `training` for Statistics::population alone.
-Score score(const Net& net, const Dataset& data, Statistics statistics = Statistics::running,
-            int64_t batch_size = 100, const Dataset& training = {});
+/// Scores the net with running statistics that are first re-estimated over the training data (Wu &
+/// Johnson 2021); the net keeps its own.
+Evaluation evaluate_with_population(const Net& net, const Dataset& data, const Dataset& training);
 
 }  // namespace gradus::lab
