@@ -1,3 +1,4 @@
+#include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/norm.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/layers/activation.h>
@@ -37,6 +38,11 @@ Left left_by(const Tensor& valid) {
   return count == 1 && from.numel() > 1 ? Left::one_of_several : Left::enough;
 }
 
+/// What makes a biased variance of so many values an unbiased one.
+double unbiased(int64_t count) {
+  return static_cast<double>(count) / static_cast<double>(count - 1);
+}
+
 /// x's samples in groups of so many, what is left over in the last.
 TensorList groups_of(const Tensor& x, int64_t size) {
   const int64_t groups = x.size(0) / size, left_over = x.size(0) % size;
@@ -70,7 +76,7 @@ Tensor BatchNorm::forward(const Tensor& x, const Tensor& valid) {
     return normalize_groups(x, options);
   std::optional<BatchStatistics> own;
   Tensor y = normalize(x, options, own);
-  if (own) update_running_stats({&*own, 1});
+  if (own) update_running_stats(own->mean, own->var, unbiased(own->count));
   return y;
 }
 
@@ -104,15 +110,19 @@ Tensor BatchNorm::normalize_groups(const Tensor& x, const BatchNormOptions& opti
           x.shape());
   TensorList parts = groups_of(x, size);
   const TensorList masks = valid ? groups_of(valid, size) : TensorList(parts.size());
-  std::vector<BatchStatistics> statistics;
+  Tensor means = zeros({channels_}, x.dtype()), vars = means;
+  double groups = 0;
   for (size_t i = 0; i < parts.size(); ++i) {
     BatchNormOptions of_group = options;
     of_group.valid = masks[i];
     std::optional<BatchStatistics> own;
     parts[i] = normalize(parts[i], of_group, own);
-    if (own) statistics.push_back(std::move(*own));
+    if (!own) continue;
+    means = means + own->mean;
+    vars = vars + own->var * unbiased(own->count);
+    ++groups;
   }
-  update_running_stats(statistics);
+  if (groups > 0) update_running_stats(means / groups, vars / groups, 1);
   return concat(parts);
 }
 
@@ -122,8 +132,8 @@ void BatchNorm::freeze(bool frozen) {
   frozen_ = frozen;
 }
 
-void BatchNorm::update_running_stats(std::span<const BatchStatistics> groups) {
-  if (!options_.track_running_stats || groups.empty()) return;
+void BatchNorm::update_running_stats(const Tensor& mean, const Tensor& var, double to_unbiased) {
+  if (!options_.track_running_stats) return;
   raw::check_writable("BatchNorm", running_mean);
   raw::check_writable("BatchNorm", running_var);
   Tensor means = raw::contiguous(running_mean), vars = raw::contiguous(running_var);
@@ -132,20 +142,15 @@ void BatchNorm::update_running_stats(std::span<const BatchStatistics> groups) {
   int64_t& batches = *num_batches_tracked.mutable_data<int64_t>();
   ++batches;
   const double momentum = options_.momentum.value_or(1 / static_cast<double>(batches));
-  dispatch_floating(running_mean.dtype(), "BatchNorm", [&]<class T>() {
+  dispatch_floating(mean.dtype(), "BatchNorm", [&]<class T>() {
     const T m = static_cast<T>(momentum), keep = static_cast<T>(1 - momentum);
+    const T unbiased = static_cast<T>(to_unbiased);
+    const T *means_of_batch = mean.data<T>(), *vars_of_batch = var.data<T>();
     T* running_m = means.mutable_data<T>();
     T* running_v = vars.mutable_data<T>();
     for (int64_t c = 0; c < channels_; ++c) {
-      double mean = 0, var = 0;
-      for (const BatchStatistics& group : groups) {
-        const auto count = static_cast<double>(group.count);
-        mean += static_cast<double>(group.mean.data<T>()[c]);
-        var += static_cast<double>(group.var.data<T>()[c] * static_cast<T>(count / (count - 1)));
-      }
-      const auto n = static_cast<double>(groups.size());
-      running_m[c] = keep * running_m[c] + m * static_cast<T>(mean / n);
-      running_v[c] = keep * running_v[c] + m * static_cast<T>(var / n);
+      running_m[c] = keep * running_m[c] + m * means_of_batch[c];
+      running_v[c] = keep * running_v[c] + m * (vars_of_batch[c] * unbiased);
     }
   });
   if (!means.is(running_mean)) raw::copy(means, running_mean);

@@ -4,7 +4,6 @@
 
 #include <functional>
 #include <optional>
-#include <span>
 
 namespace gradus {
 
@@ -75,7 +74,7 @@ class BatchNorm : public NormModule {
   Tensor normalize(const Tensor& x, const BatchNormOptions& options,
                    std::optional<BatchStatistics>& own);
   Tensor normalize_groups(const Tensor& x, const BatchNormOptions& options);
-  void update_running_stats(std::span<const BatchStatistics> groups);
+  void update_running_stats(const Tensor& mean, const Tensor& var, double to_unbiased);
 
   int64_t channels_;
   BatchNormLayerOptions options_;

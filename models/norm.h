@@ -34,7 +34,7 @@ struct NormOptions {
 
 /// What a model takes for its norms: `Norm::batch`, or `{Norm::batch, {.ghost_size = 8}}`.
 struct NormChoice : NormOptions {
-  // NOLINTNEXTLINE(google-explicit-constructor)
+  /// Of this kind, set so.  NOLINTNEXTLINE(google-explicit-constructor)
   NormChoice(Norm kind_ = Norm::none, const NormOptions& options = {})
       : NormOptions(options), kind(kind_) {}
   Norm kind;  ///< which

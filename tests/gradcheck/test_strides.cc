@@ -459,6 +459,25 @@ std::vector<Call> norm_calls() {
                                       {.valid = x[5], .activation = activation});
         }));
   }
+  calls.push_back(
+      call("rms_norm", {numbers({2, 3, 4}, 1), w4, mask({2, 3})},
+           [](std::span<const Tensor> x) { return rms_norm(x[0], {4}, x[1], {.valid = x[2]}); }));
+  calls.push_back(call(
+      "group_norm", {numbers({2, 4, 3}, 1), w4, b4, mask({2})},
+      [](std::span<const Tensor> x) { return group_norm(x[0], 2, x[1], x[2], {.valid = x[3]}); }));
+  calls.push_back({"rms_norm_groups",
+                   {numbers({2, 3, 4}, 1), w4, b4, mask({2, 3})},
+                   [](std::span<const Tensor> x) {
+                     const NormGroups groups = rms_norm_groups(x[0], {4}, x[3]);
+                     return Results{norm_forward(groups, x[0], x[1], x[2], 1e-5).y};
+                   }});
+  calls.push_back(
+      {"cell_step",
+       {numbers({2, 12}, 1), numbers({2, 12}, 2), numbers({2, 3}, 3), numbers({2, 3}, 4)},
+       [](std::span<const Tensor> x) {
+         const CellState s = cell_step(CellKind::lstm, x[0], x[1], {x[2], x[3]});
+         return Results{s.h, s.c};
+       }});
   calls.push_back({"layer_norm_groups norm_forward norm_backward",
                    {numbers({2, 3, 4}, 1), w4, b4, mask({2, 3}), numbers({2, 3, 4}, 4)},
                    [](std::span<const Tensor> x) {
@@ -763,8 +782,8 @@ std::string header_text() {
 const std::set<std::string> kElsewhere{
     // modules
     "forward", "operator", "normalized_projection", "project", "run", "step_of", "ActivationModule",
-    "check_inputs", "module_sample", "update_running_stats", "Parameter", "Buffer", "OwnedTensor",
-    "copy_of", "share", "AnyNorm", "CellState",
+    "check_inputs", "module_sample", "update_running_stats", "normalize", "normalize_groups",
+    "run_steps", "Parameter", "Buffer", "OwnedTensor", "copy_of", "share", "AnyNorm", "CellState",
     // written
     "draw", "clip_grad_norm", "step", "add_group", "check_new", "is_plain", "gradgradcheck",
     "gradcheck_against", "gradcheck_f32", "gradcheck_taylor",
