@@ -6,6 +6,7 @@
 #include <gradus/data/idx.h>
 #include <gradus/data/loader.h>
 #include <gradus/optim/schedule.h>
+#include <gradus/training/evaluate.h>
 
 #include <algorithm>
 #include <chrono>
@@ -32,29 +33,34 @@ void check_distinct(const char* what, const std::vector<std::string>& names) {
 }
 
 Split load(const CompareOptions& options, uint64_t seed) {
-  Split data = options.data == "digits" ? train_test_split(digits(), 0.2, seed)
-                                        : load_idx_folder(options.data);
+  Split data;
+  if (options.data == "digits") {
+    data = train_test_split(digits(), 0.2, seed);
+  } else if (options.data == "vowels") {
+    data = japanese_vowels();
+    Generator generator(seed, "order of the test");  // sorted, a batch would be one speaker's
+    data.test = data.test[randperm(data.test.size(), generator)];
+  } else {
+    data = load_idx_folder(options.data);
+  }
+  for (const std::string& name : options.models)
+    check(data.train.x.ndim() == 4 || find_model(name).reads_sequences(),
+          "compare: {} reads images, and the {} are sequences; --models rnn,transformer read them",
+          name, options.data);
   standardize(data);
   return data;
 }
 
 struct Stopped {};
 
-/// The share of images that the model, as it is set, labels right. Every batch is full, so that
-/// statistics of batches have equal weight: the last one begins with images already counted.
-double accuracy(AnyModule& model, const Dataset& data, int64_t batch_size,
-                const std::function<bool()>& stop) {
-  const NoRecord pause;
-  const int64_t n = data.size(), size = std::min(batch_size, n);
-  int64_t right = 0;
-  for (int64_t begin = 0; begin < n; begin += size) {
+/// Loss and accuracy of a model of that row.
+Evaluation score(const ModelRow& row, AnyModule& model, const Dataset& data, int64_t batch_size,
+                 NormStatistics statistics, const std::function<bool()>& stop) {
+  const auto logits = [&](const Dataset& batch) {
     if (stop()) throw Stopped();
-    const int64_t first = std::min(begin, n - size);
-    const auto guess = argmax(model(slice(data.x, 0, first, first + size)), 1).to_vector<int64_t>();
-    for (int64_t i = begin; i < first + size; ++i)
-      right += guess[static_cast<size_t>(i - first)] == data.y.data<int64_t>()[i];
-  }
-  return static_cast<double>(right) / static_cast<double>(n);
+    return row.run(model, batch);
+  };
+  return evaluate(*model, data, logits, {.batch_size = batch_size, .statistics = statistics});
 }
 
 double median(std::vector<double> values) {
@@ -65,9 +71,9 @@ double median(std::vector<double> values) {
 }
 
 /// The loss before the step.
-double train_step(AnyModule& model, Optimizer& optimizer, const Batch& batch) {
+double train_step(const ModelRow& row, AnyModule& model, Optimizer& optimizer, const Batch& batch) {
   Tape tape;
-  const Tensor loss = cross_entropy(model(batch.x), batch.y);
+  const Tensor loss = cross_entropy(row.run(model, batch), batch.y);
   optimizer.zero_grad();
   tape.backward(loss);
   optimizer.step();
@@ -88,8 +94,7 @@ class Forecast {
         static_cast<double>(options.epochs * training_loader(data, options, 1).size());
     for (const std::string& model : options.models)
       for (const std::string& norm : options.norms)
-        costs_.push_back(steps * step_seconds(find_model(model).make(norm_from(norm), data.train),
-                                              options, data));
+        costs_.push_back(steps * step_seconds(find_model(model), norm_from(norm), options, data));
   }
   /// In the run that counts from 0, when it has taken so long for this part of its epochs.
   void learn(size_t run, double part, double seconds) {
@@ -103,14 +108,16 @@ class Forecast {
   }
 
  private:
-  static double step_seconds(AnyModule model, const CompareOptions& options, const Split& data) {
+  static double step_seconds(const ModelRow& row, Norm norm, const CompareOptions& options,
+                             const Split& data) {
+    AnyModule model = row.make(norm, data.train);
     model->initialize(1);
     const auto optimizer = find_optimizer(options.optimizer).make(model->parameters(), options.lr);
     const Batch batch = training_loader(data, options, 1).epoch(0).batch(0);
     double best = HUGE_VAL;
     for (int i = 0; i < 4; ++i) {
       const auto begin = Clock::now();
-      train_step(model, *optimizer, batch);
+      train_step(row, model, *optimizer, batch);
       best = std::min(best, seconds_since(begin));
     }
     return best;
@@ -125,7 +132,7 @@ void train(AnyModule& model, const Split& data, const CompareOptions& options, R
            const std::function<void(int64_t, double, double)>& step_done,
            const std::function<bool()>& stop) {
   const auto optimizer = find_optimizer(options.optimizer).make(model->parameters(), options.lr);
-  const auto augment = find_model(run.model).augment;
+  const ModelRow& row = find_model(run.model);
   const DataLoader loader = training_loader(data, options, run.seed);
   const int64_t steps = options.epochs * loader.size();
   const int64_t warmup = std::min(loader.size(), steps - 1);
@@ -140,10 +147,10 @@ void train(AnyModule& model, const Split& data, const CompareOptions& options, R
     Generator shifts(run.seed, fmt::format("shifts of epoch {}", epoch));
     for (Batch batch : loader.epoch(static_cast<uint64_t>(epoch))) {
       if (stop()) throw Stopped();
-      if (augment) batch.x = augment(batch.x, black, shifts);
+      if (row.augment) batch.x = row.augment(batch.x, black, shifts);
       const auto begin = Clock::now();
       optimizer->set_lr_factor(schedule(step++));
-      loss_sum += train_step(model, *optimizer, batch);
+      loss_sum += train_step(row, model, *optimizer, batch);
       step_ms.push_back(1e3 * seconds_since(begin));
       ++done;
       if (!std::isfinite(loss_sum)) {
@@ -156,17 +163,16 @@ void train(AnyModule& model, const Split& data, const CompareOptions& options, R
         step_done(epoch, static_cast<double>(done) / static_cast<double>(loader.size()),
                   loss_sum / static_cast<double>(done));
     }
-    model->eval();
-    const double eval_accuracy = accuracy(model, data.test, options.batch_size, stop);
-    double batch_accuracy = eval_accuracy;
-    if (depends_on_batch(norm_from(run.norm))) {
-      AnyModule copy = model;  // training mode changes the running statistics: of the copy
-      copy->train();
-      batch_accuracy = accuracy(copy, data.test, options.batch_size, stop);
-    }
+    const auto test = [&](NormStatistics statistics) {
+      return score(row, model, data.test, options.batch_size, statistics, stop);
+    };
+    const Evaluation found = test(NormStatistics::running);
+    const double batch_accuracy = depends_on_batch(norm_from(run.norm))
+                                      ? test(NormStatistics::batch).accuracy
+                                      : found.accuracy;
     const double train_loss = loss_sum / static_cast<double>(loader.size());
     run.step_ms = median(step_ms);
-    run.epochs.push_back({epoch, train_loss, eval_accuracy, batch_accuracy});
+    run.epochs.push_back({epoch, train_loss, found.accuracy, batch_accuracy, found.loss});
     step_done(epoch, 1, train_loss);
   }
   run.finished = true;

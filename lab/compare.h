@@ -16,13 +16,14 @@ struct CompareOptions {
   int64_t batch_size = 32;
   double lr = 3e-3;  ///< after one epoch of warm-up; then half a cosine down to 0
   std::string optimizer = "adam";
-  std::string data = "digits";  ///< or a folder of IDX files
+  std::string data = "digits";  ///< or "vowels", or a folder of IDX files
 };
 
 struct EpochMetrics {
   int64_t epoch;  ///< from 1
   double train_loss, test_accuracy;
   double test_accuracy_batch_stats;  ///< scored with the statistics of each batch of test images
+  double test_loss = 0;
 };
 
 struct Run {

@@ -91,6 +91,7 @@ The table, a row for each norm:
   test accuracy %  after the last epoch, mean +- deviation over seeds
   vs none          points gained over the first norm on average over seeds, and
                    in how many seeds there was a gain
+  test loss        cross entropy after the last epoch, mean over seeds
   loss             training loss, mean over the last epoch
   epochs to 95%    until the test accuracy was 95 % for the first time
   gap              accuracy with statistics of the test batches themselves minus
@@ -118,10 +119,8 @@ Command::Run setup(CLI::App& app) {
   const auto settings = std::make_shared<Settings>();
   CompareOptions& o = settings->options;
   app.footer(footer());
-  app.add_option("--models", o.models, "Which models")
-      ->delimiter(',')
-      ->check(CLI::IsMember(detail::names(all_models())))
-      ->capture_default_str();
+  CLI::Option* const models = app.add_option("--models", o.models, "Which models");
+  models->delimiter(',')->check(CLI::IsMember(detail::names(all_models())))->capture_default_str();
   app.add_option("--norms", o.norms, "Which normalizations")
       ->delimiter(',')
       ->check(CLI::IsMember(norm_names()))
@@ -140,7 +139,8 @@ Command::Run setup(CLI::App& app) {
       ->check(CLI::IsMember(detail::names(all_optimizers())))
       ->capture_default_str();
   app.add_option("--data", o.data,
-                 "'digits', or a folder with MNIST's four IDX files, gzipped or not")
+                 "'digits', 'vowels' (sequences: rnn, transformer), or a folder with MNIST's four "
+                 "IDX files, gzipped or not")
       ->capture_default_str();
   app.add_option("--threads", settings->threads,
                  "Threads; 0: one a core; results do not depend on it")
@@ -148,7 +148,15 @@ Command::Run setup(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--output", settings->output, "Folder for the results")->capture_default_str();
   app.add_flag("--json", settings->json, "Print the summary as JSON instead of the table");
-  return [settings] { return run(*settings); };
+  return [settings, models] {
+    CompareOptions& chosen = settings->options;
+    if (chosen.data == "vowels" && models->count() == 0) {
+      std::fprintf(stderr, "gradus: the vowels are sequences: without cnn, which reads images\n");
+      std::erase_if(chosen.models,
+                    [](const std::string& name) { return !find_model(name).reads_sequences(); });
+    }
+    return run(*settings);
+  };
 }
 
 }  // namespace

@@ -16,8 +16,9 @@ namespace {
 class RowTransformer : public UnaryModule {
  public:
   explicit RowTransformer(Transformer transformer) : transformer_(std::move(transformer)) {}
-  Tensor forward(const Tensor& x) override {
-    return transformer_.forward(flatten(transpose(x, 1, 2), 2));
+  Tensor forward(const Tensor& x) override { return forward(x, {}); }
+  Tensor forward(const Tensor& x, const Tensor& lengths) {
+    return transformer_.forward(x.ndim() == 4 ? flatten(transpose(x, 1, 2), 2) : x, lengths);
   }
   void visit(Visitor& visitor) override { visitor.module("transformer", transformer_); }
   std::string describe() const override { return "RowTransformer"; }
@@ -25,6 +26,18 @@ class RowTransformer : public UnaryModule {
  private:
   Transformer transformer_;
 };
+
+template <class Model>
+Tensor of_sequences(AnyModule& model, const Dataset& batch) {
+  const ForwardScope scope(*model);
+  return static_cast<Model&>(*model).forward(batch.x, batch["lengths"]);
+}
+
+/// Steps of a sequence, or rows of an image, and the features of each.
+int64_t steps(const Dataset& data) { return data.x.size(data.x.ndim() - 2); }
+int64_t features(const Dataset& data) {
+  return data.x.size(-1) * (data.x.ndim() == 4 ? data.x.size(1) : 1);
+}
 
 int64_t channels(const Dataset& data) { return data.x.size(1); }
 int64_t height(const Dataset& data) { return data.x.size(2); }
@@ -41,14 +54,15 @@ constexpr ModelRow kModels[] = {
      .augmentation = "half of its images moved by up to a pixel"},
     {.name = "rnn",
      .make = [](Norm norm, const Dataset& data) -> AnyModule {
-       return RnnClassifier(channels(data) * width(data), data.classes,
-                            {.hidden = 64, .norm = norm});
-     }},
+       return RnnClassifier(features(data), data.classes, {.hidden = 64, .norm = norm});
+     },
+     .of_sequences = of_sequences<RnnClassifier>},
     {.name = "transformer",
      .make = [](Norm norm, const Dataset& data) -> AnyModule {
        return RowTransformer(
-           Transformer(height(data), channels(data) * width(data), data.classes, {.norm = norm}));
-     }},
+           Transformer(steps(data), features(data), data.classes, {.norm = norm}));
+     },
+     .of_sequences = of_sequences<RowTransformer>},
     {.name = "mlp",
      .make = [](Norm norm, const Dataset& data) -> AnyModule {
        return Mlp(channels(data) * height(data) * width(data), data.classes,

@@ -27,12 +27,12 @@ constexpr double kGoal = 0.95;
 std::string csv(const std::vector<Run>& runs) {
   std::string text =
       "model,norm,seed,epoch,train_loss,test_accuracy,test_accuracy_batch_stats,step_ms,"
-      "parameters\n";
+      "parameters,test_loss\n";
   for (const Run& run : runs)
     for (const EpochMetrics& e : run.epochs)
-      text += fmt::format("{},{},{},{},{:.6g},{:.6g},{:.6g},{:.4g},{}\n", run.model, run.norm,
-                          run.seed, e.epoch, e.train_loss, e.test_accuracy,
-                          e.test_accuracy_batch_stats, run.step_ms, run.parameters);
+      text += fmt::format("{},{},{},{},{:.6g},{:.6g},{:.6g},{:.4g},{},{:.6g}\n", run.model,
+                          run.norm, run.seed, e.epoch, e.train_loss, e.test_accuracy,
+                          e.test_accuracy_batch_stats, run.step_ms, run.parameters, e.test_loss);
   return text;
 }
 
@@ -236,6 +236,7 @@ std::vector<Summary> summarize(const std::vector<Run>& runs) {
         ++s.runs;
         accuracies.push_back(last.test_accuracy);
         s.final_loss += last.train_loss;
+        s.test_loss += last.test_loss;
         s.gap += last.test_accuracy_batch_stats - last.test_accuracy;
         s.step_ms += run.step_ms;
         if (const int64_t epochs = run.epochs_to(kGoal)) {
@@ -263,6 +264,7 @@ std::vector<Summary> summarize(const std::vector<Run>& runs) {
         squares += (accuracy - s.accuracy_mean) * (accuracy - s.accuracy_mean);
       s.accuracy_deviation = s.runs > 1 ? std::sqrt(squares / (n - 1)) : 0;
       s.final_loss /= n;
+      s.test_loss /= n;
       s.gap /= n;
       s.step_ms /= n;
       if (s.reached_95) s.epochs_to_95 /= static_cast<double>(s.reached_95);
@@ -280,22 +282,22 @@ std::string table(const std::vector<Summary>& summaries) {
   std::string text, model;
   bool diverged = false, several = false;
   const auto row = [&](const auto&... cells) {
-    text += fmt::format("{:<12} {:>15} {:>13} {:>8} {:>13} {:>6} {:>9} {:>11}\n", cells...);
+    text += fmt::format("{:<12} {:>15} {:>13} {:>10} {:>8} {:>13} {:>6} {:>9} {:>11}\n", cells...);
   };
   for (const Summary& s : summaries) {
     if (s.model != model) {
       if (!model.empty()) text += "\n";
-      row(s.model, "test accuracy %", "vs " + reference, "loss", "epochs to 95%", "gap", "ms/step",
-          "parameters");
+      row(s.model, "test accuracy %", "vs " + reference, "test loss", "loss", "epochs to 95%",
+          "gap", "ms/step", "parameters");
     }
     model = s.model;
     diverged = diverged || s.diverged > 0;
     several = several || s.pairs > 0;
     const std::string norm = "  " + s.norm + (s.diverged > 0 ? " *" : "");
     if (s.runs == 0)
-      row(norm, "diverged", "-", "-", "-", "-", "-", s.parameters);
+      row(norm, "diverged", "-", "-", "-", "-", "-", "-", s.parameters);
     else
-      row(norm, accuracy_cell(s), difference_cell(s),
+      row(norm, accuracy_cell(s), difference_cell(s), fmt::format("{:.4f}", s.test_loss),
           s.final_loss < 100 ? fmt::format("{:.4f}", s.final_loss)
                              : fmt::format("{:.2g}", s.final_loss),
           epochs_cell(s),
@@ -380,6 +382,7 @@ nlohmann::ordered_json to_json(const CompareOptions& options, const std::vector<
                                {"diverged", s.diverged},
                                {"test_accuracy_mean", known(s.runs > 0, s.accuracy_mean)},
                                {"test_accuracy_deviation", known(s.runs > 1, s.accuracy_deviation)},
+                               {"test_loss_mean", known(s.runs > 0, s.test_loss)},
                                {"reference", s.reference},
                                {"difference", known(s.pairs > 0, s.difference)},
                                {"difference_half_width", known(s.pairs > 1, s.half_width)},

@@ -11,6 +11,7 @@ struct Summary {
   std::string model, norm;
   int64_t runs = 0, diverged = 0;
   double accuracy_mean = 0, accuracy_deviation = 0;  ///< of the test accuracy after the last epoch
+  double test_loss = 0;                              ///< after the last epoch, mean over runs
   double final_loss = 0;                             ///< mean over runs
   double epochs_to_95 = 0;                           ///< mean over the runs that got there
   int64_t reached_95 = 0;                            ///< how many did

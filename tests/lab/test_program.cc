@@ -160,7 +160,7 @@ std::string metrics(const fs::path& output) {
     std::vector<std::string> cells;
     std::istringstream stream(line);
     for (std::string cell; std::getline(stream, cell, ',');) cells.push_back(cell);
-    BOOST_TEST_REQUIRE(cells.size() == 9u, "a row is: " << line);
+    BOOST_TEST_REQUIRE(cells.size() == 10u, "a row is: " << line);
     for (size_t i = 0; i < cells.size(); ++i)
       if (i != 7) result += cells[i] + ",";
     result += "\n";
@@ -441,4 +441,16 @@ BOOST_AUTO_TEST_CASE(help_for_every_subcommand) {
   const Result result = run(folder, "");
   BOOST_TEST(result.code == 2);
   BOOST_TEST(result.err.find("compare") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(vowels_are_for_sequence_models) {
+  const Folder folder;
+  check_wrong_input(folder, "compare --data vowels --models rnn,cnn", "cnn reads images");
+  const Result result = run(folder, "compare --data vowels --seeds 1 --epochs 1 --json");
+  BOOST_TEST(result.code == 0, result.err);
+  BOOST_TEST(result.err.find("without cnn") != std::string::npos);
+  for (const json& row : json::parse(result.out)["results"]) {
+    BOOST_TEST(row["model"] != "cnn");
+    BOOST_TEST(row["test_loss_mean"] > 0);
+  }
 }
