@@ -120,6 +120,7 @@ LabResult run_lab(const LabOptions& options,
   result.findings = judge(result.experiments);
   result.statements = judge_statements(result.findings);
   ordered_json claims = {{"options", identity(options.study)},
+                         {"family", family_size()},
                          {"statements", ordered_json::array()},
                          {"endpoints", to_json(result.findings)}};
   for (const StatementVerdict& v : result.statements)
@@ -129,6 +130,8 @@ LabResult run_lab(const LabOptions& options,
                                     {"complete", v.complete}});
   write_file((fs::path(options.out) / "claims.json").string(),
              [&](std::ostream& out) { out << claims.dump(2) << "\n"; });
+  write_file((fs::path(options.out) / "power.csv").string(),
+             [&](std::ostream& out) { out << power_csv(result.findings); });
   return result;
 }
 

@@ -8,8 +8,8 @@
 namespace gradus::lab {
 
 struct LabOptions {
-  StudyOptions study;
-  std::vector<std::string> names;  ///< experiments; none: all
+  StudyOptions study = {};
+  std::vector<std::string> names = {};  ///< experiments; none: all
   std::string out = "gradus-lab";
   int threads = 0;     ///< 0: as many as cores
   bool fresh = false;  ///< nothing from the folder is taken over

@@ -155,7 +155,7 @@ Crossing crossing(std::span<const double> x, const std::vector<std::vector<doubl
     if (now == 0) continue;
     if (before == -now) {
       Crossing result{true, HUGE_VAL, -HUGE_VAL};
-      constexpr int kSteps = 256;
+      constexpr int kSteps = 1024;
       for (size_t j = from; j < k; ++j)
         for (int step = 0; step <= kSteps; ++step) {
           const double part = static_cast<double>(step) / kSteps;

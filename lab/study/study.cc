@@ -6,13 +6,13 @@
 
 #include <algorithm>
 #include <atomic>
-#include <charconv>
 #include <cmath>
 #include <exception>
 #include <map>
 #include <mutex>
-#include <sstream>
 #include <thread>
+
+#include "lab/study/csv.h"
 
 namespace gradus {
 // lab/study/rates.csv, embedded by the build.
@@ -46,41 +46,6 @@ std::vector<uint64_t> seeds_from(uint64_t first, int64_t count) {
   std::vector<uint64_t> seeds;
   for (int64_t i = 0; i < count; ++i) seeds.push_back(first + static_cast<uint64_t>(i));
   return seeds;
-}
-
-std::vector<std::string_view> cells_of(std::string_view line) {
-  std::vector<std::string_view> cells;
-  for (size_t begin = 0;;) {
-    const size_t end = line.find(',', begin);
-    cells.push_back(line.substr(begin, end - begin));
-    if (end == line.npos) return cells;
-    begin = end + 1;
-  }
-}
-
-template <class T>
-T number(const std::string& where, std::string_view text) {
-  T value{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  check(error == std::errc() && end == text.data() + text.size(), "{}: '{}' is no number", where,
-        text);
-  return value;
-}
-
-/// Calls `line(where, cells)` for each line below the header, which must be this one.
-void read_csv(
-    const std::string& what, const std::string& text, std::string_view header,
-    const std::function<void(const std::string&, const std::vector<std::string_view>&)>& line) {
-  std::istringstream in(text);
-  std::string current;
-  check(std::getline(in, current) && current == header, "{}: its header is not {}", what, header);
-  const size_t columns = cells_of(header).size();
-  for (int64_t count = 2; std::getline(in, current); ++count) {
-    const std::string where = fmt::format("{}, line {}", what, count);
-    const auto cells = cells_of(current);
-    check(cells.size() == columns, "{}: {} cells, not {}", where, cells.size(), columns);
-    line(where, cells);
-  }
 }
 
 constexpr const char* kHeader = "part,norm,cell,x,seed,item,quantity,value";
@@ -125,8 +90,8 @@ const std::vector<TunedRate>& tuned_rates() {
              "experiment,part,norm,cell,lr,loss,at_edge",
              [&](const std::string& where, const std::vector<std::string_view>& c) {
                read.push_back({std::string(c[0]), std::string(c[1]), std::string(c[2]),
-                               std::string(c[3]), number<double>(where, c[4]),
-                               number<double>(where, c[5]), number<int>(where, c[6]) != 0});
+                               std::string(c[3]), csv_number(where, c[4]), csv_number(where, c[5]),
+                               csv_number(where, c[6]) != 0});
              });
     return read;
   }();
@@ -218,13 +183,13 @@ std::string to_csv(const Rows& rows) {
 
 Rows from_csv(const std::string& what, const std::string& text) {
   Rows rows;
-  read_csv(what, text, kHeader,
-           [&](const std::string& where, const std::vector<std::string_view>& c) {
-             rows.push_back({std::string(c[0]), std::string(c[1]), std::string(c[2]),
-                             number<double>(where, c[3]), number<uint64_t>(where, c[4]),
-                             number<int64_t>(where, c[5]), std::string(c[6]),
-                             number<double>(where, c[7])});
-           });
+  read_csv(
+      what, text, kHeader, [&](const std::string& where, const std::vector<std::string_view>& c) {
+        rows.push_back({std::string(c[0]), std::string(c[1]), std::string(c[2]),
+                        csv_number(where, c[3]), static_cast<uint64_t>(csv_number(where, c[4])),
+                        static_cast<int64_t>(csv_number(where, c[5])), std::string(c[6]),
+                        csv_number(where, c[7])});
+      });
   return rows;
 }
 

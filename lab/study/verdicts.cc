@@ -5,11 +5,20 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <set>
+
+#include "lab/study/csv.h"
+
+namespace gradus {
+// lab/study/pilot.csv, embedded by the build.
+extern const unsigned char pilot_csv[];
+extern const size_t pilot_csv_size;
+}  // namespace gradus
 
 namespace gradus::lab {
 
 namespace {
+
+constexpr const char* kPilotHeader = "endpoint,effect,deviation,seeds_needed";
 
 constexpr double kAlpha = 0.05;
 
@@ -43,6 +52,10 @@ std::vector<uint64_t> shared_seeds(const Map& a, const Map& b) {
   return seeds;
 }
 
+double deviation_of(const std::vector<double>& d) {
+  return paired(d).standard_error * std::sqrt(static_cast<double>(d.size()));
+}
+
 /// log(mean a / mean b), to the first order in what items add: d[s][i] = log ratio of s + a[s][i] /
 /// mean a[s] - b[s][i] / mean b[s], whose mean over the items is the log ratio of s.
 void items_log_ratio(const Rows& rows, const Endpoint& endpoint, Finding& finding) {
@@ -60,7 +73,20 @@ void items_log_ratio(const Rows& rows, const Endpoint& endpoint, Finding& findin
     ++finding.seeds;
     finding.items = static_cast<int64_t>(x.size());
   }
-  if (finding.seeds > 1) finding.estimate = two_way(d, finding.seeds, finding.items);
+  if (finding.seeds < 2) return;
+  finding.estimate = two_way(d, finding.seeds, finding.items);
+  std::vector<double> of_seed(static_cast<size_t>(finding.seeds));
+  for (size_t i = 0; i < d.size(); ++i)
+    of_seed[i / static_cast<size_t>(finding.items)] += d[i] / static_cast<double>(finding.items);
+  finding.deviation = deviation_of(of_seed);
+}
+
+/// From differences, one a seed.
+void take_paired(const std::vector<double>& d, Finding& finding) {
+  finding.seeds = static_cast<int64_t>(d.size());
+  if (finding.seeds < 2) return;
+  finding.estimate = paired(d);
+  finding.deviation = deviation_of(d);
 }
 
 void paired_by_seed(const Rows& rows, const Endpoint& endpoint, Finding& finding) {
@@ -69,8 +95,7 @@ void paired_by_seed(const Rows& rows, const Endpoint& endpoint, Finding& finding
   for (uint64_t seed : shared_seeds(a, b))
     d.push_back(endpoint.measure == Measure::log_ratio ? std::log(a.at(seed) / b.at(seed))
                                                        : a.at(seed) - b.at(seed));
-  finding.seeds = static_cast<int64_t>(d.size());
-  if (finding.seeds > 1) finding.estimate = paired(d);
+  take_paired(d, finding);
 }
 
 void slopes(const Rows& rows, const Endpoint& endpoint, Finding& finding) {
@@ -82,15 +107,29 @@ void slopes(const Rows& rows, const Endpoint& endpoint, Finding& finding) {
     }
   std::vector<double> d;
   for (const auto& [seed, xy] : points) d.push_back(slope(xy.first, xy.second));
-  finding.seeds = static_cast<int64_t>(d.size());
-  if (finding.seeds > 1) finding.estimate = paired(d);
+  take_paired(d, finding);
+}
+
+/// Whether a rate that the series rests on was the last of its grid. A series of all cells rests on
+/// the rates of all.
+bool at_edge(const char* experiment, const Series& series) {
+  const auto of_series = [&](const TunedRate& rate) {
+    return rate.experiment == experiment && rate.part == series.part && rate.norm == series.norm;
+  };
+  const auto& rates = tuned_rates();
+  const bool has_cell = std::any_of(rates.begin(), rates.end(), [&](const TunedRate& rate) {
+    return of_series(rate) && rate.cell == series.cell;
+  });
+  return std::any_of(rates.begin(), rates.end(), [&](const TunedRate& rate) {
+    return of_series(rate) && rate.at_edge && (!has_cell || rate.cell == series.cell);
+  });
 }
 
 /// The verdict of a test, by the adjusted p.
 Verdict verdict_of(const Finding& finding) {
   const Endpoint& e = *finding.endpoint;
   const double towards = e.sign * finding.estimate.mean;
-  if (finding.seeds < 2) return Verdict::undecided;
+  if (finding.seeds < 2 || finding.at_edge) return Verdict::undecided;
   if (finding.adjusted_p < kAlpha && std::abs(towards) > e.margin) {
     if (towards < 0) return Verdict::opposite;
     return e.limits ? Verdict::shown_with_limits : Verdict::shown;
@@ -163,6 +202,9 @@ std::vector<Finding> judge(const std::vector<std::pair<std::string, Rows>>& expe
     const Rows* rows = rows_of(experiments, endpoint.experiment);
     Finding finding;
     finding.endpoint = &endpoint;
+    if (endpoint.measure != Measure::bound)
+      finding.at_edge = at_edge(endpoint.experiment, endpoint.a) ||
+                        (endpoint.b.part && at_edge(endpoint.experiment, endpoint.b));
     if (rows && endpoint.measure == Measure::bound) {
       bool there = false;
       for (const Row& row : *rows)
@@ -256,12 +298,47 @@ nlohmann::ordered_json to_json(const std::vector<Finding>& findings) {
                     {"high", test ? known(f.estimate.high()) : known(0)},
                     {"p", known(f.p)},
                     {"p_holm", known(f.adjusted_p)},
+                    {"at_edge", f.at_edge},
+                    {"deviation", known(f.deviation)},
                     {"seeds", f.seeds},
                     {"items", f.items},
                     {"verdict", name(f.verdict)},
                     {"sentence", f.sentence}});
   }
   return json;
+}
+
+int64_t family_size() {
+  return std::count_if(all_endpoints().begin(), all_endpoints().end(),
+                       [](const Endpoint& e) { return e.measure != Measure::bound; });
+}
+
+int64_t seeds_needed(const Finding& finding) {
+  constexpr double kPower = 0.9;
+  return seeds_needed(finding.estimate.mean, finding.deviation,
+                      kAlpha / static_cast<double>(family_size()), kPower);
+}
+
+std::string power_csv(const std::vector<Finding>& findings) {
+  std::string text = std::string(kPilotHeader) + "\n";
+  for (const Finding& f : findings)
+    if (f.endpoint->measure != Measure::bound && f.seeds > 1)
+      text += fmt::format("{},{:.6g},{:.6g},{}\n", f.endpoint->name, f.estimate.mean, f.deviation,
+                          seeds_needed(f));
+  return text;
+}
+
+const std::vector<PilotRow>& pilot() {
+  static const std::vector<PilotRow> rows = [] {
+    std::vector<PilotRow> read;
+    read_csv("pilot.csv", std::string(reinterpret_cast<const char*>(pilot_csv), pilot_csv_size),
+             kPilotHeader, [&](const std::string& where, const std::vector<std::string_view>& c) {
+               read.push_back({std::string(c[0]), csv_number(where, c[1]), csv_number(where, c[2]),
+                               static_cast<int64_t>(csv_number(where, c[3]))});
+             });
+    return read;
+  }();
+  return rows;
 }
 
 }  // namespace gradus::lab

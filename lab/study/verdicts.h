@@ -49,6 +49,8 @@ struct Finding {
   Estimate estimate = {};  ///< of Measure::bound: the largest value alone
   double p = 1, adjusted_p = 1;
   int64_t seeds = 0, items = 0;
+  double deviation = 0;  ///< of single seeds' differences
+  bool at_edge = false;  ///< a rate that it rests on was the last of its grid: no verdict
   Verdict verdict = Verdict::undecided;
   std::string sentence = {};  ///< with scope, estimate and interval
 };
@@ -72,5 +74,21 @@ struct StatementVerdict {
 std::vector<StatementVerdict> judge_statements(const std::vector<Finding>& findings);
 
 nlohmann::ordered_json to_json(const std::vector<Finding>& findings);
+
+/// How many of all_endpoints() are tests: Holm's family.
+int64_t family_size();
+/// Seeds that an endpoint needs to be seen with a power of 0.9 at Holm's strictest level, 5 % over
+/// the family, if effect and deviation are those found.
+int64_t seeds_needed(const Finding& finding);
+/// For each test: endpoint,effect,deviation,seeds_needed. Of a run with seeds that reports do not
+/// use it is the pilot, lab/study/pilot.csv.
+std::string power_csv(const std::vector<Finding>& findings);
+/// A line of it.
+struct PilotRow {
+  std::string endpoint;
+  double effect, deviation;
+  int64_t seeds_needed;
+};
+const std::vector<PilotRow>& pilot();
 
 }  // namespace gradus::lab

@@ -1,0 +1,18 @@
+#pragma once
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace gradus::lab {
+
+/// Calls `line(where, cells)` for each line below the header of a CSV without quotes, which must be
+/// this one; an error names the line whose cells are not as many.
+void read_csv(const std::string& what, const std::string& text, std::string_view header,
+              const std::function<void(const std::string& where,
+                                       const std::vector<std::string_view>& cells)>& line);
+
+/// A cell's number; an error at `where` if it is none.
+double csv_number(const std::string& where, std::string_view text);
+
+}  // namespace gradus::lab

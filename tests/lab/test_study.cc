@@ -1,0 +1,178 @@
+// The frame of the lab: rows and their files, jobs, tuning, what a folder may hold, verdicts.
+#define BOOST_TEST_MODULE study
+#include <fmt/format.h>
+#include <gradus/base/error.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include "lab/study/lab.h"
+#include "tests/checks.h"
+
+using namespace gradus;
+using namespace gradus::lab;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Folder {
+  Folder() : path(fs::temp_directory_path() / fmt::format("gradus-study-{}", ::getpid())) {
+    fs::remove_all(path);
+  }
+  ~Folder() { fs::remove_all(path); }
+  fs::path path;
+};
+
+const auto never = [] { return false; };
+
+std::string whole(const fs::path& path) {
+  std::ifstream file(path);
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
+const Endpoint& endpoint(std::string_view name) {
+  for (const Endpoint& e : all_endpoints())
+    if (e.name == name) return e;
+  fail("no endpoint {}", name);
+}
+
+/// Rows of an endpoint of Measure::difference, whose differences are d.
+Rows rows_of(const Endpoint& e, const std::vector<double>& d) {
+  Rows rows;
+  for (size_t s = 0; s < d.size(); ++s) {
+    rows.push_back({e.a.part, e.a.norm, e.a.cell, 0, s + 1, -1, e.a.quantity, 0.5 + d[s]});
+    rows.push_back({e.b.part, e.b.norm, e.b.cell, 0, s + 1, -1, e.b.quantity, 0.5});
+  }
+  return rows;
+}
+
+Finding found(const Endpoint& e, const Rows& rows) {
+  for (const Finding& finding : judge({{e.experiment, rows}}))
+    if (finding.endpoint == &e) return finding;
+  fail("{} was not judged", e.name);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(rows_are_read_as_they_were_written) {
+  const Rows rows = {{"cnn", "batch", "g=4", 4, 17, -1, "loss", 0.1},
+                     {"rnn per step", "layer", "any", 0.1 + 0.2, 1, 359, "loss", HUGE_VAL}};
+  const Rows read = from_csv("rows", to_csv(rows));
+  BOOST_TEST(read.size() == 2);
+  BOOST_TEST(read[1].x == 0.1 + 0.2);
+  BOOST_TEST(read[1].item == 359);
+  BOOST_TEST(read[1].value == HUGE_VAL);
+  BOOST_TEST(read[0].cell == "g=4");
+  BOOST_CHECK_EXCEPTION(from_csv("rows", "part\n"), Error, test::says("rows: its header"));
+  const std::string broken = to_csv(rows).replace(to_csv(rows).find("0.1\n"), 3, "0,1");
+  BOOST_CHECK_EXCEPTION(from_csv("rows", broken), Error, test::says("rows, line 2: 9 cells"));
+}
+
+BOOST_AUTO_TEST_CASE(rows_are_in_the_order_of_the_jobs) {
+  std::vector<Job> jobs;
+  for (int i = 0; i < 40; ++i)
+    jobs.push_back({"", [i] { return Rows{{"", "", "", double(i), 0, -1, "", 0}}; }});
+  for (int threads : {1, 3}) {
+    std::atomic<size_t> done{0};
+    const Rows rows = run_jobs(
+        jobs, threads, [&](size_t) { ++done; }, never);
+    BOOST_TEST(done == 40U);
+    for (size_t i = 0; i < rows.size(); ++i) BOOST_TEST(rows[i].x == static_cast<double>(i));
+  }
+  jobs[7].run = []() -> Rows { fail("job {}", 7); };
+  BOOST_CHECK_EXCEPTION(run_jobs(
+                            jobs, 2, [](size_t) {}, never),
+                        Error, test::says("job 7"));
+}
+
+BOOST_AUTO_TEST_CASE(tuning_goes_on_until_the_best_rate_is_inside) {
+  // The least at lr = 2.43 = 0.01 * 3^5.
+  const Tunable far{"p", "n", "c", 0.01,
+                    [](double lr, uint64_t) { return std::abs(std::log(lr / 2.43)); }};
+  const TunedRate rate = tune("e", far, {1, 2});
+  BOOST_TEST(rate.lr == 2.43, boost::test_tools::tolerance(1e-12));
+  BOOST_TEST(!rate.at_edge);
+  const Tunable never_better{"p", "n", "c", 0.01, [](double lr, uint64_t) { return 1 / lr; }};
+  BOOST_TEST(tune("e", never_better, {1}).at_edge);
+  const Tunable diverges{"p", "n", "c", 0.01,
+                         [](double lr, uint64_t) { return lr > 0.02 ? HUGE_VAL : 1 / lr; }};
+  BOOST_TEST(tune("e", diverges, {1}).lr == 0.01);
+}
+
+// Expected: scipy.stats.ttest_1samp, and Holm's strictest step by hand.
+BOOST_AUTO_TEST_CASE(verdicts_follow_the_rule) {
+  const Endpoint& e = endpoint("contrast");  // +, margin 0.02
+  BOOST_TEST(e.sign == 1);
+  const Finding shown = found(e, rows_of(e, {0.30, 0.32, 0.31, 0.29, 0.33}));
+  BOOST_TEST(shown.p == 1.6186001865392217e-06, boost::test_tools::tolerance(1e-9));
+  BOOST_TEST(shown.adjusted_p == shown.p * static_cast<double>(family_size()));
+  BOOST_TEST((shown.verdict == Verdict::shown_with_limits));
+  const Finding opposite = found(e, rows_of(e, {-0.30, -0.32, -0.31, -0.29, -0.33}));
+  BOOST_TEST((opposite.verdict == Verdict::opposite));
+  const Finding small = found(e, rows_of(e, {0.010, 0.011, 0.009, 0.010, 0.010}));
+  BOOST_TEST((small.verdict == Verdict::equivalent));
+  const Finding wide = found(e, rows_of(e, {0.5, -0.2, 0.4, -0.3, 0.6}));
+  BOOST_TEST((wide.verdict == Verdict::undecided));
+  BOOST_TEST(wide.sentence.find("Undecided") == 0U, wide.sentence);
+  BOOST_TEST((found(e, rows_of(e, {0.3})).verdict == Verdict::undecided));
+}
+
+BOOST_AUTO_TEST_CASE(exact_claims_are_bounds) {
+  const Endpoint& e = endpoint("layer-modes");
+  const auto with = [&](double value) {
+    return found(e, {{e.a.part, e.a.norm, e.a.cell, 0, 1, -1, e.a.quantity, value}}).verdict;
+  };
+  BOOST_TEST((with(-1e-6) == Verdict::exact));
+  BOOST_TEST((with(1e-3) == Verdict::opposite));
+  BOOST_TEST((found(e, {}).verdict == Verdict::opposite));
+}
+
+BOOST_AUTO_TEST_CASE(a_statement_is_as_strong_as_its_weakest_endpoint) {
+  const Endpoint &modes = endpoint("layer-modes"), &contrast = endpoint("contrast");
+  Rows rows = rows_of(contrast, {0.30, 0.32, 0.31, 0.29, 0.33});
+  rows.push_back({modes.a.part, modes.a.norm, modes.a.cell, 0, 1, -1, modes.a.quantity, 0});
+  for (const StatementVerdict& v : judge_statements(judge({{modes.experiment, rows}}))) {
+    if (v.statement->number == 3) BOOST_TEST((v.verdict == Verdict::shown_with_limits));
+    BOOST_TEST(v.complete == (v.statement->number == 3), v.statement->number);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_folder_holds_results_of_one_kind) {
+  const Folder folder;
+  LabOptions options{.study = {.seeds = 1}, .names = {"axes"}, .out = folder.path, .threads = 1};
+  std::vector<bool> kept;
+  const auto note = [&](const LabProgress& p) { kept.push_back(p.kept); };
+  run_lab(options, note, never);
+  const std::string before = whole(folder.path / "axes.csv");
+  BOOST_TEST(!kept.front());
+  kept.clear();
+  run_lab(options, note, never);
+  BOOST_TEST(kept.front());
+  options.study.seeds = 2;
+  BOOST_CHECK_EXCEPTION(run_lab(options, note, never), Error, test::says("nothing is mixed"));
+  BOOST_TEST(whole(folder.path / "axes.csv") == before);
+  options.study.seeds = 1;
+  options.fresh = true;
+  options.threads = 2;
+  run_lab(options, note, never);
+  BOOST_TEST(whole(folder.path / "axes.csv") == before);
+}
+
+BOOST_AUTO_TEST_CASE(wrong_options_are_told) {
+  const Folder folder;
+  const auto with = [&](const LabOptions& options) {
+    run_lab(
+        options, [](const auto&) {}, never);
+  };
+  BOOST_CHECK_EXCEPTION(with({.names = {"axis"}, .out = folder.path}), Error,
+                        test::says("no experiment 'axis'; the nearest first: axes"));
+  BOOST_CHECK_EXCEPTION(with({.study = {.seeds = 0}, .names = {"axes"}, .out = folder.path}), Error,
+                        test::says("0 seeds"));
+  BOOST_CHECK_EXCEPTION(with({.names = {"axes"}, .out = "/proc/none"}), Error,
+                        test::says("cannot be written to"));
+  BOOST_TEST(!fs::exists(folder.path));
+}
