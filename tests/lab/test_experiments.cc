@@ -61,3 +61,17 @@ BOOST_AUTO_TEST_CASE(train_inference) {
     BOOST_TEST(value(rows, {"cnn", "batch", cell, "accuracy running"}) ==
                value(rows, {"cnn", "batch", "same", "accuracy running"}));
 }
+
+BOOST_AUTO_TEST_CASE(speed) {
+  const Rows rows = rows_of("speed", {"sigmoid batch best", "sigmoid none best", "rates batch",
+                                      "rates none", "noise batch best"});
+  check_endpoints("speed", rows);
+  for (const char* norm : {"batch", "none"}) {
+    double reaching = 0;
+    for (const Row& row : rows)
+      if (row.norm == norm && row.cell.starts_with("rate ") && row.quantity == "reached")
+        reaching += row.value;
+    BOOST_TEST(value(rows, {"sigmoid", norm, "all", "rates"}) == reaching);
+    BOOST_TEST(value(rows, {"sigmoid", norm, "best", "reached"}) == 1);
+  }
+}
