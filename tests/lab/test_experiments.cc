@@ -75,3 +75,15 @@ BOOST_AUTO_TEST_CASE(speed) {
     BOOST_TEST(value(rows, {"sigmoid", norm, "best", "reached"}) == 1);
   }
 }
+
+BOOST_AUTO_TEST_CASE(regularization) {
+  const Rows rows = rows_of("regularization", {"wrong labels batch best", "wrong labels none best",
+                                               "wrong labels batch g=4 rate=0.003",
+                                               "wrong labels batch g=64 rate=0.003"});
+  check_endpoints("regularization", rows);
+  // The slope is over those that have an x: the groups, and not what was chosen for each norm.
+  for (const Row& row : rows) {
+    BOOST_TEST((row.x > 0) == row.cell.starts_with("g="));
+    BOOST_TEST(row.value > 0.7);
+  }
+}
