@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 
 #include "lab/study/csv.h"
 
@@ -25,14 +24,6 @@ constexpr double kAlpha = 0.05;
 bool belongs(const Row& row, const Series& series) {
   return row.part == series.part && row.norm == series.norm &&
          (*series.cell == '\0' || row.cell == series.cell) && row.quantity == series.quantity;
-}
-
-/// A series' values by seed.
-std::map<uint64_t, double> by_seed(const Rows& rows, const Series& series) {
-  std::map<uint64_t, double> values;
-  for (const Row& row : rows)
-    if (row.item < 0 && belongs(row, series)) values[row.seed] = row.value;
-  return values;
 }
 
 /// A series' values of items, by seed and item.
@@ -187,6 +178,13 @@ const Rows* rows_of(const std::vector<std::pair<std::string, Rows>>& experiments
 }
 
 }  // namespace
+
+std::map<uint64_t, double> by_seed(const Rows& rows, const Series& series) {
+  std::map<uint64_t, double> values;
+  for (const Row& row : rows)
+    if (row.item < 0 && belongs(row, series)) values[row.seed] = row.value;
+  return values;
+}
 
 const char* name(Verdict verdict) {
   constexpr const char* kNames[] = {"opposite",          "undecided", "equivalent",

@@ -1,4 +1,5 @@
 #pragma once
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -16,6 +17,9 @@ const char* name(Verdict verdict);
 struct Series {
   const char *part, *norm, *cell, *quantity;
 };
+
+/// A series' values of whole runs, by seed.
+std::map<uint64_t, double> by_seed(const Rows& rows, const Series& series);
 
 /// How an estimate comes from an endpoint's series.
 enum class Measure {

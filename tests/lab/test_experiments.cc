@@ -1,0 +1,89 @@
+#define BOOST_TEST_MODULE experiments
+#include <algorithm>
+
+#include "lab/study/verdicts.h"
+#include "tests/checks.h"
+
+using namespace gradus::lab;
+
+namespace {
+
+/// The rows of one seed, of the jobs that `wanted` says.
+Rows rows_of(const Experiment& experiment, const std::function<bool(const std::string&)>& wanted) {
+  std::vector<Job> jobs = experiment.jobs({.seeds = 1});
+  std::erase_if(jobs, [&](const Job& job) { return !wanted(job.what); });
+  return run_jobs(
+      jobs, 2, [](size_t) {}, [] { return false; });
+}
+
+Rows rows_of(const char* name, const std::vector<std::string>& wanted) {
+  const Experiment& experiment = find_experiment(name);
+  const Rows rows = rows_of(experiment, [&](const std::string& what) {
+    return std::find(wanted.begin(), wanted.end(), what) != wanted.end();
+  });
+  // What is missing is no error, nor is a single seed.
+  BOOST_TEST(!experiment.findings(rows).empty());
+  BOOST_TEST(!experiment.figures(rows).empty());
+  return rows;
+}
+
+bool has(const Rows& rows, const Series& series) { return !by_seed(rows, series).empty(); }
+
+/// Every primary endpoint of the experiment finds its rows.
+void check_endpoints(const char* experiment, const Rows& rows) {
+  for (const Endpoint& endpoint : all_endpoints()) {
+    if (endpoint.experiment != std::string(experiment)) continue;
+    BOOST_TEST_CONTEXT(endpoint.name) {
+      if (*endpoint.a.cell) BOOST_TEST(has(rows, endpoint.a));
+      if (endpoint.b.part) BOOST_TEST(has(rows, endpoint.b));
+    }
+  }
+}
+
+double value(const Rows& rows, const Series& series) {
+  const auto values = by_seed(rows, series);
+  BOOST_TEST_REQUIRE(values.size() == 1);
+  return values.begin()->second;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(train_inference) {
+  const Rows rows = rows_of("train-inference", {"cnn batch", "cnn layer", "folding"});
+  check_endpoints("train-inference", rows);
+  BOOST_TEST(value(rows, {"cnn", "layer", "all", "mode difference"}) == 0);
+  BOOST_TEST(value(rows, {"cnn", "batch", "all", "mode difference"}) > 1e-3);
+  BOOST_TEST(value(rows, {"plain cnn", "batch", "folded", "relative difference"}) < 1e-5);
+  for (const char* norm : {"batch", "layer"})
+    BOOST_TEST(value(rows, {"cnn", norm, "alone", "relative difference"}) < 1e-5);
+  // Running statistics do not ask how large the batch is or how it is sorted.
+  for (const char* cell : {"pairs", "sorted"})
+    BOOST_TEST(value(rows, {"cnn", "batch", cell, "accuracy running"}) ==
+               value(rows, {"cnn", "batch", "same", "accuracy running"}));
+}
+
+BOOST_AUTO_TEST_CASE(speed) {
+  const Rows rows = rows_of("speed", {"sigmoid batch best", "sigmoid none best", "rates batch",
+                                      "rates none", "noise batch best"});
+  check_endpoints("speed", rows);
+  for (const char* norm : {"batch", "none"}) {
+    double reaching = 0;
+    for (const Row& row : rows)
+      if (row.norm == norm && row.cell.starts_with("rate ") && row.quantity == "reached")
+        reaching += row.value;
+    BOOST_TEST(value(rows, {"sigmoid", norm, "all", "rates"}) == reaching);
+    BOOST_TEST(value(rows, {"sigmoid", norm, "best", "reached"}) == 1);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(regularization) {
+  const Rows rows = rows_of("regularization", {"wrong labels batch best", "wrong labels none best",
+                                               "wrong labels batch g=4 rate=0.003",
+                                               "wrong labels batch g=64 rate=0.003"});
+  check_endpoints("regularization", rows);
+  // The slope is over those that have an x: the groups, and not what was chosen for each norm.
+  for (const Row& row : rows) {
+    BOOST_TEST((row.x > 0) == row.cell.starts_with("g="));
+    BOOST_TEST(row.value > 0.7);
+  }
+}
