@@ -1,9 +1,11 @@
 #include <fmt/format.h>
 
 #include <csignal>
+#include <filesystem>
 #include <memory>
 
 #include "lab/command.h"
+#include "lab/page/page.h"
 #include "lab/progress.h"
 #include "lab/study/lab.h"
 #include "lab/study/tuning.h"
@@ -80,6 +82,10 @@ int run(const Settings& settings) {
                  settings.options.out.c_str());
     return 128 + stopped_by();
   }
+  for (const std::string& line : write_page(settings.options.out, settings.options.study, result))
+    std::fprintf(stderr, "gradus: %s\n", line.c_str());
+  const auto path = std::filesystem::absolute(settings.options.out) / "report.html";
+  fmt::print(settings.json ? stderr : stdout, "{}\n", path.lexically_normal().string());
   return 0;
 }
 

@@ -128,24 +128,11 @@ Verdict verdict_of(const Finding& finding) {
   return equivalent(finding.estimate, e.margin) ? Verdict::equivalent : Verdict::undecided;
 }
 
-std::string measured(const Finding& finding) {
-  const Estimate& e = finding.estimate;
-  switch (finding.endpoint->measure) {
-    case Measure::log_ratio:
-      return fmt::format("ratio {:.3g} [{:.3g}, {:.3g}]", std::exp(e.mean), std::exp(e.low()),
-                         std::exp(e.high()));
-    case Measure::slope:
-      return fmt::format("{:+.2g} [{:+.2g}, {:+.2g}] a doubling", e.mean, e.low(), e.high());
-    default:
-      return fmt::format("difference {:+.3g} [{:+.3g}, {:+.3g}]", e.mean, e.low(), e.high());
-  }
-}
-
 std::string sentence_of(const Finding& f) {
   const Endpoint& e = *f.endpoint;
   if (e.measure == Measure::bound)
-    return fmt::format("{}: {} (largest relative difference {:.2g}).",
-                       f.verdict == Verdict::exact ? "Exact" : "Not so", e.claim, f.estimate.mean);
+    return fmt::format("{}: {} ({}).", f.verdict == Verdict::exact ? "Exact" : "Not so", e.claim,
+                       measured(f));
   if (f.seeds < 2) return fmt::format("Undecided: whether {}; there are not two seeds.", e.claim);
   const std::string figures =
       fmt::format("{}, 95 %; {} seeds{}, p by Holm {:.2g}", measured(f), f.seeds,
@@ -190,6 +177,22 @@ const char* name(Verdict verdict) {
   constexpr const char* kNames[] = {"opposite",          "undecided", "equivalent",
                                     "shown with limits", "shown",     "exact"};
   return kNames[static_cast<int>(verdict)];
+}
+
+std::string measured(const Finding& finding) {
+  const Estimate& e = finding.estimate;
+  if (finding.endpoint->measure == Measure::bound)
+    return fmt::format("largest relative difference {:.2g}", e.mean);
+  if (finding.seeds < 2) return "no interval of fewer than two seeds";
+  switch (finding.endpoint->measure) {
+    case Measure::log_ratio:
+      return fmt::format("ratio {:.3g} [{:.3g}, {:.3g}]", std::exp(e.mean), std::exp(e.low()),
+                         std::exp(e.high()));
+    case Measure::slope:
+      return fmt::format("{:+.2g} [{:+.2g}, {:+.2g}] a doubling", e.mean, e.low(), e.high());
+    default:
+      return fmt::format("difference {:+.3g} [{:+.3g}, {:+.3g}]", e.mean, e.low(), e.high());
+  }
 }
 
 std::vector<Finding> judge(const std::vector<std::pair<std::string, Rows>>& experiments) {

@@ -59,6 +59,9 @@ struct Finding {
   std::string sentence = {};  ///< with scope, estimate and interval
 };
 
+/// "ratio 1.5 [1.2, 1.9]", the interval of 95 %.
+std::string measured(const Finding& finding);
+
 /// Of the endpoints whose experiment has rows. The family of Holm's correction is all of
 /// all_endpoints(), whichever were run.
 std::vector<Finding> judge(const std::vector<std::pair<std::string, Rows>>& experiments);
