@@ -27,7 +27,7 @@ std::string settings(const Figure& figure) {
                     i + 1, kColors[i], i == 0 ? 7 : i + 4);
   return text +
          "set linetype cycle 6\nset border 3 linewidth 1\nset tics nomirror\nset grid ytics\n"
-         "set key top right\nset bars small\n";
+         "set key above\nset bars small\n";
 }
 
 /// As gnuplot writes it in an SVG: "rgb(  0, 114, 178)".

@@ -1,5 +1,5 @@
 "use strict";
-// What the microscope shows is computed here, and nowhere else.
+// What the microscope shows is computed by normalize() alone. On "library" see microscope.cc.
 //
 // x: the values, sample by sample, with channels before positions ("channels last": after them)
 // norm: "BN", "LN", "GN" or "IN"; training: whether BN takes the batch's statistics or `running`
@@ -73,7 +73,7 @@ function compute(x, {view, norm, training, samples} = state) {
   });
 }
 
-const number = (v, digits = 4) => (Math.abs(v) < 5e-7 ? 0 : v).toPrecision(digits).replace("-", "\u2212");
+const number = (v, digits = 4) => !Number.isFinite(v) ? "none: only padding" : (Math.abs(v) < 5e-7 ? 0 : v).toPrecision(digits).replace("-", "\u2212");
 const short = (v) => (Math.abs(v) < 0.05 ? 0 : v).toFixed(1).replace("-", "\u2212");
 
 /// "sample 1, centre, row 1, column 2"
@@ -176,7 +176,7 @@ function paintNumbers(now, {touched, others}) {
       ? "Running statistics: constants. No value of this batch enters them, and two of the terms of dx are gone."
       : `${shared.length} values share this mean and variance, of ${samples} ` +
         `${samples === 1 ? "sample" : "samples"}` + (later ? `; ${later} of them lie in the future.` : ".") +
-        (shared.length === 2 ? " Of two values x\u0302 is +1 and \u22121, whatever they are." : "");
+        (shared.length === 2 ? " Of two values x\u0302 is +1 and \u22121, whatever they are, if they differ." : "");
   byId("moved").textContent = state.moved < 0 ? "Drag a value, or press the up and down keys on it."
       : `${touched} ${touched === 1 ? "output has" : "outputs have"} moved, ${others} of them in other samples.`;
 }

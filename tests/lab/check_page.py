@@ -206,6 +206,21 @@ def use(browser):
             fail(f"the future with {norm}")
 
 
+def check_page(browser):
+    """Links lead somewhere, ids are single, and every picture has words."""
+    lost = browser.value("[...document.querySelectorAll('a[href^=\"#\"]')].map((a) => a.getAttribute('href').slice(1))"
+                         ".filter((id) => !document.getElementById(id))")
+    if lost:
+        fail(f"links to nothing: {lost}")
+    twice = browser.value("(() => { const ids = [...document.querySelectorAll('[id]')].map((e) => e.id);"
+                          " return ids.filter((id, k) => ids.indexOf(id) !== k); })()")
+    if twice:
+        fail(f"ids that stand twice: {twice[:5]}")
+    mute = browser.value("[...document.querySelectorAll('figure svg')].filter((s) => !s.getAttribute('aria-label')).length")
+    if mute:
+        fail(f"{mute} pictures without words")
+
+
 def check_width(browser, width):
     browser.size(width)
     wide = browser.value("document.documentElement.scrollWidth")
@@ -241,6 +256,7 @@ def main():
             browser.open(page.as_uri())
             worst, compared = compare(browser, json.loads((folder / "microscope.json").read_text()))
             use(browser)
+            check_page(browser)
             for width in [360, 800, 1400]:
                 check_width(browser, width)
             if len(sys.argv) > 2:

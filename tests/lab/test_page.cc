@@ -1,0 +1,143 @@
+#define BOOST_TEST_MODULE page
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "lab/page/contents.h"
+#include "lab/page/figure.h"
+#include "lab/page/page.h"
+#include "tests/checks.h"
+
+using namespace gradus;
+using namespace gradus::lab;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// An experiment with a figure of every colour and text that HTML and gnuplot could trip over.
+std::vector<Figure> fixture_figures(const Rows&) {
+  std::string script = "set logscale x 2\nset xlabel 'samples a statistic'\nset ylabel 'ratio'\n";
+  std::string plots;
+  for (int k = 1; k <= 6; ++k) {
+    script += fmt::format("$d{0} << END\n1 {1} \"a & b <i> {0}\"\n4 {2} \"it's {0}\"\nEND\n", k, k,
+                          k + .5);
+    plots += fmt::format(
+        "{0}$d{1} using 1:2 with lines lt {1} title 'line {1}', $d{1} using 1:2:3 "
+        "with labels hypertext point pt 7 ps .6 lt {1} notitle",
+        k == 1 ? "plot " : ", ", k);
+  }
+  return {{"fixture-lines", "Six \"lines\" & <b>their</b> values", script + plots}};
+}
+
+const ExperimentEntry entry(1000, {.name = "fixture",
+                                   .statements = {1},
+                                   .question = "Is 1 < 2 & \"3\"?",
+                                   .setup = "Set up.",
+                                   .rule = "Rule.",
+                                   .limits = "Limits.",
+                                   .sources = "Sources.",
+                                   .seconds = 0,
+                                   .on_images = false,
+                                   .jobs = [](const StudyOptions&) { return std::vector<Job>(); },
+                                   .figures = fixture_figures,
+                                   .findings =
+                                       [](const Rows&) {
+                                         return std::vector<std::string>{"A finding of <script>."};
+                                       }});
+
+/// Verdicts of rows of every series that an endpoint names, three seeds each; of the experiments
+/// the fixture alone, since figures of others need rows that only they have.
+LabResult results() {
+  LabResult result;
+  std::vector<std::pair<std::string, Rows>> experiments;
+  for (const Experiment* experiment : all_experiments()) {
+    Rows rows;
+    for (const Endpoint& e : all_endpoints())
+      for (const Series& s : {e.a, e.b}) {
+        if (e.experiment != std::string_view(experiment->name) || !s.part) continue;
+        for (uint64_t seed = 1; seed <= 3; ++seed)
+          rows.push_back({s.part, s.norm, s.cell, 1, seed, -1, s.quantity,
+                          1 + .1 * static_cast<double>(seed * rows.size() % 7)});
+      }
+    experiments.emplace_back(experiment->name, rows);
+  }
+  result.findings = judge(experiments);
+  result.statements = judge_statements(result.findings);
+  result.experiments = {{"fixture", {}}};
+  return result;
+}
+
+std::string text_of(const fs::path& path) {
+  std::ostringstream text;
+  text << std::ifstream(path).rdbuf();
+  return text.str();
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+// The page that check_page.py looks at in a browser.
+BOOST_AUTO_TEST_CASE(the_page_is_one_file_with_its_figures) {
+  const fs::path folder = "lab-page";
+  fs::create_directories(folder);
+  BOOST_TEST(write_page(folder.string(), {}, results()).empty());
+  const std::string html = text_of(folder / "report.html");
+  BOOST_TEST(html.size() < 3U << 20);
+  BOOST_TEST(contains(html, "<h3 id=\"fixture-title\">Is 1 &lt; 2 &amp; &quot;3&quot;?</h3>"));
+  BOOST_TEST(contains(html, "<li>A finding of &lt;script&gt;.</li>"));
+  BOOST_TEST(
+      contains(html, "aria-label=\"Six &quot;lines&quot; &amp; &lt;b&gt;their&lt;/b&gt; values\""));
+  BOOST_TEST(contains(html, "<title>a &amp; b &lt;i> 1</title>"));
+  BOOST_TEST(contains(html, "<title>it's 6</title>"));
+  BOOST_TEST(!contains(html, "gnuplot_svg"));
+  for (int k = 1; k <= 6; ++k) BOOST_TEST(contains(html, fmt::format("'var(--c{})'", k)));
+  const std::string picture = text_of(folder / "fixture-lines.svg");
+  BOOST_TEST(contains(picture, "rgb(  0, 114, 178)"));
+  BOOST_TEST(!contains(picture, "var("));
+  for (const Experiment* e : all_experiments())
+    BOOST_TEST(contains(html, fmt::format("<section id=\"{}\"", e->name)));
+}
+
+BOOST_AUTO_TEST_CASE(without_gnuplot_the_page_says_so_and_is_whole) {
+  const fs::path folder = "lab-page-without-gnuplot";
+  fs::create_directories(folder);
+  const std::string path = std::getenv("PATH");
+  ::setenv("PATH", "/nonexistent", 1);
+  const auto failures = write_page(folder.string(), {}, results());
+  ::setenv("PATH", path.c_str(), 1);
+  BOOST_TEST_REQUIRE(!failures.empty());
+  BOOST_TEST(contains(failures.back(), "gnuplot is not installed"));
+  const std::string html = text_of(folder / "report.html");
+  BOOST_TEST(contains(html, "There is no picture: gnuplot is not installed"));
+  BOOST_TEST(contains(html, "</html>"));
+}
+
+BOOST_AUTO_TEST_CASE(a_page_of_no_results_is_whole) {
+  const fs::path folder = "lab-page-empty";
+  fs::create_directories(folder);
+  LabResult nothing;
+  nothing.statements = judge_statements({});
+  BOOST_TEST(write_page(folder.string(), {}, nothing).empty());
+  const std::string html = text_of(folder / "report.html");
+  BOOST_TEST(contains(html, "Not run: gradus lab statistics-batch"));
+  BOOST_TEST(!contains(html, "measured here"));
+}
+
+BOOST_AUTO_TEST_CASE(what_the_page_is_made_of_names_endpoints_that_there_are) {
+  const auto there = [](std::string_view name) {
+    const auto& all = all_endpoints();
+    return std::any_of(all.begin(), all.end(), [&](const Endpoint& e) { return e.name == name; });
+  };
+  for (const Sentence& sentence : spoken_answer())
+    for (const char* endpoint : sentence.endpoints) BOOST_TEST(there(endpoint), endpoint);
+  for (const TableRow& row : comparison()) {
+    BOOST_TEST(there(row.batch.endpoint), row.batch.endpoint);
+    BOOST_TEST(there(row.layer.endpoint), row.layer.endpoint);
+  }
+}
