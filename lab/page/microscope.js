@@ -126,10 +126,11 @@ function build() {
 
 function paintCells(now, before) {
   const chosen = now.places[state.chosen];
+  const fixed = state.norm === "BN" && !state.training;  // then nothing is shared
   let touched = 0, others = 0;
   state.cells.forEach((cell, i) => {
     const place = now.places[i], padded = state.view.lengths && place.p >= state.view.lengths[place.n];
-    const shares = now.set[i] === now.set[state.chosen] && now.valid[i];
+    const shares = !fixed && now.set[i] === now.set[state.chosen] && now.valid[i];
     const later = state.view.lengths && place.n === chosen.n && place.p > chosen.p && !padded;
     const moved = state.moved >= 0 && Math.abs(now.xhat[i] - before.xhat[i]) > 1e-9;
     if (moved) {

@@ -261,6 +261,22 @@ std::string endpoints_table(const Source& source) {
   return html + "</table></div>\n";
 }
 
+std::string rates_table() {
+  std::string html =
+      "<details><summary>The learning rates that were chosen</summary>\n"
+      "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Rates\"><table>\n<tr>";
+  for (const char* title : {"Experiment", "Net", "Norm", "Cell", "Rate", "Validation loss", "Best"})
+    html += fmt::format("<th scope=\"col\">{}</th>", title);
+  html += "</tr>\n";
+  for (const TunedRate& rate : tuned_rates())
+    html += fmt::format(
+        "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"n\">{:.2g}</td>"
+        "<td class=\"n\">{:.3g}</td><td>{}</td></tr>\n",
+        escaped(rate.experiment), escaped(rate.part), escaped(rate.norm), escaped(rate.cell),
+        rate.lr, rate.loss, rate.at_edge ? "at the grid's edge" : "inside");
+  return html + "</table></div></details>\n";
+}
+
 std::string method(const Source& source) {
   const StudyOptions& o = source.options;
   double seconds = 0;
@@ -297,7 +313,7 @@ std::string method(const Source& source) {
       "<code>gradus lab --tune --out tuned</code>, which takes far longer. The numbers "
       "of this page: claims.json, and NAME.csv of each experiment.</p>\n",
       seconds);
-  return html + endpoints_table(source);
+  return html + endpoints_table(source) + rates_table();
 }
 
 constexpr const char* kAttribution =

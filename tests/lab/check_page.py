@@ -186,6 +186,8 @@ def use(browser):
     drag(browser, 0, 40)
     if "1 output has moved, 0" not in moved(browser):
         fail(f"at inference: {moved(browser)}")
+    if browser.value("document.querySelectorAll('#cells .shares').length") != 0:
+        fail("at inference values share statistics")
     choose(browser, "mode", "training")
     # Of two samples x^ is +1 or -1.
     choose(browser, "view", "features")
