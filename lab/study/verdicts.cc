@@ -97,7 +97,9 @@ void slopes(const Rows& rows, const Endpoint& endpoint, Finding& finding) {
       points[row.seed].second.push_back(row.value);
     }
   std::vector<double> d;
-  for (const auto& [seed, xy] : points) d.push_back(slope(xy.first, xy.second));
+  for (const auto& [seed, xy] : points)
+    if (std::ranges::min(xy.first) < std::ranges::max(xy.first))
+      d.push_back(slope(xy.first, xy.second));
   take_paired(d, finding);
 }
 

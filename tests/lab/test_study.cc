@@ -121,6 +121,21 @@ BOOST_AUTO_TEST_CASE(verdicts_follow_the_rule) {
   BOOST_TEST((found(e, rows_of(e, {0.3})).verdict == Verdict::undecided));
 }
 
+// Doublings from 1 to 4 that lose 0.1 each; a seed with one group has no slope.
+BOOST_AUTO_TEST_CASE(slopes_are_by_doubling) {
+  const Endpoint& e = endpoint("groups");
+  Rows rows;
+  for (uint64_t seed : {1, 2, 3})
+    for (double g : {1.0, 2.0, 4.0})
+      rows.push_back({e.a.part, e.a.norm, "", g, seed, -1, e.a.quantity,
+                      1 - 0.1 * std::log2(g) + 0.01 * static_cast<double>(seed)});
+  rows.push_back({e.a.part, e.a.norm, "", 4, 9, -1, e.a.quantity, 0.5});
+  const Finding finding = found(e, rows);
+  BOOST_TEST(finding.seeds == 3);
+  BOOST_TEST(finding.estimate.mean == -0.1, boost::test_tools::tolerance(1e-12));
+  BOOST_TEST((finding.verdict == Verdict::shown_with_limits));
+}
+
 BOOST_AUTO_TEST_CASE(exact_claims_are_bounds) {
   const Endpoint& e = endpoint("layer-modes");
   const auto with = [&](double value) {
