@@ -176,7 +176,8 @@ std::vector<Figure> figures(const Rows& rows) {
   }
   const std::string settings = fmt::format(
       "set logscale x\nset format x '10^{{%T}}'\nset xrange [{}:10]\nset yrange [{}:1]\n"
-      "set ytics ({})\nset xlabel 'largest move of an output, relative to the largest logit'\n"
+      "set ytics noenhanced ({})\nset xlabel 'largest move of an output, relative to the largest "
+      "logit'\n"
       "unset key\n",
       kFloor / 3, -at, ticks);
   const auto both = [&](const char* net, const char* cell) {

@@ -268,7 +268,7 @@ Figure growth_figure(const Rows& rows) {
   for (const double b : {8., 128.}) relu_limit.points.emplace_back(b, kReluLimit);
   const std::string settings =
       "set logscale x 2\nset xlabel 'samples of a batch, B'\n"
-      "set ylabel 'growth of the squared gradient a layer'\nset key center right\n";
+      "set ylabel 'growth of the squared gradient a layer'\nset key top right\n";
   return {
       "signal-growth",
       fmt::format(
