@@ -189,7 +189,8 @@ std::vector<Figure> figures(const Rows& rows) {
            "How far one item's logits move when its companions in the batch change (squares: in "
            "training mode; circles: in inference) and when the batch is padded from 29 to 40 "
            "steps (triangles); the largest over seeds and items, points at the left edge are "
-           "below 1e-9. LN moves by rounding alone, at most {:.1g}. BN in training mode moves "
+           "below 1e-9. LN moves by rounding alone, at most {:.1g}, which is a CNN's image alone "
+           "in its batch (not drawn). BN in training mode moves "
            "the logits by {} of the largest in the RNN and {} in the transformer (median "
            "[range]), and not in inference.",
            largest(values_of(rows, {"all", "layer", "all", "relative difference"})),
