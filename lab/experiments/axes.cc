@@ -332,8 +332,8 @@ Figure panels(const char* part, const Elements& e, const Rows& rows, double widt
           fmt::format("{}$panel{} using ($3=={}?$1:1/0):2:(.45):(.45) with boxxyerror {} notitle",
                       plots.empty() ? "" : ", ", i, kind, style);
     };
-    box(0, "fs empty border lc rgb '#b0b0b0' lw .5");
-    box(1, "fs solid 1 noborder lc rgb '#dcdcdc'");
+    box(0, "lc rgb '#b0b0b0' lw .5 fs empty border");
+    box(1, "lc rgb '#dcdcdc' fs solid 1 noborder");
     box(2, fmt::format("fs solid 1 noborder lt {}", colour_of(c)));
     box(3, "fs solid 1 noborder lc rgb '#000000'");
     plots += fmt::format(

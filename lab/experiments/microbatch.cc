@@ -181,7 +181,7 @@ const ExperimentEntry entry(
      .sources =
          "Ioffe & Szegedy 2015, algorithm 1; Hoffer et al. 2017, section 4 (ghost batches); Wu & "
          "Johnson 2021, section 3.1",
-     .seconds = 2,
+     .seconds = 1,
      .on_images = true,
      .jobs = jobs,
      .figures = figures,

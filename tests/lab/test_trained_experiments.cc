@@ -1,4 +1,4 @@
-#define BOOST_TEST_MODULE experiments
+#define BOOST_TEST_MODULE trained_experiments
 #include <algorithm>
 
 #include "lab/study/verdicts.h"
