@@ -239,12 +239,18 @@ std::string margin_of(const Endpoint& e) {
   }
 }
 
+std::string seeds_by_pilot(const Endpoint& endpoint) {
+  for (const PilotRow& row : pilot())
+    if (row.endpoint == endpoint.name) return std::to_string(row.seeds_needed);
+  return "";
+}
+
 std::string endpoints_table(const Source& source) {
   std::string html =
       "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Endpoints\"><table>\n"
       "<caption>Every primary endpoint, as it was written down before looking.</caption>\n<tr>";
   for (const char* title : {"Endpoint", "Claim", "Margin", "Measured, 95 %", "p", "p by Holm",
-                            "Seeds", "Items", "Verdict"})
+                            "Seeds", "Items", "Verdict", "Seeds by pilot"})
     html += fmt::format("<th scope=\"col\">{}</th>", title);
   html += "</tr>\n";
   for (const Endpoint& e : all_endpoints()) {
@@ -252,13 +258,18 @@ std::string endpoints_table(const Source& source) {
     const bool test = f && e.measure != Measure::bound && f->seeds > 1;
     html += fmt::format(
         "<tr><th scope=\"row\">{}</th><td class=\"long\">{}</td><td class=\"n\">{}</td><td>{}</td>"
-        "<td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
+        "<td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>"
+        "</tr>\n",
         escaped(e.name), escaped(e.claim), margin_of(e), f ? escaped(measured(*f)) : "not run",
         test ? fmt::format("{:.2g}", f->p) : "", test ? fmt::format("{:.2g}", f->adjusted_p) : "",
         test ? std::to_string(f->seeds) : "", test && f->items ? std::to_string(f->items) : "",
-        f ? name(f->verdict) : "");
+        f ? name(f->verdict) : "", seeds_by_pilot(e));
   }
-  return html + "</table></div>\n";
+  return html +
+         "</table></div>\n<p>Seeds by pilot: how many a test needs to see, with a power of 0.9 at "
+         "Holm's strictest level, the effect that a pilot with other seeds found "
+         "(<code>gradus lab --first-seed 2000001 --seeds 5</code>). Where they are more than were "
+         "run, the test is too weak for an effect like that.</p>\n";
 }
 
 std::string rates_table() {
