@@ -1,9 +1,11 @@
 #include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/detail/carried.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/loss.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
+#include <gradus/autograd/ops/where.h>
 
 namespace gradus {
 
@@ -87,6 +89,11 @@ Tensor huber_loss(const Tensor& x, const Tensor& target, double delta, Reduction
 
 namespace {
 
+/// q z, the positive examples' part.
+Tensor positive(const Tensor& target, const Tensor& pos_weight) {
+  return pos_weight ? pos_weight * target : target;
+}
+
 /// 1 + (q - 1) z: what log p and log(1 - p) have in common in x's coefficient.
 Tensor positive_share(const Tensor& target, const Tensor& pos_weight) {
   return pos_weight ? (pos_weight - 1) * target + 1 : ones({}, target.dtype());
@@ -105,10 +112,14 @@ void check_constant(const char* op, const char* what, const Tensor& w, const Ten
 
 // l = w ((1 - z) x + h softplus(-x)), h = 1 + (q - 1) z:
 // dx = w (1 - z - h sigmoid(-x)) dl,  dz = w ((q - 1) softplus(-x) - x) dl
+// Both are computed from their equals by the sign of x, in which nothing cancels: in l
+// (1 - z or q z) |x| + h softplus(-|x|), in dx for x < 0 h sigmoid(x) - q z.
 static Op binary_cross_entropy_op("binary_cross_entropy_with_logits", [](Backward& ctx) {
   const Tensor x = ctx.kept(0), z = ctx.kept(1), w = ctx.kept(2), q = ctx.kept(3);
   const Tensor dl = weighted(spread(ctx.dy(), ctx.attrs<Reduction>(), x.numel()), w);
-  if (ctx.needs(0)) ctx.set(0, (1 - z - positive_share(z, q) * sigmoid(-x)) * dl);
+  const Tensor share = positive_share(z, q);
+  if (ctx.needs(0))
+    ctx.set(0, where(x > 0, 1 - z - share * sigmoid(-x), share * sigmoid(x) - positive(z, q)) * dl);
   if (ctx.needs(1)) ctx.set(1, (q ? (q - 1) * softplus(-x) - x : -x) * dl);
 });
 
@@ -128,7 +139,9 @@ Tensor binary_cross_entropy_with_logits(const Tensor& x, const Tensor& target,
   {
     const NoRecord pause;
     const auto compute = [&](const Tensor& v, const Tensor& z, const Tensor& w, const Tensor& q) {
-      const Tensor losses = (1 - z) * v + positive_share(z, q) * softplus(-v);
+      const Tensor size = abs(v);
+      const Tensor losses =
+          where(v > 0, 1 - z, positive(z, q)) * size + positive_share(z, q) * softplus(-size);
       return reduced(weighted(losses, w), reduction);
     };
     y = detail::carried_if_finite(compute, x, target, weight, pos_weight);

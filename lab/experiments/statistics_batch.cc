@@ -255,10 +255,12 @@ const ExperimentEntry entry(
                  "of the loss, two-sided, in the family of all primary endpoints by Holm. The "
                  "other cells are "
                  "context with half of the seeds.",
-         .limits = "Small nets and small data sets; all seeds vary over one data set. With 400 "
-                   "updates the RNN's "
-                   "test losses are still high, with every norm: what its cells say holds for this "
-                   "budget alone.",
+         .limits =
+             "Small nets and small data sets; all seeds vary over one data set. After 400 updates "
+             "the RNN with BN is not trained well (69 to 88 % of the test items right, with LN and "
+             "without a norm 93 and more): what its cells say holds for this budget alone. The "
+             "bands cover all cells of the map for new seeds on the same test items; a crossing's "
+             "interval is that of single cells.",
          .sources = "Hoffer et al. 2017, section 4 (ghost batches); Wu & "
                     "Johnson 2021, section 3 (population statistics)",
          .seconds = 26,

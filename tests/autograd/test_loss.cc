@@ -34,6 +34,33 @@ BOOST_AUTO_TEST_CASE(extreme_logits_stay_finite) {
               {0, 1000, log2});
 }
 
+// Where a target is near its probability, what is left is far below x: f32 against f64 of the same
+// numbers. All parts of the loss are positive, so nothing of it need be lost.
+BOOST_AUTO_TEST_CASE(binary_cross_entropy_keeps_small_losses) {
+  for (double q : {0.0, 1.0, 3.0})  // 0: none
+    for (double size = 0.125; size < 80; size *= 1.37)
+      for (double v : {size, -size})
+        for (double z : {0.0, 1e-7, 1 / (1 + std::exp(-v)), 0.5, 1 - 1e-6, 1.0}) {
+          const Tensor x = full({1}, v), target = full({1}, z);
+          std::vector<double> losses, slopes;
+          for (DType dtype : {DType::f32, DType::f64}) {
+            const Tensor w = q > 0 ? full({1}, q, dtype) : Tensor();
+            const Tensor in = raw::cast(x, dtype).set_requires_grad();
+            Tape tape;
+            const Tensor loss =
+                binary_cross_entropy_with_logits(in, raw::cast(target, dtype), {.pos_weight = w});
+            tape.backward(loss);
+            losses.push_back(loss.item());
+            slopes.push_back(in.grad().at({0}));
+          }
+          BOOST_TEST_CONTEXT("x " << v << ", target " << z << ", pos_weight " << q) {
+            BOOST_TEST(std::abs(losses[0] - losses[1]) <= 0x1p-20 * losses[1]);
+            if (z == 0 || z == 1)
+              BOOST_TEST(std::abs(slopes[0] - slopes[1]) <= 0x1p-20 * std::abs(slopes[1]));
+          }
+        }
+}
+
 // An ignored row may hold anything.
 BOOST_AUTO_TEST_CASE(ignored_rows_are_not_read) {
   Tensor x = wave({3, 4}, 2, 0.7);
