@@ -400,8 +400,10 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(layer_norm_is_its_definition, T, Scalars) {
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(rms_norm_is_its_definition, T, Scalars) {
   const int64_t shapes[][2] = {{0, 5}, {1, 2}, {3, 5}, {5, 16}, {300, 10}, {131, 67}, {2, 9001}};
-  for (const auto& [rows, d] : shapes)
-    for (int kind = 0; kind < 4; ++kind) BOOST_TEST_CONTEXT(rows << "x" << d << " kind " << kind) {
+  for (const auto& shape : shapes)
+    for (int kind = 0; kind < 4; ++kind) {
+      const int64_t rows = shape[0], d = shape[1];
+      BOOST_TEST_CONTEXT(rows << "x" << d << " kind " << kind) {
         const LayerProblem p(rows, d, kind & 1, kind & 2, false, false);
         const auto run = [&] {
           LayerResult<T> r(p);
@@ -422,6 +424,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(rms_norm_is_its_definition, T, Scalars) {
         check_close(one.dx, exact.dx, 16);
         check_close(one.dw, exact.dw, 64);
       }
+    }
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(layer_norm_of_extreme_values, T, Scalars) {
