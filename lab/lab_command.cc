@@ -34,8 +34,9 @@ std::string line_of(const LabProgress& p) {
 std::string summary(const LabResult& result) {
   std::string text;
   for (const StatementVerdict& v : result.statements) {
-    text += fmt::format("{}. {}\n   {}{}\n", v.statement->number, v.statement->text,
-                        name(v.verdict), v.complete ? "" : ", of those experiments that were run");
+    text += fmt::format("{}. {}\n   {}{}{}\n", v.statement->number, v.statement->text,
+                        name(v.verdict), v.parts.empty() ? "" : ", the weakest of: " + v.parts,
+                        v.complete ? "" : ", of those experiments that were run");
     for (const Finding& finding : result.findings)
       if (finding.endpoint->statement == v.statement->number)
         text += fmt::format("   - {}\n", finding.sentence);

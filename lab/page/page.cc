@@ -124,7 +124,8 @@ std::string statement_of(const Source& source, const StatementVerdict& v) {
   const bool any = sum ? !source.result.findings.empty() : !findings.empty();
   return fmt::format("<li>{} {}{}{}</li>\n", escaped(v.statement->text),
                      any ? badge_of(v.verdict) : badge("undecided", "not run"),
-                     v.complete || !any ? "" : " of the experiments that were run",
+                     (any ? " the weakest of: " + escaped(v.parts) : "") +
+                         (v.complete || !any ? "" : "; not all experiments were run"),
                      findings.empty() ? "" : "\n<ul class=\"results\">\n" + findings + "</ul>");
 }
 
@@ -175,7 +176,7 @@ std::string experiment_of(Source& source, const Experiment& e) {
   std::string html = fmt::format("<section id=\"{0}\" aria-labelledby=\"{0}-title\">\n", e.name);
   html += element("h3", e.question, fmt::format("id=\"{}-title\"", e.name));
   html += "<dl class=\"facts\">\n" + fact("Set-up", e.setup) +
-          fact("Rule, decided before looking", e.rule) + "</dl>\n";
+          fact("Rule, written before this run", e.rule) + "</dl>\n";
   if (const Rows* rows = source.rows(e.name)) {
     for (const Figure& figure : e.figures(*rows)) html += figure_of(source, figure);
     html += results_of(source, e, *rows);
@@ -239,18 +240,13 @@ std::string margin_of(const Endpoint& e) {
   }
 }
 
-std::string seeds_by_pilot(const Endpoint& endpoint) {
-  for (const PilotRow& row : pilot())
-    if (row.endpoint == endpoint.name) return std::to_string(row.seeds_needed);
-  return "";
-}
-
 std::string endpoints_table(const Source& source) {
   std::string html =
       "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Endpoints\"><table>\n"
-      "<caption>Every primary endpoint, as it was written down before looking.</caption>\n<tr>";
+      "<caption>Every primary endpoint, as it was written before this run, after a trial on the "
+      "same data sets.</caption>\n<tr>";
   for (const char* title : {"Endpoint", "Claim", "Margin", "Measured, 95 %", "p", "p by Holm",
-                            "Seeds", "Items", "Verdict", "Seeds by pilot"})
+                            "Seeds", "Items", "Verdict"})
     html += fmt::format("<th scope=\"col\">{}</th>", title);
   html += "</tr>\n";
   for (const Endpoint& e : all_endpoints()) {
@@ -258,18 +254,13 @@ std::string endpoints_table(const Source& source) {
     const bool test = f && e.measure != Measure::bound && f->seeds > 1;
     html += fmt::format(
         "<tr><th scope=\"row\">{}</th><td class=\"long\">{}</td><td class=\"n\">{}</td><td>{}</td>"
-        "<td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>"
-        "</tr>\n",
+        "<td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
         escaped(e.name), escaped(e.claim), margin_of(e), f ? escaped(measured(*f)) : "not run",
         test ? fmt::format("{:.2g}", f->p) : "", test ? fmt::format("{:.2g}", f->adjusted_p) : "",
         test ? std::to_string(f->seeds) : "", test && f->items ? std::to_string(f->items) : "",
-        f ? name(f->verdict) : "", seeds_by_pilot(e));
+        f ? name(f->verdict) : "");
   }
-  return html +
-         "</table></div>\n<p>Seeds by pilot: how many a test needs to see, with a power of 0.9 at "
-         "Holm's strictest level, the effect that a pilot with other seeds found "
-         "(<code>gradus lab --first-seed 2000001 --seeds 5</code>). Where they are more than were "
-         "run, the test is too weak for an effect like that.</p>\n";
+  return html + "</table></div>\n";
 }
 
 std::string rates_table() {

@@ -33,6 +33,7 @@ ordered_json identity(const StudyOptions& options) {
   return {{"gradus", GRADUS_VERSION},
           {"seeds", options.seeds},
           {"first_seed", options.first_seed},
+          {"rates", fmt::format("{:x}", tuned_rates_checksum())},
           {"data", options.data}};
 }
 
@@ -127,11 +128,10 @@ LabResult run_lab(const LabOptions& options,
     claims["statements"].push_back({{"number", v.statement->number},
                                     {"text", v.statement->text},
                                     {"verdict", name(v.verdict)},
+                                    {"parts", v.parts},
                                     {"complete", v.complete}});
   write_file((fs::path(options.out) / "claims.json").string(),
              [&](std::ostream& out) { out << claims.dump(2) << "\n"; });
-  write_file((fs::path(options.out) / "power.csv").string(),
-             [&](std::ostream& out) { out << power_csv(result.findings); });
   return result;
 }
 

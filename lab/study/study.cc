@@ -98,6 +98,12 @@ const std::vector<TunedRate>& tuned_rates() {
   return rates;
 }
 
+uint32_t tuned_rates_checksum() {
+  uint32_t hash = 2166136261U;  // FNV-1a
+  for (size_t i = 0; i < rates_csv_size; ++i) hash = (hash ^ rates_csv[i]) * 16777619U;
+  return hash;
+}
+
 const TunedRate& tuned_rate(std::string_view experiment, std::string_view part,
                             std::string_view norm, std::string_view cell) {
   for (const TunedRate& rate : tuned_rates())

@@ -93,6 +93,8 @@ struct TunedRate {
 };
 /// lab/study/rates.csv, which is part of the program.
 const std::vector<TunedRate>& tuned_rates();
+/// Tells tables apart: results belong to the rates that they were computed with.
+uint32_t tuned_rates_checksum();
 /// An error if there is none of that cell.
 const TunedRate& tuned_rate(std::string_view experiment, std::string_view part,
                             std::string_view norm, std::string_view cell);

@@ -4,20 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
-
-#include "lab/study/csv.h"
-
-namespace gradus {
-// lab/study/pilot.csv, embedded by the build.
-extern const unsigned char pilot_csv[];
-extern const size_t pilot_csv_size;
-}  // namespace gradus
+#include <functional>
 
 namespace gradus::lab {
 
 namespace {
-
-constexpr const char* kPilotHeader = "endpoint,effect,deviation,seeds_needed";
 
 constexpr double kAlpha = 0.05;
 
@@ -135,7 +126,9 @@ std::string sentence_of(const Finding& f) {
   if (e.measure == Measure::bound)
     return fmt::format("{}: {} ({}).", f.verdict == Verdict::exact ? "Exact" : "Not so", e.claim,
                        measured(f));
-  if (f.seeds < 2) return fmt::format("Undecided: whether {}; there are not two seeds.", e.claim);
+  if (f.seeds < 2)
+    return fmt::format(
+        "Undecided: whether {}; there are not two seeds whose runs all ended in numbers.", e.claim);
   const std::string figures =
       fmt::format("{}, 95 %; {} seeds{}, p by Holm {:.2g}", measured(f), f.seeds,
                   f.items ? fmt::format(" and {} items", f.items) : "", f.adjusted_p);
@@ -184,7 +177,7 @@ const char* name(Verdict verdict) {
 std::string measured(const Finding& finding) {
   const Estimate& e = finding.estimate;
   if (finding.endpoint->measure == Measure::bound)
-    return fmt::format("largest relative difference {:.2g}", e.mean);
+    return fmt::format("{}: at most {:.2g}", finding.endpoint->a.quantity, e.mean);
   if (finding.seeds < 2) return "no interval of fewer than two seeds";
   switch (finding.endpoint->measure) {
     case Measure::log_ratio:
@@ -213,15 +206,22 @@ std::vector<Finding> judge(const std::vector<std::pair<std::string, Rows>>& expe
       for (const Row& row : *rows)
         if (belongs(row, endpoint.a)) {
           there = true;
-          finding.estimate.mean = std::max(finding.estimate.mean, std::abs(row.value));
+          const double size = std::isfinite(row.value) ? std::abs(row.value) : HUGE_VAL;
+          finding.estimate.mean = std::max(finding.estimate.mean, size);
         }
-      finding.verdict =
-          there && finding.estimate.mean < endpoint.margin ? Verdict::exact : Verdict::opposite;
+      finding.verdict = !there                                    ? Verdict::undecided
+                        : finding.estimate.mean < endpoint.margin ? Verdict::exact
+                                                                  : Verdict::opposite;
     } else if (rows && endpoint.measure == Measure::slope) {
       slopes(*rows, endpoint, finding);
     } else if (rows) {
       if (endpoint.measure == Measure::log_ratio) items_log_ratio(*rows, endpoint, finding);
       if (finding.items == 0) paired_by_seed(*rows, endpoint, finding);
+    }
+    if (!std::isfinite(finding.estimate.mean + finding.estimate.standard_error) &&
+        endpoint.measure != Measure::bound) {  // a run ended in no number
+      finding.estimate = {};
+      finding.seeds = 0;
     }
     if (finding.seeds > 1) finding.p = finding.estimate.p_value();
     if (endpoint.measure != Measure::bound) {
@@ -249,8 +249,8 @@ std::vector<StatementVerdict> judge_statements(const std::vector<Finding>& findi
   std::vector<StatementVerdict> verdicts;
   for (const Statement& statement : all_statements()) {
     const bool all = statement.number == 7;  // what sums up the others
-    StatementVerdict v{&statement, Verdict::exact, true};
-    bool any = false;
+    StatementVerdict v{&statement, Verdict::exact, true, ""};
+    std::map<Verdict, int, std::greater<>> counts;
     for (const Endpoint& endpoint : all_endpoints()) {
       if (!all && endpoint.statement != statement.number) continue;
       const auto finding = std::find_if(findings.begin(), findings.end(),
@@ -259,10 +259,12 @@ std::vector<StatementVerdict> judge_statements(const std::vector<Finding>& findi
         v.complete = false;
         continue;
       }
-      any = true;
+      ++counts[finding->verdict];
       v.verdict = std::min(v.verdict, finding->verdict);
     }
-    if (!any) v.verdict = Verdict::undecided;
+    if (counts.empty()) v.verdict = Verdict::undecided;
+    for (const auto& [verdict, count] : counts)
+      v.parts += fmt::format("{}{} {}", v.parts.empty() ? "" : ", ", count, name(verdict));
     verdicts.push_back(v);
   }
   return verdicts;
@@ -314,34 +316,6 @@ nlohmann::ordered_json to_json(const std::vector<Finding>& findings) {
 int64_t family_size() {
   return std::count_if(all_endpoints().begin(), all_endpoints().end(),
                        [](const Endpoint& e) { return e.measure != Measure::bound; });
-}
-
-int64_t seeds_needed(const Finding& finding) {
-  constexpr double kPower = 0.9;
-  return seeds_needed(finding.estimate.mean, finding.deviation,
-                      kAlpha / static_cast<double>(family_size()), kPower);
-}
-
-std::string power_csv(const std::vector<Finding>& findings) {
-  std::string text = std::string(kPilotHeader) + "\n";
-  for (const Finding& f : findings)
-    if (f.endpoint->measure != Measure::bound && f.seeds > 1)
-      text += fmt::format("{},{:.6g},{:.6g},{}\n", f.endpoint->name, f.estimate.mean, f.deviation,
-                          seeds_needed(f));
-  return text;
-}
-
-const std::vector<PilotRow>& pilot() {
-  static const std::vector<PilotRow> rows = [] {
-    std::vector<PilotRow> read;
-    read_csv("pilot.csv", std::string(reinterpret_cast<const char*>(pilot_csv), pilot_csv_size),
-             kPilotHeader, [&](const std::string& where, const std::vector<std::string_view>& c) {
-               read.push_back({std::string(c[0]), csv_number(where, c[1]), csv_number(where, c[2]),
-                               static_cast<int64_t>(csv_number(where, c[3]))});
-             });
-    return read;
-  }();
-  return rows;
 }
 
 }  // namespace gradus::lab

@@ -77,6 +77,7 @@ struct StatementVerdict {
   const Statement* statement;
   Verdict verdict;
   bool complete;
+  std::string parts;  ///< how many endpoints have which verdict: "1 exact, 2 undecided"
 };
 std::vector<StatementVerdict> judge_statements(const std::vector<Finding>& findings);
 
@@ -84,18 +85,4 @@ nlohmann::ordered_json to_json(const std::vector<Finding>& findings);
 
 /// How many of all_endpoints() are tests: Holm's family.
 int64_t family_size();
-/// Seeds that an endpoint needs to be seen with a power of 0.9 at Holm's strictest level, 5 % over
-/// the family, if effect and deviation are those found.
-int64_t seeds_needed(const Finding& finding);
-/// For each test: endpoint,effect,deviation,seeds_needed. Of a run with seeds that reports do not
-/// use it is the pilot, lab/study/pilot.csv.
-std::string power_csv(const std::vector<Finding>& findings);
-/// A line of it.
-struct PilotRow {
-  std::string endpoint;
-  double effect, deviation;
-  int64_t seeds_needed;
-};
-const std::vector<PilotRow>& pilot();
-
 }  // namespace gradus::lab

@@ -121,6 +121,26 @@ BOOST_AUTO_TEST_CASE(verdicts_follow_the_rule) {
   BOOST_TEST((found(e, rows_of(e, {0.3})).verdict == Verdict::undecided));
 }
 
+// A run that diverged decides nothing, and leaves the other endpoints' p-values alone.
+BOOST_AUTO_TEST_CASE(what_is_no_number_is_undecided) {
+  const Endpoint &speed = endpoint("speed"), &rates = endpoint("rates");
+  const auto with = [&](double last) {
+    Rows rows = rows_of(rates, {5.0, 5.2, 5.1, 4.9, 5.3});
+    for (uint64_t seed = 1; seed <= 5; ++seed) {
+      rows.push_back({speed.a.part, speed.a.norm, speed.a.cell, 0, seed, -1, speed.a.quantity,
+                      seed == 5 ? last : 30});
+      rows.push_back({speed.b.part, speed.b.norm, speed.b.cell, 0, seed, -1, speed.b.quantity,
+                      300 + static_cast<double>(seed)});
+    }
+    return rows;
+  };
+  for (double last : {std::nan(""), HUGE_VAL}) {
+    BOOST_TEST((found(speed, with(last)).verdict == Verdict::undecided));
+    BOOST_TEST(found(rates, with(last)).adjusted_p ==
+               found(rates, with(30)).p * static_cast<double>(family_size()));
+  }
+}
+
 // Doublings from 1 to 4 that lose 0.1 each; a seed with one group has no slope.
 BOOST_AUTO_TEST_CASE(slopes_are_by_doubling) {
   const Endpoint& e = endpoint("groups");
@@ -143,7 +163,8 @@ BOOST_AUTO_TEST_CASE(exact_claims_are_bounds) {
   };
   BOOST_TEST((with(-1e-6) == Verdict::exact));
   BOOST_TEST((with(1e-3) == Verdict::opposite));
-  BOOST_TEST((found(e, {}).verdict == Verdict::opposite));
+  BOOST_TEST((with(std::nan("")) == Verdict::opposite));
+  BOOST_TEST((found(e, {}).verdict == Verdict::undecided));
 }
 
 BOOST_AUTO_TEST_CASE(a_statement_is_as_strong_as_its_weakest_endpoint) {
@@ -153,6 +174,7 @@ BOOST_AUTO_TEST_CASE(a_statement_is_as_strong_as_its_weakest_endpoint) {
   for (const StatementVerdict& v : judge_statements(judge({{modes.experiment, rows}}))) {
     if (v.statement->number == 3) BOOST_TEST((v.verdict == Verdict::shown_with_limits));
     BOOST_TEST(v.complete == (v.statement->number == 3), v.statement->number);
+    if (v.statement->number == 3) BOOST_TEST(v.parts == "1 exact, 1 shown with limits");
   }
 }
 
