@@ -59,7 +59,7 @@ Linear linear_layer(int64_t in, int64_t out, const Init& init) {
   return layer;
 }
 
-Net net_for(const Kind& kind, Norm norm, const Dataset& data) {
+Net net_for(const Kind& kind, Norm norm, const Dataset& data, uint64_t seed) {
   int64_t in = data.x.numel() / data.size();
   const auto init = [&](double gain) {
     return kind.relu ? Init::kaiming_normal(in, gain) : Init::normal(0.1);
@@ -68,8 +68,12 @@ Net net_for(const Kind& kind, Norm norm, const Dataset& data) {
   for (int64_t i = 0; i < kLayers; ++i) {
     layers.add(linear_layer(in, kUnits, init(std::sqrt(2.0))));
     in = kUnits;
-    layers.add(feature_norm(norm, kUnits));
-    if (kind.noise) layers.add(Noise(static_cast<uint64_t>(i)));
+    // Weights are drawn by their places, so the noise takes none of its own.
+    if (kind.noise)
+      layers.add(
+          Sequential{feature_norm(norm, kUnits), Noise(seed * kLayers + static_cast<uint64_t>(i))});
+    else
+      layers.add(feature_norm(norm, kUnits));
     if (kind.relu)
       layers.add(Relu());
     else
@@ -85,7 +89,7 @@ bool looks_at(int64_t step) { return step <= kClose || step % kEvery == 0; }
 /// Steps of SGD until 90 % of `held_out` are labelled right; infinite if `most` are not enough.
 double steps(const Kind& kind, Norm norm, const Dataset& training, const Dataset& held_out,
              double lr, int64_t most, uint64_t seed) {
-  const Net net = net_for(kind, norm, training);
+  const Net net = net_for(kind, norm, training, seed);
   double reached = HUGE_VAL;
   train(net, training,
         {.batch_size = kBatch,
