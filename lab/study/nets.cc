@@ -77,6 +77,7 @@ double train(const Net& net, const Dataset& data, const TrainOptions& options, u
   net.module->train();
   manual_seed(seed);
   const auto optimizer = optimizer_for(net, options);
+  const auto parameters = net.module->parameters();
   const DataLoader loader(
       data, {.batch_size = options.batch_size, .seed = seed, .last = LastBatch::drop});
   const auto warmup = static_cast<double>(std::max<int64_t>(1, options.updates / 10));
@@ -93,6 +94,7 @@ double train(const Net& net, const Dataset& data, const TrainOptions& options, u
       if (!std::isfinite(value)) return HUGE_VAL;
       optimizer->zero_grad();
       tape.backward(loss);
+      if (options.clip_norm > 0) clip_grad_norm(parameters, options.clip_norm);
       optimizer->step();
       ++update;
       if (options.after_update && !options.after_update(update, value)) return value;

@@ -54,6 +54,8 @@ struct TrainOptions {
   int64_t updates = 600;
   double lr = 1e-3;
   bool sgd = false;
+  /// If above 0, the most that the norm of all gradients may be (Pascanu et al. 2013).
+  double clip_norm = 0;
   /// After each update, with their number and the batch's loss before it; false ends training.
   std::function<bool(int64_t update, double loss)> after_update = {};
 };

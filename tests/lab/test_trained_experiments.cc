@@ -62,6 +62,13 @@ BOOST_AUTO_TEST_CASE(train_inference) {
                value(rows, {"cnn", "batch", "same", "accuracy running"}));
 }
 
+BOOST_AUTO_TEST_CASE(statistics_batch) {
+  const Rows rows = rows_of("statistics-batch", {"mlp batch g=2", "mlp layer any"});
+  BOOST_TEST(has(rows, {"mlp", "batch", "g=2", "loss"}));
+  BOOST_TEST(has(rows, {"mlp", "batch", "g=2", "loss population"}));
+  BOOST_TEST(value(rows, {"mlp", "layer", "any", "accuracy"}) > 0.9);
+}
+
 BOOST_AUTO_TEST_CASE(speed) {
   const Rows rows = rows_of("speed", {"sigmoid batch best", "sigmoid none best", "rates batch",
                                       "rates none", "noise batch best"});
