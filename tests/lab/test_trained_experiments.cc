@@ -94,3 +94,16 @@ BOOST_AUTO_TEST_CASE(regularization) {
     BOOST_TEST(row.value > 0.7);
   }
 }
+
+BOOST_AUTO_TEST_CASE(lengths) {
+  const Rows rows = rows_of("lengths", {"rnn batch", "rnn batch per step", "rnn layer",
+                                        "transformer batch", "transformer layer"});
+  check_endpoints("lengths", rows);
+  for (const char* norm : {"batch", "layer"}) {
+    BOOST_TEST(value(rows, {"transformer", norm, "first 10", "accuracy"}) > 0.9);
+    int64_t items = 0;
+    for (const Row& row : rows)
+      items += row.item >= 0 && row.norm == norm && row.part == "transformer";
+    BOOST_TEST(items == 201);  // test utterances of 15 frames and more
+  }
+}

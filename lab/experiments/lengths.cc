@@ -1,0 +1,197 @@
+// What becomes of lengths that training did not show.
+#include <fmt/format.h>
+#include <gradus/autograd/ops/shape.h>
+
+#include <cmath>
+
+#include "lab/study/figures.h"
+#include "lab/study/nets.h"
+
+namespace gradus::lab {
+
+namespace {
+
+constexpr int64_t kShown = 10;   // frames that training sees
+constexpr int64_t kLonger = 15;  // frames of a test utterance, at least
+
+struct Kind {
+  const char* part;
+  int64_t batch_size, updates;
+  double clip_norm;
+};
+constexpr Kind kRnn{"rnn", 32, 800, 1}, kTransformer{"transformer", 32, 400, 0};
+
+struct Cell {
+  Kind kind;
+  const char* norm;  // in the rows
+  Norm choice;
+  bool per_step = false;
+};
+
+std::vector<Cell> cells() {
+  return {{kRnn, "batch", Norm::batch},         {kRnn, "batch per step", Norm::batch, true},
+          {kRnn, "layer", Norm::layer},         {kRnn, "none", Norm::none},
+          {kTransformer, "batch", Norm::batch}, {kTransformer, "layer", Norm::layer},
+          {kTransformer, "none", Norm::none}};
+}
+
+/// The first frames of every utterance.
+Dataset beginnings(const Dataset& data) {
+  Dataset part = data;
+  part.x = raw::contiguous(slice(data.x, 1, 0, kShown));
+  Tensor lengths = raw::clone(data["lengths"]);
+  for (int64_t i = 0; i < lengths.numel(); ++i) {
+    int64_t& length = lengths.mutable_data<int64_t>()[i];
+    length = std::min(length, kShown);
+  }
+  part.more = {{"lengths", lengths}};
+  return part;
+}
+
+/// The utterances that are longer than what training shows.
+Dataset longer(const Dataset& data) {
+  std::vector<int64_t> rows;
+  const auto lengths = data["lengths"].to_vector<int64_t>();
+  for (size_t i = 0; i < lengths.size(); ++i)
+    if (lengths[i] >= kLonger) rows.push_back(static_cast<int64_t>(i));
+  const auto count = static_cast<int64_t>(rows.size());
+  return data[Tensor::from(rows, {count})];
+}
+
+/// Trained on the beginnings. Infinite `loss`: it diverged.
+Net trained(const Cell& cell, const RunData& data, double lr, uint64_t seed, double* loss) {
+  const Dataset shown = beginnings(data.train);
+  const bool rnn = std::string(cell.kind.part) == "rnn";
+  const Net net = make_net(cell.kind.part, cell.choice, rnn ? shown : data.train, cell.per_step);
+  *loss = train(net, shown,
+                {.batch_size = cell.kind.batch_size,
+                 .updates = cell.kind.updates,
+                 .lr = lr,
+                 .clip_norm = cell.kind.clip_norm},
+                seed);
+  return net;
+}
+
+Rows measure(const Cell& cell, uint64_t seed) {
+  const RunData data = run_vowels(seed);
+  double loss = 0;
+  const Net net = trained(
+      cell, data, tuned_rate("lengths", cell.kind.part, cell.norm, "first 10").lr, seed, &loss);
+  const Dataset whole = longer(data.test);
+  Rows rows;
+  for (const bool all : {false, true}) {
+    const Evaluation found = net.evaluate(all ? whole : beginnings(whole));
+    const auto add = [&](const char* quantity, double value, int64_t item = -1) {
+      rows.push_back(
+          {cell.kind.part, cell.norm, all ? "whole" : "first 10", 0, seed, item, quantity, value});
+    };
+    add("loss", found.loss);
+    add("accuracy", found.accuracy);
+    if (!all) continue;
+    for (int64_t i = 0; const double item : found.losses.to_vector<double>())
+      add("loss", item, i++);
+  }
+  return rows;
+}
+
+std::vector<Job> jobs(const StudyOptions& options) {
+  std::vector<Job> all;
+  for (const Cell& cell : cells())
+    for (uint64_t seed : options.all_seeds())
+      all.push_back(
+          {fmt::format("{} {}", cell.kind.part, cell.norm), [=] { return measure(cell, seed); }});
+  return all;
+}
+
+std::vector<Tunable> tunables(const StudyOptions&) {
+  std::vector<Tunable> all;
+  for (const Cell& cell : cells())
+    all.push_back({cell.kind.part, cell.norm, "first 10", 3e-3, [=](double lr, uint64_t seed) {
+                     const RunData data = run_vowels(seed);
+                     double loss = 0;
+                     const Net net = trained(cell, data, lr, seed, &loss);
+                     if (!std::isfinite(loss)) return loss;
+                     return net.evaluate(beginnings(data.validation)).loss;
+                   }});
+  return all;
+}
+
+std::vector<std::string> findings(const Rows& rows) {
+  std::vector<std::string> text;
+  for (const Cell& cell : cells()) {
+    const auto accuracy = [&](const char* which) {
+      return percent(mean_over_seeds(rows, {cell.kind.part, cell.norm, which, "accuracy"}));
+    };
+    const Estimate growth = mean_difference(rows, {cell.kind.part, cell.norm, "whole", "loss"},
+                                            {cell.kind.part, cell.norm, "first 10", "loss"},
+                                            [](double loss) { return std::log(loss); });
+    text.push_back(fmt::format(
+        "{}, norm {}: {} right on the first {} frames of long utterances, {} on the whole ones; "
+        "the loss on whole ones is {} times that on the beginnings.",
+        cell.kind.part, cell.norm, accuracy("first 10"), kShown, accuracy("whole"),
+        exponential(growth)));
+  }
+  return text;
+}
+
+std::vector<Figure> figures(const Rows& rows) {
+  std::string names, data[2];
+  int at = 0;
+  for (const Cell& cell : cells()) {
+    names += fmt::format("{}\"{}\\n{}\" {}", at ? ", " : "", cell.kind.part, cell.norm, at);
+    for (const bool all : {false, true}) {
+      const Estimate share = mean_over_seeds(
+          rows, {cell.kind.part, cell.norm, all ? "whole" : "first 10", "accuracy"});
+      data[all] += data_line(
+          at + (all ? .12 : -.12), share, [](double value) { return 100 * value; }, percent(share));
+    }
+    ++at;
+  }
+  const std::string script = fmt::format(
+      "$shown << END\n{}END\n$whole << END\n{}END\n"
+      "set xrange [-.5:{}]\nset xtics ({})\nset ylabel 'test accuracy (%)'\n"
+      "plot $shown using 1:2:3:4 with yerrorbars lt 4 pt 7 title 'first 10 frames', "
+      "$whole using 1:2:3:4 with yerrorbars lt 1 pt 5 title 'whole utterances', "
+      "$shown using 1:2:5 with labels hypertext point pt 7 ps .6 lt 4 notitle, "
+      "$whole using 1:2:5 with labels hypertext point pt 7 ps .6 lt 1 notitle\n",
+      data[0], data[1], at - .5, names);
+  std::string caption =
+      "Test accuracy on long utterances of nets that were trained on the first 10 frames.";
+  for (const std::string& finding : findings(rows)) caption += " " + finding;
+  return {{"lengths", caption, script}};
+}
+
+const ExperimentEntry entry(
+    80,
+    {.name = "lengths",
+     .statements = {6},
+     .question = "What becomes of lengths that training did not show?",
+     .setup =
+         "Japanese Vowels, the published parts. Training sees the first 10 frames of every "
+         "utterance; judged are the whole test utterances of 15 frames and more. The RNN has 32 "
+         "units and its norm on the recurrent sum (one BN for all steps, or one for each step), "
+         "batches of 32, 800 updates, gradients clipped to a norm of 1; the transformer is 32 wide "
+         "with two blocks and norms before, batches of 32, 400 updates; Adam. Rates were chosen on "
+         "the first 10 frames of a validation part.",
+     .rule =
+         "Endpoints lengths-rnn, lengths-rnn-step and lengths-transformer: the logarithm of BN's "
+         "test loss over LN's on whole utterances is above 0, by more than a tenth of the loss; "
+         "two-sided, for new seeds and new utterances, Holm. The net without a norm and the "
+         "first 10 frames of the same utterances stand beside it, and are described.",
+     .limits =
+         "Steps beyond the tenth use the last step's statistics where each step has its own, and "
+         "with learned positions the transformer has never trained those beyond the tenth, "
+         "whatever its norm. New utterances are of the same nine speakers.",
+     .sources =
+         "Ba et al. 2016, section 3.1; Laurent et al. 2016, section 3; Cooijmans et al. 2016, "
+         "section 3.",
+     .seconds = 6,
+     .on_images = false,
+     .jobs = jobs,
+     .figures = figures,
+     .findings = findings,
+     .tunables = tunables});
+
+}  // namespace
+
+}  // namespace gradus::lab
