@@ -5,12 +5,12 @@
 #include <gradus/version.h>
 
 #include <algorithm>
-#include <boost/math/distributions/students_t.hpp>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
 
 #include "lab/gnuplot.h"
+#include "lab/study/statistics.h"
 
 namespace gradus::lab {
 
@@ -173,18 +173,12 @@ std::string epochs_cell(const Summary& s) {
 
 namespace {
 
-/// Student's t for a two-sided interval of 95 %.
-double t_quantile(double degrees) {
-  return boost::math::quantile(boost::math::students_t(degrees), 0.975);
-}
-
 /// See Summary::half_width.
-double half_width(const std::vector<double>& differences, double mean, double test_to_train) {
+double half_width(const std::vector<double>& differences, double test_to_train) {
   if (differences.size() < 2) return 0;
-  const auto n = static_cast<double>(differences.size());
-  double squares = 0;
-  for (double d : differences) squares += (d - mean) * (d - mean);
-  return t_quantile(n - 1) * std::sqrt(squares / (n - 1) * (1 / n + test_to_train));
+  const Estimate e =
+      test_to_train > 0 ? resampled(differences, 1, test_to_train) : paired(differences);
+  return e.high() - e.mean;
 }
 
 }  // namespace
@@ -239,7 +233,7 @@ std::vector<Summary> summarize(const std::vector<Run>& runs) {
       s.step_ms /= n;
       if (s.reached_95) s.epochs_to_95 /= static_cast<double>(s.reached_95);
       if (s.pairs) s.difference /= static_cast<double>(s.pairs);
-      s.half_width = half_width(differences, s.difference, test_to_train);
+      s.half_width = half_width(differences, test_to_train);
       summaries.push_back(s);
     }
   }
