@@ -199,15 +199,6 @@ double pattern(const Case& c, const Elements& e, Rows& rows) {
   return mismatch;
 }
 
-double relative_difference(const std::vector<double>& a, const std::vector<double>& b) {
-  double difference = 0, size = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    difference = std::max(difference, std::abs(a[i] - b[i]));
-    size = std::max(size, std::abs(b[i]));
-  }
-  return difference / size;
-}
-
 /// Sums of the values of one statistic.
 struct Sums {
   double count = 0, mean = 0, var = 0;

@@ -46,16 +46,6 @@ Dataset padded(Dataset data) {
   return data;
 }
 
-/// The largest |a - b| relative to the largest |b|.
-double moved(const std::vector<double>& a, const std::vector<double>& b) {
-  double difference = 0, size = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    difference = std::max(difference, std::abs(a[i] - b[i]));
-    size = std::max(size, std::abs(b[i]));
-  }
-  return difference / size;
-}
-
 std::vector<double> first_logits(const Net& net, const Dataset& batch) {
   const NoRecord constant;
   return select(net.logits(batch), 0, 0).to_vector<double>();
@@ -80,11 +70,13 @@ void measure_item(const Net& net, bool batch_norm, const Dataset& data, int64_t 
     net.module->train(std::string(mode) == "training");
     const Net copy = net.clone();  // training changes running statistics
     const std::vector<double> logits = first_logits(copy, some);
-    add(fmt::format("others {}", mode), moved(first_logits(copy, others), logits));
+    add(fmt::format("others {}", mode), relative_difference(first_logits(copy, others), logits));
     if (!batch_norm || !copy.module->training())  // else a statistic may have one value
-      add(fmt::format("alone {}", mode), moved(first_logits(copy, some[arange(1)]), logits));
+      add(fmt::format("alone {}", mode),
+          relative_difference(first_logits(copy, some[arange(1)]), logits));
     if (data.has("lengths"))
-      add(fmt::format("padding {}", mode), moved(first_logits(copy, padded(some)), logits));
+      add(fmt::format("padding {}", mode),
+          relative_difference(first_logits(copy, padded(some)), logits));
   }
 }
 
@@ -130,8 +122,8 @@ Rows measure_layer(uint64_t seed) {
     for (const bool masked : {true, false})
       rows.push_back({"norm alone", name, masked ? "padding masked" : "padding unmasked", 0, seed,
                       -1, "moved",
-                      moved(valid_results(norm, further, lengths, masked),
-                            valid_results(norm, batch.x, lengths, masked))});
+                      relative_difference(valid_results(norm, further, lengths, masked),
+                                          valid_results(norm, batch.x, lengths, masked))});
   };
   add("batch", BatchNorm(batch.x.size(2), {.channels_last = true}));
   add("layer", LayerNorm(batch.x.size(2)));

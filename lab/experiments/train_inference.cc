@@ -79,24 +79,14 @@ double learn(const Net& net, const RunData& data, const char* norm, uint64_t see
   return train(net, data.train, options, seed);
 }
 
-/// The largest |a - b|, of the largest |b|.
-double relative_difference(const Tensor& a, const Tensor& b) {
-  const auto x = a.to_vector<double>(), y = b.to_vector<double>();
-  double difference = 0, largest = 0;
-  for (size_t i = 0; i < y.size(); ++i) {
-    difference = std::max(difference, std::abs(x[i] - y[i]));
-    largest = std::max(largest, std::abs(y[i]));
-  }
-  return difference / largest;
-}
-
 /// Training's transform of these images against inference's; the net stays as it is.
 double mode_difference(const Net& net, const Dataset& images) {
   const Net copy = net.clone();
   copy.module->train();
   const Tensor in_training = copy.logits(images);
   net.module->eval();
-  return relative_difference(in_training, net.logits(images));
+  return relative_difference(in_training.to_vector<double>(),
+                             net.logits(images).to_vector<double>());
 }
 
 /// At inference, each image in a batch of its own against all of them in one.
@@ -108,7 +98,8 @@ double alone_difference(const Net& net, const Dataset& images) {
          net.logits(images[Tensor::from(std::vector<int64_t>{i}, {1})]).to_vector<double>())
       alone.push_back(logit);
   const Tensor together = net.logits(images);
-  return relative_difference(Tensor::from(alone, together.shape()), together);
+  return relative_difference(Tensor::from(alone, together.shape()).to_vector<double>(),
+                             together.to_vector<double>());
 }
 
 Rows score(const Variant& variant, const StudyOptions& options, uint64_t seed) {
@@ -181,7 +172,8 @@ Rows fold(const StudyOptions& options, uint64_t seed) {
   Sequential small(folded(0), Relu(), folded(3), Relu(), AdaptiveAvgPool2d(1), Flatten(),
                    dynamic_cast<const Linear&>(layers[8]));
   return {{"plain cnn", "batch", "folded", 0, seed, -1, "relative difference",
-           relative_difference(small(data.test.x), net.logits(data.test))}};
+           relative_difference(small(data.test.x).to_vector<double>(),
+                               net.logits(data.test).to_vector<double>())}};
 }
 
 std::vector<Job> jobs(const StudyOptions& options) {

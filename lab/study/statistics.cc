@@ -126,6 +126,17 @@ int64_t seeds_needed(double effect, double deviation, double alpha, double power
   return kMost;
 }
 
+double relative_difference(std::span<const double> a, std::span<const double> b) {
+  check(a.size() == b.size(), "relative_difference: {} and {} values", a.size(), b.size());
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (!std::isfinite(a[i] - b[i])) return HUGE_VAL;
+    difference = std::max(difference, std::abs(a[i] - b[i]));
+    size = std::max(size, std::abs(b[i]));
+  }
+  return difference / size;
+}
+
 double slope(std::span<const double> x, std::span<const double> y) {
   check(x.size() == y.size() && x.size() > 1, "slope: {} x and {} y", x.size(), y.size());
   const double mean_x = mean_of(x), mean_y = mean_of(y);

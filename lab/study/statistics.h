@@ -45,6 +45,9 @@ bool equivalent(const Estimate& estimate, double margin);
 /// differences deviate by `deviation`; at most 1000.
 int64_t seeds_needed(double effect, double deviation, double alpha, double power);
 
+/// The largest |a - b|, of the largest |b|; infinite where a difference is no number.
+double relative_difference(std::span<const double> a, std::span<const double> b);
+
 /// The slope of y over x by least squares.
 double slope(std::span<const double> x, std::span<const double> y);
 

@@ -112,3 +112,10 @@ BOOST_AUTO_TEST_CASE(crossings) {
       {1.0, 0.5, 0.1}, {1.2, 0.3, -0.1}, {0.9, 0.6, 0.0}};
   BOOST_TEST(!crossing(std::vector<double>{1, 2, 3}, open).found);
 }
+
+BOOST_AUTO_TEST_CASE(relative_differences) {
+  const std::vector<double> a = {1, -4.5}, b = {1, -4}, broken = {1, std::nan("")};
+  BOOST_TEST(relative_difference(a, b) == 0.125);
+  BOOST_TEST(relative_difference(broken, b) == HUGE_VAL);
+  BOOST_TEST(relative_difference(broken, broken) == HUGE_VAL);
+}
