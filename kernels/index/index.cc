@@ -60,6 +60,7 @@ void scatter(const IndexedAxis& s, const int64_t* index, const T* x, T* y) {
 
 template <class T>
 void index_select(const IndexedAxis& s, const int64_t* index, const T* x, T* y) {
+  if (s.inner == 0) return;
   const size_t bytes = static_cast<size_t>(s.inner) * sizeof(T);
   parallel_for_rows(s.outer * s.m, s.inner, kIndexGrain, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end;) {
@@ -77,6 +78,7 @@ void index_select(const IndexedAxis& s, const int64_t* index, const T* x, T* y) 
 
 template <class T>
 void index_add(const IndexedAxis& s, const int64_t* index, const T* x, T* y) {
+  if (s.m == 0) return;
   const int64_t columns = std::max<int64_t>(16, per_grain(s.m, kIndexGrain));
   parallel_for(s.outer * s.inner, columns, [&](int64_t begin, int64_t end) {
     for (int64_t column = begin; column < end;) {
