@@ -14,7 +14,7 @@
 #include <cmath>
 #include <map>
 
-#include "lab/study/plots.h"
+#include "lab/study/figures.h"
 
 namespace gradus::lab {
 

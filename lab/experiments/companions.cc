@@ -7,8 +7,8 @@
 
 #include <cmath>
 
+#include "lab/study/figures.h"
 #include "lab/study/nets.h"
-#include "lab/study/plots.h"
 
 namespace gradus::lab {
 

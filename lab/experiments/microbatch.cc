@@ -6,8 +6,8 @@
 
 #include <cmath>
 
+#include "lab/study/figures.h"
 #include "lab/study/nets.h"
-#include "lab/study/plots.h"
 
 namespace gradus::lab {
 

@@ -12,8 +12,8 @@
 #include <cmath>
 #include <map>
 
+#include "lab/study/figures.h"
 #include "lab/study/nets.h"
-#include "lab/study/plots.h"
 
 namespace gradus::lab {
 

@@ -12,11 +12,6 @@ namespace {
 
 constexpr double kAlpha = 0.05;
 
-bool belongs(const Row& row, const Series& series) {
-  return row.part == series.part && row.norm == series.norm &&
-         (*series.cell == '\0' || row.cell == series.cell) && row.quantity == series.quantity;
-}
-
 /// A series' values of items, by seed and item.
 std::map<uint64_t, std::map<int64_t, double>> by_item(const Rows& rows, const Series& series) {
   std::map<uint64_t, std::map<int64_t, double>> values;
@@ -160,6 +155,14 @@ const Rows* rows_of(const std::vector<std::pair<std::string, Rows>>& experiments
 }
 
 }  // namespace
+
+bool belongs(const Row& row, const Series& series) {
+  const auto is = [](const std::string& name, const char* asked) {
+    return *asked == '\0' || name == asked;
+  };
+  return is(row.part, series.part) && is(row.norm, series.norm) && is(row.cell, series.cell) &&
+         is(row.quantity, series.quantity);
+}
 
 std::map<uint64_t, double> by_seed(const Rows& rows, const Series& series) {
   std::map<uint64_t, double> values;

@@ -18,6 +18,9 @@ struct Series {
   const char *part, *norm, *cell, *quantity;
 };
 
+/// Whether the row is of the series: an empty name there stands for any.
+bool belongs(const Row& row, const Series& series);
+
 /// A series' values of whole runs, by seed.
 std::map<uint64_t, double> by_seed(const Rows& rows, const Series& series);
 

@@ -24,7 +24,7 @@ def read(folder):
 
 
 def matches(row, series):
-    return all(row[key] == series[key] for key in ("part", "norm", "quantity")) and series["cell"] in ("", row["cell"])
+    return all(series[key] in ("", row[key]) for key in ("part", "norm", "cell", "quantity"))
 
 
 def table(rows, series, items):

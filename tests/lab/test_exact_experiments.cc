@@ -1,7 +1,7 @@
 #define BOOST_TEST_MODULE exact_experiments
 #include <cmath>
 
-#include "lab/study/plots.h"
+#include "lab/study/figures.h"
 #include "tests/checks.h"
 
 using namespace gradus;
