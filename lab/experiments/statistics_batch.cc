@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <tuple>
 
 #include "lab/study/figures.h"
@@ -16,23 +15,8 @@ namespace gradus::lab {
 
 namespace {
 
-struct Kind {
-  const char* part;  // in the rows
-  const char* net;   // for make_net
-  int64_t batch_size;
-  int64_t updates;
-  double clip_norm;  // 0: gradients are not clipped
-  bool images;
-};
-constexpr Kind kKinds[] = {
-    {"cnn", "cnn", 32, 400, 0, true},
-    {"mlp", "mlp", 64, 400, 0, true},
-    {"transformer", "transformer", 16, 400, 0, false},
-    {"rnn", "rnn", 32, 800, 1, false},
-};
-
 struct Cell {
-  const Kind* kind;
+  std::string net;
   std::string norm;  // in the rows
   NormChoice choice;
   bool per_step;
@@ -40,49 +24,45 @@ struct Cell {
   int64_t g;  // 0: does not matter
 };
 
+constexpr const char* kNets[] = {"cnn", "mlp", "transformer", "rnn"};
+
+/// One image has many values a channel; one unit of the others, or a step of an RNN, has one.
+int64_t smallest_group(const std::string& net) { return net == "cnn" ? 1 : 2; }
+
 std::vector<Cell> cells() {
   std::vector<Cell> all;
-  for (const Kind& kind : kKinds) {
-    const bool rnn = std::string(kind.part) == "rnn";
-    for (int64_t g = std::string(kind.part) == "cnn" ? 1 : 2; g <= kind.batch_size; g *= 2)
+  for (const std::string net : kNets) {
+    const int64_t whole = usual_training(net).batch_size;
+    for (int64_t g = smallest_group(net); g <= whole; g *= 2)
       for (bool per_step : {false, true}) {
-        if (per_step && !rnn) continue;
-        const bool full = g == kind.batch_size;
-        all.push_back({&kind,
+        if (per_step && net != "rnn") continue;
+        all.push_back({net,
                        per_step ? "batch per step" : "batch",
-                       {Norm::batch, {.ghost_size = full ? 0 : g}},
+                       {Norm::batch, {.ghost_size = g == whole ? 0 : g}},
                        per_step,
-                       full ? "full" : fmt::format("g={}", g),
+                       g == whole ? "full" : fmt::format("g={}", g),
                        g});
       }
-    all.push_back({&kind, "layer", Norm::layer, false, "any", 0});
-    if (kind.net == std::string("cnn"))
-      all.push_back({&kind, "layer_channel", Norm::layer_channel, false, "any", 0});
-    all.push_back({&kind, "none", Norm::none, false, "any", 0});
+    all.push_back({net, "layer", Norm::layer, false, "any", 0});
+    if (net == "cnn") all.push_back({net, "layer_channel", Norm::layer_channel, false, "any", 0});
+    all.push_back({net, "none", Norm::none, false, "any", 0});
   }
   return all;
 }
 
-RunData data_of(const Kind& kind, const StudyOptions& options, uint64_t seed) {
-  return kind.images ? run_images(options.data, seed) : run_vowels(seed);
-}
-
 Net trained(const Cell& cell, const RunData& data, double lr, uint64_t seed, double* loss) {
-  const Net net = make_net(cell.kind->net, cell.choice, data.train, cell.per_step);
-  *loss = train(net, data.train,
-                {.batch_size = cell.kind->batch_size,
-                 .updates = cell.kind->updates,
-                 .lr = lr,
-                 .clip_norm = cell.kind->clip_norm},
-                seed);
+  const Net net = make_net(cell.net, cell.choice, data.train, cell.per_step);
+  TrainOptions options = usual_training(cell.net);
+  options.lr = lr;
+  *loss = train(net, data.train, options, seed);
   return net;
 }
 
 /// Whether a primary endpoint names the cell: it has all seeds then, and rows of each test item.
 bool primary(const Cell& cell) {
   const auto names = [&](const Series& series) {
-    return series.part != nullptr && cell.kind->part == std::string_view(series.part) &&
-           cell.norm == series.norm && cell.cell == series.cell;
+    return series.part != nullptr && cell.net == series.part && cell.norm == series.norm &&
+           cell.cell == series.cell;
   };
   const auto& all = all_endpoints();
   return std::any_of(all.begin(), all.end(), [&](const Endpoint& e) {
@@ -90,15 +70,23 @@ bool primary(const Cell& cell) {
   });
 }
 
+/// The loss of random batches that are normalized as in training: with their groups' statistics.
+double loss_as_in_training(const Net& net, const Cell& cell, const Dataset& data) {
+  return net
+      .evaluate(data[randperm(data.size())], {.batch_size = usual_training(cell.net).batch_size,
+                                              .statistics = NormStatistics::batch})
+      .loss;
+}
+
 Rows measure(const Cell& cell, const StudyOptions& options, uint64_t seed) {
-  const RunData data = data_of(*cell.kind, options, seed);
-  const double lr = tuned_rate("statistics-batch", cell.kind->part, cell.norm, cell.cell).lr;
+  const RunData data = data_for(cell.net, options, seed);
+  const double lr = tuned_rate("statistics-batch", cell.net, cell.norm, cell.cell).lr;
   double loss = 0;
   const Net net = trained(cell, data, lr, seed, &loss);
   Rows rows;
   const auto add = [&](const char* quantity, double value, int64_t item = -1) {
-    rows.push_back({cell.kind->part, cell.norm, cell.cell, static_cast<double>(cell.g), seed, item,
-                    quantity, value});
+    rows.push_back(
+        {cell.net, cell.norm, cell.cell, static_cast<double>(cell.g), seed, item, quantity, value});
   };
   const Evaluation running = net.evaluate(data.test);
   add("loss", running.loss);
@@ -106,7 +94,12 @@ Rows measure(const Cell& cell, const StudyOptions& options, uint64_t seed) {
   if (primary(cell))
     for (int64_t i = 0; const double item : running.losses.to_vector<double>())
       add("loss", item, i++);
+  if (cell.norm == "layer") add("training loss", net.evaluate(data.train).loss);
   if (cell.g == 0) return rows;
+  if (cell.g == smallest_group(cell.net)) {
+    add("training loss batch", loss_as_in_training(net, cell, data.train));
+    add("loss batch", loss_as_in_training(net, cell, data.test));
+  }
   const Evaluation population = evaluate_with_population(net, data.test, data.train);
   add("loss population", population.loss);
   add("accuracy population", population.accuracy);
@@ -117,7 +110,7 @@ std::vector<Job> jobs(const StudyOptions& options) {
   std::vector<Job> all;
   for (const Cell& cell : cells())
     for (uint64_t seed : primary(cell) ? options.all_seeds() : options.context_seeds())
-      all.push_back({fmt::format("{} {} {}", cell.kind->part, cell.norm, cell.cell),
+      all.push_back({fmt::format("{} {} {}", cell.net, cell.norm, cell.cell),
                      [=] { return measure(cell, options, seed); }});
   return all;
 }
@@ -125,8 +118,8 @@ std::vector<Job> jobs(const StudyOptions& options) {
 std::vector<Tunable> tunables(const StudyOptions& options) {
   std::vector<Tunable> all;
   for (const Cell& cell : cells())
-    all.push_back({cell.kind->part, cell.norm, cell.cell, 3e-3, [=](double lr, uint64_t seed) {
-                     const RunData data = data_of(*cell.kind, options, seed);
+    all.push_back({cell.net, cell.norm, cell.cell, 3e-3, [=](double lr, uint64_t seed) {
+                     const RunData data = data_for(cell.net, options, seed);
                      double loss = 0;
                      const Net net = trained(cell, data, lr, seed, &loss);
                      if (!std::isfinite(loss)) return loss;
@@ -135,16 +128,14 @@ std::vector<Tunable> tunables(const StudyOptions& options) {
   return all;
 }
 
-/// Log ratios of test losses to another norm's, by x and seed; 0 is the x of what has no g.
-using Ratios = std::map<double, std::map<uint64_t, double>>;
-
-Ratios log_ratios(const Rows& rows, const std::string& part, const std::string& norm,
-                  const std::string& other, const std::string& quantity = "loss") {
+/// Log ratios of test losses to another norm's; 0 is the x of what has no g.
+LogRatios log_ratios(const Rows& rows, const std::string& part, const std::string& norm,
+                     const std::string& other, const std::string& quantity = "loss") {
   std::map<uint64_t, double> below;
   for (const Row& row : rows)
     if (row.part == part && row.norm == other && row.item < 0 && row.quantity == "loss")
       below[row.seed] = row.value;
-  Ratios ratios;
+  LogRatios ratios;
   for (const Row& row : rows)
     if (row.part == part && row.norm == norm && row.item < 0 && row.quantity == quantity &&
         below.contains(row.seed))
@@ -185,23 +176,6 @@ Ratio ratio_of(const std::map<uint64_t, double>& by_seed, double confidence) {
   const bool alone = e.degrees == 0;
   return {std::exp(e.mean), std::exp(alone ? e.mean : e.low(confidence)),
           std::exp(alone ? e.mean : e.high(confidence))};
-}
-
-/// Where BN's curve crosses LN's, in seeds that all of its cells have.
-std::string crossing_text(const Ratios& ratios) {
-  std::vector<double> x;
-  std::map<uint64_t, std::vector<double>> of_seed;
-  for (const auto& [g, values] : ratios) {
-    x.push_back(std::log2(g));
-    for (const auto& [seed, value] : values) of_seed[seed].push_back(value);
-  }
-  std::vector<std::vector<double>> d;
-  for (const auto& [seed, values] : of_seed)
-    if (values.size() == x.size()) d.push_back(values);
-  if (d.size() < 2) return "";
-  const Crossing c = crossing(x, d);
-  if (!c.found) return "; does not cross 1 between cells that exclude 1 with opposite signs";
-  return fmt::format("; crosses 1 at g from {:.1f} to {:.1f}", std::exp2(c.low), std::exp2(c.high));
 }
 
 /// A panel's data, $bnN and $lnN; the latter over the panel's whole width.
@@ -245,7 +219,7 @@ std::string caption(const Rows& rows) {
         text += fmt::format("{} {} g={} {}", text.empty() ? "" : ",", p.title, g,
                             ratio_of(values, band(rows)).text());
     }
-  const std::string crossed = crossing_text(log_ratios(rows, "mlp", "batch", "layer"));
+  const std::string crossed = crossing_text(log_ratios(rows, "mlp", "batch", "layer"), "g");
   return "BN's test loss over LN's (blue) against the samples g that share a statistic, with bars "
          "that cover all cells at once with 95 %; in orange LN's over that without a norm. "
          "Above 1 the first of the two is worse." +
@@ -291,7 +265,7 @@ std::string accuracies(const Rows& rows, const Panel& panel) {
 /// Whether running statistics that do not fit explain BN's loss at the smallest and the largest g.
 std::string population_text(const Rows& rows, const Panel& panel) {
   std::string text;
-  const Ratios to_layer = log_ratios(rows, panel.part, panel.norm, "layer", "loss population");
+  const LogRatios to_layer = log_ratios(rows, panel.part, panel.norm, "layer", "loss population");
   for (const auto& [g, values] : to_layer) {
     if (g != to_layer.begin()->first && g != to_layer.rbegin()->first) continue;
     const std::string cell = by_seed(rows, {panel.part, panel.norm, "full", "loss"}).empty() ||
@@ -308,24 +282,62 @@ std::string population_text(const Rows& rows, const Panel& panel) {
   return text;
 }
 
+/// How much of an excess, the logarithm of a ratio, goes where it becomes `rest`.
+std::string share_gone(double excess, double rest) {
+  return rest < excess ? fmt::format("{:.0f} % of it", 100 * (1 - rest / excess)) : "nothing of it";
+}
+
+/// Whether training failed at the smallest group, or only inference with other statistics.
+std::string failure_text(const Rows& rows, const Panel& panel) {
+  const std::string cell = fmt::format("g={}", smallest_group(panel.part));
+  const auto to_layer = [&](const char* quantity, const char* of_layer) {
+    return mean_difference(rows, {panel.part, panel.norm, cell.c_str(), quantity},
+                           {panel.part, "layer", "any", of_layer}, std::log);
+  };
+  const Estimate training = to_layer("training loss batch", "training loss");
+  const Estimate running = to_layer("loss", "loss"), own = to_layer("loss batch", "loss"),
+                 population = to_layer("loss population", "loss");
+  if (!std::isfinite(training.mean)) return "";
+  const Estimate layer =
+      mean_over_seeds(rows, {panel.part, "layer", "any", "training loss"}, std::log);
+  std::string text = fmt::format(
+      "{}, {}: BN's loss over LN's on the training data, with the groups' own statistics as in "
+      "training, {} (LN's loss there is {:.2g}); on the test data with the groups' own {}, with "
+      "those of all training data {}, with running ones {}.",
+      panel.title, cell, exponential(training), std::exp(layer.mean), exponential(own),
+      exponential(population), exponential(running));
+  if (training.degrees == 0) return text;
+  text += training.low() > 0    ? " So in training itself BN falls behind LN."
+          : training.high() < 0 ? " So in training BN is ahead of LN."
+                                : " So that training itself falls behind is not shown.";
+  if (running.low() > 0)
+    text += fmt::format(
+        " Of the excess with running statistics (the ratio's logarithm) those of all training data "
+        "repair {}, the groups' own {}.",
+        share_gone(running.mean, population.mean), share_gone(running.mean, own.mean));
+  return text;
+}
+
 std::vector<std::string> findings(const Rows& rows) {
   std::vector<std::string> all;
   for (const Panel& panel : kPanels) {
-    const Ratios ratios = log_ratios(rows, panel.part, panel.norm, "layer");
+    const LogRatios ratios = log_ratios(rows, panel.part, panel.norm, "layer");
     std::string text;
     for (const auto& [g, values] : ratios)
       text += fmt::format("{} g={} {}", text.empty() ? "" : ",", g,
                           ratio_of(values, band(rows)).text());
     if (text.empty()) continue;
     all.push_back(fmt::format("{}: BN's test loss over LN's (simultaneous 95 %){}{}.", panel.title,
-                              text, crossing_text(ratios)));
+                              text, crossing_text(ratios, "g")));
     all.push_back(fmt::format("{}: right are {}.", panel.title, accuracies(rows, panel)));
     all.push_back(fmt::format("{}: BN's test loss with population statistics:{}.", panel.title,
                               population_text(rows, panel)));
+    if (const std::string failed = failure_text(rows, panel); !failed.empty())
+      all.push_back(failed);
   }
-  for (const Kind& kind : kKinds)
-    for (const auto& [any, values] : log_ratios(rows, kind.part, "layer", "none"))
-      all.push_back(fmt::format("{}: LN's test loss over that without a norm {}.", kind.part,
+  for (const char* net : kNets)
+    for (const auto& [any, values] : log_ratios(rows, net, "layer", "none"))
+      all.push_back(fmt::format("{}: LN's test loss over that without a norm {}.", net,
                                 ratio_of(values, 0.95).text()));
   for (const auto& [any, values] : log_ratios(rows, "cnn", "layer_channel", "layer"))
     all.push_back(
@@ -355,7 +367,10 @@ const ExperimentEntry entry(
                  "items; margin 10 % "
                  "of the loss, two-sided, in the family of all primary endpoints by Holm. The "
                  "other cells are "
-                 "context with half of the seeds.",
+                 "context with half of the seeds. At the smallest groups the trained net is also "
+                 "scored as it is trained, on random batches with their groups' own statistics, "
+                 "on the training and the test data: what is behind LN there has failed in "
+                 "training, what is behind with running statistics alone has failed at inference.",
          .limits =
              "Small nets and small data sets; all seeds vary over one data set. The RNN's batch, "
              "number of updates and clipping were chosen on validation data so that BN with "

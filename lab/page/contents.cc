@@ -82,7 +82,7 @@ const std::vector<PageSection>& page_sections() {
       {"map",
        "The statistics' batch",
        "The batch of the optimizer is one thing, the number of samples in a statistic another.",
-       {"statistics-batch"}},
+       {"statistics-batch", "batch-size"}},
       {"sequences",
        "Sequences",
        "Lengths vary, and later steps have fewer sequences.",
@@ -109,7 +109,9 @@ const std::vector<const char*>& not_shown_at_this_scale() {
       "two sequences on; what is said of large ones is from the literature (Shen et al. 2020).",
       "A decline of Batch Norm between 2 and 8 images a statistic in small CNNs, as Wu & He (2018) "
       "show it for ImageNet: 2 images of 8 x 8 are up to 128 values a statistic already.",
-      "That statistics of text fluctuate more than those of images at an equal batch.",
+      "That statistics of text fluctuate more than those of images at an equal batch: the lab has "
+      "no "
+      "text. For speech, see fluctuation.",
       "Only cited: power normalization (Shen et al. 2020), four improvements of Batch Norm "
       "(Summers "
       "& Dinneen 2020), nets without norms (Brock et al. 2021), smoother loss landscapes "

@@ -55,6 +55,23 @@ std::string exponential(const Estimate& logarithm) {
   return with_interval(logarithm, [](double v) { return fmt::format("{:.3g}", std::exp(v)); });
 }
 
+std::string crossing_text(const LogRatios& ratios, const std::string& name) {
+  std::vector<double> x;
+  std::map<uint64_t, std::vector<double>> of_seed;
+  for (const auto& [g, values] : ratios) {
+    x.push_back(std::log2(g));
+    for (const auto& [seed, value] : values) of_seed[seed].push_back(value);
+  }
+  std::vector<std::vector<double>> d;
+  for (const auto& [seed, values] : of_seed)
+    if (values.size() == x.size()) d.push_back(values);
+  if (d.size() < 2) return "";
+  const Crossing c = crossing(x, d);
+  if (!c.found) return "; does not cross 1 between cells that exclude 1 with opposite signs";
+  return fmt::format("; crosses 1 at {} from {:.1f} to {:.1f}", name, std::exp2(c.low),
+                     std::exp2(c.high));
+}
+
 std::string data_line(double x, const Estimate& e, double (*f)(double), const std::string& text) {
   return fmt::format("{} {} {} {} \"{}\"\n", x, f(e.mean), f(low(e)), f(high(e)), text);
 }

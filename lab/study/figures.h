@@ -1,4 +1,5 @@
 #pragma once
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -26,6 +27,12 @@ std::string percent(const Estimate& share);
 std::string points(const Estimate& difference);
 /// "0.12 [0.10, 0.15]", of the mean of logarithms.
 std::string exponential(const Estimate& logarithm);
+
+/// Logarithms of ratios by x and seed.
+using LogRatios = std::map<double, std::map<uint64_t, double>>;
+/// "; crosses 1 at g from 4.8 to 8", where a curve over x = g > 0 crosses 1, by the seeds that all
+/// of its points have; with fewer than two of them nothing.
+std::string crossing_text(const LogRatios& ratios, const std::string& name);
 
 /// A line of gnuplot's data: x, f(mean) and the interval's ends, and a text to show on hover.
 std::string data_line(double x, const Estimate& estimate, double (*f)(double),

@@ -53,6 +53,15 @@ RunData run_vowels(uint64_t seed) {
   return drawn(split, seed);
 }
 
+RunData data_for(std::string_view kind, const StudyOptions& options, uint64_t seed) {
+  return kind == "cnn" || kind == "mlp" ? run_images(options.data, seed) : run_vowels(seed);
+}
+
+TrainOptions usual_training(std::string_view kind) {
+  if (kind == "rnn") return {.batch_size = 32, .updates = 800, .clip_norm = 1};
+  return {.batch_size = kind == "mlp" ? 64 : kind == "cnn" ? 32 : 16, .updates = 400};
+}
+
 Net make_net(std::string_view kind, const NormChoice& norm, const Dataset& data, bool per_step) {
   const Shape& shape = data.x.shape();
   if (kind == "cnn")

@@ -22,6 +22,9 @@ RunData run_images(const std::string& data, uint64_t seed);
 /// Japanese Vowels, with "lengths", as published.
 RunData run_vowels(uint64_t seed);
 
+/// What a kind of net of make_net() learns: run_images() for a CNN and an MLP, else the vowels.
+RunData data_for(std::string_view kind, const StudyOptions& options, uint64_t seed);
+
 /// A model with its way to read a batch. Copies share the model.
 struct Net {
   std::shared_ptr<Module> module;
@@ -59,6 +62,9 @@ struct TrainOptions {
   /// After each update, with their number and the batch's loss before it; false ends training.
   std::function<bool(int64_t update, double loss)> after_update = {};
 };
+/// How the headline map trains a kind of net, at a rate to be chosen; others that go beside it,
+/// too.
+TrainOptions usual_training(std::string_view kind);
 /// Draws the net by the seed and trains it; orders by the seed, batches of less left out. The last
 /// loss, infinite where it became so.
 double train(const Net& net, const Dataset& data, const TrainOptions& options, uint64_t seed);
