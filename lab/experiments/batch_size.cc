@@ -115,22 +115,25 @@ std::string ratios_text(const Rows& rows, const Swept& swept, int64_t budget) {
                      usual_training(swept.net).updates * budget, text, crossing_text(ratios, "B"));
 }
 
-/// By what factor twice the updates change BN / LN.
+/// By what factor twice the updates change BN / LN, and where that is beyond chance in its cell.
 std::string doubling_text(const Rows& rows, const Swept& swept) {
-  const LogRatios once = log_ratios(rows, swept, 1), twice = log_ratios(rows, swept, 2);
-  std::string text;
-  for (const auto& [size, values] : twice) {
+  const LogRatios once = log_ratios(rows, swept, 1);
+  std::string text, changed;
+  for (const auto& [size, values] : log_ratios(rows, swept, 2)) {
     std::map<uint64_t, double> change;
     for (const auto& [seed, value] : values)
       if (const auto at = once.find(size); at != once.end() && at->second.contains(seed))
         change[seed] = value - at->second.at(seed);
-    if (!change.empty())
-      text +=
-          fmt::format("{} B={} {}", text.empty() ? "" : ",", size, exponential(mean_of(change)));
+    const Estimate factor = mean_of(change);
+    if (!std::isfinite(factor.mean)) continue;
+    text += fmt::format("{} B={} {}", text.empty() ? "" : ",", size, exponential(factor));
+    if (factor.degrees > 0 && (factor.low() > 0 || factor.high() < 0))
+      changed += fmt::format("{} B={}", changed.empty() ? "" : ",", size);
   }
   if (text.empty()) return text;
-  return fmt::format("{}: twice the updates multiply BN's test loss over LN's by{}.", swept.title,
-                     text);
+  return fmt::format(
+      "{}: twice the updates multiply BN's test loss over LN's by{}; by itself {} excludes 1.",
+      swept.title, text, changed.empty() ? "none" : "that at" + changed);
 }
 
 std::vector<std::string> findings(const Rows& rows) {
@@ -146,10 +149,10 @@ std::vector<std::string> findings(const Rows& rows) {
 }
 
 /// A net's panel: a block of data for each budget, and the commands that plot them.
-std::string panel(const Rows& rows, const Swept& swept, int number) {
+std::string panel(const Rows& rows, const Swept& swept, bool first) {
   std::string blocks, plots;
   for (const int64_t budget : kBudgets) {
-    const std::string name = fmt::format("$net{}x{}", number, budget);
+    const std::string name = fmt::format("${}x{}", swept.net, budget);
     blocks += name + " << END\n";
     for (const auto& [size, values] : log_ratios(rows, swept, budget)) {
       const Estimate ratio = mean_of(values);
@@ -160,29 +163,24 @@ std::string panel(const Rows& rows, const Swept& swept, int number) {
     blocks += "END\n";
     plots += fmt::format(
         ", {0} using 1:2:3:4 with yerrorbars lt {1} pt 7 ps .3 notitle, "
-        "{0} using 1:2 with lines lt {1} notitle, "
+        "{0} using 1:2 with lines lt {1} {2}, "
         "{0} using 1:2:5 with labels hypertext point pt 7 ps .6 lt {1} notitle",
-        name, budget == 1 ? 1 : 4);
+        name, budget == 1 ? 1 : 4, first ? fmt::format("title 'updates x{}'", budget) : "notitle");
   }
-  return fmt::format(
-      "{}set title '{}'\nset ylabel '{}'\nplot 1 with lines lc rgb '#b0b0b0' lw 1 "
-      "notitle{}\n",
-      blocks, swept.title, number % 2 ? "BN / LN" : "", plots);
+  return fmt::format("{}set title '{}'\n{}plot 1 with lines lc rgb '#b0b0b0' lw 1 notitle{}\n",
+                     blocks, swept.title,
+                     first ? "set ylabel 'BN / LN'\n" : "unset ylabel\nset format y ''\n", plots);
 }
 
 std::vector<Figure> figures(const Rows& rows) {
   std::string panels;
-  for (int number = 1; const Swept& swept : all_swept()) panels += panel(rows, swept, number++);
+  for (const Swept& swept : all_swept()) panels += panel(rows, swept, panels.empty());
   const std::string script =
-      "set multiplot layout 2,2 margins .09,.98,.13,.86 spacing .08,.2\n"
-      "set logscale x 2\nset logscale y\nset xrange [1.5:85]\nset yrange [.1:40]\n"
-      "set xtics (2, 4, 8, 16, 32, 64)\nset ytics (.125, .5, 1, 2, 4, 8, 16, 32)\n"
-      "set tics font ',11'\nset xlabel 'samples a batch, B'\nunset key\n" +
-      panels +
-      "unset title\nunset border\nunset tics\nunset grid\nunset xlabel\nunset ylabel\n"
-      "set key at screen .98,.99\nset xrange [0:1]\nset yrange [1:2]\n"
-      "plot NaN with linespoints lt 1 pt 7 title 'updates of the map', "
-      "NaN with linespoints lt 4 pt 7 title 'twice as many'\nunset multiplot\n";
+      "set multiplot layout 1,4 margins .1,.99,.22,.88 spacing .025\nset logscale x 2\n"
+      "set logscale y\nset xrange [1.5:85]\nset yrange [.25:16]\nset xtics (2, 4, 8, 64)\n"
+      "set ytics (.25, .5, 1, 2, 4, 8, 16)\nset tics font ',12'\nset xlabel 'batch, B'\n"
+      "set key inside top right samplen 1.5 font ',12'\n" +
+      panels + "unset multiplot\n";
   std::string caption =
       "BN's test loss over LN's against the samples B of the optimizer's batch, which are those a "
       "statistic, at the map's number of updates (blue) and at twice as many (green); bars are 95 "
@@ -191,7 +189,7 @@ std::vector<Figure> figures(const Rows& rows) {
     for (const int64_t budget : kBudgets)
       if (const std::string text = ratios_text(rows, swept, budget); !text.empty())
         caption += " " + text;
-  return {{"batch-size", caption, script, 720, 480}};
+  return {{"batch-size", caption, script, 720, 340}};
 }
 
 const ExperimentEntry entry(

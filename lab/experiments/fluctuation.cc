@@ -339,10 +339,14 @@ std::vector<Figure> figures(const Rows& rows) {
       "values: left at each norm of three nets, right at each step of two RNNs, where fewer "
       "sequences are left as they end. Bars are 95 % intervals over seeds.";
   for (const std::string& finding : findings(rows)) caption += " " + finding;
+  const auto moves = values_of(rows, {"", "", "", "mean moves"});
+  const std::string settings = fmt::format(
+      "set multiplot layout 1,2\nset yrange [0:{:.3g}]\nset tmargin 5\nset key above maxrows 3\n"
+      "set ylabel 'movement / standard deviation'\n",
+      moves.empty() ? 1 : 1.2 * largest(moves));
   return {{"fluctuation", caption,
-           "set multiplot layout 1,2\nset yrange [0:*]\nset ylabel 'movement / standard "
-           "deviation'\nset key above maxrows 3\n" +
-               panel(rows, false) + "unset ylabel\n" + panel(rows, true) + "unset multiplot\n",
+           settings + "set xtics 1\n" + panel(rows, false) + "set xtics 5\nunset ylabel\n" +
+               panel(rows, true) + "unset multiplot\n",
            720, 420}};
 }
 

@@ -66,6 +66,10 @@ BOOST_AUTO_TEST_CASE(statistics_batch) {
   const Rows rows = rows_of("statistics-batch", {"mlp batch g=2", "mlp layer any"});
   BOOST_TEST(has(rows, {"mlp", "batch", "g=2", "loss"}));
   BOOST_TEST(has(rows, {"mlp", "batch", "g=2", "loss population"}));
+  // With two samples a statistic it is training that fails.
+  BOOST_TEST(value(rows, {"mlp", "batch", "g=2", "training loss batch"}) >
+             10 * value(rows, {"mlp", "layer", "any", "training loss"}));
+  BOOST_TEST(has(rows, {"mlp", "batch", "g=2", "loss batch"}));
   BOOST_TEST(value(rows, {"mlp", "layer", "any", "accuracy"}) > 0.9);
 }
 
@@ -106,4 +110,29 @@ BOOST_AUTO_TEST_CASE(lengths) {
       items += row.item >= 0 && row.norm == norm && row.part == "transformer";
     BOOST_TEST(items == 201);  // test utterances of 15 frames and more
   }
+}
+
+BOOST_AUTO_TEST_CASE(batch_size) {
+  const Rows rows =
+      rows_of("batch-size", {"mlp batch B=2 updates x1", "mlp batch B=64 updates x1",
+                             "mlp layer B=2 updates x1", "mlp layer B=64 updates x1"});
+  for (const char* norm : {"batch", "layer"})
+    BOOST_TEST(value(rows, {"mlp", norm, "B=64 updates x1", "accuracy"}) > 0.9);
+  // x^ is 1 or -1 where two samples share a statistic.
+  BOOST_TEST(value(rows, {"mlp", "batch", "B=2 updates x1", "loss"}) >
+             2 * value(rows, {"mlp", "layer", "B=2 updates x1", "loss"}));
+}
+
+BOOST_AUTO_TEST_CASE(fluctuation) {
+  const Rows rows = rows_of("fluctuation", {"cnn batch", "rnn batch per step"});
+  BOOST_TEST(value(rows, {"cnn", "batch", "all", "accuracy"}) > 0.9);
+  // Of 16 images of 8 x 8, and 16 sequences of 7 frames at least.
+  BOOST_TEST(value(rows, {"cnn", "batch", "at 1", "values"}) == 16 * 64);
+  BOOST_TEST(value(rows, {"rnn", "batch per step", "at 7", "values"}) == 16);
+  BOOST_TEST(value(rows, {"rnn", "batch per step", "at 20", "values"}) < 8);
+  // Of sequences drawn from many the mean has nearly the variance that independent ones give it.
+  BOOST_TEST(value(rows, {"rnn", "batch per step", "at 1", "inflation"}) == 1,
+             boost::test_tools::tolerance(0.25));
+  BOOST_TEST(value(rows, {"rnn", "batch per step", "at 20", "mean moves"}) >
+             value(rows, {"rnn", "batch per step", "at 7", "mean moves"}));
 }
