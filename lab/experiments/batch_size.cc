@@ -131,9 +131,8 @@ std::string doubling_text(const Rows& rows, const Swept& swept) {
       changed += fmt::format("{} B={}", changed.empty() ? "" : ",", size);
   }
   if (text.empty()) return text;
-  return fmt::format(
-      "{}: twice the updates multiply BN's test loss over LN's by{}; by itself {} excludes 1.",
-      swept.title, text, changed.empty() ? "none" : "that at" + changed);
+  return fmt::format("{}: twice the updates multiply BN's test loss over LN's by{}{}.", swept.title,
+                     text, changed.empty() ? "" : "; by itself that at" + changed + " excludes 1");
 }
 
 std::vector<std::string> findings(const Rows& rows) {
@@ -217,7 +216,7 @@ const ExperimentEntry entry(
          "apart. Intervals are of few seeds, over the same test items, each cell for itself. "
          "Without a norm nothing was trained here; see the map.",
      .sources = "Wu & He 2018, section 4.1 (the batch itself); Hoffer et al. 2017, section 5 "
-                "(updates, not epochs); Shallue et al. 2019, section 4.1 (rates for each batch)",
+                "(updates, not epochs)",
      .seconds = 8,
      .on_images = true,
      .jobs = jobs,

@@ -30,8 +30,8 @@ struct Place {
   int colour;
 };
 constexpr Place kPlaces[] = {
-    {"cnn", "cnn", "batch", "CNN, digits", false, 1},
-    {"patches", "transformer", "batch", "transformer, digits", false, 4},
+    {"cnn", "cnn", "batch", "CNN, images", false, 1},
+    {"patches", "transformer", "batch", "transformer, images", false, 4},
     {"transformer", "transformer", "batch", "transformer, vowels", false, 2},
     {"rnn", "rnn", "batch per step", "RNN, a BN a step", true, 5},
     {"rnn", "rnn", "batch", "RNN, one BN", true, 6}};
@@ -132,7 +132,7 @@ struct Movement {
   double mean = 0;       // E norm(mu_B - mu) / norm(sigma)
   double deviation = 0;  // E root of the mean square over channels of log sigma_B - log sigma
   double values = 0;     // E n, values a channel
-  double inflation = 0;  // E n norm(mu_B - mu)^2 / norm(sigma)^2: 1 if values were independent
+  double inflation = 0;  // E n norm(mu_B - mu)^2 / norm(sigma)^2: 1 of independent values
 };
 
 Movement movement_of(const std::vector<BatchStatistics>& batches) {
@@ -287,9 +287,9 @@ std::string equal_values_text(const Rows& rows) {
   const double of_images = over_seeds(rows, images, "all", "values").mean;
   return fmt::format(
       "The same transformer, 16 samples a batch: on the vowels ({:.0f} values a statistic) means "
-      "move {} times as far as on digits cut into squares ({:.0f} values), at the first norm {} "
-      "times. Numbers of independent values alone would make it {:.2f}; the frames of an utterance "
-      "are more alike than the squares of a digit.",
+      "move {} times as far as on images cut into squares ({:.0f} values), at the first norm {} "
+      "times. Numbers of independent values alone would make it {:.2f}; the rest is how alike the "
+      "values of a sample are.",
       values, exponential(ratio("all")), of_images, exponential(ratio("at 1")),
       std::sqrt(of_images / values));
 }
