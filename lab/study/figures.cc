@@ -65,7 +65,7 @@ std::string crossing_text(const LogRatios& ratios, const std::string& name) {
   std::vector<std::vector<double>> d;
   for (const auto& [seed, values] : of_seed)
     if (values.size() == x.size()) d.push_back(values);
-  if (d.size() < 2) return "";
+  if (d.size() < 2 || x.size() < 2) return "";
   const Crossing c = crossing(x, d);
   if (!c.found) return "; does not cross 1 between cells that exclude 1 with opposite signs";
   return fmt::format("; crosses 1 at {} from {:.1f} to {:.1f}", name, std::exp2(c.low),

@@ -31,7 +31,7 @@ std::string exponential(const Estimate& logarithm);
 /// Logarithms of ratios by x and seed.
 using LogRatios = std::map<double, std::map<uint64_t, double>>;
 /// "; crosses 1 at g from 4.8 to 8", where a curve over x = g > 0 crosses 1, by the seeds that all
-/// of its points have; with fewer than two of them nothing.
+/// of its points have; of fewer than two seeds or points nothing.
 std::string crossing_text(const LogRatios& ratios, const std::string& name);
 
 /// A line of gnuplot's data: x, f(mean) and the interval's ends, and a text to show on hover.

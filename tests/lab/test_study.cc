@@ -72,6 +72,18 @@ BOOST_AUTO_TEST_CASE(rows_are_read_as_they_were_written) {
   BOOST_CHECK_EXCEPTION(from_csv("rows", broken), Error, test::says("rows, line 2: 9 cells"));
 }
 
+BOOST_AUTO_TEST_CASE(an_empty_name_of_a_series_stands_for_any) {
+  const Row row{"cnn", "batch", "g=4", 4, 1, -1, "loss", 0.1};
+  BOOST_TEST(belongs(row, {"cnn", "batch", "g=4", "loss"}));
+  BOOST_TEST(belongs(row, {"", "", "", ""}));
+  for (const Series& any : {Series{"", "batch", "g=4", "loss"}, Series{"cnn", "", "g=4", "loss"},
+                            Series{"cnn", "batch", "", "loss"}, Series{"cnn", "batch", "g=4", ""}})
+    BOOST_TEST(belongs(row, any));
+  for (const Series& other : {Series{"mlp", "", "", ""}, Series{"", "layer", "", ""},
+                              Series{"", "", "g=2", ""}, Series{"", "", "", "accuracy"}})
+    BOOST_TEST(!belongs(row, other));
+}
+
 BOOST_AUTO_TEST_CASE(rows_are_in_the_order_of_the_jobs) {
   std::vector<Job> jobs;
   for (int i = 0; i < 40; ++i)
