@@ -227,14 +227,15 @@ std::string number(const Estimate& e) {
   return fmt::format("{:.3f} [{:.3f}, {:.3f}]", e.mean, e.low(), e.high());
 }
 
-/// Where the place has statistics: layers or steps, from 1.
+/// Where the place has statistics, in all seeds: layers or steps, from 1.
 std::vector<int64_t> positions(const Rows& rows, const Place& place) {
-  std::map<int64_t, bool> at;
+  std::map<int64_t, size_t> seeds;
   for (const Row& row : rows)
-    if (row.part == place.part && row.norm == place.norm && row.x > 0)
-      at[static_cast<int64_t>(row.x)] = true;
+    if (row.x > 0 && belongs(row, {place.part, place.norm, "", "values"}))
+      ++seeds[static_cast<int64_t>(row.x)];
   std::vector<int64_t> all;
-  for (const auto& [x, there] : at) all.push_back(x);
+  for (const auto& [at, count] : seeds)
+    if (count == seeds.begin()->second) all.push_back(at);
   return all;
 }
 
@@ -372,7 +373,7 @@ const ExperimentEntry entry(
          "seeds with 95 % intervals, averages over a net's norms or an RNN's steps; expected was "
          "that statistics move more the fewer values they have and the more alike these are, and "
          "that the RNN's rise as sequences end. Steps of which fewer than 32 batches had "
-         "statistics are left out.",
+         "statistics, in any seed, are left out.",
      .limits =
          "At equal batches a statistic of the CNN has many more values than one of a transformer, "
          "and an RNN's step has one a sequence: what is compared are places in nets, not images "

@@ -307,9 +307,17 @@ std::string failure_text(const Rows& rows, const Panel& panel) {
       panel.title, cell, exponential(training), std::exp(layer.mean), exponential(own),
       exponential(population), exponential(running));
   if (training.degrees == 0) return text;
-  text += training.low() > 0    ? " So in training itself BN falls behind LN."
-          : training.high() < 0 ? " So in training BN is ahead of LN."
-                                : " So that training itself falls behind is not shown.";
+  const bool behind_as_trained = training.low() > 0 && own.low() > 0;
+  if (behind_as_trained && running.low() > 0)
+    text += " So BN is behind whichever statistics score it: training itself failed.";
+  else if (behind_as_trained)
+    text +=
+        " So BN is behind as it is trained, among a group's noise; that it is with running "
+        "statistics is not shown.";
+  else if (running.low() > 0 && own.high() < running.low())
+    text += " So what fails is inference with other statistics than the groups' own, not training.";
+  else
+    text += " So that training itself failed is not shown.";
   if (running.low() > 0)
     text += fmt::format(
         " Of the excess with running statistics (the ratio's logarithm) those of all training data "
@@ -369,8 +377,9 @@ const ExperimentEntry entry(
                  "other cells are "
                  "context with half of the seeds. At the smallest groups the trained net is also "
                  "scored as it is trained, on random batches with their groups' own statistics, "
-                 "on the training and the test data: what is behind LN there has failed in "
-                 "training, what is behind with running statistics alone has failed at inference.",
+                 "on the training and the test data: what is behind LN on both, and with running "
+                 "statistics, has failed in training; what is behind with running ones alone has "
+                 "failed at inference.",
          .limits =
              "Small nets and small data sets; all seeds vary over one data set. The RNN's batch, "
              "number of updates and clipping were chosen on validation data so that BN with "
