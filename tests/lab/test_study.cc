@@ -13,6 +13,12 @@
 #include "lab/study/pilot.h"
 #include "tests/checks.h"
 
+namespace gradus {
+// lab/study/pilot.csv, embedded by the build.
+extern const unsigned char pilot_csv[];
+extern const size_t pilot_csv_size;
+}  // namespace gradus
+
 using namespace gradus;
 using namespace gradus::lab;
 namespace fs = std::filesystem;
@@ -208,6 +214,20 @@ BOOST_AUTO_TEST_CASE(seeds_follow_from_the_pilot) {
       BOOST_TEST(again.standard_error >= 0.999 * p.estimate.standard_error);
     }
   }
+}
+
+// Of experiments that were not run it keeps what is there.
+BOOST_AUTO_TEST_CASE(a_pilot_has_seeds_of_its_own) {
+  const Folder folder;
+  run_pilot(
+      {.study = {.first_seed = 5}, .names = {"axes"}, .out = folder.path, .threads = 1},
+      [](const auto&) {}, never);
+  BOOST_TEST(whole(folder.path / "pilot.csv") ==
+             std::string(reinterpret_cast<const char*>(pilot_csv), pilot_csv_size));
+  const Rows rows = from_csv("axes", whole(folder.path / "axes.csv"));
+  BOOST_TEST(!rows.empty());
+  BOOST_TEST(whole(folder.path / "study.json").find("\"first_seed\": 2000001") !=
+             std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(exact_claims_are_bounds) {
