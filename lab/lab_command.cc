@@ -118,7 +118,10 @@ Command::Run setup(CLI::App& app) {
       "--tune", settings->tune,
       "Choose the learning rates anew, on validation data and other seeds, into rates.csv");
   app.add_flag("--pilot", settings->pilot,
-               "Run with seeds of its own, from which the number of seeds follows, into pilot.csv");
+               "Run with seeds of its own, from which the number of seeds follows, into pilot.csv")
+      ->excludes("--seeds")
+      ->excludes("--first-seed")
+      ->excludes("--tune");
   return [settings] { return run(*settings); };
 }
 

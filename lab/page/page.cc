@@ -273,8 +273,9 @@ std::string effect_of(const Endpoint& e, double effect) {
 
 std::string pilot_table(const Source& source) {
   std::string html = fmt::format(
-      "<p>How many seeds an endpoint needs follows from a pilot of {} seeds (from {} on), which "
-      "neither reports nor tuning use: <code>gradus lab --pilot</code>. Differences between runs "
+      "<p>How many seeds an endpoint needs follows from a pilot of {} seeds (from {} on) on the "
+      "digits and the vowels, which neither reports nor tuning use: <code>gradus lab "
+      "--pilot</code>. Differences between runs "
       "vary over seeds, over test items, and by what is neither, so that the mean over n seeds and "
       "I items has the variance v<sub>s</sub>/n + v<sub>i</sub>/I + v<sub>r</sub>/(nI). The effect "
       "to be seen is twice the margin, or the end nearest to 0 of the pilot's 60 % interval where "

@@ -216,6 +216,17 @@ BOOST_AUTO_TEST_CASE(seeds_follow_from_the_pilot) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_cell_has_the_seeds_of_its_endpoints) {
+  const auto seeds = [](const StudyOptions& options, const char* norm) {
+    return seeds_of_cell(options, "lengths", "rnn", norm, "whole").size();
+  };
+  BOOST_TEST(seeds({}, "batch") == 10U);
+  BOOST_TEST(seeds({}, "batch per step") == 20U);
+  BOOST_TEST(seeds({}, "layer") == 20U);
+  BOOST_TEST(seeds({}, "none") == 5U);
+  BOOST_TEST(seeds({.multiples = false}, "layer") == 10U);
+}
+
 // Of experiments that were not run it keeps what is there.
 BOOST_AUTO_TEST_CASE(a_pilot_has_seeds_of_its_own) {
   const Folder folder;
