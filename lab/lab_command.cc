@@ -8,6 +8,7 @@
 #include "lab/page/page.h"
 #include "lab/progress.h"
 #include "lab/study/lab.h"
+#include "lab/study/pilot.h"
 #include "lab/study/tuning.h"
 
 namespace gradus::lab {
@@ -16,7 +17,7 @@ namespace {
 
 struct Settings {
   LabOptions options;
-  bool list = false, json = false, tune = false;
+  bool list = false, json = false, tune = false, pilot = false;
 };
 
 void list() {
@@ -62,15 +63,20 @@ int run(const Settings& settings) {
         stop);
     return stop() ? 128 + stopped_by() : 0;
   }
-  const LabResult result = [&] {
+  const auto shown = [&](const auto& runner) {
     ProgressLine display;
-    return run_lab(
+    return runner(
         settings.options,
         [&](const LabProgress& p) {
           if (display.due(p.kept || p.jobs_done == p.jobs, true)) display.show(line_of(p));
         },
         stop);
-  }();
+  };
+  if (settings.pilot) {
+    shown(run_pilot);
+    return stop() ? 128 + stopped_by() : 0;
+  }
+  const LabResult result = shown(run_lab);
   for (const std::string& line : result.left_out)
     std::fprintf(stderr, "gradus: %s\n", line.c_str());
   if (settings.json)
@@ -111,6 +117,11 @@ Command::Run setup(CLI::App& app) {
   app.add_flag(
       "--tune", settings->tune,
       "Choose the learning rates anew, on validation data and other seeds, into rates.csv");
+  app.add_flag("--pilot", settings->pilot,
+               "Run with seeds of its own, from which the number of seeds follows, into pilot.csv")
+      ->excludes("--seeds")
+      ->excludes("--first-seed")
+      ->excludes("--tune");
   return [settings] { return run(*settings); };
 }
 

@@ -25,8 +25,8 @@ struct Task {
   std::vector<int64_t> updates;
 };
 const Task kTasks[] = {
-    {"wrong labels", true, {50, 100, 200, 400, 800, 1600}},
-    {"200 images", false, {50, 100, 200, 400, 800, 1600}},
+    {"wrong labels", true, {50, 100, 200, 400, 800, 1600, 3200}},
+    {"200 images", false, {50, 100, 200, 400, 800, 1600, 3200}},
 };
 
 /// Each label by itself becomes one of the others with the probability kWrong.
@@ -98,6 +98,11 @@ Best best_of(const Task& task, std::string_view norm) {
   });
 }
 
+/// Whether more updates, or fewer, might be better still.
+bool updates_at_edge(const Task& task, const Best& best) {
+  return best.updates == task.updates.front() || best.updates == task.updates.back();
+}
+
 /// Trains and gives the row of the accuracy.
 Row measure(const Task& task, const std::string& part, const Variant& v, const std::string& cell,
             double x, int64_t updates, double lr, const StudyOptions& options, uint64_t seed) {
@@ -127,6 +132,10 @@ std::vector<Job> jobs(const StudyOptions& options) {
     for (const char* norm : {"batch", "layer", "none"}) {
       const Best best = best_of(task, norm);
       add(task, task.part, best.variant, "best", 0, best.updates, best.tuned.lr, seeds);
+      all.push_back({fmt::format("{} {} at edge", task.part, norm), [=, &task] {
+                       return Rows{{task.part, norm, "best", 0, seeds.front(), -1, kAtEdge,
+                                    updates_at_edge(task, best) ? 1. : 0.}};
+                     }});
     }
     for (const Variant& v : variants()) {
       add(task, tuned_part(task), v, group_cell(v.g), static_cast<double>(v.g), kLong,
@@ -146,19 +155,6 @@ double first_rate(const Task& task, int64_t updates) {
   return task.wrong_labels ? 0.3 / static_cast<double>(updates) : 3e-3;
 }
 
-/// The mean over several seeds beginning at this one, for settings differ by little.
-double validation_error(const Task& task, const Variant& v, int64_t updates, double lr,
-                        const StudyOptions& options, uint64_t first_seed) {
-  constexpr uint64_t kSeeds = 3, kApart = 1000;
-  double sum = 0;
-  for (uint64_t i = 0; i < kSeeds; ++i) {
-    const uint64_t seed = first_seed + i * kApart;
-    const RunData data = data_of(task, options, seed);
-    sum += 1 - accuracy(v, data, data.validation, updates, lr, seed);
-  }
-  return sum / kSeeds;
-}
-
 std::vector<Tunable> tunables(const StudyOptions& options) {
   std::vector<Tunable> all;
   for (const Task& task : kTasks)
@@ -166,8 +162,10 @@ std::vector<Tunable> tunables(const StudyOptions& options) {
       for (int64_t updates : task.updates)
         all.push_back({task.part, v.norm, cell_of(v, updates), first_rate(task, updates),
                        [=, &task](double lr, uint64_t seed) {
-                         return validation_error(task, v, updates, lr, options, seed);
-                       }});
+                         const RunData data = data_of(task, options, seed);
+                         return 1 - accuracy(v, data, data.validation, updates, lr, seed);
+                       },
+                       9});
   return all;
 }
 
@@ -260,7 +258,8 @@ std::string slope_text(const Rows& rows, const std::string& part,
       seeds[seed].second.push_back(value);
     }
   std::vector<double> slopes;
-  for (const auto& [seed, xy] : seeds) slopes.push_back(slope(xy.first, xy.second));
+  for (const auto& [seed, xy] : seeds)
+    if (xy.first.size() > 1) slopes.push_back(slope(xy.first, xy.second));
   return points(estimate_of(slopes));
 }
 
@@ -269,9 +268,7 @@ std::string chosen(const Task& task, const char* norm) {
   return fmt::format("{}{} updates, rate {:.2g}{}",
                      best.variant.g ? fmt::format("{} samples a statistic, ", best.variant.g) : "",
                      best.updates, best.tuned.lr,
-                     best.updates == task.updates.front() || best.updates == task.updates.back()
-                         ? ", at the edge of the updates tried"
-                         : "");
+                     updates_at_edge(task, best) ? ", at the edge of the updates tried" : "");
 }
 
 std::vector<std::string> findings(const Rows& rows) {
@@ -320,9 +317,10 @@ const ExperimentEntry entry(
          "Two tasks in which memorizing does harm: each training label is wrong with a probability "
          "of 0.2 (one of the other classes, drawn by the seed); and 200 training images. BN takes "
          "its statistics over groups of g = 4, 8, 16, 32 samples of the batch, or all 64. For each "
-         "norm, group and number of updates (50 to 1,600 by factors of 2: stopping early is a "
+         "norm, group and number of updates (50 to 3,200 by factors of 2: stopping early is a "
          "regularizer, too) the rate was tuned on validation images with right labels, by the "
-         "error, with nine other seeds. Within BN the groups are compared after 400 updates, at "
+         "mean error of nine other seeds, for settings differ by little. Within BN the groups are "
+         "compared after 400 updates, at "
          "three "
          "rates that are common to all groups (0.001, 0.003, 0.01), and each at its best rate. "
          "Across norms each one's best is compared: rate, number of updates, and BN's group, all "
@@ -336,14 +334,17 @@ const ExperimentEntry entry(
          "left out: BN fails there for another reason, which statistics-batch shows. A fixed rate "
          "tells what the group does; that another rate may do the same is why the slope at each "
          "group's best rate stands beside it. That, LN, and the 200 images are described, not "
-         "tested.",
+         "tested. Changed after a look at seeds 1 to 10: groups was first taken at rates tuned to "
+         "each group, where the slope vanished. best-none gets no verdict if the number of updates "
+         "that was chosen for either is the least or the largest tried; 3,200 was added after "
+         "1,600 had been chosen for the net without a norm.",
      .limits =
          "One MLP on one data set of 8x8 images; no other regularizer (dropout, weight decay, "
          "augmentation) is a rival. The validation labels are right, which real noise would not "
          "allow; that helps all settings alike. BN chooses among five groups, the others have no "
          "such choice, which favours BN. With wrong labels the best rate falls as the number of "
          "updates grows, so that beyond 200 updates the validation errors differ by little and the "
-         "number that is chosen, which may be the largest one tried, says little. All seeds share "
+         "number that is chosen says little. All seeds share "
          "the test images.",
      .sources = "Ioffe & Szegedy 2015, section 3.4 (BN regularizes); Hoffer et al. 2017, section "
                 "4 (groups); Luo et al. 2019, section 3 (regularization by batch statistics); "

@@ -11,12 +11,15 @@ constexpr double kPoints = 0.02;      // of an accuracy
 constexpr double kExact = 1e-5;       // of what is equal but for rounding
 
 constexpr const char* kDigitsOnly = "larger images, other data";
+constexpr const char* kHarm =
+    "at 2 sequences a statistic; that BN does harm there does not show that LN helps, which is "
+    "asked against no norm";
 constexpr const char* kVowelsOnly = "language models, longer sequences, other data";
 
 /// Test losses of a norm at g samples a statistic, against another's.
 Endpoint losses(const char* name, int statement, const char* part, const char* norm,
                 const char* cell, const char* other, int sign, const char* claim,
-                const char* limits, const char* not_tested) {
+                const char* limits, const char* not_tested, Endpoint::Beside beside = {}) {
   return {name,
           statement,
           "statistics-batch",
@@ -27,10 +30,14 @@ Endpoint losses(const char* name, int statement, const char* part, const char* n
           kTenth,
           claim,
           limits,
-          not_tested};
+          not_tested,
+          nullptr,
+          beside};
 }
 
-Endpoint lengths(const char* name, const char* part, const char* norm, const char* claim) {
+/// How much more a norm loses by length than LN: a ratio of ratios.
+Endpoint lengths(const char* name, const char* part, const char* norm, const char* claim,
+                 int64_t times = 1) {
   return {name,
           6,
           "lengths",
@@ -41,7 +48,12 @@ Endpoint lengths(const char* name, const char* part, const char* norm, const cha
           kTenth,
           claim,
           "after training on the first 10 frames, for utterances of 15 and more",
-          kVowelsOnly};
+          kVowelsOnly,
+          "first 10",
+          {"BN's loss on whole utterances over LN's, whatever length has to do with it",
+           {part, norm, "whole", "loss"},
+           {part, "layer", "whole", "loss"}},
+          times};
 }
 
 Endpoint exactly(const char* name, int statement, const char* experiment, const char* part,
@@ -82,18 +94,25 @@ const std::vector<Endpoint>& all_endpoints() {
               "with LN an output does not depend on the other samples, nor on padding"),
       losses("cnn-full", 4, "cnn", "batch", "full", "layer", -1,
              "with statistics over the whole batch of 32 BN's test loss is below LN's in a CNN",
-             nullptr, kDigitsOnly),
+             nullptr, kDigitsOnly,
+             {"BN's test loss over that of no norm",
+              {"cnn", "batch", "full", "loss"},
+              {"cnn", "none", "any", "loss"}}),
       losses("rnn-2", 4, "rnn", "batch", "g=2", "layer", +1,
              "with 2 sequences a statistic BN's test loss (one BN for all steps) is above LN's in "
              "an RNN",
-             "at 2 sequences a statistic", kVowelsOnly),
+             kHarm, kVowelsOnly),
       losses("rnn-step-2", 4, "rnn", "batch per step", "g=2", "layer", +1,
              "with 2 sequences a statistic BN's test loss (a BN for each step) is above LN's in an "
              "RNN",
-             "at 2 sequences a statistic", kVowelsOnly),
+             kHarm, kVowelsOnly),
+      losses("layer-rnn", 4, "rnn", "layer", "any", "none", -1,
+             "LN's test loss is below that of no norm in an RNN", nullptr, kVowelsOnly),
       losses("transformer-2", 4, "transformer", "batch", "g=2", "layer", +1,
-             "with 2 sequences a statistic BN's test loss is above LN's in a transformer",
-             "at 2 sequences a statistic", kVowelsOnly),
+             "with 2 sequences a statistic BN's test loss is above LN's in a transformer", kHarm,
+             kVowelsOnly),
+      losses("layer-transformer", 4, "transformer", "layer", "any", "none", -1,
+             "LN's test loss is below that of no norm in a transformer", nullptr, kVowelsOnly),
       {"speed",
        5,
        "speed",
@@ -104,7 +123,11 @@ const std::vector<Endpoint>& all_endpoints() {
        kTenth,
        "BN needs fewer steps to 90 % than no norm, each at its best rate",
        "in a net of three sigmoid layers with small initial weights",
-       "nets above three layers"},
+       "nets above three layers",
+       nullptr,
+       {"Both at a ninth of the rate that is best without a norm",
+        {"sigmoid", "batch", "ninth of none's rate", "steps"},
+        {"sigmoid", "none", "ninth of none's rate", "steps"}}},
       {"rates",
        5,
        "speed",
@@ -126,9 +149,10 @@ const std::vector<Endpoint>& all_endpoints() {
        0.005,
        "smaller groups regularize: with a fifth of the labels wrong, and one rate for all groups, "
        "the test accuracy falls with each doubling of the samples a statistic",
-       "within BN, at a fifth of the labels wrong, and at rates that were not tuned to the group; "
-       "with each group's best rate see the findings",
-       kDigitsOnly},
+       "within BN, at a fifth of the labels wrong, and at rates that were not tuned to the group",
+       kDigitsOnly,
+       nullptr,
+       {"With each group at its own best rate", {"wrong labels tuned", "batch", "", "accuracy"}}},
       {"best-none",
        5,
        "regularization",
@@ -141,16 +165,18 @@ const std::vector<Endpoint>& all_endpoints() {
        "net without a norm",
        "at a fifth of the labels wrong",
        kDigitsOnly},
+      lengths("lengths-rnn", "rnn", "batch",
+              "from the length that training showed to whole utterances the test loss grows by a "
+              "larger factor with BN (one for all steps) than with LN in an RNN"),
       lengths(
-          "lengths-rnn", "rnn", "batch",
-          "at lengths that training did not show BN's test loss (one BN for all steps) is above "
-          "LN's in an RNN"),
-      lengths("lengths-rnn-step", "rnn", "batch per step",
-              "at lengths that training did not show BN's test loss (a BN for each step) is above "
-              "LN's in an RNN"),
+          "lengths-rnn-step", "rnn", "batch per step",
+          "from the length that training showed to whole utterances the test loss grows by a "
+          "larger factor with BN (one for each step, the tenth's from there on) than with LN in "
+          "an RNN",
+          2),
       lengths("lengths-transformer", "transformer", "batch",
-              "at lengths that training did not show BN's test loss is above LN's in a "
-              "transformer"),
+              "from the length that training showed to whole utterances the test loss grows by a "
+              "larger factor with BN than with LN in a transformer"),
   };
   return endpoints;
 }

@@ -33,6 +33,7 @@ ordered_json identity(const StudyOptions& options) {
   return {{"gradus", GRADUS_VERSION},
           {"seeds", options.seeds},
           {"first_seed", options.first_seed},
+          {"multiples", options.multiples},
           {"rates", fmt::format("{:x}", tuned_rates_checksum())},
           {"data", options.data}};
 }

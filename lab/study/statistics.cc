@@ -54,7 +54,14 @@ Estimate paired(std::span<const double> differences) {
   return {mean_of(differences), std::sqrt(variance_of(differences) / n), n - 1};
 }
 
-Estimate two_way(std::span<const double> d, int64_t seeds, int64_t items) {
+namespace {
+
+struct MeanSquares {
+  double seeds, items, rest;
+};
+
+/// Of a two-way layout without replication.
+MeanSquares mean_squares(std::span<const double> d, int64_t seeds, int64_t items) {
   check(seeds > 1 && items > 1 && static_cast<int64_t>(d.size()) == seeds * items,
         "two_way: {} values for {} seeds and {} items, of each of which it needs two", d.size(),
         seeds, items);
@@ -73,17 +80,64 @@ Estimate two_way(std::span<const double> d, int64_t seeds, int64_t items) {
       const double value = d[s * of_item.size() + i] - of_seed[s] - of_item[i] + mean;
       rest += value * value;
     }
-  const double ms_s = m * variance_of(of_seed), ms_i = n * variance_of(of_item);
-  const double ms_si = rest / ((n - 1) * (m - 1)), sum = ms_s + ms_i - ms_si;
-  const auto squared_over = [](double ms, double degrees) { return ms * ms / degrees; };
-  if (sum >= std::max(ms_s, ms_i) && sum > 0) {
+  return {m * variance_of(of_seed), n * variance_of(of_item), rest / ((n - 1) * (m - 1))};
+}
+
+Estimate from_mean_squares(double mean, const MeanSquares& ms, double n, double m) {
+  const double sum = ms.seeds + ms.items - ms.rest;
+  const auto squared_over = [](double value, double degrees) { return value * value / degrees; };
+  if (sum >= std::max(ms.seeds, ms.items) && sum > 0) {
     const double degrees = sum * sum /
-                           (squared_over(ms_s, n - 1) + squared_over(ms_i, m - 1) +
-                            squared_over(ms_si, (n - 1) * (m - 1)));
+                           (squared_over(ms.seeds, n - 1) + squared_over(ms.items, m - 1) +
+                            squared_over(ms.rest, (n - 1) * (m - 1)));
     return {mean, std::sqrt(sum / (n * m)), degrees};
   }
-  const bool by_seed = ms_s >= ms_i;
-  return {mean, std::sqrt(std::max(ms_s, ms_i) / (n * m)), by_seed ? n - 1 : m - 1};
+  const bool by_seed = ms.seeds >= ms.items;
+  return {mean, std::sqrt(std::max(ms.seeds, ms.items) / (n * m)), by_seed ? n - 1 : m - 1};
+}
+
+}  // namespace
+
+Estimate two_way(std::span<const double> d, int64_t seeds, int64_t items) {
+  const MeanSquares ms = mean_squares(d, seeds, items);
+  return from_mean_squares(mean_of(d), ms, static_cast<double>(seeds), static_cast<double>(items));
+}
+
+Components components(std::span<const double> differences) {
+  check_several("components", differences.size());
+  return {variance_of(differences), 0, 0};
+}
+
+Components components(std::span<const double> d, int64_t seeds, int64_t items) {
+  const MeanSquares ms = mean_squares(d, seeds, items);
+  const auto part = [&](double square, int64_t of) {
+    return std::max(0.0, (square - ms.rest) / static_cast<double>(of));
+  };
+  return {part(ms.seeds, items), part(ms.items, seeds), ms.rest};
+}
+
+Estimate expected(double mean, const Components& c, int64_t seeds, int64_t items) {
+  const auto n = static_cast<double>(seeds), m = static_cast<double>(items);
+  if (items == 0) return {mean, std::sqrt(c.seeds / n), n - 1};
+  return from_mean_squares(mean, {m * c.seeds + c.rest, n * c.items + c.rest, c.rest}, n, m);
+}
+
+double power(double effect, const Components& components, int64_t seeds, int64_t items,
+             double alpha) {
+  const Estimate e = expected(effect, components, seeds, items);
+  if (e.standard_error == 0) return effect == 0 ? 0 : 1;
+  const double shift = std::abs(effect) / e.standard_error;
+  const double critical = student_t_quantile(1 - alpha / 2, e.degrees);
+  if (shift > critical + 30) return 1;  // where Boost's series ends
+  const boost::math::non_central_t t(e.degrees, shift);
+  return boost::math::cdf(boost::math::complement(t, critical)) + boost::math::cdf(t, -critical);
+}
+
+int64_t seeds_needed(double effect, const Components& components, int64_t items, double alpha,
+                     double wanted) {
+  for (int64_t n = 2; n <= kMostSeeds; ++n)
+    if (power(effect, components, n, items, alpha) >= wanted) return n;
+  return 0;
 }
 
 Estimate resampled(std::span<const double> differences, double n_train, double n_test) {
@@ -109,21 +163,6 @@ std::vector<double> holm(std::span<const double> p) {
 
 bool equivalent(const Estimate& estimate, double margin) {
   return estimate.low(0.9) > -margin && estimate.high(0.9) < margin;
-}
-
-int64_t seeds_needed(double effect, double deviation, double alpha, double power) {
-  constexpr int64_t kMost = 1000;
-  if (deviation <= 0) return 2;
-  for (int64_t n = 2; n < kMost; ++n) {
-    const double degrees = static_cast<double>(n - 1);
-    const double shift = std::abs(effect) / deviation * std::sqrt(static_cast<double>(n));
-    const double critical = student_t_quantile(1 - alpha / 2, degrees);
-    // Beyond 30 the other side of the distribution weighs nothing, and Boost's series ends.
-    if (shift > critical + 30) return n;
-    const boost::math::non_central_t t(degrees, shift);
-    if (boost::math::cdf(boost::math::complement(t, critical)) >= power) return n;
-  }
-  return kMost;
 }
 
 double relative_difference(std::span<const double> a, std::span<const double> b) {

@@ -41,9 +41,31 @@ std::vector<double> holm(std::span<const double> p);
 /// interval inside (Schuirmann 1987).
 bool equivalent(const Estimate& estimate, double margin);
 
-/// Seeds that a paired test of level alpha needs to see `effect` with this power, when single
-/// differences deviate by `deviation`; at most 1000.
-int64_t seeds_needed(double effect, double deviation, double alpha, double power);
+/// What makes differences between runs vary: the variances over seeds, over items, and of what is
+/// neither, so that the mean over n seeds and m items has the variance
+///
+/// seeds / n + items / m + rest / (n m).
+struct Components {
+  double seeds = 0, items = 0, rest = 0;
+};
+/// Of differences in pairs: that over the seeds alone.
+Components components(std::span<const double> differences);
+/// Of d as in two_way(), by the expected mean squares (Searle, Casella & McCulloch 1992, section
+/// 4.3), where they give less than 0, 0.
+Components components(std::span<const double> d, int64_t seeds, int64_t items);
+/// What two_way(), or paired() without items, comes to with these seeds where its mean squares are
+/// as expected.
+Estimate expected(double mean, const Components& components, int64_t seeds, int64_t items);
+
+/// The probability that a two-sided test of level alpha sees `effect`: by the noncentral t whose
+/// shift and degrees are those of expected().
+double power(double effect, const Components& components, int64_t seeds, int64_t items,
+             double alpha);
+constexpr int64_t kMostSeeds = 1000;
+/// The least number of seeds with this power; 0 where kMostSeeds do not suffice, which may be
+/// because of the items.
+int64_t seeds_needed(double effect, const Components& components, int64_t items, double alpha,
+                     double power);
 
 /// The largest |a - b|, of the largest |b|; infinite where a difference is no number.
 double relative_difference(std::span<const double> a, std::span<const double> b);

@@ -52,7 +52,9 @@ constexpr const char* kHeader = "part,norm,cell,x,seed,item,quantity,value";
 
 }  // namespace
 
-std::vector<uint64_t> StudyOptions::all_seeds() const { return seeds_from(first_seed, seeds); }
+std::vector<uint64_t> StudyOptions::all_seeds(int64_t times) const {
+  return seeds_from(first_seed, multiples ? times * seeds : seeds);
+}
 std::vector<uint64_t> StudyOptions::context_seeds() const {
   return seeds_from(first_seed, (seeds + 1) / 2);
 }

@@ -23,10 +23,13 @@ using Rows = std::vector<Row>;
 
 /// What was asked of all experiments; each enters their numbers.
 struct StudyOptions {
-  int64_t seeds = 10;           ///< of primary endpoints; those of context take half of them
+  int64_t seeds = 10;           ///< of primary endpoints, or a multiple; of context half of them
   uint64_t first_seed = 1;      ///< they are first_seed, first_seed + 1, ...
   std::string data = "digits";  ///< of the image experiments: or a folder of IDX files
-  std::vector<uint64_t> all_seeds() const;
+  /// Whether endpoints that need them have a multiple of the seeds; not so in the pilot that tells.
+  bool multiples = true;
+  /// So many times `seeds`, with `multiples`.
+  std::vector<uint64_t> all_seeds(int64_t times = 1) const;
   std::vector<uint64_t> context_seeds() const;
 };
 
@@ -42,6 +45,7 @@ struct Tunable {
   double first = 1e-2;  ///< where the search begins
   /// The validation loss at this rate; infinite where training diverged.
   std::function<double(double lr, uint64_t seed)> loss;
+  int64_t seeds = 3;  ///< whose mean loss decides: more where runs differ much, or settings little
 };
 
 /// A picture of an experiment's rows.

@@ -14,9 +14,6 @@ namespace gradus::lab {
 void tune_all(const LabOptions& options, const std::function<void(const std::string&)>& line,
               const std::function<bool()>& stop) {
   prepare_folder(options.out);
-  std::vector<uint64_t> seeds;
-  for (int64_t i = 0; i < kTuningSeeds; ++i)
-    seeds.push_back(kTuningSeed + static_cast<uint64_t>(i));
   std::vector<TunedRate> rates;
   std::vector<Job> jobs;
   for (const Experiment* experiment : all_experiments()) {
@@ -31,8 +28,9 @@ void tune_all(const LabOptions& options, const std::function<void(const std::str
     for (const Tunable& tunable : experiment->tunables(options.study)) {
       const size_t place = rates.size();
       rates.push_back({experiment->name, tunable.part, tunable.norm, tunable.cell, 0, 0, true});
-      jobs.push_back({"", [&rates, &seeds, place, tunable, experiment] {
-                        rates[place] = tune(experiment->name, tunable, seeds);
+      jobs.push_back({"", [&rates, place, tunable, experiment] {
+                        const StudyOptions own{.seeds = tunable.seeds, .first_seed = kTuningSeed};
+                        rates[place] = tune(experiment->name, tunable, own.all_seeds());
                         return Rows();
                       }});
       jobs.back().what = std::to_string(place);

@@ -6,9 +6,8 @@
 
 namespace gradus::lab {
 
-/// Seeds that no report uses: to choose rates by, ...
+/// The first of the seeds to choose rates by, which no report uses.
 constexpr uint64_t kTuningSeed = 1'000'001;
-constexpr int64_t kTuningSeeds = 3;
 
 /// Chooses the rate of every Tunable of the experiments that options name and writes rates.csv into
 /// options.out: those that were tuned, and of the others what is part of the program. `line` is

@@ -10,8 +10,6 @@ namespace gradus::lab {
 
 namespace {
 
-constexpr double kAlpha = 0.05;
-
 /// A series' values of items, by seed and item.
 std::map<uint64_t, std::map<int64_t, double>> by_item(const Rows& rows, const Series& series) {
   std::map<uint64_t, std::map<int64_t, double>> values;
@@ -20,65 +18,81 @@ std::map<uint64_t, std::map<int64_t, double>> by_item(const Rows& rows, const Se
   return values;
 }
 
-/// The seeds that both have.
-template <class Map>
-std::vector<uint64_t> shared_seeds(const Map& a, const Map& b) {
-  std::vector<uint64_t> seeds;
-  for (const auto& [seed, values] : a)
-    if (b.contains(seed)) seeds.push_back(seed);
-  return seeds;
+/// log(mean of the items), to the first order in what each adds: log mean + value / mean - 1, whose
+/// mean over the items is the logarithm.
+std::vector<double> log_of_items(const std::map<int64_t, double>& items) {
+  double mean = 0;
+  for (const auto& [item, value] : items) mean += value / static_cast<double>(items.size());
+  std::vector<double> logs;
+  for (const auto& [item, value] : items) logs.push_back(std::log(mean) + value / mean - 1);
+  return logs;
 }
 
-double deviation_of(const std::vector<double>& d) {
-  return paired(d).standard_error * std::sqrt(static_cast<double>(d.size()));
-}
-
-/// log(mean a / mean b), to the first order in what items add: d[s][i] = log ratio of s + a[s][i] /
-/// mean a[s] - b[s][i] / mean b[s], whose mean over the items is the log ratio of s.
-void items_log_ratio(const Rows& rows, const Endpoint& endpoint, Finding& finding) {
-  const auto a = by_item(rows, endpoint.a), b = by_item(rows, endpoint.b);
-  std::vector<double> d;
-  for (uint64_t seed : shared_seeds(a, b)) {
-    const auto &x = a.at(seed), &y = b.at(seed);
-    double mean_x = 0, mean_y = 0;
-    for (const auto& [item, value] : x) {
-      mean_x += value / static_cast<double>(x.size());
-      mean_y += y.at(item) / static_cast<double>(x.size());
-    }
-    for (const auto& [item, value] : x)
-      d.push_back(std::log(mean_x / mean_y) + value / mean_x - y.at(item) / mean_y);
-    ++finding.seeds;
-    finding.items = static_cast<int64_t>(x.size());
-  }
-  if (finding.seeds < 2) return;
-  finding.estimate = two_way(d, finding.seeds, finding.items);
-  std::vector<double> of_seed(static_cast<size_t>(finding.seeds));
-  for (size_t i = 0; i < d.size(); ++i)
-    of_seed[i / static_cast<size_t>(finding.items)] += d[i] / static_cast<double>(finding.items);
-  finding.deviation = deviation_of(of_seed);
+/// The series that are added and subtracted, as logarithms: of a ratio of ratios four.
+struct Term {
+  double sign;
+  Series series;
+};
+std::vector<Term> terms_of(const Series& a, const Series& b, const char* baseline) {
+  std::vector<Term> terms = {{+1, a}, {-1, b}};
+  if (baseline)
+    for (const Term& term : std::vector(terms))
+      terms.push_back(
+          {-term.sign, {term.series.part, term.series.norm, baseline, term.series.quantity}});
+  return terms;
 }
 
 /// From differences, one a seed.
-void take_paired(const std::vector<double>& d, Finding& finding) {
-  finding.seeds = static_cast<int64_t>(d.size());
-  if (finding.seeds < 2) return;
-  finding.estimate = paired(d);
-  finding.deviation = deviation_of(d);
+Measured of_pairs(const std::vector<double>& d) {
+  const auto seeds = static_cast<int64_t>(d.size());
+  if (seeds < 2) return {.seeds = seeds};
+  return {paired(d), components(d), seeds};
 }
 
-void paired_by_seed(const Rows& rows, const Endpoint& endpoint, Finding& finding) {
-  const auto a = by_seed(rows, endpoint.a), b = by_seed(rows, endpoint.b);
+/// From losses of items; without seeds where a series has none.
+Measured items_log_ratio(const Rows& rows, const std::vector<Term>& terms) {
+  std::map<uint64_t, std::vector<double>> d;
+  std::map<uint64_t, size_t> count;
+  for (const Term& term : terms)
+    for (const auto& [seed, items] : by_item(rows, term.series)) {
+      const std::vector<double> logs = log_of_items(items);
+      d[seed].resize(logs.size());
+      for (size_t i = 0; i < logs.size(); ++i) d[seed][i] += term.sign * logs[i];
+      ++count[seed];
+    }
+  Measured found;
+  std::vector<double> all;
+  for (const auto& [seed, values] : d) {
+    if (count[seed] < terms.size()) continue;
+    ++found.seeds;
+    found.items = static_cast<int64_t>(values.size());
+    all.insert(all.end(), values.begin(), values.end());
+  }
+  if (found.seeds < 2) return found;
+  found.estimate = two_way(all, found.seeds, found.items);
+  found.components = components(all, found.seeds, found.items);
+  return found;
+}
+
+/// The sum of the terms for each seed that all of them have.
+Measured paired_by_seed(const Rows& rows, const std::vector<Term>& terms, double (*f)(double)) {
+  std::map<uint64_t, double> sums;
+  std::map<uint64_t, size_t> count;
+  for (const Term& term : terms)
+    for (const auto& [seed, value] : by_seed(rows, term.series)) {
+      sums[seed] += term.sign * f(value);
+      ++count[seed];
+    }
   std::vector<double> d;
-  for (uint64_t seed : shared_seeds(a, b))
-    d.push_back(endpoint.measure == Measure::log_ratio ? std::log(a.at(seed) / b.at(seed))
-                                                       : a.at(seed) - b.at(seed));
-  take_paired(d, finding);
+  for (const auto& [seed, sum] : sums)
+    if (count[seed] == terms.size()) d.push_back(sum);
+  return of_pairs(d);
 }
 
-void slopes(const Rows& rows, const Endpoint& endpoint, Finding& finding) {
+Measured slopes(const Rows& rows, const Series& series) {
   std::map<uint64_t, std::pair<std::vector<double>, std::vector<double>>> points;
   for (const Row& row : rows)
-    if (row.item < 0 && row.x > 0 && belongs(row, endpoint.a)) {
+    if (row.item < 0 && row.x > 0 && belongs(row, series)) {
       points[row.seed].first.push_back(std::log2(row.x));
       points[row.seed].second.push_back(row.value);
     }
@@ -86,7 +100,38 @@ void slopes(const Rows& rows, const Endpoint& endpoint, Finding& finding) {
   for (const auto& [seed, xy] : points)
     if (std::ranges::min(xy.first) < std::ranges::max(xy.first))
       d.push_back(slope(xy.first, xy.second));
-  take_paired(d, finding);
+  return of_pairs(d);
+}
+
+/// The largest |value|, infinite where one is no number; seeds are the rows here.
+Measured bound(const Rows& rows, const Series& series) {
+  Measured found;
+  for (const Row& row : rows)
+    if (belongs(row, series)) {
+      const double size = std::isfinite(row.value) ? std::abs(row.value) : HUGE_VAL;
+      found.estimate.mean = std::max(found.estimate.mean, size);
+      ++found.seeds;
+    }
+  return found;
+}
+
+/// A comparison in which a run ended in no number has no seeds.
+Measured measure(const Rows& rows, Measure measure, const Series& a, const Series& b,
+                 const char* baseline) {
+  if (measure == Measure::bound) return bound(rows, a);
+  Measured found;
+  if (measure == Measure::slope) {
+    found = slopes(rows, a);
+  } else if (measure == Measure::difference) {
+    found = paired_by_seed(rows, terms_of(a, b, nullptr), [](double value) { return value; });
+  } else {
+    const auto terms = terms_of(a, b, baseline);
+    found = items_log_ratio(rows, terms);
+    if (found.seeds == 0)
+      found = paired_by_seed(rows, terms, [](double value) { return std::log(value); });
+  }
+  const Estimate& e = found.estimate;
+  return std::isfinite(e.mean + e.standard_error) ? found : Measured{};
 }
 
 /// Whether a rate that the series rests on was the last of its grid. A series of all cells rests on
@@ -104,6 +149,17 @@ bool at_edge(const char* experiment, const Series& series) {
   });
 }
 
+bool at_edge(const Rows& rows, const Endpoint& endpoint) {
+  for (const Series& series : {endpoint.a, endpoint.b}) {
+    if (!series.part) continue;
+    if (at_edge(endpoint.experiment, series)) return true;
+    const auto told = by_seed(rows, {series.part, series.norm, series.cell, kAtEdge});
+    for (const auto& [seed, is] : told)
+      if (is != 0) return true;
+  }
+  return false;
+}
+
 /// The verdict of a test, by the adjusted p.
 Verdict verdict_of(const Finding& finding) {
   const Endpoint& e = *finding.endpoint;
@@ -114,6 +170,19 @@ Verdict verdict_of(const Finding& finding) {
     return e.limits ? Verdict::shown_with_limits : Verdict::shown;
   }
   return equivalent(finding.estimate, e.margin) ? Verdict::equivalent : Verdict::undecided;
+}
+
+std::string text_of(Measure measure, const Measured& m) {
+  const Estimate& e = m.estimate;
+  switch (measure) {
+    case Measure::log_ratio:
+      return fmt::format("ratio {:.3g} [{:.3g}, {:.3g}]", std::exp(e.mean), std::exp(e.low()),
+                         std::exp(e.high()));
+    case Measure::slope:
+      return fmt::format("{:+.2g} [{:+.2g}, {:+.2g}] a doubling", e.mean, e.low(), e.high());
+    default:
+      return fmt::format("difference {:+.3g} [{:+.3g}, {:+.3g}]", e.mean, e.low(), e.high());
+  }
 }
 
 std::string sentence_of(const Finding& f) {
@@ -144,6 +213,9 @@ std::string sentence_of(const Finding& f) {
     default:
       text = fmt::format("Undecided: whether {}; the data allow {}.", e.claim, figures);
   }
+  if (e.beside.text && f.beside.seeds > 1)
+    text += fmt::format(" {}: {}.", e.beside.text, text_of(e.measure, f.beside));
+  if (f.at_edge) text += " No verdict: a setting that was chosen for it is the last one tried.";
   return text + fmt::format(" Not tested: {}.", e.not_tested);
 }
 
@@ -178,19 +250,23 @@ const char* name(Verdict verdict) {
 }
 
 std::string measured(const Finding& finding) {
-  const Estimate& e = finding.estimate;
-  if (finding.endpoint->measure == Measure::bound)
-    return fmt::format("{}: at most {:.2g}", finding.endpoint->a.quantity, e.mean);
+  const Endpoint& e = *finding.endpoint;
+  if (e.measure == Measure::bound)
+    return fmt::format("{}: at most {:.2g}", e.a.quantity, finding.estimate.mean);
   if (finding.seeds < 2) return "no interval of fewer than two seeds";
-  switch (finding.endpoint->measure) {
-    case Measure::log_ratio:
-      return fmt::format("ratio {:.3g} [{:.3g}, {:.3g}]", std::exp(e.mean), std::exp(e.low()),
-                         std::exp(e.high()));
-    case Measure::slope:
-      return fmt::format("{:+.2g} [{:+.2g}, {:+.2g}] a doubling", e.mean, e.low(), e.high());
-    default:
-      return fmt::format("difference {:+.3g} [{:+.3g}, {:+.3g}]", e.mean, e.low(), e.high());
-  }
+  return text_of(e.measure, finding);
+}
+
+std::vector<uint64_t> seeds_of_cell(const StudyOptions& options, std::string_view experiment,
+                                    std::string_view part, std::string_view norm,
+                                    std::string_view cell) {
+  int64_t times = 0;
+  for (const Endpoint& e : all_endpoints())
+    for (const Series& s : {e.a, e.b})
+      if (e.experiment == experiment && s.part && s.part == part && s.norm == norm &&
+          s.cell == cell)
+        times = std::max(times, e.times);
+  return times == 0 ? options.context_seeds() : options.all_seeds(times);
 }
 
 std::vector<Finding> judge(const std::vector<std::pair<std::string, Rows>>& experiments) {
@@ -198,40 +274,27 @@ std::vector<Finding> judge(const std::vector<std::pair<std::string, Rows>>& expe
   std::vector<double> p;  // of every test, 1 where it was not made
   std::vector<size_t> tests;
   for (const Endpoint& endpoint : all_endpoints()) {
+    const bool test = endpoint.measure != Measure::bound;
     const Rows* rows = rows_of(experiments, endpoint.experiment);
-    Finding finding;
+    if (!rows) {
+      if (test) p.push_back(1);
+      continue;
+    }
+    Finding finding{measure(*rows, endpoint.measure, endpoint.a, endpoint.b, endpoint.baseline)};
     finding.endpoint = &endpoint;
-    if (endpoint.measure != Measure::bound)
-      finding.at_edge = at_edge(endpoint.experiment, endpoint.a) ||
-                        (endpoint.b.part && at_edge(endpoint.experiment, endpoint.b));
-    if (rows && endpoint.measure == Measure::bound) {
-      bool there = false;
-      for (const Row& row : *rows)
-        if (belongs(row, endpoint.a)) {
-          there = true;
-          const double size = std::isfinite(row.value) ? std::abs(row.value) : HUGE_VAL;
-          finding.estimate.mean = std::max(finding.estimate.mean, size);
-        }
-      finding.verdict = !there                                    ? Verdict::undecided
-                        : finding.estimate.mean < endpoint.margin ? Verdict::exact
-                                                                  : Verdict::opposite;
-    } else if (rows && endpoint.measure == Measure::slope) {
-      slopes(*rows, endpoint, finding);
-    } else if (rows) {
-      if (endpoint.measure == Measure::log_ratio) items_log_ratio(*rows, endpoint, finding);
-      if (finding.items == 0) paired_by_seed(*rows, endpoint, finding);
-    }
-    if (!std::isfinite(finding.estimate.mean + finding.estimate.standard_error) &&
-        endpoint.measure != Measure::bound) {  // a run ended in no number
-      finding.estimate = {};
-      finding.seeds = 0;
-    }
-    if (finding.seeds > 1) finding.p = finding.estimate.p_value();
-    if (endpoint.measure != Measure::bound) {
-      if (rows) tests.push_back(findings.size());
+    if (endpoint.beside.text)
+      finding.beside =
+          measure(*rows, endpoint.measure, endpoint.beside.a, endpoint.beside.b, nullptr);
+    if (test) {
+      finding.at_edge = at_edge(*rows, endpoint);
+      if (finding.seeds > 1) finding.p = finding.estimate.p_value();
       p.push_back(finding.p);
+      tests.push_back(findings.size());
+    } else if (finding.seeds > 0) {
+      finding.verdict =
+          finding.estimate.mean < endpoint.margin ? Verdict::exact : Verdict::opposite;
     }
-    if (rows) findings.push_back(finding);
+    findings.push_back(finding);
   }
   const std::vector<double> adjusted = holm(p);
   size_t test = 0, at = 0;
@@ -273,45 +336,66 @@ std::vector<StatementVerdict> judge_statements(const std::vector<Finding>& findi
   return verdicts;
 }
 
+namespace {
+
+nlohmann::ordered_json to_json(const Series& s) {
+  const auto text = [](const char* t) { return t ? t : ""; };
+  return {{"part", text(s.part)},
+          {"norm", text(s.norm)},
+          {"cell", text(s.cell)},
+          {"quantity", text(s.quantity)}};
+}
+
+/// An estimate with its interval, or nothing in their place.
+nlohmann::ordered_json to_json(const Measured& m, bool known) {
+  const auto number = [&](double value) {
+    return known ? nlohmann::ordered_json(value) : nlohmann::ordered_json();
+  };
+  const Estimate& e = m.estimate;
+  return {{"estimate", e.mean},
+          {"standard_error", number(e.standard_error)},
+          {"degrees", number(e.degrees)},
+          {"low", known ? number(e.low()) : nullptr},
+          {"high", known ? number(e.high()) : nullptr},
+          {"seeds", m.seeds},
+          {"items", m.items}};
+}
+
+}  // namespace
+
 nlohmann::ordered_json to_json(const std::vector<Finding>& findings) {
   nlohmann::ordered_json json = nlohmann::ordered_json::array();
   for (const Finding& f : findings) {
     const Endpoint& e = *f.endpoint;
     constexpr const char* kMeasures[] = {"log_ratio", "difference", "slope", "bound"};
-    const auto series = [](const Series& s) {
-      const auto text = [](const char* t) { return t ? t : ""; };
-      return nlohmann::ordered_json{{"part", text(s.part)},
-                                    {"norm", text(s.norm)},
-                                    {"cell", text(s.cell)},
-                                    {"quantity", text(s.quantity)}};
-    };
     const bool test = e.measure != Measure::bound && f.seeds > 1;
-    const auto known = [&](double value) {
-      return test ? nlohmann::ordered_json(value) : nlohmann::ordered_json();
+    nlohmann::ordered_json entry = {{"endpoint", e.name},
+                                    {"statement", e.statement},
+                                    {"experiment", e.experiment},
+                                    {"measure", kMeasures[static_cast<int>(e.measure)]},
+                                    {"a", to_json(e.a)},
+                                    {"b", to_json(e.b)},
+                                    {"baseline", e.baseline ? e.baseline : ""},
+                                    {"sign", e.sign},
+                                    {"margin", e.margin},
+                                    {"limits", e.limits != nullptr},
+                                    {"claim", e.claim}};
+    entry.update(to_json(f, test));
+    if (e.measure == Measure::bound) entry["seeds"] = 0;
+    const auto known = [&](const nlohmann::ordered_json& value) {
+      return test ? value : nlohmann::ordered_json();
     };
-    json.push_back({{"endpoint", e.name},
-                    {"statement", e.statement},
-                    {"experiment", e.experiment},
-                    {"measure", kMeasures[static_cast<int>(e.measure)]},
-                    {"a", series(e.a)},
-                    {"b", series(e.b)},
-                    {"sign", e.sign},
-                    {"margin", e.margin},
-                    {"limits", e.limits != nullptr},
-                    {"claim", e.claim},
-                    {"estimate", f.estimate.mean},
-                    {"standard_error", known(f.estimate.standard_error)},
-                    {"degrees", known(f.estimate.degrees)},
-                    {"low", test ? known(f.estimate.low()) : known(0)},
-                    {"high", test ? known(f.estimate.high()) : known(0)},
-                    {"p", known(f.p)},
-                    {"p_holm", known(f.adjusted_p)},
-                    {"at_edge", f.at_edge},
-                    {"deviation", known(f.deviation)},
-                    {"seeds", f.seeds},
-                    {"items", f.items},
-                    {"verdict", name(f.verdict)},
-                    {"sentence", f.sentence}});
+    entry["p"] = known(f.p);
+    entry["p_holm"] = known(f.adjusted_p);
+    entry["components"] = known({f.components.seeds, f.components.items, f.components.rest});
+    entry["at_edge"] = f.at_edge;
+    if (e.beside.text && f.beside.seeds > 1) {
+      entry["beside"] = {{"a", to_json(e.beside.a)}, {"b", to_json(e.beside.b)}};
+      entry["beside"].update(to_json(f.beside, true));
+    }
+    entry["verdict"] = name(f.verdict);
+    entry["sentence"] = f.sentence;
+    json.push_back(entry);
   }
   return json;
 }

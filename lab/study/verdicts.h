@@ -24,6 +24,10 @@ bool belongs(const Row& row, const Series& series);
 /// A series' values of whole runs, by seed.
 std::map<uint64_t, double> by_seed(const Rows& rows, const Series& series);
 
+/// Whether an experiment's rows rest on a setting that was the last one tried, as its tuning found:
+/// such a row has this quantity and 1.
+constexpr const char* kAtEdge = "at edge";
+
 /// How an estimate comes from an endpoint's series.
 enum class Measure {
   log_ratio,   ///< log(a / b), paired by seed; where both have items, also for new items
@@ -44,26 +48,45 @@ struct Endpoint {
   const char* claim;       ///< what a sign beyond the margin says, in words
   const char* limits;      ///< under which conditions alone; null: none
   const char* not_tested;  ///< where it says nothing
+  /// Of Measure::log_ratio: the cell whose loss each series' is taken over first, so that the ratio
+  /// is one of ratios; null: none.
+  const char* baseline = nullptr;
+  /// What the sentence says beside the result, with its interval, and no test: the same measure,
+  /// without a baseline, of these.
+  struct Beside {
+    const char* text = nullptr;
+    Series a = {}, b = {};
+  } beside = {};
+  int64_t times = 1;  ///< so many times the seeds that are asked for: see pilot.h
 };
 
 /// All of them: one family for Holm's correction, but for those of Measure::bound, which are no
 /// tests.
 const std::vector<Endpoint>& all_endpoints();
 
-/// What came out.
-struct Finding {
-  const Endpoint* endpoint = nullptr;
+/// A comparison of series.
+struct Measured {
   Estimate estimate = {};  ///< of Measure::bound: the largest value alone
-  double p = 1, adjusted_p = 1;
+  Components components = {};
   int64_t seeds = 0, items = 0;
-  double deviation = 0;  ///< of single seeds' differences
-  bool at_edge = false;  ///< a rate that it rests on was the last of its grid: no verdict
+};
+/// What came out.
+struct Finding : Measured {
+  const Endpoint* endpoint = nullptr;
+  double p = 1, adjusted_p = 1;
+  bool at_edge = false;  ///< a setting that it rests on was the last of its grid: no verdict
+  Measured beside = {};
   Verdict verdict = Verdict::undecided;
   std::string sentence = {};  ///< with scope, estimate and interval
 };
 
 /// "ratio 1.5 [1.2, 1.9]", the interval of 95 %.
 std::string measured(const Finding& finding);
+
+/// The seeds of a cell: those of the endpoints that name it, of context where none does.
+std::vector<uint64_t> seeds_of_cell(const StudyOptions& options, std::string_view experiment,
+                                    std::string_view part, std::string_view norm,
+                                    std::string_view cell);
 
 /// Of the endpoints whose experiment has rows. The family of Holm's correction is all of
 /// all_endpoints(), whichever were run.
@@ -88,4 +111,7 @@ nlohmann::ordered_json to_json(const std::vector<Finding>& findings);
 
 /// How many of all_endpoints() are tests: Holm's family.
 int64_t family_size();
+/// An adjusted p-value below which a result is no accident.
+constexpr double kAlpha = 0.05;
+
 }  // namespace gradus::lab

@@ -102,6 +102,11 @@ BOOST_AUTO_TEST_CASE(the_page_is_one_file_with_its_figures) {
   BOOST_TEST(!contains(picture, "var("));
   for (const Experiment* e : all_experiments())
     BOOST_TEST(contains(html, fmt::format("<section id=\"{}\"", e->name)));
+  const std::string power = html.substr(html.find("aria-label=\"Power\""));
+  for (const Endpoint& e : all_endpoints())
+    BOOST_TEST(contains(power, fmt::format("<tr><th scope=\"row\">{}</th>", e.name)) ==
+               (e.measure != Measure::bound));
+  BOOST_TEST(contains(power, "no number suffices"));
 }
 
 BOOST_AUTO_TEST_CASE(without_gnuplot_the_page_says_so_and_is_whole) {

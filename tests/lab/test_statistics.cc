@@ -80,13 +80,48 @@ BOOST_AUTO_TEST_CASE(equivalence_is_the_narrower_interval_inside) {
   BOOST_TEST(!equivalent(e, 0.40));
 }
 
-// scipy.stats.nct
+// The mean squares in NumPy.
+BOOST_AUTO_TEST_CASE(components_of_variance, *close(1e-12)) {
+  const std::vector<double> d = {1.0, 2.0, -0.5, 0.3, 0.4, 1.7, 0.2, 0.9, 1.9, 2.8, 0.1, 0.6};
+  const Components c = components(d, 3, 4);
+  BOOST_TEST(c.seeds == 0.06944444444444431);
+  BOOST_TEST(c.items == 0.8155555555555555);
+  BOOST_TEST(c.rest == 0.2122222222222222);
+  // None of them was less than 0, so that what is expected is what was found.
+  const Estimate again = expected(0.95, c, 3, 4), found = two_way(d, 3, 4);
+  BOOST_TEST(again.standard_error == found.standard_error);
+  BOOST_TEST(again.degrees == found.degrees);
+  const Estimate paired_again = expected(0.19, components(kDifferences), 5, 0);
+  BOOST_TEST(paired_again.standard_error == paired(kDifferences).standard_error);
+  BOOST_TEST(paired_again.degrees == 4.0);
+  const Components none = components(std::vector<double>{1, -1, -1, 1}, 2, 2);
+  BOOST_TEST(none.seeds == 0.0);
+  BOOST_TEST(none.items == 0.0);
+}
+
+// scipy.stats.nct, both tails, at the shift and degrees by NumPy.
+BOOST_AUTO_TEST_CASE(power_of_a_test, *close(1e-9)) {
+  const Components pairs{1, 0, 0}, both{0.04, 2, 8};
+  BOOST_TEST(power(1.2, pairs, 17, 0, 0.05 / 12) == 0.9235277202590997);
+  BOOST_TEST(power(-1.2, pairs, 16, 0, 0.05 / 12) == 0.8963440589501278);
+  BOOST_TEST(power(0.5, pairs, 34, 0, 0.05) == 0.8077775012792736);
+  BOOST_TEST(power(0, pairs, 5, 0, 0.05) == 0.05);
+  BOOST_TEST(power(0.3, both, 10, 201, 0.05 / 16) == 0.20167599483955143);
+  BOOST_TEST(power(0.3, both, 20, 201, 0.05 / 16) == 0.3233123614751189);
+  BOOST_TEST(power(100, pairs, 10, 0, 0.05) == 1);
+  BOOST_TEST(power(1, {0, 0, 0}, 2, 0, 0.05) == 1);
+}
+
+// The same; with 201 items a ratio of e^0.3 is not seen with this power by any number of seeds.
 BOOST_AUTO_TEST_CASE(seeds_for_a_power) {
-  BOOST_TEST(seeds_needed(1.2, 1, 0.05 / 12, 0.9) == 17);
-  BOOST_TEST(seeds_needed(0.5, 1, 0.05, 0.8) == 34);
-  BOOST_TEST(seeds_needed(2.6, 1, 0.05 / 12, 0.9) == 7);
-  BOOST_TEST(seeds_needed(1, 0, 0.05, 0.9) == 2);
-  BOOST_TEST(seeds_needed(0, 1, 0.05, 0.9) == 1000);
+  const Components pairs{1, 0, 0}, both{0.04, 2, 8};
+  BOOST_TEST(seeds_needed(1.2, pairs, 0, 0.05 / 12, 0.9) == 17);
+  BOOST_TEST(seeds_needed(0.5, pairs, 0, 0.05, 0.8) == 34);
+  BOOST_TEST(seeds_needed(2.6, pairs, 0, 0.05 / 12, 0.9) == 7);
+  BOOST_TEST(seeds_needed(1, {0, 0, 0}, 0, 0.05, 0.9) == 2);
+  BOOST_TEST(seeds_needed(0, pairs, 0, 0.05, 0.9) == 0);
+  BOOST_TEST(seeds_needed(0.5, both, 201, 0.05 / 16, 0.9) == 23);
+  BOOST_TEST(seeds_needed(0.3, both, 201, 0.05 / 16, 0.9) == 0);
 }
 
 // linregress

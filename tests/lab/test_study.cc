@@ -10,8 +10,14 @@
 #include <filesystem>
 #include <fstream>
 
-#include "lab/study/lab.h"
+#include "lab/study/pilot.h"
 #include "tests/checks.h"
+
+namespace gradus {
+// lab/study/pilot.csv, embedded by the build.
+extern const unsigned char pilot_csv[];
+extern const size_t pilot_csv_size;
+}  // namespace gradus
 
 using namespace gradus;
 using namespace gradus::lab;
@@ -166,6 +172,85 @@ BOOST_AUTO_TEST_CASE(slopes_are_by_doubling) {
   BOOST_TEST(finding.seeds == 3);
   BOOST_TEST(finding.estimate.mean == -0.1, boost::test_tools::tolerance(1e-12));
   BOOST_TEST((finding.verdict == Verdict::shown_with_limits));
+}
+
+// By hand: each loss's share of its mean is 1, so that items add nothing, and ln 2 is left of the
+// ratio 3/1 over 3/2; a seed without a baseline does not count.
+BOOST_AUTO_TEST_CASE(what_length_adds_is_a_ratio_of_ratios) {
+  const Endpoint& e = endpoint("lengths-rnn");
+  Rows rows;
+  const auto add = [&](const Series& s, const char* cell, uint64_t seed, double value) {
+    for (int64_t item : {-1, 0, 1, 2})
+      rows.push_back({s.part, s.norm, cell, 0, seed, item, s.quantity, value});
+  };
+  for (uint64_t seed : {1, 2, 3}) {
+    add(e.a, "whole", seed, 3);
+    add(e.b, "whole", seed, 1);
+    if (seed == 3) continue;
+    add(e.a, "first 10", seed, 3);
+    add(e.b, "first 10", seed, 2);
+  }
+  const Finding finding = found(e, rows);
+  BOOST_TEST(finding.seeds == 2);
+  BOOST_TEST(finding.items == 3);
+  BOOST_TEST(finding.estimate.mean == std::log(2), boost::test_tools::tolerance(1e-12));
+  BOOST_TEST(finding.beside.seeds == 3);
+  BOOST_TEST(finding.beside.estimate.mean == std::log(3), boost::test_tools::tolerance(1e-12));
+  BOOST_TEST(finding.sentence.find("ratio 3 [3, 3]") != std::string::npos, finding.sentence);
+}
+
+BOOST_AUTO_TEST_CASE(the_last_setting_that_was_tried_decides_nothing) {
+  const Endpoint& e = endpoint("best-none");
+  Rows rows = rows_of(e, {0.30, 0.32, 0.31, 0.29, 0.33});
+  BOOST_TEST((found(e, rows).verdict == Verdict::shown_with_limits));
+  rows.push_back({e.b.part, e.b.norm, e.b.cell, 0, 1, -1, kAtEdge, 1});
+  BOOST_TEST((found(e, rows).verdict == Verdict::undecided));
+  BOOST_TEST(found(e, rows).sentence.find("No verdict") != std::string::npos);
+}
+
+// Every test has its line of the pilot; more seeds than are asked for has who needs them.
+BOOST_AUTO_TEST_CASE(seeds_follow_from_the_pilot) {
+  BOOST_TEST(static_cast<int64_t>(pilot().size()) == family_size());
+  for (const Piloted& p : pilot()) {
+    const Endpoint& e = endpoint(p.endpoint);
+    BOOST_TEST_CONTEXT(e.name) {
+      const Plan plan = plan_of(e, p, {});
+      BOOST_TEST(p.seeds == kPilotSeeds);
+      BOOST_TEST(plan.effect >= 2 * e.margin);
+      BOOST_TEST(plan.seeds == 10 * e.times);
+      if (plan.needed > 0) BOOST_TEST((plan.power >= kPower) == (plan.seeds >= plan.needed));
+      if (e.times > 1) BOOST_TEST(plan.needed != 0);
+      if (e.times > 1) BOOST_TEST(plan.needed > 10 * (e.times - 1));
+      // The estimate is that of its components, but where one of them was less than 0.
+      const Estimate again = expected(p.estimate.mean, p.components, p.seeds, p.items);
+      BOOST_TEST(again.standard_error >= 0.999 * p.estimate.standard_error);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_cell_has_the_seeds_of_its_endpoints) {
+  const auto seeds = [](const StudyOptions& options, const char* norm) {
+    return seeds_of_cell(options, "lengths", "rnn", norm, "whole").size();
+  };
+  BOOST_TEST(seeds({}, "batch") == 10U);
+  BOOST_TEST(seeds({}, "batch per step") == 20U);
+  BOOST_TEST(seeds({}, "layer") == 20U);
+  BOOST_TEST(seeds({}, "none") == 5U);
+  BOOST_TEST(seeds({.multiples = false}, "layer") == 10U);
+}
+
+// Of experiments that were not run it keeps what is there.
+BOOST_AUTO_TEST_CASE(a_pilot_has_seeds_of_its_own) {
+  const Folder folder;
+  run_pilot(
+      {.study = {.first_seed = 5}, .names = {"axes"}, .out = folder.path, .threads = 1},
+      [](const auto&) {}, never);
+  BOOST_TEST(whole(folder.path / "pilot.csv") ==
+             std::string(reinterpret_cast<const char*>(pilot_csv), pilot_csv_size));
+  const Rows rows = from_csv("axes", whole(folder.path / "axes.csv"));
+  BOOST_TEST(!rows.empty());
+  BOOST_TEST(whole(folder.path / "study.json").find("\"first_seed\": 2000001") !=
+             std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(exact_claims_are_bounds) {
