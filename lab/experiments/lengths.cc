@@ -183,8 +183,8 @@ const ExperimentEntry entry(
          "with learned positions the transformer has never trained those beyond the tenth, "
          "whatever its norm. New utterances are of the same nine speakers.",
      .sources =
-         "Ba et al. 2016, section 3.1; Laurent et al. 2016, section 3; Cooijmans et al. 2016, "
-         "section 3.",
+         "Ba et al. 2016, section 3.1 (lengths); Laurent et al. 2016 (statistics over all steps); "
+         "Cooijmans et al. 2016, section 3 (statistics of each step)",
      .seconds = 6,
      .on_images = false,
      .jobs = jobs,
