@@ -31,8 +31,10 @@ std::string line_of(const LabProgress& p) {
                      p.experiment.name, done);
 }
 
-std::string summary(const LabResult& result) {
+std::string summary(const LabResult& result, const std::string& data) {
   std::string text;
+  if (data != "digits")
+    text += fmt::format("Images: {}; the learning rates are the digits'.\n", data);
   for (const StatementVerdict& v : result.statements) {
     text += fmt::format("{}. {}\n   {}{}{}\n", v.statement->number, v.statement->text,
                         name(v.verdict), v.parts.empty() ? "" : ", the weakest of: " + v.parts,
@@ -76,7 +78,7 @@ int run(const Settings& settings) {
   if (settings.json)
     fmt::print("{}\n", to_json(result.findings).dump(2));
   else
-    std::fputs(summary(result).c_str(), stdout);
+    std::fputs(summary(result, settings.options.study.data).c_str(), stdout);
   std::fflush(stdout);
   if (result.stopped) {
     std::fprintf(stderr, "gradus: stopped; what has ended is in %s and is not run again\n",

@@ -172,6 +172,19 @@ std::vector<Job> jobs(const StudyOptions& options) {
   return all;
 }
 
+/// Where nothing reaches the target all norms would count as equal.
+std::string misfit(const StudyOptions& options) {
+  const RunData data = run_images(options.data, options.first_seed);
+  const double lr = best_rate(kSigmoid, Norm::batch);
+  const double count =
+      steps(kSigmoid, Norm::batch, data.train, data.test, lr, 2 * kMost, options.first_seed);
+  return std::isfinite(count) ? ""
+                              : fmt::format(
+                                    "BN at its best rate does not label {:.0f} % of the "
+                                    "images of {} rightly within {} steps",
+                                    100 * kTarget, options.data, 2 * kMost);
+}
+
 std::vector<Tunable> tunables(const StudyOptions& options) {
   std::vector<Tunable> all;
   const auto add = [&](const Kind& kind, Norm norm, double first) {
@@ -403,7 +416,8 @@ const ExperimentEntry entry(
      .jobs = jobs,
      .figures = figures,
      .findings = findings,
-     .tunables = tunables});
+     .tunables = tunables,
+     .misfit = misfit});
 
 }  // namespace
 
