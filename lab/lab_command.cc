@@ -1,7 +1,9 @@
 #include <fmt/format.h>
 
+#include <chrono>
 #include <csignal>
 #include <filesystem>
+#include <functional>
 #include <memory>
 
 #include "lab/command.h"
@@ -46,6 +48,25 @@ std::string summary(const LabResult& result, const std::string& data) {
   return text;
 }
 
+int tune(const LabOptions& options, const std::function<bool()>& stop) {
+  const auto begin = std::chrono::steady_clock::now();
+  {
+    ProgressLine display;
+    tune_all(
+        options,
+        [&](const std::string& line) {
+          if (display.due(true, true)) display.show(line);
+        },
+        stop);
+  }
+  if (stop()) return 128 + stopped_by();
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+  const auto path = std::filesystem::absolute(options.out) / "rates.csv";
+  fmt::print("{}, after {}; lab/study/rates.csv is the one that the program is built with\n",
+             path.lexically_normal().string(), duration(took.count()));
+  return 0;
+}
+
 int run(const Settings& settings) {
   if (settings.list) {
     list();
@@ -54,16 +75,7 @@ int run(const Settings& settings) {
   stop_on_signals();
   std::signal(SIGPIPE, SIG_IGN);  // results are written even if nobody reads the statements
   const auto stop = [] { return stopped_by() != 0; };
-  if (settings.tune) {
-    ProgressLine display;
-    tune_all(
-        settings.options,
-        [&](const std::string& line) {
-          if (display.due(true, true)) display.show(line);
-        },
-        stop);
-    return stop() ? 128 + stopped_by() : 0;
-  }
+  if (settings.tune) return tune(settings.options, stop);
   const LabResult result = [&] {
     ProgressLine display;
     return run_lab(
