@@ -1,7 +1,9 @@
 #include <fmt/format.h>
 
+#include <chrono>
 #include <csignal>
 #include <filesystem>
+#include <functional>
 #include <memory>
 
 #include "lab/command.h"
@@ -32,8 +34,10 @@ std::string line_of(const LabProgress& p) {
                      p.experiment.name, done);
 }
 
-std::string summary(const LabResult& result) {
+std::string summary(const LabResult& result, const std::string& data) {
   std::string text;
+  if (data != "digits")
+    text += fmt::format("Images: {}; the learning rates are the digits'.\n", data);
   for (const StatementVerdict& v : result.statements) {
     text += fmt::format("{}. {}\n   {}{}{}\n", v.statement->number, v.statement->text,
                         name(v.verdict), v.parts.empty() ? "" : ", the weakest of: " + v.parts,
@@ -45,6 +49,25 @@ std::string summary(const LabResult& result) {
   return text;
 }
 
+int tune(const LabOptions& options, const std::function<bool()>& stop) {
+  const auto begin = std::chrono::steady_clock::now();
+  {
+    ProgressLine display;
+    tune_all(
+        options,
+        [&](const std::string& line) {
+          if (display.due(true, true)) display.show(line);
+        },
+        stop);
+  }
+  if (stop()) return 128 + stopped_by();
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+  const auto path = std::filesystem::absolute(options.out) / "rates.csv";
+  fmt::print("{}, after {}; lab/study/rates.csv is the one that the program is built with\n",
+             path.lexically_normal().string(), duration(took.count()));
+  return 0;
+}
+
 int run(const Settings& settings) {
   if (settings.list) {
     list();
@@ -53,16 +76,7 @@ int run(const Settings& settings) {
   stop_on_signals();
   std::signal(SIGPIPE, SIG_IGN);  // results are written even if nobody reads the statements
   const auto stop = [] { return stopped_by() != 0; };
-  if (settings.tune) {
-    ProgressLine display;
-    tune_all(
-        settings.options,
-        [&](const std::string& line) {
-          if (display.due(true, true)) display.show(line);
-        },
-        stop);
-    return stop() ? 128 + stopped_by() : 0;
-  }
+  if (settings.tune) return tune(settings.options, stop);
   const auto shown = [&](const auto& runner) {
     ProgressLine display;
     return runner(
@@ -82,7 +96,7 @@ int run(const Settings& settings) {
   if (settings.json)
     fmt::print("{}\n", to_json(result.findings).dump(2));
   else
-    std::fputs(summary(result).c_str(), stdout);
+    std::fputs(summary(result, settings.options.study.data).c_str(), stdout);
   std::fflush(stdout);
   if (result.stopped) {
     std::fprintf(stderr, "gradus: stopped; what has ended is in %s and is not run again\n",

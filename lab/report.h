@@ -26,7 +26,7 @@ struct Summary {
   double difference = 0;
   /// Half the width of the 95 % interval around it, by Student's t with pairs - 1 degrees; 0 of
   /// fewer than two pairs. Where each seed has a split of its own, training sets overlap, and the
-  /// variance of the mean is s^2 (1 / pairs + n_test / n_train) (Nadeau & Bengio 2003, section 3).
+  /// variance of the mean is s^2 (1 / pairs + n_test / n_train) (Nadeau & Bengio 2003).
   double half_width = 0;
 };
 

@@ -10,7 +10,7 @@ template <class Cell>
 struct RecurrentOptions {
   typename Cell::Options cell = {};  ///< the cell's own
   /// Of the projected inputs (N, T, G H) of all steps, h' = f(norm(x W^T) + ...), a BatchNorm then
-  /// having statistics over all valid (N, T) (Laurent et al. 2016, section 3).
+  /// having statistics over all valid (N, T) (Laurent et al. 2016).
   MakeNorm norm = {};
   /// If above 0: a norm of its own for each of the first so many steps, the last of them for all
   /// later ones (Cooijmans et al. 2016, section 3). A BatchNorm's statistics are over the sequences

@@ -89,7 +89,7 @@ class RnnCell : public RecurrentCell {
 /// What an LstmCell or GruCell has beside its sizes.
 struct GatedCellOptions {
   bool bias = true;  ///< whether it has the two
-  /// Of the products without bias, and of an LSTM's c (Ba et al. 2016, equations 20 to 25); each is
+  /// Of the products without bias, and of an LSTM's c (Ba et al. 2016, appendix); each is
   /// told which sequences have ended. Those of x are normalized at all steps together.
   MakeNorm norm = {};
 };

@@ -53,7 +53,7 @@ AnyNorm image_norm(const NormChoice& norm, int64_t channels, int64_t height, int
 /// Where a recurrent net has its norm.
 enum class RecurrentPlace {
   nowhere,
-  projection,  ///< on the projected inputs of all steps (Laurent et al. 2016, section 3)
+  projection,  ///< on the projected inputs of all steps (Laurent et al. 2016)
   cell,        ///< on the summed inputs of each step (Ba et al. 2016, section 3.1)
 };
 /// Where this one stands if nothing else is asked for.

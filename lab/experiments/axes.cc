@@ -413,7 +413,7 @@ const ExperimentEntry entry(
          "sequences or more.",
      .sources =
          "Ioffe & Szegedy 2015, algorithm 1 and section 3.2 (BN, images); Ba et al. 2016, "
-         "equation 3 and section 6.7 (LN, images); Wu & He 2018, section 3 (the picture, GN); "
+         "equation 3 and section 6.7 (LN, images); Wu & He 2018, section 3 and figure 2 (GN); "
          "Ulyanov et al. 2016, section 2 (IN); Cooijmans et al. 2016, section 3 (BN of each step)",
      .seconds = 0.2,
      .on_images = false,

@@ -190,18 +190,33 @@ std::vector<Figure> figures(const Rows& rows) {
        blocks + settings + "plot " + plots + "\n", 720, 420}};
 }
 
+/// How far the logits of one kind of net move, in each case that it has.
+std::string moves_of(const Rows& rows, const Kind& kind) {
+  constexpr std::pair<const char*, const char*> kCases[] = {
+      {"others training", "with other companions in training"},
+      {"others inference", "with other companions in inference"},
+      {"alone training", "alone in training"},
+      {"alone inference", "alone in inference"},
+      {"padding training", "with more padding in training"},
+      {"padding inference", "with more padding in inference"}};
+  std::string moves, still;
+  for (const auto& [cell, text] : kCases) {
+    const auto values = values_of(rows, {kind.net, kind.name, cell, "moved"});
+    if (values.empty()) continue;
+    std::string& list = largest(values) > 0 ? moves : still;
+    list += list.empty() ? "" : ", ";
+    list += largest(values) > 0 ? fmt::format("{} {}", median_and_range(values), text) : text;
+  }
+  if (!still.empty()) moves += (moves.empty() ? "not at all " : "; not at all ") + still;
+  return moves;
+}
+
 std::vector<std::string> findings(const Rows& rows) {
-  std::vector<std::string> all;
+  std::vector<std::string> all = {
+      "How far an item's logits move, as a share of the largest (median [range] over seeds and "
+      "items):"};
   for (const Kind& kind : kKinds)
-    for (const char* cell : {"others training", "others inference", "alone training",
-                             "alone inference", "padding training", "padding inference"}) {
-      const auto values = values_of(rows, {kind.net, kind.name, cell, "moved"});
-      if (!values.empty())
-        all.push_back(fmt::format(
-            "{}, {}, {}: the logits move by {} of the largest (median [range] of {} seeds with "
-            "items).",
-            kind.net, kind.name, cell, median_and_range(values), values.size()));
-    }
+    all.push_back(fmt::format("{}, {}: {}.", kind.net, kind.name, moves_of(rows, kind)));
   for (const char* norm : {"batch", "layer"})
     for (const char* cell : {"padding masked", "padding unmasked"})
       all.push_back(fmt::format(

@@ -224,8 +224,8 @@ const ExperimentEntry entry(
          "whatever its norm. New utterances are of the same nine speakers. A ratio of ratios says "
          "nothing of who is better: a net that is bad at 10 frames has less to lose.",
      .sources =
-         "Ba et al. 2016, section 3.1; Laurent et al. 2016, section 3; Cooijmans et al. 2016, "
-         "section 3.",
+         "Ba et al. 2016, section 3.1 (lengths); Laurent et al. 2016 (statistics over all steps); "
+         "Cooijmans et al. 2016, section 3 (statistics of each step)",
      .seconds = 7.5,
      .on_images = false,
      .jobs = jobs,

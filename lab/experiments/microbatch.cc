@@ -180,7 +180,7 @@ const ExperimentEntry entry(
          "batches also leaves other running statistics, which is not measured here.",
      .sources =
          "Ioffe & Szegedy 2015, algorithm 1; Hoffer et al. 2017, section 4 (ghost batches); Wu & "
-         "Johnson 2021, section 3.1",
+         "Johnson 2021, section 4 (the statistics' batch apart from the optimizer's)",
      .seconds = 1,
      .on_images = true,
      .jobs = jobs,

@@ -347,8 +347,8 @@ const ExperimentEntry entry(
          "number that is chosen says little. All seeds share "
          "the test images.",
      .sources = "Ioffe & Szegedy 2015, section 3.4 (BN regularizes); Hoffer et al. 2017, section "
-                "4 (groups); Luo et al. 2019, section 3 (regularization by batch statistics); "
-                "Summers & Dinneen 2020, section 3 (small groups)",
+                "4 (groups); Luo et al. 2019 (batch statistics as a regularizer); Summers & "
+                "Dinneen 2020, section 3 (ghost batches regularize)",
      .seconds = 7,
      .on_images = true,
      .jobs = jobs,

@@ -103,8 +103,8 @@ const std::vector<PageSection>& page_sections() {
 
 const std::vector<const char*>& not_shown_at_this_scale() {
   static const std::vector<const char*> texts = {
-      "Language models. In a trial with small ones Batch Norm was behind by .005 nats at most from "
-      "two sequences on; what is said of large ones is from the literature (Shen et al. 2020).",
+      "Language models. The lab trains none; that Batch Norm falls behind Layer Norm in them is "
+      "from the literature (Shen et al. 2020, section 5).",
       "A decline of Batch Norm between 2 and 8 images a statistic in small CNNs, as Wu & He (2018) "
       "show it for ImageNet: 2 images of 8 x 8 are up to 128 values a statistic already.",
       "That statistics of text fluctuate more than those of images at an equal batch: the lab has "

@@ -458,6 +458,12 @@ std::string page(Source& source, const nlohmann::ordered_json& microscope) {
       "<h1>Batch and Layer Normalization: what differs, and when</h1>\n";
   if (!source.failures.empty())
     html += element("p", "Figures are missing: " + source.failures.front());
+  if (source.options.data != "digits")
+    html += element("p", fmt::format("The image experiments of this page are repeated on the "
+                                     "images of {}. Texts and rules speak of the digits, for "
+                                     "which they were written, and on which the learning rates "
+                                     "were chosen.",
+                                     source.options.data));
   html += "</header>\n<main id=\"main\">\n<h2 id=\"answer\">The answer in a minute</h2>\n" +
           answer(source) + comparison_table(source);
   html += "<nav aria-label=\"Sections\"><ul>\n" + links + "</ul></nav>\n";

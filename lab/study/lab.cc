@@ -1,5 +1,6 @@
 #include "lab/study/lab.h"
 
+#include <fmt/ranges.h>
 #include <gradus/base/error.h>
 #include <gradus/base/file.h>
 #include <gradus/tensor/runtime.h>
@@ -12,6 +13,8 @@
 #include <sstream>
 
 #include "lab/report.h"
+#include "lab/study/nets.h"
+#include "lab/study/tuning.h"
 
 namespace gradus::lab {
 
@@ -56,22 +59,46 @@ void enter_folder(const LabOptions& options) {
   write_file(file.string(), [&](std::ostream& out) { out << now.dump(2) << "\n"; });
 }
 
+/// Why an experiment is not for the images of the options; empty where it is.
+std::string misfit(const Experiment& experiment, const StudyOptions& options) {
+  if (options.data == "digits") return "";
+  if (!experiment.on_images) return "it is not about images of a folder";
+  return experiment.misfit ? experiment.misfit(options) : "";
+}
+
+/// What is wrong with the options is told before the folder is touched.
+void check_options(const LabOptions& options) {
+  const StudyOptions& study = options.study;
+  check(options.threads >= 0, "lab: {} threads", options.threads);
+  check(study.seeds > 0, "lab: {} seeds; at least 1", study.seeds);
+  check(study.first_seed < kTuningSeed &&
+            kTuningSeed - study.first_seed >= static_cast<uint64_t>(study.seeds),
+        "lab: seeds {} to {}; those from {} on have chosen the learning rates", study.first_seed,
+        study.all_seeds().back(), kTuningSeed);
+  for (const std::string& name : options.names) find_experiment(name);
+  if (study.data != "digits") run_images(study.data, study.first_seed);
+}
+
 std::vector<const Experiment*> chosen(const LabOptions& options,
                                       std::vector<std::string>& left_out) {
   std::vector<const Experiment*> experiments;
-  for (const std::string& name : options.names) find_experiment(name);
   for (const Experiment* experiment : all_experiments()) {
     const bool named = std::find(options.names.begin(), options.names.end(), experiment->name) !=
                        options.names.end();
     if (!options.names.empty() && !named) continue;
-    if (options.study.data != "digits" && !experiment->on_images) {
-      left_out.push_back(fmt::format("{} is left out: it is not about the images of {}",
-                                     experiment->name, options.study.data));
-      continue;
-    }
-    experiments.push_back(experiment);
+    if (const std::string why = misfit(*experiment, options.study); !why.empty())
+      left_out.push_back(fmt::format("{} is left out: {}", experiment->name, why));
+    else
+      experiments.push_back(experiment);
   }
+  check(!experiments.empty(), "lab: nothing is left to run: {}", fmt::join(left_out, "; "));
   return experiments;
+}
+
+/// Whether --data changes what the endpoint rests on.
+bool on_images(const Endpoint& endpoint) {
+  const std::string_view part = endpoint.a.part;
+  return find_experiment(endpoint.experiment).on_images && part != "rnn" && part != "transformer";
 }
 
 }  // namespace
@@ -79,9 +106,8 @@ std::vector<const Experiment*> chosen(const LabOptions& options,
 LabResult run_lab(const LabOptions& options,
                   const std::function<void(const LabProgress&)>& progress,
                   const std::function<bool()>& stop) {
-  check(options.study.seeds > 0, "lab: {} seeds; at least 1", options.study.seeds);
-  check(options.threads >= 0, "lab: {} threads", options.threads);
   LabResult result;
+  check_options(options);
   const auto experiments = chosen(options, result.left_out);
   enter_folder(options);
   const int threads = options.threads > 0 ? options.threads : gradus::threads();
@@ -120,6 +146,11 @@ LabResult run_lab(const LabOptions& options,
     if (const fs::path file = file_of(*experiment); fs::exists(file))
       result.experiments.emplace_back(experiment->name, from_csv(file.string(), text_of(file)));
   result.findings = judge(result.experiments);
+  if (options.study.data != "digits")
+    for (Finding& finding : result.findings)
+      if (on_images(*finding.endpoint))
+        finding.sentence +=
+            fmt::format(" Images: {}; the learning rates are the digits'.", options.study.data);
   result.statements = judge_statements(result.findings);
   ordered_json claims = {{"options", identity(options.study)},
                          {"family", family_size()},

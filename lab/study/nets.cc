@@ -12,6 +12,8 @@
 #include <gradus/training/population_statistics.h>
 
 #include <cmath>
+#include <map>
+#include <mutex>
 
 namespace gradus::lab {
 
@@ -24,12 +26,21 @@ Dataset first_rows(const Dataset& data, int64_t most) {
   return data.size() <= most ? data : data[arange(most)];
 }
 
-Split images(const std::string& data) {
+Split load_images(const std::string& data) {
   Split split =
       data == "digits" ? train_test_split(digits(), 0.2, kTestSplit) : load_idx_folder(data);
   split = {first_rows(split.train, 2000), first_rows(split.test, 1000)};
   standardize(split);
   return split;
+}
+
+/// Read once: jobs share them, and write to none.
+const Split& images(const std::string& data) {
+  static std::mutex mutex;
+  static std::map<std::string, Split> loaded;
+  const std::lock_guard lock(mutex);
+  const auto at = loaded.find(data);
+  return at != loaded.end() ? at->second : loaded.emplace(data, load_images(data)).first->second;
 }
 
 RunData drawn(const Split& split, uint64_t seed) {
@@ -45,7 +56,16 @@ std::unique_ptr<Optimizer> optimizer_for(const Net& net, const TrainOptions& opt
 
 }  // namespace
 
-RunData run_images(const std::string& data, uint64_t seed) { return drawn(images(data), seed); }
+RunData run_images(const std::string& data, uint64_t seed) {
+  RunData run = drawn(images(data), seed);
+  check(run.train.classes > 1, "lab: the images of {} have one class; there is nothing to tell",
+        data);
+  check(run.train.size() >= kLargestBatch,
+        "lab: {} leaves {} images to train with when a fifth is kept for validation; the image "
+        "experiments take batches of up to {}",
+        data, run.train.size(), kLargestBatch);
+  return run;
+}
 
 RunData run_vowels(uint64_t seed) {
   Split split = japanese_vowels();

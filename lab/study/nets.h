@@ -16,8 +16,11 @@ namespace gradus::lab {
 struct RunData {
   Dataset train, validation, test;
 };
+/// The largest batches that experiments take of images.
+constexpr int64_t kLargestBatch = 64;
 /// "digits", a fixed fifth of them to test with, or the IDX files of a folder, 2,000 to train with
-/// and 1,000 to test at most; standardized.
+/// and 1,000 to test at most; standardized. Errors: fewer than two classes, or too few images for a
+/// batch of kLargestBatch.
 RunData run_images(const std::string& data, uint64_t seed);
 /// Japanese Vowels, with "lengths", as published.
 RunData run_vowels(uint64_t seed);

@@ -31,7 +31,7 @@ Estimate paired(std::span<const double> differences);
 Estimate two_way(std::span<const double> d, int64_t seeds, int64_t items);
 
 /// The mean of differences over redrawn splits into n_train and n_test items, which overlap: the
-/// variance is multiplied by 1/n + n_test/n_train for 1/n (Nadeau & Bengio 2003, section 3).
+/// variance is multiplied by 1/n + n_test/n_train for 1/n (Nadeau & Bengio 2003).
 Estimate resampled(std::span<const double> differences, double n_train, double n_test);
 
 /// Holm's adjusted p-values (Holm 1979), in the order given.

@@ -72,6 +72,8 @@ struct Experiment {
   /// What was measured beside the endpoints, in sentences with numbers and intervals.
   std::vector<std::string> (*findings)(const Rows& rows);
   std::vector<Tunable> (*tunables)(const StudyOptions& options) = nullptr;
+  /// Why images of a folder do not fit; empty where they do.
+  std::string (*misfit)(const StudyOptions& options) = nullptr;
 };
 
 /// Enters an experiment in the list, at namespace scope of its own file; `place` orders it.

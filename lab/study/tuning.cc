@@ -8,11 +8,14 @@
 #include <filesystem>
 
 #include "lab/report.h"
+#include "lab/study/nets.h"
 
 namespace gradus::lab {
 
 void tune_all(const LabOptions& options, const std::function<void(const std::string&)>& line,
               const std::function<bool()>& stop) {
+  for (const std::string& name : options.names) find_experiment(name);
+  if (options.study.data != "digits") run_images(options.study.data, kTuningSeed);
   prepare_folder(options.out);
   std::vector<TunedRate> rates;
   std::vector<Job> jobs;

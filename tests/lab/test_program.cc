@@ -209,8 +209,66 @@ BOOST_AUTO_TEST_CASE(wrong_options_get_one_line_and_code_2) {
       {"compare --data nowhere", "nowhere"},
       {"compare --output file/results", "file/results: cannot be written to"},
       {"info --bogus", "--bogus"},
+      {"lab --bogus", "--bogus"},
+      {"lab spead", "there is no experiment 'spead'; the nearest first: speed, "},
+      {"lab axes companion", "there is no experiment 'companion'; the nearest first: companions, "},
+      {"lab --tune spead", "there is no experiment 'spead'"},
+      {"lab axes --seeds 0", "--seeds"},
+      {"lab axes --seeds many", "--seeds"},
+      {"lab axes --first-seed 999999", "have chosen the learning rates"},
+      {"lab axes --threads -1", "--threads"},
+      {"lab axes --out file/results", "file/results: cannot be written to"},
+      {"lab --data nowhere", "nowhere: is not a folder"},
+      {"lab --tune --data nowhere", "nowhere: is not a folder"},
   };
   for (const auto& [arguments, expected] : rows) check_wrong_input(folder, arguments, expected);
+  BOOST_TEST(!fs::exists(folder.path / "gradus-lab"));
+}
+
+BOOST_AUTO_TEST_CASE(the_lab_leaves_its_page_and_runs_nothing_twice) {
+  const Folder folder;
+  const std::string lab = "lab axes --out o";
+  const Result first = run(folder, lab + " --seeds 1");
+  BOOST_TEST_REQUIRE(first.code == 0, first.err);
+  BOOST_TEST(lines_of(first.out).back() == (folder.path / "o/report.html").string());
+  BOOST_TEST(first.out.find("   - Exact: which inputs share a statistic") != std::string::npos);
+  const std::string page = read(folder.path / "o/report.html");
+  BOOST_TEST(page.find("Not run: gradus lab speed") != std::string::npos);
+  BOOST_TEST(page.find("</html>") != std::string::npos);
+  BOOST_TEST(json::parse(read(folder.path / "o/claims.json"))["endpoints"].size() == 1u);
+  const std::string rows = read(folder.path / "o/axes.csv");
+
+  const Result again = run(folder, lab + " --seeds 1 --json");
+  BOOST_TEST(again.code == 0);
+  BOOST_TEST(again.err.find("axes  is there already") != std::string::npos);
+  BOOST_TEST(json::parse(again.out)[0]["verdict"] == "exact");
+  check_wrong_input(folder, lab + " --seeds 2", "nothing is mixed");
+  write(folder.path / "o/study.json", "{");
+  check_wrong_input(folder, lab + " --seeds 1", "another run (damaged)");
+  BOOST_TEST(read(folder.path / "o/axes.csv") == rows);
+  BOOST_TEST(run(folder, lab + " --seeds 2 --fresh").code == 0);
+  BOOST_TEST(!has_partial_file(folder.path / "o"));
+}
+
+BOOST_AUTO_TEST_CASE(the_lab_takes_images_of_a_folder) {
+  const Folder folder;
+  write_images(folder.path / "few", 60, 20, 8);
+  check_wrong_input(folder, "lab --data few", "few leaves 48 images to train with");
+  write_images(folder.path / "images", 90, 30, 6);
+  check_wrong_input(folder, "lab axes --data images",
+                    "nothing is left to run: axes is left out: it is not about images");
+  BOOST_TEST(!fs::exists(folder.path / "gradus-lab"));
+  const Result result = run(folder, "lab microbatch signal --seeds 1 --data images --out o");
+  BOOST_TEST_REQUIRE(result.code == 0, result.err);
+  BOOST_TEST(result.err.find("signal is left out: it is not about images") != std::string::npos);
+  BOOST_TEST(result.out.starts_with("Images: images; the learning rates are the digits'."));
+  const std::string page = read(folder.path / "o/report.html");
+  BOOST_TEST(page.find("are repeated on the images of images.") != std::string::npos);
+  BOOST_TEST(page.find("Images: images; the learning rates") != std::string::npos);
+  check_wrong_input(folder, "lab microbatch --seeds 1 --out o", "nothing is mixed");
+  fs::remove(folder.path / "images/t10k-images-idx3-ubyte");
+  check_wrong_input(folder, "lab microbatch --seeds 1 --data images --out o",
+                    "has no t10k-images-idx3-ubyte");
 }
 
 BOOST_AUTO_TEST_CASE(wrong_data_is_named_and_earlier_results_stay) {
@@ -431,8 +489,8 @@ BOOST_AUTO_TEST_CASE(info_tells_what_a_report_needs) {
 
 BOOST_AUTO_TEST_CASE(help_for_every_subcommand) {
   const Folder folder;
-  for (const char* arguments :
-       {"--help", "compare --help", "info --help", "gradcheck --help", "--version"}) {
+  for (const char* arguments : {"--help", "compare --help", "info --help", "gradcheck --help",
+                                "lab --help", "lab --list", "--version"}) {
     const Result result = run(folder, arguments);
     BOOST_TEST(result.code == 0);
     BOOST_TEST(!result.out.empty());
