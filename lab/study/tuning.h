@@ -15,5 +15,7 @@ constexpr int64_t kTuningSeeds = 3;
 /// told each one.
 void tune_all(const LabOptions& options, const std::function<void(const std::string&)>& line,
               const std::function<bool()>& stop);
+/// What all of it takes on two cores, about.
+constexpr double kTuningSeconds = 160;
 
 }  // namespace gradus::lab
