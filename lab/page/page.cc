@@ -367,9 +367,9 @@ std::string method(const Source& source) {
   for (const std::string& text : paragraphs) html += element("p", text);
   html += fmt::format(
       "<p>All of it again: <code>gradus lab --fresh</code>, about {:.0f} s on 2 cores; the rates: "
-      "<code>gradus lab --tune --out tuned</code>, which takes far longer. The numbers "
+      "<code>gradus lab --tune --out tuned</code>, about {:.0f} s. The numbers "
       "of this page: claims.json, and NAME.csv of each experiment.</p>\n",
-      seconds);
+      seconds, kTuningSeconds);
   return html + endpoints_table(source) + pilot_table(source) + rates_table();
 }
 

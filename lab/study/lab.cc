@@ -71,8 +71,9 @@ void check_options(const LabOptions& options) {
   const StudyOptions& study = options.study;
   check(options.threads >= 0, "lab: {} threads", options.threads);
   check(study.seeds > 0, "lab: {} seeds; at least 1", study.seeds);
-  check(study.first_seed < kTuningSeed &&
-            kTuningSeed - study.first_seed >= static_cast<uint64_t>(study.seeds),
+  const bool pilot = !study.multiples;  // it has seeds of its own
+  check(pilot || (study.first_seed < kTuningSeed &&
+                  kTuningSeed - study.first_seed >= static_cast<uint64_t>(study.seeds)),
         "lab: seeds {} to {}; those from {} on have chosen the learning rates", study.first_seed,
         study.all_seeds().back(), kTuningSeed);
   for (const std::string& name : options.names) find_experiment(name);

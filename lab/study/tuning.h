@@ -14,5 +14,7 @@ constexpr uint64_t kTuningSeed = 1'000'001;
 /// told each one.
 void tune_all(const LabOptions& options, const std::function<void(const std::string&)>& line,
               const std::function<bool()>& stop);
+/// What all of it takes on two cores, about.
+constexpr double kTuningSeconds = 160;
 
 }  // namespace gradus::lab

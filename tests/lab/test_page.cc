@@ -3,6 +3,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <regex>
+#include <set>
 #include <sstream>
 
 #include "lab/page/contents.h"
@@ -145,4 +147,25 @@ BOOST_AUTO_TEST_CASE(what_the_page_is_made_of_names_endpoints_that_there_are) {
     BOOST_TEST(there(row.batch.endpoint), row.batch.endpoint);
     BOOST_TEST(there(row.layer.endpoint), row.layer.endpoint);
   }
+}
+
+BOOST_AUTO_TEST_CASE(the_lesson_names_experiments_and_endpoints_that_there_are) {
+  const std::string lesson = text_of(GRADUS_LESSON);
+  std::set<std::string> experiments, endpoints;
+  for (const Experiment* e : all_experiments()) experiments.insert(e->name);
+  for (const Endpoint& e : all_endpoints()) endpoints.insert(e.name);
+  const auto each = [&](const char* pattern, const auto& use) {
+    const std::regex regex(pattern);
+    for (std::sregex_iterator at(lesson.begin(), lesson.end(), regex), end; at != end; ++at)
+      use((*at)[1].str());
+  };
+  size_t named = 0;
+  each("`([a-z-]+)`", [&](const std::string& name) {
+    ++named;
+    BOOST_TEST(experiments.contains(name), name);
+  });
+  BOOST_TEST(named > 10u);
+  each("\n\\| ([a-z0-9-]+)(?:, [a-z]+)? \\|", [&](const std::string& name) {
+    if (name != "endpoint") BOOST_TEST(endpoints.contains(name), name);
+  });
 }
