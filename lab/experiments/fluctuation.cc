@@ -382,8 +382,8 @@ const ExperimentEntry entry(
          "which makes movements there look smaller. Statistics of deeper norms move also because "
          "those before them do.",
      .sources = "Shen et al. 2020, section 3 (statistics of batches in transformers); Laurent et "
-                "al. 2016, section 3, and Cooijmans et al. 2016, section 3 (statistics of each "
-                "step)",
+                "al. 2016 (statistics over all steps); Cooijmans et al. 2016, section 3 "
+                "(statistics of each step)",
      .seconds = 5,
      .on_images = true,
      .jobs = jobs,

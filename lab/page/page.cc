@@ -125,7 +125,7 @@ std::string statement_of(const Source& source, const StatementVerdict& v) {
   const bool any = sum ? !source.result.findings.empty() : !findings.empty();
   return fmt::format("<li>{} {}{}{}</li>\n", escaped(v.statement->text),
                      any ? badge_of(v.verdict) : badge("undecided", "not run"),
-                     (any ? " the weakest of: " + escaped(v.parts) : "") +
+                     (v.parts.empty() ? "" : " the weakest of: " + escaped(v.parts)) +
                          (v.complete || !any ? "" : "; not all experiments were run"),
                      findings.empty() ? "" : "\n<ul class=\"results\">\n" + findings + "</ul>");
 }

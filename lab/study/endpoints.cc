@@ -76,7 +76,9 @@ const std::vector<Endpoint>& all_endpoints() {
              "at 2 samples a statistic; the map shows where it ends", kDigitsOnly),
       losses("cnn-1", 2, "cnn", "batch", "g=1", "layer", +1,
              "with 1 image a statistic BN's test loss is above LN's in a CNN",
-             "at one image, that is 16 to 64 values, a statistic", kDigitsOnly),
+             "at one image a statistic; what fails there is inference with running statistics, not "
+             "training (the findings tell the loss with each image's own)",
+             kDigitsOnly),
       exactly("layer-modes", 3, "train-inference", "cnn", "layer", "mode difference",
               "LN computes the same in training and in inference"),
       {"contrast",

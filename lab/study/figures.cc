@@ -96,7 +96,7 @@ double largest(const std::vector<double>& values) {
 }
 
 std::string median_and_range(const std::vector<double>& values) {
-  return fmt::format("{:.2g} [{:.2g}, {:.2g}]", median(values),
+  return fmt::format("{:.3g} [{:.3g}, {:.3g}]", median(values),
                      *std::min_element(values.begin(), values.end()), largest(values));
 }
 

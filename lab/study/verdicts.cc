@@ -329,8 +329,10 @@ std::vector<StatementVerdict> judge_statements(const std::vector<Finding>& findi
       v.verdict = std::min(v.verdict, finding->verdict);
     }
     if (counts.empty()) v.verdict = Verdict::undecided;
+    const bool single = counts.size() == 1 && counts.begin()->second == 1;
     for (const auto& [verdict, count] : counts)
-      v.parts += fmt::format("{}{} {}", v.parts.empty() ? "" : ", ", count, name(verdict));
+      if (!single)
+        v.parts += fmt::format("{}{} {}", v.parts.empty() ? "" : ", ", count, name(verdict));
     verdicts.push_back(v);
   }
   return verdicts;

@@ -103,7 +103,7 @@ struct StatementVerdict {
   const Statement* statement;
   Verdict verdict;
   bool complete;
-  std::string parts;  ///< how many endpoints have which verdict: "1 exact, 2 undecided"
+  std::string parts;  ///< how many endpoints have which verdict: "1 exact, 2 undecided"; of one: ""
 };
 std::vector<StatementVerdict> judge_statements(const std::vector<Finding>& findings);
 
