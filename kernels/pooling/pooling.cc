@@ -101,8 +101,10 @@ void adaptive_avg_plane_backward(int64_t height, int64_t width, int64_t output_h
     for (int64_t j = 0; j < output_width; ++j) {
       const Range columns = adaptive_range(j, width, output_width);
       const Sum share = Sum(*dy++) / Sum((rows.end - rows.begin) * (columns.end - columns.begin));
-      for (int64_t h = rows.begin; h < rows.end; ++h)
-        for (int64_t v = columns.begin; v < columns.end; ++v) dx[h * width + v] += share;
+      for (int64_t h = rows.begin; h < rows.end; ++h) {
+        Sum* const row = dx + h * width;
+        for (int64_t v = columns.begin; v < columns.end; ++v) row[v] += share;
+      }
     }
   }
 }
