@@ -2,6 +2,7 @@
 #include <gradus/kernels/attention/visible.h>
 #include <gradus/kernels/gemm/gemm.h>
 #include <gradus/kernels/runtime/isa.h>
+#include <gradus/kernels/runtime/long_sum.h>
 #include <gradus/kernels/runtime/threads.h>
 #include <gradus/kernels/runtime/workspace.h>
 #include <gradus/kernels/softmax/table.h>
@@ -186,11 +187,6 @@ struct Block {
 };
 
 template <class T>
-void clear(T* rows, int64_t row, int64_t count, int64_t size) {
-  for (int64_t i = 0; i < count; ++i) std::fill_n(rows + i * row, size, T(0));
-}
-
-template <class T>
 T* scores_workspace(int64_t count) {
   static constinit thread_local Workspace<T, struct Scores> workspace;
   return workspace.of_size(count);
@@ -218,11 +214,15 @@ void attention_backward(const AttentionProblem<T>& a, const Matrices<const T>& d
   for_each_attention(a, [&](int64_t outer, int64_t inner) {
     T* const p = scores_workspace<T>(2 * kQueries * a.keys);
     T* const ds = p + kQueries * a.keys;
-    if (dq.data) clear(dk.at(outer, inner), dk.row, a.keys, a.depth);
-    if (dv.data) clear(dv.at(outer, inner), dv.row, a.keys, a.value_depth);
+    LongSum<T, struct Dk> dk_sum;
+    LongSum<T, struct Dv> dv_sum;
+    if (dq.data) dk_sum.begin(dk.at(outer, inner), a.keys, a.depth, dk.row);
+    if (dv.data) dv_sum.begin(dv.at(outer, inner), a.keys, a.value_depth, dv.row);
     for (int64_t i = 0; i < a.queries; i += kQueries) {
       const Block<T> block(a, outer, inner, i);
       const T* const g = dy.at(outer, inner) + i * dy.row;
+      dk_sum.next();
+      dv_sum.next();
       const bool q_finite = block.weights(p);
       const bool g_finite = dq.data ? block.score_gradients(p, g, dy.row, ds)
                                     : block.rows_are_finite(a.value_depth, g, dy.row);
@@ -235,6 +235,8 @@ void attention_backward(const AttentionProblem<T>& a, const Matrices<const T>& d
       block.multiply_transposed(a.scale, ds, a.depth, block.q, a.q.row, q_finite,
                                 dk.at(outer, inner), dk.row);
     }
+    dk_sum.finish();
+    dv_sum.finish();
   });
 }
 

@@ -90,10 +90,10 @@ bool forward(const DirectShape& s, const float* image, const float* w, const flo
   return horizontal_sum(zeros) == 0;
 }
 
-// Sums along the rows, for some outputs times some taps at a time. A register adds up about so many
-// pixels before it goes to dw, since roundings of a long sum may add up.
+// Sums along the rows, for some outputs times some taps at a time. A lane adds up about 1024 pixels
+// before it goes to dw, since roundings of a long sum may add up.
 constexpr int kGradientOuts = 4, kGradientTaps = 3;
-constexpr int64_t kGradientPixels = 1 << 14;
+constexpr int64_t kGradientPixels = 1024 * kLanes;
 
 template <int outs, int taps>
 void weight_tile(const DirectShape& s, const float* const (&x)[kGradientTaps], const float* dy,

@@ -5,6 +5,7 @@
 #include <gradus/kernels/conv/conv.h>
 #include <gradus/kernels/reduce/table.h>
 #include <gradus/kernels/runtime/isa.h>
+#include <gradus/kernels/runtime/long_sum.h>
 #include <gradus/kernels/runtime/threads.h>
 #include <gradus/kernels/runtime/workspace.h>
 
@@ -61,14 +62,17 @@ void sum_over_images(const Conv2dShape& s, const T* dy, T* dw, T* db, Add add) {
   T* const parts = workspace.of_size(pieces * size);
   parallel_for(pieces, 1, [&](int64_t piece, int64_t) {
     T* const sums = parts + piece * size;
-    std::fill_n(sums, size, T(0));
+    LongSum<T, Add> images_sum;
+    images_sum.begin(sums, 1, size, size);
     for (int64_t n = piece * images; n < std::min(s.batch, (piece + 1) * images); ++n) {
+      images_sum.next();
       add(n, sums);
       if (!db) continue;
       for (int64_t o = 0; o < s.out_channels; ++o)
         sums[weights + o] += static_cast<T>(
             kernels<ReduceKernels<T>>().sum(plane, dy + (n * s.out_channels + o) * plane));
     }
+    images_sum.finish();
   });
   const auto add_up = [&](int64_t from, int64_t count, T* to) {
     std::fill_n(to, count, T(0));

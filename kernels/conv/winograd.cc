@@ -312,13 +312,15 @@ void sum_piece(const Tiles& tiles, int64_t begin, int64_t end, const Images& in,
   float* const memory = workspace.of_size(v_layout.size() + m_layout.size() + u_layout.size());
   const Points<float> v = v_layout.at(memory), m = m_layout.at(memory + v_layout.size()),
                       u = u_layout.at(memory + v_layout.size() + m_layout.size());
-  std::fill(sums + part.db, sums + part.size, 0.0f);
+  LongSum<float, Part> db;
+  db.begin(sums + part.db, 1, part.size - part.db, 0);
   for (int64_t first = begin; first < end; first += tiles.runs_per_block) {
     const int64_t last = std::min(end, first + tiles.runs_per_block);
     tiles.for_each(first, last, in,
                    [&](const TileRun& run, int64_t image, int64_t c, int64_t tile) {
                      table().input(run, x + image, from(v, tile, c));
                    });
+    db.next(last - first);
     const int64_t count = tiles.for_each(
         first, last, out, [&](const TileRun& run, int64_t image, int64_t c, int64_t tile) {
           table().output_gradient(run, dy + image, from(m, tile, c), sums + part.db + c);
@@ -326,6 +328,7 @@ void sum_piece(const Tiles& tiles, int64_t begin, int64_t end, const Images& in,
     multiply(Transpose::yes, out.channels, u_layout.columns, count, m, v, first == begin ? 0 : 1,
              u);
   }
+  db.finish();
   for (int64_t o = 0; o < out.channels; ++o)
     table().weight_gradient(in.channels, from(u, o, 0), sums + o * 9 * part.row);
 }

@@ -65,15 +65,19 @@ void for_each_average_term(const Pool2dShape& s, F f) {
   }
 }
 
-template <class T>
-void avg_pool2d(const Pool2dShape& s, const T* x, T* y) {
-  for (int64_t k = 0; k < s.y_size(); ++k) y[k] = T(0);
-  for_each_average_term(s, [&](int64_t ix, int64_t iy, int64_t n) { y[iy] += x[ix] / T(n); });
+// In the following Sum, what is added up in, is T or wider.
+
+template <class T, class Sum>
+void avg_pool2d(const Pool2dShape& s, const T* x, Sum* y) {
+  for (int64_t k = 0; k < s.y_size(); ++k) y[k] = Sum(0);
+  for_each_average_term(s,
+                        [&](int64_t ix, int64_t iy, int64_t n) { y[iy] += Sum(x[ix]) / Sum(n); });
 }
-template <class T>
-void avg_pool2d_backward(const Pool2dShape& s, const T* dy, T* dx) {
-  for (int64_t k = 0; k < s.x_size(); ++k) dx[k] = T(0);
-  for_each_average_term(s, [&](int64_t ix, int64_t iy, int64_t n) { dx[ix] += dy[iy] / T(n); });
+template <class T, class Sum>
+void avg_pool2d_backward(const Pool2dShape& s, const T* dy, Sum* dx) {
+  for (int64_t k = 0; k < s.x_size(); ++k) dx[k] = Sum(0);
+  for_each_average_term(s,
+                        [&](int64_t ix, int64_t iy, int64_t n) { dx[ix] += Sum(dy[iy]) / Sum(n); });
 }
 
 /// f(plane's first place in x, place in y, top, bottom, left, right) for every output.
@@ -87,16 +91,16 @@ void for_each_adaptive_window(int64_t planes, int64_t height, int64_t width, int
   }
 }
 
-template <class T>
+template <class T, class Sum>
 void adaptive_avg_pool2d(int64_t planes, int64_t height, int64_t width, int64_t oh, int64_t ow,
-                         const T* x, T* y) {
+                         const T* x, Sum* y) {
   for_each_adaptive_window(
       planes, height, width, oh, ow,
       [&](int64_t plane, int64_t k, int64_t top, int64_t bottom, int64_t left, int64_t right) {
-        T sum(0);
+        Sum sum(0);
         for (int64_t h = top; h < bottom; ++h)
-          for (int64_t v = left; v < right; ++v) sum += x[plane + h * width + v];
-        y[k] = sum / T((bottom - top) * (right - left));
+          for (int64_t v = left; v < right; ++v) sum += Sum(x[plane + h * width + v]);
+        y[k] = sum / Sum((bottom - top) * (right - left));
       });
 }
 template <class T>

@@ -3,6 +3,7 @@
 #include <gradus/kernels/pooling/pooling.h>
 #include <gradus/kernels/pooling/table.h>
 #include <gradus/kernels/runtime/isa.h>
+#include <gradus/kernels/runtime/long_sum.h>
 #include <gradus/kernels/runtime/threads.h>
 #include <gradus/kernels/runtime/windows.h>
 
@@ -85,6 +86,29 @@ Range adaptive_range(int64_t i, int64_t size, int64_t outputs) {
   return {i * size / outputs, ((i + 1) * size + outputs - 1) / outputs};
 }
 
+/// The most elements that one output averages along an axis, or with the two exchanged, the most
+/// outputs that average one element.
+int64_t adaptive_terms(int64_t size, int64_t outputs) {
+  return ceil_div(size, outputs) + (size % outputs != 0);
+}
+
+template <class T, class Sum>
+void adaptive_avg_plane_backward(int64_t height, int64_t width, int64_t output_height,
+                                 int64_t output_width, const T* dy, Sum* dx) {
+  std::fill_n(dx, height * width, Sum(0));
+  for (int64_t i = 0; i < output_height; ++i) {
+    const Range rows = adaptive_range(i, height, output_height);
+    for (int64_t j = 0; j < output_width; ++j) {
+      const Range columns = adaptive_range(j, width, output_width);
+      const Sum share = Sum(*dy++) / Sum((rows.end - rows.begin) * (columns.end - columns.begin));
+      for (int64_t h = rows.begin; h < rows.end; ++h) {
+        Sum* const row = dx + h * width;
+        for (int64_t v = columns.begin; v < columns.end; ++v) row[v] += share;
+      }
+    }
+  }
+}
+
 }  // namespace
 
 int64_t Pool2dShape::output_height() const {
@@ -148,7 +172,6 @@ void max_pool2d(const Pool2dShape& s, const T* x, T* y, int64_t* indices, PoolPa
 /// f(shape of a single plane, plane) for each.
 template <class F>
 static void for_each_averaged(const Pool2dShape& s, F f) {
-  check_pool2d("avg_pool2d", s);
   Pool2dShape one = s;
   one.planes = 1;
   for_each_plane(s.planes, window_work(s), [&](int64_t p) { f(one, p); });
@@ -156,44 +179,48 @@ static void for_each_averaged(const Pool2dShape& s, F f) {
 
 template <class T>
 void avg_pool2d(const Pool2dShape& s, const T* x, T* y) {
+  check_pool2d("avg_pool2d", s);
+  const int64_t terms = std::min(s.kernel_h, s.height) * std::min(s.kernel_w, s.width);
   for_each_averaged(s, [&](const Pool2dShape& one, int64_t p) {
-    naive::avg_pool2d(one, x + p * one.x_size(), y + p * one.y_size());
+    add_up(terms, one.y_size(), y + p * one.y_size(),
+           [&](auto* sums) { naive::avg_pool2d(one, x + p * one.x_size(), sums); });
   });
 }
 
 template <class T>
 void avg_pool2d_backward(const Pool2dShape& s, const T* dy, T* dx) {
+  check_pool2d("avg_pool2d", s);
+  const int64_t terms = std::min(ceil_div(s.kernel_h, s.stride_h), s.output_height()) *
+                        std::min(ceil_div(s.kernel_w, s.stride_w), s.output_width());
   for_each_averaged(s, [&](const Pool2dShape& one, int64_t p) {
-    naive::avg_pool2d_backward(one, dy + p * one.y_size(), dx + p * one.x_size());
+    add_up(terms, one.x_size(), dx + p * one.x_size(),
+           [&](auto* sums) { naive::avg_pool2d_backward(one, dy + p * one.y_size(), sums); });
   });
 }
 
 template <class T>
 void adaptive_avg_pool2d(int64_t planes, int64_t height, int64_t width, int64_t output_height,
                          int64_t output_width, const T* x, T* y) {
-  const int64_t out = output_height * output_width;
-  for_each_plane(planes, height * width, [&](int64_t p) {
-    naive::adaptive_avg_pool2d(1, height, width, output_height, output_width,
-                               x + p * height * width, y + p * out);
+  const int64_t in = height * width, out = output_height * output_width;
+  if (planes * in == 0) return;
+  const int64_t terms = adaptive_terms(height, output_height) * adaptive_terms(width, output_width);
+  for_each_plane(planes, in, [&](int64_t p) {
+    add_up(terms, out, y + p * out, [&](auto* sums) {
+      naive::adaptive_avg_pool2d(1, height, width, output_height, output_width, x + p * in, sums);
+    });
   });
 }
 
 template <class T>
 void adaptive_avg_pool2d_backward(int64_t planes, int64_t height, int64_t width,
                                   int64_t output_height, int64_t output_width, const T* dy, T* dx) {
-  for_each_plane(planes, height * width, [&](int64_t plane) {
-    T* to = dx + plane * height * width;
-    const T* from = dy + plane * output_height * output_width;
-    std::fill_n(to, height * width, T(0));
-    for (int64_t i = 0; i < output_height; ++i) {
-      const Range rows = adaptive_range(i, height, output_height);
-      for (int64_t j = 0; j < output_width; ++j) {
-        const Range columns = adaptive_range(j, width, output_width);
-        const T share = *from++ / T((rows.end - rows.begin) * (columns.end - columns.begin));
-        for (int64_t h = rows.begin; h < rows.end; ++h)
-          for (int64_t v = columns.begin; v < columns.end; ++v) to[h * width + v] += share;
-      }
-    }
+  const int64_t in = height * width, out = output_height * output_width;
+  if (planes * in == 0) return;
+  const int64_t terms = adaptive_terms(output_height, height) * adaptive_terms(output_width, width);
+  for_each_plane(planes, in, [&](int64_t p) {
+    add_up(terms, in, dx + p * in, [&](auto* sums) {
+      adaptive_avg_plane_backward(height, width, output_height, output_width, dy + p * out, sums);
+    });
   });
 }
 

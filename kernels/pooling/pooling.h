@@ -36,7 +36,7 @@ PoolPath pool_path(const Pool2dShape& shape);
 bool applies(PoolPath path, const Pool2dShape& shape);
 
 // Planes are spread over the threads, each computed alone: the same bits on any number of them.
-// Float and double; results are overwritten.
+// Float and double; results are overwritten. Sums of more than 64 terms are added up in double.
 
 /// y = the largest x in each window, a NaN being larger than all (as in PyTorch); indices (planes,
 /// OH, OW) = where in its plane it is, i.e. h W + w, the first of equals (with NaNs: the last).

@@ -18,7 +18,7 @@ using namespace gradus::kernels;
 namespace {
 
 /// Whether /proc/cpuinfo, the kernel's reading of CPUID and not ours, has `word` in its flags.
-bool kernel_says(const std::string& word) {
+[[maybe_unused]] bool kernel_says(const std::string& word) {
   std::ifstream file("/proc/cpuinfo");
   for (std::string line; std::getline(file, line);)
     if (line.starts_with("flags")) return (line + ' ').find(' ' + word + ' ') != std::string::npos;
