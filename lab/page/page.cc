@@ -360,8 +360,9 @@ std::string method(const Source& source) {
       fmt::format(
           "Learning rates were chosen for each norm and for none, in each cell, on "
           "validation data, with seeds (from {} on) that no report uses, on a grid by factors "
-          "of 3 that grows until the best is inside; by the mean of 3 seeds, in lengths of 8 and "
-          "in regularization, whose settings differ by little, of 9.",
+          "of 3 that grows until the best is inside; by the mean of 3 seeds, of 8 in lengths and "
+          "for LN and no norm on the vowels, and of 9 in regularization, whose settings differ by "
+          "little.",
           kTuningSeed)};
   std::string html;
   for (const std::string& text : paragraphs) html += element("p", text);

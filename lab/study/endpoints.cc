@@ -19,7 +19,8 @@ constexpr const char* kVowelsOnly = "language models, longer sequences, other da
 /// Test losses of a norm at g samples a statistic, against another's.
 Endpoint losses(const char* name, int statement, const char* part, const char* norm,
                 const char* cell, const char* other, int sign, const char* claim,
-                const char* limits, const char* not_tested, Endpoint::Beside beside = {}) {
+                const char* limits, const char* not_tested, Endpoint::Beside beside = {},
+                int64_t times = 1) {
   return {name,
           statement,
           "statistics-batch",
@@ -32,7 +33,8 @@ Endpoint losses(const char* name, int statement, const char* part, const char* n
           limits,
           not_tested,
           nullptr,
-          beside};
+          beside,
+          times};
 }
 
 /// How much more a norm loses by length than LN: a ratio of ratios.
@@ -109,12 +111,14 @@ const std::vector<Endpoint>& all_endpoints() {
              "RNN",
              kHarm, kVowelsOnly),
       losses("layer-rnn", 4, "rnn", "layer", "any", "none", -1,
-             "LN's test loss is below that of no norm in an RNN", nullptr, kVowelsOnly),
+             "LN's test loss is below that of no norm in an RNN",
+             "with 32 units, after 800 updates", kVowelsOnly),
       losses("transformer-2", 4, "transformer", "batch", "g=2", "layer", +1,
              "with 2 sequences a statistic BN's test loss is above LN's in a transformer", kHarm,
              kVowelsOnly),
       losses("layer-transformer", 4, "transformer", "layer", "any", "none", -1,
-             "LN's test loss is below that of no norm in a transformer", nullptr, kVowelsOnly),
+             "LN's test loss is below that of no norm in a transformer",
+             "with two blocks of width 32, after 400 updates", kVowelsOnly, {}, 2),
       {"speed",
        5,
        "speed",
