@@ -162,7 +162,7 @@ std::vector<std::string> findings(const Rows& rows) {
     };
     text.push_back(fmt::format(
         "{}, norm {}: its loss over LN's is {} on the first {} frames and {} on whole utterances; "
-        "length makes it grow by {} times LN's factor.",
+        "length makes it grow by {} times LN's factor (in the seeds that both have).",
         cell.kind.part, cell.norm, exponential(against_layer("first 10")), kShown,
         exponential(against_layer("whole")), exponential(growth_against_layer(rows, cell))));
   }

@@ -308,7 +308,7 @@ std::vector<Figure> figures(const Rows& rows) {
                of_norms(rows, "cosine", "cosine"))},
       {"signal-branch",
        "The share of a residual block's branch in the mean square of x + W relu(norm(x)): with a "
-       "norm it falls as 1/(l+1) with the block's number l, without one it stays at a half.",
+       "norm it falls about as 1/(l+1) with the block's number l, without one it stays at a half.",
        plot_of("set logscale xy 2\nset xlabel 'block, l'\nset ylabel 'share of the branch'\n"
                "set yrange [1./64:1]\nset key bottom left\n",
                shares)},

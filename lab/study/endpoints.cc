@@ -76,7 +76,7 @@ const std::vector<Endpoint>& all_endpoints() {
       losses("mlp-2", 2, "mlp", "batch", "g=2", "layer", +1,
              "with 2 samples a statistic BN's test loss is above LN's in an MLP",
              "at 2 samples a statistic; the map shows where it ends", kDigitsOnly),
-      losses("cnn-1", 2, "cnn", "batch", "g=1", "layer", +1,
+      losses("cnn-1", 3, "cnn", "batch", "g=1", "layer", +1,
              "with 1 image a statistic BN's test loss is above LN's in a CNN",
              "at one image a statistic; what fails there is inference with running statistics, not "
              "training (the findings tell the loss with each image's own)",
@@ -202,8 +202,9 @@ const std::vector<Statement>& all_statements() {
       {5, "BN accelerates training, and regularizes slightly."},
       {6, "LN is stable for sequences of varying length; BN is not."},
       {7,
-       "In short: BN looks at the same feature across many samples, LN at all features within one "
-       "sample."},
+       "All of the answer together: the axis, the batch, training and inference, which nets, "
+       "speed, "
+       "lengths."},
   };
   return statements;
 }
