@@ -25,6 +25,13 @@ const std::vector<Swept>& all_swept() {
 
 constexpr int64_t kBudgets[] = {1, 2};  // times the map's updates
 
+/// Covers all cells at once with 95 %, by Bonferroni.
+double band() {
+  size_t cells = 0;
+  for (const Swept& swept : all_swept()) cells += swept.sizes.size() * std::size(kBudgets);
+  return 1 - 0.05 / static_cast<double>(cells);
+}
+
 struct Cell {
   std::string net, norm;
   int64_t batch_size, budget;
@@ -112,7 +119,8 @@ std::string ratios_text(const Rows& rows, const Swept& swept, int64_t budget) {
     text += fmt::format("{} B={} {}", text.empty() ? "" : ",", size, exponential(mean_of(values)));
   if (text.empty()) return text;
   return fmt::format("{}, {} updates: BN's test loss over LN's{}{}.", swept.title,
-                     usual_training(swept.net).updates * budget, text, crossing_text(ratios, "B"));
+                     usual_training(swept.net).updates * budget, text,
+                     crossing_text(ratios, "B", band()));
 }
 
 /// By what factor twice the updates change BN / LN, and where that is beyond chance in its cell.

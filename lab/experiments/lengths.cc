@@ -116,7 +116,7 @@ std::vector<Tunable> tunables(const StudyOptions&) {
                      if (!std::isfinite(loss)) return loss;
                      return net.evaluate(beginnings(data.validation)).loss;
                    },
-                   8});
+                   8, 2});
   return all;
 }
 
@@ -135,19 +135,20 @@ std::string losses_text(const Rows& rows, const Cell& cell) {
       exponential(growth));
 }
 
-/// The logarithm of what length makes of the net's loss over what it makes of LN's, by seed.
-Estimate growth_against_layer(const Rows& rows, const Cell& cell) {
-  const auto losses = [&](const char* norm, const char* which) {
-    return by_seed(rows, {cell.kind.part, norm, which, "loss"});
+/// What length takes from `quantity`, by f, beyond what it takes with LN, by seed.
+Estimate fall_against_layer(const Rows& rows, const Cell& cell, const char* quantity,
+                            double (*f)(double)) {
+  const auto values = [&](const char* norm, const char* which) {
+    return by_seed(rows, {cell.kind.part, norm, which, quantity});
   };
-  const auto whole = losses(cell.norm, "whole"), first = losses(cell.norm, "first 10"),
-             layer_whole = losses("layer", "whole"), layer_first = losses("layer", "first 10");
-  std::vector<double> growths;
-  for (const auto& [seed, loss] : whole)
+  const auto whole = values(cell.norm, "whole"), first = values(cell.norm, "first 10"),
+             layer_whole = values("layer", "whole"), layer_first = values("layer", "first 10");
+  std::vector<double> falls;
+  for (const auto& [seed, value] : whole)
     if (layer_whole.contains(seed))
-      growths.push_back(std::log(loss / first.at(seed)) -
-                        std::log(layer_whole.at(seed) / layer_first.at(seed)));
-  return estimate_of(growths);
+      falls.push_back(f(first.at(seed)) - f(value) - f(layer_first.at(seed)) +
+                      f(layer_whole.at(seed)));
+  return estimate_of(falls);
 }
 
 std::vector<std::string> findings(const Rows& rows) {
@@ -160,11 +161,16 @@ std::vector<std::string> findings(const Rows& rows) {
                              {cell.kind.part, "layer", which, "loss"},
                              [](double loss) { return std::log(loss); });
     };
+    const Estimate growth =
+        fall_against_layer(rows, cell, "loss", [](double loss) { return -std::log(loss); });
     text.push_back(fmt::format(
         "{}, norm {}: its loss over LN's is {} on the first {} frames and {} on whole utterances; "
-        "length makes it grow by {} times LN's factor (in the seeds that both have).",
+        "length makes it grow by {} times LN's factor, and takes {} more of the accuracy than with "
+        "LN "
+        "(in the seeds that both have).",
         cell.kind.part, cell.norm, exponential(against_layer("first 10")), kShown,
-        exponential(against_layer("whole")), exponential(growth_against_layer(rows, cell))));
+        exponential(against_layer("whole")), exponential(growth),
+        points(fall_against_layer(rows, cell, "accuracy", [](double share) { return share; }))));
   }
   return text;
 }

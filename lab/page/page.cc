@@ -176,8 +176,7 @@ std::string fact(const char* name, const std::string& text) {
 std::string experiment_of(Source& source, const Experiment& e) {
   std::string html = fmt::format("<section id=\"{0}\" aria-labelledby=\"{0}-title\">\n", e.name);
   html += element("h3", e.question, fmt::format("id=\"{}-title\"", e.name));
-  html += "<dl class=\"facts\">\n" + fact("Set-up", e.setup) +
-          fact("Rule, written before this run", e.rule) + "</dl>\n";
+  html += "<dl class=\"facts\">\n" + fact("Set-up", e.setup) + fact("Rule", e.rule) + "</dl>\n";
   if (const Rows* rows = source.rows(e.name)) {
     for (const Figure& figure : e.figures(*rows)) html += figure_of(source, figure);
     html += results_of(source, e, *rows);
@@ -244,8 +243,8 @@ std::string margin_of(const Endpoint& e) {
 std::string endpoints_table(const Source& source) {
   std::string html =
       "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Endpoints\"><table>\n"
-      "<caption>Every primary endpoint, as it was written before this run, after a trial on the "
-      "same data sets.</caption>\n<tr>";
+      "<caption>Every primary endpoint. What was changed after a look at results says so in its "
+      "experiment's rule.</caption>\n<tr>";
   for (const char* title : {"Endpoint", "Claim", "Margin", "Measured, 95 %", "p", "p by Holm",
                             "Seeds", "Items", "Verdict"})
     html += fmt::format("<th scope=\"col\">{}</th>", title);
@@ -343,9 +342,11 @@ std::string method(const Source& source) {
                   o.data),
       "Test losses are compared by the logarithm of their ratio, paired by seed: the same data, "
       "order and shared initial weights, which with another norm are another function, so that "
-      "losses differ from the first step on. Where there are losses of single items the interval "
-      "is for new seeds and new items (two-way layout, Satterthwaite's degrees of freedom), else "
-      "for new seeds (Student's t). New items are others of the same kind: utterances of the same "
+      "losses differ from the first step on. Where an endpoint has losses of single items its "
+      "interval is for new seeds and new items (two-way layout, Satterthwaite's degrees of "
+      "freedom), else for new seeds (Student's t); those of figures and of what is told beside "
+      "the endpoints are for new seeds on these items. New items are others of the same kind: "
+      "utterances of the same "
       "nine speakers, digits of the same writers. All intervals hold at the rates, groups and "
       "numbers of updates that were chosen: how these would vary with other validation data is "
       "not in them.",
@@ -361,9 +362,8 @@ std::string method(const Source& source) {
       fmt::format(
           "Learning rates were chosen for each norm and for none, in each cell, on "
           "validation data, with seeds (from {} on) that no report uses, on a grid by factors "
-          "of 3 that grows until the best is inside; by the mean of 3 seeds, of 8 in lengths and "
-          "for LN and no norm on the vowels, and of 9 in regularization, whose settings differ by "
-          "little.",
+          "of 3 that grows until the best is inside; by the mean of 3 seeds, in regularization of "
+          "9, and in statistics-batch and lengths of 8, with two worse rates on both sides.",
           kTuningSeed)};
   std::string html;
   for (const std::string& text : paragraphs) html += element("p", text);

@@ -37,24 +37,24 @@ Endpoint losses(const char* name, int statement, const char* part, const char* n
           times};
 }
 
-/// How much more a norm loses by length than LN: a ratio of ratios.
-Endpoint lengths(const char* name, const char* part, const char* norm, const char* claim,
-                 int64_t times = 1) {
+/// How much more a norm loses by length than another: a ratio of ratios.
+Endpoint lengths(const char* name, const char* part, const char* norm, const char* other, int sign,
+                 const char* claim, int64_t times = 1) {
   return {name,
           6,
           "lengths",
           Measure::log_ratio,
           {part, norm, "whole", "loss"},
-          {part, "layer", "whole", "loss"},
-          +1,
+          {part, other, "whole", "loss"},
+          sign,
           kTenth,
           claim,
           "after training on the first 10 frames, for utterances of 15 and more",
           kVowelsOnly,
           "first 10",
-          {"BN's loss on whole utterances over LN's, whatever length has to do with it",
+          {"The losses on whole utterances themselves",
            {part, norm, "whole", "loss"},
-           {part, "layer", "whole", "loss"}},
+           {part, other, "whole", "loss"}},
           times};
 }
 
@@ -78,8 +78,8 @@ const std::vector<Endpoint>& all_endpoints() {
              "at 2 samples a statistic; the map shows where it ends", kDigitsOnly),
       losses("cnn-1", 3, "cnn", "batch", "g=1", "layer", +1,
              "with 1 image a statistic BN's test loss is above LN's in a CNN",
-             "at one image a statistic; what fails there is inference with running statistics, not "
-             "training (the findings tell the loss with each image's own)",
+             "at one image a statistic and with running statistics; the findings tell what its own "
+             "statistics give",
              kDigitsOnly),
       exactly("layer-modes", 3, "train-inference", "cnn", "layer", "mode difference",
               "LN computes the same in training and in inference"),
@@ -155,7 +155,8 @@ const std::vector<Endpoint>& all_endpoints() {
        0.005,
        "smaller groups regularize: with a fifth of the labels wrong, and one rate for all groups, "
        "the test accuracy falls with each doubling of the samples a statistic",
-       "within BN, at a fifth of the labels wrong, and at rates that were not tuned to the group",
+       "within BN, at a fifth of the labels wrong, and at rates above the best of large groups, "
+       "which small ones bear better",
        kDigitsOnly,
        nullptr,
        {"With each group at its own best rate", {"wrong labels tuned", "batch", "", "accuracy"}}},
@@ -170,19 +171,26 @@ const std::vector<Endpoint>& all_endpoints() {
        "BN at its best group, rate and number of updates regularizes better than the best-tuned "
        "net without a norm",
        "at a fifth of the labels wrong",
-       kDigitsOnly},
-      lengths("lengths-rnn", "rnn", "batch",
+       kDigitsOnly,
+       nullptr,
+       {"With 200 images and right labels",
+        {"200 images", "batch", "best", "accuracy"},
+        {"200 images", "none", "best", "accuracy"}}},
+      lengths("lengths-rnn", "rnn", "batch", "layer", +1,
               "from the length that training showed to whole utterances the test loss grows by a "
               "larger factor with BN (one for all steps) than with LN in an RNN"),
       lengths(
-          "lengths-rnn-step", "rnn", "batch per step",
+          "lengths-rnn-step", "rnn", "batch per step", "layer", +1,
           "from the length that training showed to whole utterances the test loss grows by a "
           "larger factor with BN (one for each step, the tenth's from there on) than with LN in "
           "an RNN",
           2),
-      lengths("lengths-transformer", "transformer", "batch",
+      lengths("lengths-transformer", "transformer", "batch", "layer", +1,
               "from the length that training showed to whole utterances the test loss grows by a "
               "larger factor with BN than with LN in a transformer"),
+      lengths("lengths-layer", "rnn", "layer", "none", -1,
+              "from the length that training showed to whole utterances the test loss grows by a "
+              "smaller factor with LN than with no norm in an RNN"),
   };
   return endpoints;
 }

@@ -55,7 +55,7 @@ std::string exponential(const Estimate& logarithm) {
   return with_interval(logarithm, [](double v) { return fmt::format("{:.3g}", std::exp(v)); });
 }
 
-std::string crossing_text(const LogRatios& ratios, const std::string& name) {
+std::string crossing_text(const LogRatios& ratios, const std::string& name, double confidence) {
   std::vector<double> x;
   std::map<uint64_t, std::vector<double>> of_seed;
   for (const auto& [g, values] : ratios) {
@@ -66,8 +66,8 @@ std::string crossing_text(const LogRatios& ratios, const std::string& name) {
   for (const auto& [seed, values] : of_seed)
     if (values.size() == x.size()) d.push_back(values);
   if (d.size() < 2 || x.size() < 2) return "";
-  const Crossing c = crossing(x, d);
-  if (!c.found) return "; does not cross 1 between cells that exclude 1 with opposite signs";
+  const Crossing c = crossing(x, d, confidence);
+  if (!c.found) return "; whether it crosses 1 is open: no two cells exclude 1 with opposite signs";
   return fmt::format("; crosses 1 at {} from {:.1f} to {:.1f}", name, std::exp2(c.low),
                      std::exp2(c.high));
 }

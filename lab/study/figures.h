@@ -32,7 +32,7 @@ std::string exponential(const Estimate& logarithm);
 using LogRatios = std::map<double, std::map<uint64_t, double>>;
 /// "; crosses 1 at g from 4.8 to 8", where a curve over x = g > 0 crosses 1, by the seeds that all
 /// of its points have; of fewer than two seeds or points nothing.
-std::string crossing_text(const LogRatios& ratios, const std::string& name);
+std::string crossing_text(const LogRatios& ratios, const std::string& name, double confidence);
 
 /// A line of gnuplot's data: x, f(mean) and the interval's ends, and a text to show on hover.
 std::string data_line(double x, const Estimate& estimate, double (*f)(double),

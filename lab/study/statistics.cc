@@ -188,7 +188,8 @@ double slope(std::span<const double> x, std::span<const double> y) {
   return xy / xx;
 }
 
-Crossing crossing(std::span<const double> x, const std::vector<std::vector<double>>& d) {
+Crossing crossing(std::span<const double> x, const std::vector<std::vector<double>>& d,
+                  double confidence) {
   for (const auto& seed : d)
     check(seed.size() == x.size(), "crossing: {} values for {} x", seed.size(), x.size());
   const auto at = [&](size_t k, double part) {  // between points k and k + 1
@@ -197,7 +198,9 @@ Crossing crossing(std::span<const double> x, const std::vector<std::vector<doubl
       values.push_back(part == 0 ? seed[k] : (1 - part) * seed[k] + part * seed[k + 1]);
     return paired(values);
   };
-  const auto sign = [](const Estimate& e) { return e.low() > 0 ? 1 : e.high() < 0 ? -1 : 0; };
+  const auto sign = [&](const Estimate& e) {
+    return e.low(confidence) > 0 ? 1 : e.high(confidence) < 0 ? -1 : 0;
+  };
   size_t from = 0;
   int before = 0;
   for (size_t k = 0; k < x.size(); ++k) {

@@ -80,6 +80,7 @@ struct Crossing {
 };
 /// d: a row a seed, a value for each x; between x the seeds' values are interpolated. Never beyond
 /// the x that are given.
-Crossing crossing(std::span<const double> x, const std::vector<std::vector<double>>& d);
+Crossing crossing(std::span<const double> x, const std::vector<std::vector<double>>& d,
+                  double confidence = 0.95);
 
 }  // namespace gradus::lab

@@ -131,9 +131,10 @@ TunedRate tune(std::string_view experiment, const Tunable& tunable,
     best = std::min_element(losses.begin(), losses.end(), [](const auto& a, const auto& b) {
              return a.second < b.second;
            })->first;
-    const bool lowest = best == losses.begin()->first, highest = best == losses.rbegin()->first;
-    if ((!lowest && !highest) || static_cast<int>(losses.size()) >= most) break;
-    loss_at(lowest ? best - 1 : best + 1);
+    const int lowest = losses.begin()->first, highest = losses.rbegin()->first;
+    const bool below = best - lowest >= tunable.worse, above = highest - best >= tunable.worse;
+    if ((below && above) || static_cast<int>(losses.size()) >= most) break;
+    loss_at(below ? highest + 1 : lowest - 1);
   }
   return {std::string(experiment),
           tunable.part,

@@ -24,7 +24,7 @@ using Rows = std::vector<Row>;
 /// What was asked of all experiments; each enters their numbers.
 struct StudyOptions {
   int64_t seeds = 10;           ///< of primary endpoints, or a multiple; of context half of them
-  uint64_t first_seed = 1;      ///< they are first_seed, first_seed + 1, ...
+  uint64_t first_seed = 1001;   ///< the smaller ones were seen while the rules were made
   std::string data = "digits";  ///< of the image experiments: or a folder of IDX files
   /// Whether endpoints that need them have a multiple of the seeds; not so in the pilot that tells.
   bool multiples = true;
@@ -46,6 +46,7 @@ struct Tunable {
   /// The validation loss at this rate; infinite where training diverged.
   std::function<double(double lr, uint64_t seed)> loss;
   int64_t seeds = 3;  ///< whose mean loss decides: more where runs differ much, or settings little
+  int worse = 1;      ///< so many rates on both sides of the best have to be worse
 };
 
 /// A picture of an experiment's rows.
@@ -104,8 +105,8 @@ uint32_t tuned_rates_checksum();
 /// An error if there is none of that cell.
 const TunedRate& tuned_rate(std::string_view experiment, std::string_view part,
                             std::string_view norm, std::string_view cell);
-/// Searches factor by factor of 3 from `first`, both ways, until the best of the rates has worse
-/// ones on both sides; `most` rates at most.
+/// Searches factor by factor of 3 from `first`, both ways, until the best of the rates has
+/// worse ones on both sides; `most` rates at most.
 TunedRate tune(std::string_view experiment, const Tunable& tunable,
                const std::vector<uint64_t>& seeds, int most = 14);
 

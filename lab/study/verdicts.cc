@@ -214,7 +214,8 @@ std::string sentence_of(const Finding& f) {
       text = fmt::format("Undecided: whether {}; the data allow {}.", e.claim, figures);
   }
   if (e.beside.text && f.beside.seeds > 1)
-    text += fmt::format(" {}: {}.", e.beside.text, text_of(e.measure, f.beside));
+    text += fmt::format(" {}: {}, {} seeds.", e.beside.text, text_of(e.measure, f.beside),
+                        f.beside.seeds);
   if (f.at_edge) text += " No verdict: a setting that was chosen for it is the last one tried.";
   return text + fmt::format(" Not tested: {}.", e.not_tested);
 }

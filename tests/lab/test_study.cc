@@ -119,6 +119,17 @@ BOOST_AUTO_TEST_CASE(tuning_goes_on_until_the_best_rate_is_inside) {
   const Tunable diverges{"p", "n", "c", 0.01,
                          [](double lr, uint64_t) { return lr > 0.02 ? HUGE_VAL : 1 / lr; }};
   BOOST_TEST(tune("e", diverges, {1}).lr == 0.01);
+  // A dip beside the first three rates is not missed.
+  const Tunable dips{"p",
+                     "n",
+                     "c",
+                     0.01,
+                     [](double lr, uint64_t) {
+                       return lr > 0.08 && lr < 0.1 ? 0.1 : std::abs(std::log(lr / 0.01)) + 1;
+                     },
+                     3,
+                     2};
+  BOOST_TEST(tune("e", dips, {1}).lr == 0.09, boost::test_tools::tolerance(1e-12));
 }
 
 // Expected: scipy.stats.ttest_1samp, and Holm's strictest step by hand.
@@ -229,13 +240,13 @@ BOOST_AUTO_TEST_CASE(seeds_follow_from_the_pilot) {
 }
 
 BOOST_AUTO_TEST_CASE(a_cell_has_the_seeds_of_its_endpoints) {
-  const auto seeds = [](const StudyOptions& options, const char* norm) {
-    return seeds_of_cell(options, "lengths", "rnn", norm, "whole").size();
+  const auto seeds = [](const StudyOptions& options, const char* norm, const char* part = "rnn") {
+    return seeds_of_cell(options, "lengths", part, norm, "whole").size();
   };
   BOOST_TEST(seeds({}, "batch") == 10U);
   BOOST_TEST(seeds({}, "batch per step") == 20U);
   BOOST_TEST(seeds({}, "layer") == 20U);
-  BOOST_TEST(seeds({}, "none") == 5U);
+  BOOST_TEST(seeds({}, "none", "transformer") == 5U);
   BOOST_TEST(seeds({.multiples = false}, "layer") == 10U);
 }
 
