@@ -148,13 +148,15 @@ void standardize_as(Split& data) {
   for (double v : values) var += (v - mean) * (v - mean) / static_cast<double>(values.size());
   const auto shift = static_cast<T>(mean), scale = static_cast<T>(1 / std::sqrt(var));
   const std::vector<int64_t> test_counts = valid_counts(data.test);
-  for (Dataset* part : {&data.train, &data.test}) {
-    Tensor changed = raw::clone(part->x);
-    for_each_valid(changed.mutable_data<T>(), part == &data.train ? counts : test_counts,
-                   changed.numel() / std::max<int64_t>(1, part->size()),
+  const auto changed = [&](const Dataset& part, const std::vector<int64_t>& valid) {
+    Tensor x = raw::clone(part.x);
+    for_each_valid(x.mutable_data<T>(), valid, x.numel() / std::max<int64_t>(1, part.size()),
                    [&](T& value) { value = (value - shift) * scale; });
-    part->x = std::move(changed);
-  }
+    return x;
+  };
+  Tensor test = changed(data.test, test_counts);  // both, or neither for want of memory
+  data.train.x = changed(data.train, counts);
+  data.test.x = std::move(test);
 }
 
 }  // namespace

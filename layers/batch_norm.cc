@@ -76,7 +76,10 @@ Tensor BatchNorm::forward(const Tensor& x, const Tensor& valid) {
     return normalize_groups(x, options);
   std::optional<BatchStatistics> own;
   Tensor y = normalize(x, options, own);
-  if (own) update_running_stats(own->mean, own->var, unbiased(own->count));
+  if (own) {
+    update_running_stats(own->mean, own->var, unbiased(own->count));
+    if (observer) observer(*own);
+  }
   return y;
 }
 
@@ -93,7 +96,6 @@ Tensor BatchNorm::normalize(const Tensor& x, const BatchNormOptions& options,
   }
   BatchNormResult result = batch_norm(x, weight, bias, options);
   own.emplace(BatchStatistics{std::move(result.mean), std::move(result.var), result.count});
-  if (observer) observer(*own);
   return std::move(result.y);
 }
 
@@ -111,7 +113,7 @@ Tensor BatchNorm::normalize_groups(const Tensor& x, const BatchNormOptions& opti
   TensorList parts = groups_of(x, size);
   const TensorList masks = valid ? groups_of(valid, size) : TensorList(parts.size());
   Tensor means = zeros({channels_}, x.dtype()), vars = means;
-  double groups = 0;
+  std::vector<BatchStatistics> groups;
   for (size_t i = 0; i < parts.size(); ++i) {
     BatchNormOptions of_group = options;
     of_group.valid = masks[i];
@@ -120,10 +122,14 @@ Tensor BatchNorm::normalize_groups(const Tensor& x, const BatchNormOptions& opti
     if (!own) continue;
     means = means + own->mean;
     vars = vars + own->var * unbiased(own->count);
-    ++groups;
+    groups.push_back(*std::move(own));
   }
-  if (groups > 0) update_running_stats(means / groups, vars / groups, 1);
-  return concat(parts);
+  Tensor y = concat(parts);
+  if (groups.empty()) return y;
+  const auto count = static_cast<double>(groups.size());
+  update_running_stats(means / count, vars / count, 1);
+  for (size_t i = 0; observer && i < groups.size(); ++i) observer(groups[i]);
+  return y;
 }
 
 void BatchNorm::freeze(bool frozen) {

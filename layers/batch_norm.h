@@ -33,9 +33,9 @@ struct BatchStatistics {
 ///
 /// PyTorch's conventions: running_var keeps the unbiased variance, momentum weighs the new value.
 /// Positions that a mask leaves out enter neither statistics nor gradient, and y is 0 there. One
-/// value per channel in training is an error; but where a mask leaves one of several, as in the
-/// last steps of sequences, or none, it is transformed as in evaluation, and the running statistics
-/// stay as they are.
+/// value per channel in training is an error. But where a mask leaves one of several, as in the
+/// last steps of sequences, it is transformed as in evaluation by the running statistics, if there
+/// are any, which stay as they are, as they do where it leaves none.
 ///
 /// With a ghost_size (Hoffer et al. 2017, Ghost Batch Normalization) training takes statistics of
 /// groups of so many neighbouring samples; what is left over joins the last group. The running
@@ -66,8 +66,8 @@ class BatchNorm : public NormModule {
   Parameter weight, bias;                                 ///< (C)
   Buffer running_mean, running_var, num_batches_tracked;  ///< (C), (C), ()
   /// If set, told the statistics of each forward that normalizes by the batch's own, of each ghost
-  /// group, in order; a recurrent net has many in one forward of its own. A copy of the layer tells
-  /// it, too.
+  /// group, in order, once this layer's forward holds; a recurrent net has many in one forward of
+  /// its own. If it throws, the forward is refused. A copy of the layer tells it, too.
   std::function<void(const BatchStatistics&)> observer;
 
  private:

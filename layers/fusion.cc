@@ -57,8 +57,10 @@ Linear fuse_linear_bn_eval(const Linear& linear, const BatchNorm& bn) {
   check(linear.options().activation == Activation::none,
         "{}: {} has an activation, behind which {} cannot go", what, linear.describe(),
         bn.describe());
-  Linear fused(linear.weight.size(1), linear.weight.size(0),
-               {.zero_bias = true, .activation = bn.options().activation});
+  Linear fused = linear;
+  fused.options_.activation = bn.options().activation;
+  fused.rows_alone_ = linear.rows_alone_ || !bn.options().channels_last;
+  if (!fused.bias) fused.bias = Parameter({bn.channels()}, Init::zeros());
   fuse(linear, bn, fused);
   return fused;
 }

@@ -15,8 +15,9 @@ namespace gradus {
 
 /// bn(conv(x)). An error, too: a norm with an activation, which a Conv2d has not, or channels last.
 Conv2d fuse_conv_bn_eval(const Conv2d& conv, const BatchNorm& bn);
-/// bn(linear(x)), with bn's activation; the channels are the last axis. An error, too: a Linear
-/// with an activation, behind which the norm cannot go.
+/// bn(linear(x)), with bn's activation. Of a norm whose channels are axis 1 it takes x (N, in)
+/// alone, where that is the last axis; another rank is an error at its forward. An error, too: a
+/// Linear with an activation, behind which the norm cannot go.
 Linear fuse_linear_bn_eval(const Linear& linear, const BatchNorm& bn);
 
 }  // namespace gradus

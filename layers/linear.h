@@ -26,7 +26,9 @@ class Linear : public UnaryModule {
   Parameter weight, bias;  ///< (out, in), (out)
 
  private:
+  friend Linear fuse_linear_bn_eval(const Linear& linear, const class BatchNorm& bn);
   LinearOptions options_;
+  bool rows_alone_ = false;  // x is (N, in): a norm of axis 1 is part of it
 };
 
 }  // namespace gradus

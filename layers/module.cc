@@ -1,3 +1,4 @@
+#include <gradus/base/detail/fork.h>
 #include <gradus/layers/module.h>
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <set>
+#include <unordered_map>
 #include <unordered_set>
 
 namespace gradus {
@@ -16,24 +18,22 @@ namespace {
 /// What is one tensor under several names in a module that is being copied.
 struct Tied {
   Tensor source, copy;
-  size_t names;
+  uint32_t source_version, copy_version;  // when `copy` became one
 };
 
-/// What a copy has yet to make one tensor of, by the names in the module that is copied.
-std::map<const OwnedTensor*, std::shared_ptr<Tied>>& all_tied() {
-  static thread_local std::map<const OwnedTensor*, std::shared_ptr<Tied>> tied;
-  return tied;
-}
-
-/// Everything that a module and those below it own.
+/// Everything that a module and those below it own, and those below it.
 class AllOwned : public Visitor {
  public:
   std::map<const void*, std::vector<const OwnedTensor*>> by_tensor;
+  std::vector<const Module*> modules;
 
  protected:
   void on_parameter(std::string_view, Parameter& parameter) override { add(parameter); }
   void on_buffer(std::string_view, Buffer& buffer) override { add(buffer); }
-  void on_module(std::string_view, Module& module) override { module.visit(*this); }
+  void on_module(std::string_view, Module& module) override {
+    modules.push_back(&module);
+    module.visit(*this);
+  }
 
  private:
   void add(const OwnedTensor& x) {
@@ -42,21 +42,71 @@ class AllOwned : public Visitor {
   }
 };
 
-/// Notes what is tied in `module`, whose copying begins. A part of a module that is being copied
-/// sees no more than its own share of what is tied there, which is known.
-void note_tied(Module& module) {
-  AllOwned all;
-  module.visit(all);
-  for (const auto& [id, names] : all.by_tensor) {
-    if (names.size() < 2) continue;
-    auto& tied = all_tied();
-    const auto known = tied.find(names[0]);
-    if (known != tied.end() && known->second->source.id() == id &&
-        known->second->names > names.size())
-      continue;
-    const auto fresh = std::make_shared<Tied>(Tied{*names[0], {}, names.size()});
-    for (const OwnedTensor* name : names) tied[name] = fresh;
+/// A module's copying, with its parts'.
+struct Copying {
+  const Module* to;
+  std::unordered_map<const Module*, bool> modules;  // whether their copying has begun
+  std::unordered_map<const OwnedTensor*, std::shared_ptr<Tied>> tied;  // not copied so far
+
+  bool is_over() const {
+    return tied.empty() && std::all_of(modules.begin(), modules.end(),
+                                       [](const auto& module) { return module.second; });
   }
+};
+
+constinit thread_local bool is_copying = false;
+
+/// This thread's, the innermost last. Nothing tells when one is over that leaves something out. It
+/// is when its module, or an outer one's next part, is copied, when a tensor cannot be, or when one
+/// of its modules ends, as the copy does if it fails.
+class Copyings {
+ public:
+  ~Copyings() { is_copying = false; }
+
+  void begin(Module& from, const Module& to) {
+    for (size_t i = all_.size(); i-- > 0;) {
+      const auto part = all_[i].modules.find(&from);
+      if (part == all_[i].modules.end() || std::exchange(part->second, true)) continue;
+      all_.erase(all_.begin() + static_cast<std::ptrdiff_t>(i) + 1, all_.end());
+      return;
+    }
+    erase_if([&](const Copying& one) { return one.is_over() || one.modules.contains(&from); });
+    all_.push_back(copying(from, to));
+    is_copying = true;
+  }
+  void end() {
+    erase_if([](const Copying&) { return true; });
+  }
+  void end_with(const Module& module) {
+    erase_if(
+        [&](const Copying& one) { return one.to == &module || one.modules.contains(&module); });
+  }
+  std::shared_ptr<Tied> take_tied(const OwnedTensor& x);
+
+ private:
+  template <class F>
+  void erase_if(F f) {
+    std::erase_if(all_, f);
+    is_copying = !all_.empty();
+  }
+  static Copying copying(Module& from, const Module& to) {
+    AllOwned owned;
+    from.visit(owned);
+    Copying one{&to, {{&from, true}}, {}};
+    for (const Module* module : owned.modules) one.modules.emplace(module, false);
+    for (const auto& [id, names] : owned.by_tensor) {
+      if (names.size() < 2) continue;
+      const auto tied = std::make_shared<Tied>(Tied{*names[0], {}, 0, 0});
+      for (const OwnedTensor* name : names) one.tied[name] = tied;
+    }
+    return one;
+  }
+  std::vector<Copying> all_;
+};
+
+Copyings& copyings() {
+  static thread_local Copyings all;
+  return all;
 }
 
 Tensor deep_copy(const Tensor& x) {
@@ -69,21 +119,45 @@ Tensor deep_copy(const Tensor& x) {
   return copy;
 }
 
-/// What x's copy has to be one tensor with; null if it is one by itself.
-std::shared_ptr<Tied> take_tied(const OwnedTensor& x) {
-  auto& tied = all_tied();
-  const auto found = tied.find(&x);
-  if (found == tied.end()) return nullptr;
-  const std::shared_ptr<Tied> one = found->second;
-  tied.erase(found);
-  return one->source.is(x) ? one : nullptr;
+/// What x's copy has to be one tensor with; null if it is one by itself. What was changed since it
+/// was copied is none: that copying is over.
+std::shared_ptr<Tied> Copyings::take_tied(const OwnedTensor& x) {
+  for (auto copying = all_.rbegin(); copying != all_.rend(); ++copying) {
+    const auto found = copying->tied.find(&x);
+    if (found == copying->tied.end()) continue;
+    std::shared_ptr<Tied> one = found->second;
+    copying->tied.erase(found);
+    const bool is_one = one->source.is(x),
+               changed = one->copy && (one->source.version() != one->source_version ||
+                                       one->copy.version() != one->copy_version);
+    return is_one && !changed ? one : nullptr;
+  }
+  return nullptr;
+}
+
+void set_copy(Tied& one, const Tensor& copy) {
+  one.copy = copy;
+  one.source_version = one.source.version();
+  one.copy_version = copy.version();
+}
+
+/// Copies x by copy(what it is tied in, or null).
+template <class Copy>
+auto copy_owned(const OwnedTensor& x, Copy copy) {
+  try {
+    return copy(copyings().take_tied(x).get());
+  } catch (...) {
+    copyings().end();
+    throw;
+  }
 }
 
 Tensor tied_copy(const OwnedTensor& x) {
-  const std::shared_ptr<Tied> one = take_tied(x);
-  if (!one) return deep_copy(x);
-  if (!one->copy) one->copy = deep_copy(x);
-  return one->copy;
+  return copy_owned(x, [&](Tied* tied) {
+    if (!tied) return deep_copy(x);
+    if (!tied->copy) set_copy(*tied, deep_copy(x));
+    return tied->copy;
+  });
 }
 
 }  // namespace
@@ -92,14 +166,15 @@ OwnedTensor::OwnedTensor(const OwnedTensor& other) : Tensor(tied_copy(other)) {}
 
 OwnedTensor& OwnedTensor::operator=(const OwnedTensor& other) {
   if (this == &other) return *this;
-  const std::shared_ptr<Tied> one = take_tied(other);
-  if (one && one->copy)
-    static_cast<Tensor&>(*this) = one->copy;
-  else if (*this && other)
-    set_data(raw::clone(other));
-  else
-    static_cast<Tensor&>(*this) = deep_copy(other);
-  if (one) one->copy = *this;
+  copy_owned(other, [&](Tied* tied) {
+    if (tied && tied->copy)
+      static_cast<Tensor&>(*this) = tied->copy;
+    else if (*this && other)
+      set_data(raw::clone(other));
+    else
+      static_cast<Tensor&>(*this) = deep_copy(other);
+    if (tied) set_copy(*tied, *this);
+  });
   return *this;
 }
 
@@ -178,12 +253,6 @@ class Walker : public Visitor {
   std::unordered_set<std::string> known_;
 };
 
-std::mutex naming;  // of threads that ask the same model
-
-void set_name(Tensor& x, std::string name) {
-  if (x.name() != name) x.set_name(std::move(name));
-}
-
 [[gnu::tls_model("initial-exec")]] constinit thread_local ForwardScope* innermost = nullptr;
 
 /// What an exception puts back.
@@ -244,14 +313,18 @@ void ForwardScope::restore_on_error(const Buffer& buffer) {
 }
 
 Module::Module(const Module& other) : name_(other.name_), training_(other.training_) {
-  note_tied(const_cast<Module&>(other));
+  copyings().begin(const_cast<Module&>(other), *this);
+}
+
+Module::~Module() {
+  if (is_copying) copyings().end_with(*this);
 }
 
 Module::Module(Module&& other) noexcept
     : name_(std::move(other.name_)), training_(other.training_) {}
 
 Module& Module::operator=(const Module& other) {
-  note_tied(const_cast<Module&>(other));
+  copyings().begin(const_cast<Module&>(other), *this);
   training_ = other.training_;
   place_ = Place::unknown;
   return *this;
@@ -275,20 +348,28 @@ void Module::initialize(uint64_t seed) {
 }
 
 void Module::name_owned(Place place) {
-  const std::lock_guard lock(naming);
   const bool hidden = place == Place::hidden;  // then it goes by what it is
-  if (hidden && name_.empty()) name_ = describe();
-  const std::string prefix = hidden ? describe() + "." : "";
+  const std::string own = hidden ? describe() : "", prefix = hidden ? own + "." : "";
+  std::vector<std::pair<std::string, Module*>> modules;
+  NamedTensors parameters;
   std::unordered_set<const void*> known;
   Walker walker;
   walker.each_module = [&](const std::string&, std::string_view name, Module& module) {
-    if (module.name_ != name) module.name_ = name;
-    module.place_.store(place, std::memory_order_release);
+    modules.emplace_back(name, &module);
   };
   walker.each_parameter = [&](const std::string& path, Parameter& parameter) {
-    if (known.insert(parameter.id()).second) set_name(parameter, prefix + path);
+    if (known.insert(parameter.id()).second) parameters.emplace_back(prefix + path, parameter);
   };
   visit(walker);
+  // Of threads that ask the same model.
+  const std::lock_guard lock(detail::process_mutex);
+  if (hidden && name_.empty()) name_ = own;
+  for (const auto& [name, module] : modules) {
+    if (module->name_ != name) module->name_ = name;
+    module->place_.store(place, std::memory_order_release);
+  }
+  for (auto& [path, parameter] : parameters)
+    if (parameter.name() != path) parameter.set_name(path);
   place_.store(place, std::memory_order_release);
 }
 
@@ -300,12 +381,7 @@ void Module::check_mode() const {
 }
 
 void Module::train(bool training) {
-  training_ = training;
-  Walker walker;
-  walker.each_module = [&](const std::string&, std::string_view, Module& module) {
-    module.training_ = training;
-  };
-  visit(walker);
+  for (const auto& [path, module] : named_modules()) module->set_training(training);
 }
 
 std::vector<Tensor> Module::parameters() {
@@ -319,13 +395,14 @@ NamedTensors Module::named_parameters() {
   NamedTensors result;
   std::unordered_set<const void*> known;
   Walker walker;
-  const std::lock_guard lock(naming);
   walker.each_parameter = [&](const std::string& path, Parameter& parameter) {
-    if (parameter.parameter_state() != ParameterState::shown)
-      parameter.set_parameter_state(ParameterState::shown);
     if (known.insert(parameter.id()).second) result.emplace_back(path, parameter);
   };
   visit(walker);
+  const std::lock_guard lock(detail::process_mutex);
+  for (auto& [path, parameter] : result)
+    if (parameter.parameter_state() != ParameterState::shown)
+      parameter.set_parameter_state(ParameterState::shown);
   return result;
 }
 
@@ -408,9 +485,10 @@ void Module::to(DType dtype) {
 
 std::vector<std::pair<std::string, Module*>> Module::named_modules() {
   std::vector<std::pair<std::string, Module*>> modules{{"", this}};
+  std::unordered_set<const Module*> known{this};
   Walker walker;
   walker.each_module = [&](const std::string& path, std::string_view, Module& module) {
-    modules.emplace_back(path, &module);
+    if (known.insert(&module).second) modules.emplace_back(path, &module);
   };
   visit(walker);
   return modules;

@@ -65,8 +65,9 @@ class ForwardScope {
 /// A layer or a model: tensors and modules it owns, listed once in visit(). A concrete module has a
 /// `forward` that takes what it needs.
 ///
-/// Copies are deep, and what is one tensor under two names is one in the copy, too. An assigned
-/// module goes by the name of the one that was there.
+/// Copies are deep, and what is one tensor under two names is one in the copy, too. A copy
+/// constructor of one's own that leaves out a part that visit shows begins with Module(), not with
+/// Module(other). An assigned module goes by the name of the one that was there.
 class Module {
  public:
   Module() = default;
@@ -74,7 +75,7 @@ class Module {
   Module(Module&& other) noexcept;             ///< what the other was
   Module& operator=(const Module& other);      ///< a copy in this one's place
   Module& operator=(Module&& other) noexcept;  ///< what the other was, in this one's place
-  virtual ~Module() = default;
+  virtual ~Module();
 
   /// Shows parameters, buffers and children, each with its PyTorch name, in PyTorch's order. Two of
   /// one name are an error wherever names are asked for: at the first forward, by parameters(), ...
@@ -94,6 +95,8 @@ class Module {
   /// Training or evaluation, here and in every child.
   void train(bool training = true);
   void eval() { train(false); }
+  /// The same of this module alone, whatever is below it.
+  void set_training(bool training) noexcept { training_ = training; }
 
   /// What an optimizer changes, of this module and its children; handles, not copies, each called
   /// by its path.
@@ -101,7 +104,8 @@ class Module {
   /// The same, or the buffers, with their paths.
   NamedTensors named_parameters();
   NamedTensors named_buffers();
-  /// This module, whose path is empty, and all below it, in their order.
+  /// This module, whose path is empty, and all below it, in their order; what has several paths
+  /// goes by the first.
   std::vector<std::pair<std::string, Module*>> named_modules();
   /// How many numbers the parameters are.
   int64_t parameter_count();

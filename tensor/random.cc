@@ -1,4 +1,5 @@
 // Compiled with -ffp-contract=off (cmake/library.cmake), and no libm: the same normals everywhere.
+#include <gradus/base/detail/fork.h>
 #include <gradus/tensor/random.h>
 
 #include <bit>
@@ -129,12 +130,13 @@ uint64_t Generator::below(uint64_t n) {
 
 namespace {
 
-/// The process's seed, and which stream the next thread takes.
+/// The process's seed, and which stream the next thread takes. Under process_mutex.
 struct Streams {
-  std::mutex mutex;
   uint64_t seed = 0, next = 0;
 };
 constinit Streams streams;
+// Streams that threads name lie apart from those that threads are given.
+constexpr uint64_t kNamed = uint64_t{1} << 63;
 
 struct ThreadGenerator {
   Generator generator{0};
@@ -155,22 +157,23 @@ ThreadGenerator& thread_generator() {
 Generator& default_generator() {
   ThreadGenerator& own = thread_generator();
   if (!own.begun) [[unlikely]] {
-    const std::lock_guard lock(streams.mutex);
+    const std::lock_guard lock(detail::process_mutex);
     own.begin(Generator({streams.seed, streams.next++, 0}));
   }
   return own.generator;
 }
 
 void manual_seed(uint64_t seed) {
-  const std::lock_guard lock(streams.mutex);
+  const std::lock_guard lock(detail::process_mutex);
   streams.seed = seed;
   streams.next = 1;
   thread_generator().begin(Generator(seed));
 }
 
 void manual_stream(uint64_t stream) {
-  const std::lock_guard lock(streams.mutex);
-  thread_generator().begin(Generator({streams.seed, stream, 0}));
+  check(stream < kNamed, "manual_stream: {} is not below 2^63", stream);
+  const std::lock_guard lock(detail::process_mutex);
+  thread_generator().begin(Generator({streams.seed, kNamed + stream, 0}));
 }
 
 Tensor rand(const Shape& shape, Generator& generator, DType dtype) {

@@ -58,13 +58,14 @@ void philox(const uint32_t counter[4], const uint32_t key[2], uint32_t result[4]
 
 /// This thread's own generator, which draws where none is given. Its seed is the process's, 0 until
 /// manual_seed(); its stream is 0 for the thread that draws first, 1 for the second, and so on, or
-/// what manual_stream() said.
+/// the one that manual_stream() named, which is none of these.
 Generator& default_generator();
 /// The process's seed: this thread's generator begins its stream 0, on whichever thread this is,
 /// and threads that draw for the first time later take 1, 2, ...; others go on as they were.
 void manual_seed(uint64_t seed);
-/// This thread's generator begins that stream of the process's seed: where several threads begin to
-/// draw in no fixed order, this gives each of them the same numbers in every run.
+/// This thread's generator begins the stream of this name of the process's seed, 2^63 + stream,
+/// which no thread is given by itself: where several threads begin to draw in no fixed order, this
+/// gives each of them the same numbers in every run. 2^63 and more is an error.
 void manual_stream(uint64_t stream);
 
 /// Independent uniforms from [0, 1).

@@ -1,7 +1,7 @@
 #include <gradus/autograd/ops/cross_entropy.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/tape.h>
-#include <gradus/layers/batch_norm.h>
+#include <gradus/training/detail/model_guard.h>
 #include <gradus/training/evaluate.h>
 
 #include <algorithm>
@@ -9,32 +9,6 @@
 namespace gradus {
 
 namespace {
-
-/// Sets a model's modes for an evaluation, and puts them and the buffers back.
-class Evaluating {
- public:
-  Evaluating(Module& model, NormStatistics statistics) : modules_(model.named_modules()) {
-    for (const auto& [path, module] : modules_) trained_.push_back(module->training());
-    if (statistics == NormStatistics::batch)
-      for (const auto& [path, buffer] : model.named_buffers())
-        buffers_.emplace_back(buffer, raw::clone(buffer));
-    model.eval();
-    for (const auto& [path, module] : modules_)
-      if (statistics == NormStatistics::batch && dynamic_cast<BatchNorm*>(module)) module->train();
-  }
-  ~Evaluating() {
-    // Parents come first: train() sets those below, too.
-    for (size_t i = 0; i < modules_.size(); ++i) modules_[i].second->train(trained_[i]);
-    for (auto& [buffer, before] : buffers_) raw::copy(before, buffer);
-  }
-  Evaluating(const Evaluating&) = delete;
-  Evaluating& operator=(const Evaluating&) = delete;
-
- private:
-  std::vector<std::pair<std::string, Module*>> modules_;
-  std::vector<bool> trained_;
-  std::vector<std::pair<Tensor, Tensor>> buffers_;
-};
 
 /// Rows begin .. end, as views.
 Dataset rows(const Dataset& data, int64_t begin, int64_t end) {
@@ -94,12 +68,17 @@ Evaluation detail::evaluate_by(Module& model, const Dataset& data,
         "evaluate: y of {} is {}, must be a label i64 for each item", data.name,
         data.y ? fmt::format("{} {}", data.y.shape(), name(data.y.dtype())) : "not there");
   const NoRecord pause;
-  const Evaluating mode(model, options.statistics);
+  const bool own_statistics = options.statistics == NormStatistics::batch;
+  detail::ModelGuard guard(model);
+  if (own_statistics)
+    for (const auto& [path, buffer] : model.named_buffers()) guard.keep(buffer);
+  guard.begin([&](Module& module, bool) {
+    return own_statistics && dynamic_cast<BatchNorm*>(&module) != nullptr;
+  });
   Evaluation result{.correct = empty({n}, DType::boolean)};
   const int64_t size = std::min(options.batch_size, n);
   for (int64_t begin = 0; begin < n; begin += size) {
-    const int64_t end = std::min(n, begin + size),
-                  first = options.statistics == NormStatistics::batch ? end - size : begin;
+    const int64_t end = std::min(n, begin + size), first = own_statistics ? end - size : begin;
     const Dataset batch = rows(data, first, end);
     note(logits(batch), batch, begin - first, begin, result);
   }

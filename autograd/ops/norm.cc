@@ -82,7 +82,7 @@ void check_mask(const char* op, const Tensor& valid, const Shape& shape, const T
 /// x's shape without the normalized axes, in which it has to end.
 Shape check_normalized(const char* op, const Tensor& x, const Shape& normalized_shape) {
   const int leading = x.ndim() - normalized_shape.ndim();
-  bool fits = leading >= 0 && normalized_shape.ndim() > 0 && normalized_shape.numel() > 0;
+  bool fits = leading >= 0 && normalized_shape.ndim() > 0;
   Shape rows;
   for (int i = 0; i < x.ndim() && fits; ++i) {
     if (i < leading)
@@ -92,6 +92,12 @@ Shape check_normalized(const char* op, const Tensor& x, const Shape& normalized_
   }
   check(fits, "{}: x {} does not end in the normalized shape {}", op, x.shape(), normalized_shape);
   return rows;
+}
+
+/// Where there is nothing to normalize: no elements, and gradients of 0.
+Tensor no_values(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  const Tensor scaled = weight ? x * weight : reshape(x, x.shape());
+  return bias ? scaled + bias : scaled;
 }
 
 /// What of (dx, dweight, dbias) a backward has to compute: all of it if it is to be differentiated.
@@ -187,6 +193,7 @@ Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& 
   check_parameter("layer_norm", "weight", weight, x, normalized_shape);
   check_parameter("layer_norm", "bias", bias, x, normalized_shape);
   check_mask("layer_norm", options.valid, rows_shape, x);
+  if (d == 0) return no_values(x, weight, bias);
   const int64_t rows = x.numel() / d;
   const Operands in(x, weight, bias, options.valid);
   Tensor y = empty_like(x), mean, rstd;
@@ -238,6 +245,7 @@ Tensor rms_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& we
                                                  : std::numeric_limits<double>::epsilon();
   const double eps = options.eps.value_or(epsilon);
   check_eps("rms_norm", eps);
+  if (d == 0) return no_values(x, weight, {});
   const Operands in(x, weight, {}, options.valid);
   Tensor y = empty_like(x);
   dispatch_floating(x.dtype(), "rms_norm", [&]<class T>() {
@@ -257,10 +265,10 @@ Tensor group_norm(const Tensor& x, int64_t groups, const Tensor& weight, const T
   const int64_t n = x.size(0), c = x.size(1);
   int64_t values = c / groups;
   for (int i = 2; i < x.ndim(); ++i) values *= x.size(i);
-  check(values > 1,
-        "group_norm: {} groups of x {} have {} value each, so nothing would be left of it; use "
+  check(values != 1,
+        "group_norm: {} groups of x {} have 1 value each, so nothing would be left of it; use "
         "fewer groups",
-        groups, x.shape(), values);
+        groups, x.shape());
   check_parameter("group_norm", "weight", weight, x, {c});
   check_parameter("group_norm", "bias", bias, x, {c});
   check_mask("group_norm", options.valid, {n}, x);

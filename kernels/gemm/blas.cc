@@ -157,7 +157,8 @@ const gradus::detail::AtFork at_fork(
       forking.store(true);
       while (calls.load() != 0) std::this_thread::yield();
     },
-    [](bool) {
+    [](bool in_child) {
+      if (in_child) calls.store(0);  // of threads that found it forking, and are not here
       forking.store(false);
       load_mutex.unlock();
     });

@@ -21,6 +21,7 @@ BOOST_AUTO_TEST_CASE(nothing_to_test_under_thread_sanitizer) {}
 #include <gradus/kernels/gemm/blas.h>
 #include <gradus/kernels/gemm/gemm.h>
 #include <gradus/kernels/runtime/cpu.h>
+#include <gradus/models/mlp.h>
 #include <gradus/optim/adam.h>
 #include <gradus/tensor/random.h>
 #include <gradus/tensor/runtime.h>
@@ -103,6 +104,35 @@ BOOST_AUTO_TEST_CASE(children_compute_while_other_threads_work) {
   BOOST_TEST(compute(400) == expected);
 }
 
+// What threads share beside tensors: their streams of random numbers, names of modules.
+BOOST_AUTO_TEST_CASE(children_draw_and_name_while_other_threads_do) {
+  set_threads(1);
+  const auto draw = [](uint64_t stream) {
+    manual_stream(stream);
+    Mlp model(4, 2, {.hidden = {8, 8}});
+    model(zeros({1, 4}));
+  };
+  Mlp model(4, 2, {.hidden = {64, 64, 64}});
+  const std::function<void()> works[] = {[&] { manual_stream(3); }, [&] { model.parameters(); },
+                                         [&] {
+                                           Mlp copy(model);
+                                           copy(zeros({1, 4}));
+                                         }};
+  for (const auto& work : works) {
+    std::atomic<bool> stop{false};
+    std::thread worker([&] {
+      while (!stop) work();
+    });
+    for (int i = 0; i < 60; ++i) {
+      const int status = status_of_child([&] { return draw(5), 0; }, 10);
+      BOOST_TEST(status == 0, "child " << i << ": status " << status);
+      if (status != 0) break;
+    }
+    stop = true;
+    worker.join();
+  }
+}
+
 // OpenBLAS takes a lock of its own for each product; its kernels for AVX-512 not for small ones.
 BOOST_AUTO_TEST_CASE(children_multiply_while_other_threads_do) {
   if (kernels::cpu_info().avx2) setenv("OPENBLAS_CORETYPE", "Haswell", 0);
@@ -120,7 +150,9 @@ BOOST_AUTO_TEST_CASE(children_multiply_while_other_threads_do) {
       while (!stop) multiply();
     });
   for (int i = 0; i < 200; ++i) {
-    const int status = status_of_child(multiply, 10);
+    // Every other one forks in turn, where no thread is left to end what it had begun.
+    const int status =
+        status_of_child([&] { return i % 2 ? multiply() : status_of_child(multiply, 10); }, 10);
     BOOST_TEST(status == 0, "child " << i << ": status " << status);
     if (status != 0) break;
   }

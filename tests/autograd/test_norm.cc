@@ -447,6 +447,31 @@ BOOST_AUTO_TEST_CASE(evaluation_with_padding) {
   }
 }
 
+// As in PyTorch; gradients are sums of nothing.
+BOOST_AUTO_TEST_CASE(groups_without_values_are_empty) {
+  const auto leaf = [](const Shape& shape) { return ones(shape).set_requires_grad(); };
+  for (const Shape& shape : {Shape{2, 4, 0}, Shape{0, 4, 0}, Shape{0, 4, 3}, Shape{2, 4, 0, 3}})
+    for (const int64_t groups : {1, 2, 4})
+      for (const CreateGraph graph : {CreateGraph::no, CreateGraph::yes}) {
+        const Tensor x = leaf(shape), w = leaf({4}), b = leaf({4});
+        Tape tape;
+        const Tensor y = group_norm(x, groups, w, b);
+        BOOST_TEST((y.shape() == shape));
+        const auto d = tape.gradient(sum(y), {x, w, b}, {.create_graph = graph});
+        BOOST_TEST((d[0].shape() == shape));
+        for (const size_t i : {1, 2}) check_close("dw, db", d[i], {0, 0, 0, 0}, 0);
+        BOOST_TEST((group_norm(x, groups).shape() == shape));
+      }
+  const Tensor x = leaf({2, 0}), w = leaf({0});
+  Tape tape;
+  for (const Tensor& y :
+       {layer_norm(x, {0}, w, w), layer_norm(x, {0}), rms_norm(x, {0}, w), rms_norm(x, {0})}) {
+    BOOST_TEST((y.shape() == Shape{2, 0}));
+    BOOST_TEST((tape.gradient(sum(y), x).shape() == Shape{2, 0}));
+  }
+  BOOST_CHECK_EXCEPTION(group_norm(ones({2, 4}), 4), Error, says("have 1 value each"));
+}
+
 BOOST_AUTO_TEST_CASE(empty_batches) {
   const Tensor x = sample({0, 3}, 1), mean = zeros({3}, DType::f64), var = ones({3}, DType::f64);
   for (CreateGraph graph : {CreateGraph::no, CreateGraph::yes}) {

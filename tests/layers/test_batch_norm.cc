@@ -382,6 +382,33 @@ BOOST_AUTO_TEST_CASE(an_observer_is_told_of_training_alone) {
   BOOST_TEST(heard[0].count == 2);
 }
 
+// A group behind others, the model's next layer, or the observer itself refuse.
+BOOST_AUTO_TEST_CASE(an_observer_is_told_of_forwards_that_hold) {
+  BatchNorm norm = make(3, {.track_running_stats = false, .ghost_size = 2});
+  int heard = 0;
+  norm.observer = [&](const BatchStatistics&) { ++heard; };
+  const Tensor valid = less(Tensor::of({0, 0, 0, 1}), 1);
+  BOOST_CHECK_EXCEPTION(norm(wave({4, 3}, 1, 0.7), valid), Error, says("1 value a channel"));
+  BOOST_TEST(heard == 0);
+  norm(wave({4, 3}, 1, 0.7));
+  BOOST_TEST(heard == 2);
+  BatchNorm tracking = make(3);
+  const std::string before = statistics(tracking);
+  tracking.observer = [](const BatchStatistics&) { fail("refused"); };
+  BOOST_CHECK_EXCEPTION(tracking(pair()), Error, says("refused"));
+  BOOST_TEST(statistics(tracking) == before);
+}
+
+// Where no running statistics can serve instead; none is transformed whatever the statistics.
+BOOST_AUTO_TEST_CASE(a_mask_that_leaves_one_value_needs_running_statistics) {
+  BatchNorm norm = make(3, {.track_running_stats = false});
+  for (const bool training : {true, false}) {
+    norm.train(training);
+    BOOST_CHECK_EXCEPTION(norm(pair(), less(arange(2), 1)), Error, says("1 value a channel"));
+    check_close("none", norm(pair(), less(arange(2), 0)), std::vector<double>(6, 0), 0);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(one_value_a_channel_is_told_the_way_out) {
   BatchNorm norm = make(3);
   for (const char* way : {"larger batch", "drop the last partial", "eval()", "LayerNorm"})

@@ -57,6 +57,34 @@ BOOST_AUTO_TEST_CASE(one_layer_computes_what_both_do_in_evaluation) {
               fuse_linear_bn_eval);
 }
 
+// bn of (N, T, out) goes by T, which no Linear does.
+BOOST_AUTO_TEST_CASE(a_norm_of_axis_1_takes_rows_alone) {
+  for (bool bias : {true, false}) {
+    Linear linear(5, 4, {.bias = bias});
+    check_fused(linear, norm(4), wave({3, 5}, 2, 0.7), fuse_linear_bn_eval);
+    linear.to(DType::f64);
+    linear.eval();
+    const BatchNorm last = norm(4, {.channels_last = true});
+    Linear fused = fuse_linear_bn_eval(linear, norm(4));
+    for (Linear layer : {fused, Linear(fused), fuse_linear_bn_eval(fused, last)})
+      BOOST_CHECK_EXCEPTION(layer(wave({3, 4, 5}, 2, 0.7)), Error,
+                            says("x (3, 4, 5) is not (N, 5), as a BatchNorm of axis 1"));
+    linear(wave({3, 4, 5}, 2, 0.7));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(nothing_is_drawn) {
+  Linear linear(5, 4);
+  Conv2d conv(2, 4, 3, {.bias = false});
+  linear.eval();
+  conv.eval();
+  const BatchNorm bn = norm(4);
+  const auto before = default_generator().state();
+  fuse_linear_bn_eval(linear, bn);
+  fuse_conv_bn_eval(conv, bn);
+  BOOST_TEST((default_generator().state() == before));
+}
+
 BOOST_AUTO_TEST_CASE(what_cannot_be_fused_is_refused) {
   Conv2d conv(2, 3, 3);
   Linear linear(2, 3), with_relu(2, 3, {.activation = Activation::relu});

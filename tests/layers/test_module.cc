@@ -325,7 +325,119 @@ struct HalfCopied : Module {
   Linear a, b;
 };
 
+/// A copy of it, and an assignment, may fail between its parts.
+struct Failing : Module {
+  struct Fails {
+    Fails() = default;
+    Fails(const Fails&) { check(!fail, "fails"); }
+    Fails& operator=(const Fails&) {
+      check(!fail, "fails");
+      return *this;
+    }
+    static inline bool fail = false;
+  };
+  Failing() : a(2, 2), b(2, 2) { b.weight.share(a.weight); }
+  void visit(Visitor& visitor) override {
+    visitor.module("a", a);
+    visitor.module("b", b);
+  }
+  std::string describe() const override { return "Failing"; }
+  Linear a;
+  Fails between;
+  Linear b;
+};
+
+/// A module that is not shown is copied between two that are tied.
+struct WithTeacher : Module {
+  WithTeacher() : a(2, 2), b(2, 2) { b.weight.share(a.weight); }
+  void visit(Visitor& visitor) override {
+    visitor.module("a", a);
+    visitor.module("b", b);
+  }
+  std::string describe() const override { return "WithTeacher"; }
+  Linear a;
+  Tied teacher;
+  Linear b;
+};
+
 }  // namespace
+
+BOOST_AUTO_TEST_CASE(a_copy_that_fails_leaves_nothing_to_later_ones) {
+  Failing model;
+  raw::fill(model.a.weight, 1);
+  Failing::Fails::fail = true;
+  BOOST_CHECK_THROW(Failing copy(model), Error);
+  Failing::Fails::fail = false;
+  const Linear b = model.b, a = model.a;
+  BOOST_TEST(!a.weight.shares_storage(b.weight));
+  raw::fill(model.a.weight, 5);
+  Failing::Fails::fail = true;
+  BOOST_CHECK_THROW(Failing copy(model), Error);
+  Failing::Fails::fail = false;
+  raw::fill(model.a.weight, 7);
+  const Linear part = model.b;
+  test::check_close("a part's copy", part.weight, {7, 7, 7, 7}, 0);
+  Failing assigned;
+  Failing::Fails::fail = true;
+  BOOST_CHECK_THROW(assigned = model, Error);
+  Failing::Fails::fail = false;
+  raw::fill(model.a.weight, 9);
+  const Linear next = model.b;
+  test::check_close("a part's copy", next.weight, {9, 9, 9, 9}, 0);
+  BOOST_TEST(!next.weight.shares_storage(assigned.a.weight));
+  const Failing whole = model;
+  BOOST_TEST(whole.a.weight.is(whole.b.weight));
+}
+
+BOOST_AUTO_TEST_CASE(what_a_copy_leaves_out_is_no_part_of_it_later) {
+  HalfCopied model;
+  raw::fill(model.a.weight, 1);
+  { const HalfCopied ended = model; }
+  const Linear after = model.b, before = model.a;
+  BOOST_TEST(!after.weight.shares_storage(before.weight));
+  HalfCopied copy = model;
+  raw::fill(model.a.weight, 5);
+  const Linear b = model.b;
+  test::check_close("b", b.weight, {5, 5, 5, 5}, 0);
+  BOOST_TEST(!b.weight.shares_storage(copy.a.weight));
+  HalfCopied trained = model;
+  raw::fill(trained.a.weight, 6);
+  const Linear other = model.b;
+  test::check_close("b", other.weight, {5, 5, 5, 5}, 0);
+  // Other modules come and go where these were.
+  for (int i = 0; i < 3; ++i) {
+    const auto left = std::make_unique<HalfCopied>();
+    const HalfCopied of_left = *left;
+  }
+  Tied tied;
+  const Tied of_tied = tied;
+  BOOST_TEST(of_tied.words.weight.is(of_tied.out.weight));
+}
+
+BOOST_AUTO_TEST_CASE(what_is_not_shown_does_not_end_a_copy) {
+  WithTeacher model, copy = model;
+  BOOST_TEST(copy.a.weight.is(copy.b.weight));
+  BOOST_TEST(copy.teacher.words.weight.is(copy.teacher.out.weight));
+  copy = model;
+  BOOST_TEST(copy.a.weight.is(copy.b.weight));
+}
+
+BOOST_AUTO_TEST_CASE(a_module_of_two_names_is_one_of_the_modules) {
+  struct Twice : Module {
+    void visit(Visitor& visitor) override {
+      visitor.module("a", part);
+      visitor.module("b", part);
+    }
+    std::string describe() const override { return "Twice"; }
+    Linear part{2, 2};
+  } model;
+  BOOST_TEST(model.named_modules().size() == 2u);
+  BOOST_TEST(model.named_modules()[1].first == "a");
+  Twice copy = model;
+  BOOST_TEST(!copy.part.weight.shares_storage(model.part.weight));
+  copy.eval();
+  BOOST_TEST(!copy.part.training());
+}
 
 BOOST_AUTO_TEST_CASE(ties_across_levels_are_kept) {
   DeeplyTied model;

@@ -2,6 +2,7 @@
 // loads or writes reports throws std::bad_alloc or an Error, ends no process, leaves no half file
 // and nothing half loaded.
 #define BOOST_TEST_MODULE memory_shortage
+#include <fmt/ranges.h>
 #include <gradus/gradus.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -27,6 +28,17 @@ struct NoFiles {
   }
 };
 BOOST_TEST_GLOBAL_FIXTURE(NoFiles);
+
+/// What a thread asks for once, where the C library ends the process if there is no memory.
+struct ThreadBegins {
+  ThreadBegins() {
+    set_threads(1);
+    Mlp model(2, 2, {.norm = Norm::batch}), copy = model;
+    const Tape tape;
+    copy(ones({3, 2}));
+  }
+};
+BOOST_TEST_GLOBAL_FIXTURE(ThreadBegins);
 
 /// Calls f with every request refused in turn until it succeeds; `check` looks at what is left.
 void starve(
@@ -99,6 +111,138 @@ BOOST_AUTO_TEST_CASE(modules) {
         BOOST_REQUIRE((equal == a.size() || equal + 2 * drawn == a.size()));
         another.initialize(2);
       });
+}
+
+namespace {
+
+/// Modes and elements of a model, and whether its norms have observers.
+std::string print(Module& model) {
+  std::string text;
+  for (const auto& [name, module] : model.named_modules()) {
+    const auto* norm = dynamic_cast<const BatchNorm*>(module);
+    text += fmt::format("{}: {}{}\n", name, module->training() ? "trains" : "",
+                        norm && norm->observer ? ", is observed" : "");
+  }
+  for (const auto& [name, tensor] : model.state())
+    text += fmt::format("{}: {}\n", name, fmt::join(tensor.to_vector<double>(), " "));
+  return text;
+}
+
+Dataset points() {
+  return {.name = "points",
+          .x = Tensor::of({{1, 2, 3}, {0, 1, 5}, {2, 2, 2}, {4, 1, 0}}),
+          .y = Tensor::of({0, 1, 1, 0}, DType::i64),
+          .classes = 2};
+}
+
+/// A tie between two children.
+struct Tied : Module {
+  Tied() { b.weight.share(a.weight); }
+  void visit(Visitor& visitor) override {
+    visitor.module("a", a);
+    visitor.module("norm", norm);
+    visitor.module("b", b);
+  }
+  std::string describe() const override { return "Tied"; }
+  Linear a{2, 2};
+  BatchNorm norm{2};
+  Linear b{2, 2};
+};
+
+}  // namespace
+
+// Modes, observers and statistics are as they were, or, of statistics that were asked for, new.
+BOOST_AUTO_TEST_CASE(training) {
+  Mlp model(3, 2, {.norm = Norm::batch});
+  model.initialize(1);
+  model.eval();
+  const Dataset data = points();
+  const std::string before = print(model);
+  const auto as_before = [&] { BOOST_REQUIRE(print(model) == before); };
+  starve(
+      "Module::train", [&] { model.train(); },
+      [&] {
+        bool all = true, none = true;
+        for (const auto& [name, module] : model.named_modules())
+          (module->training() ? none : all) = false;
+        BOOST_REQUIRE((all || none));
+        model.eval();
+      });
+  for (const NormStatistics statistics : {NormStatistics::running, NormStatistics::batch})
+    starve(
+        "evaluate", [&] { evaluate(model, data, {.batch_size = 2, .statistics = statistics}); },
+        as_before);
+  const NamedTensors state = model.state();
+  NamedTensors kept;
+  for (const auto& [name, tensor] : state) kept.emplace_back(name, raw::clone(tensor));
+  const auto run = [&] { population_statistics(model, [&] { model(data.x); }); };
+  run();
+  const std::string after = print(model);
+  BOOST_TEST(after != before);
+  model.load_state(kept);
+  starve("population_statistics", run, [&] {
+    const std::string found = print(model);
+    BOOST_REQUIRE((found == before || found == after));
+    model.load_state(kept);
+  });
+  Linear linear(3, 2);
+  BatchNorm norm(2);
+  linear.eval();
+  norm.eval();
+  starve("fuse_linear_bn_eval", [&] { fuse_linear_bn_eval(linear, norm); });
+  Conv2d conv(1, 2, 3, {.bias = false});
+  conv.eval();
+  starve("fuse_conv_bn_eval", [&] { fuse_conv_bn_eval(conv, norm); });
+}
+
+// What is copied next is whole, and shares nothing with what failed.
+BOOST_AUTO_TEST_CASE(copies_of_modules) {
+  Tied model, assigned;
+  const auto check_parts = [&] {
+    Linear b = model.b, a = model.a;
+    BOOST_REQUIRE(!a.weight.shares_storage(b.weight));
+    BOOST_REQUIRE(!b.weight.shares_storage(assigned.a.weight));
+    BOOST_REQUIRE(b.weight.to_vector<float>() == model.b.weight.to_vector<float>());
+    Tied whole = model;
+    BOOST_REQUIRE(whole.a.weight.is(whole.b.weight));
+    BOOST_REQUIRE(print(whole) == print(model));
+  };
+  starve(
+      "a copy", [&] { Tied copy = model; }, check_parts);
+  starve(
+      "an assignment", [&] { assigned = model; }, check_parts);
+  const Sequential chain(Linear(2, 2), BatchNorm(2));
+  Sequential other;
+  starve("a copy of a Sequential", [&] { Sequential copy = chain; });
+  starve("an assigned Sequential", [&] { other = chain; });
+  starve("AnyModule", [&] { AnyModule copy = AnyModule(chain), again = copy; });
+  starve("parameters", [&] { Tied(model).parameters(); });
+}
+
+// Data sets, and what is made of them.
+BOOST_AUTO_TEST_CASE(data_sets) {
+  Dataset data = points();
+  data.more = {{"lengths", Tensor::of({1, 2, 3, 3}, DType::i64)}};
+  Split split{data, data};
+  const std::vector<float> before = data.x.to_vector<float>();
+  starve(
+      "standardize", [&] { standardize(split); },
+      [&] {
+        const bool train = split.train.x.is(data.x), test = split.test.x.is(data.x);
+        BOOST_REQUIRE(train == test);
+        BOOST_REQUIRE(data.x.to_vector<float>() == before);
+        split = {data, data};
+      });
+  starve("train_test_split", [&] { train_test_split(data, 0.5, 1); });
+  starve("kfold", [&] { kfold(data, 2, 1); });
+  starve("rows", [&] { data[Tensor::of({1, 2}, DType::i64)]; });
+  starve("pad_sequence", [] { pad_sequence({ones({2, 3}), ones({4, 3})}); });
+  starve("DataLoader", [&] {
+    for (const Batch& batch : DataLoader(data, {.batch_size = 3}).epoch(1)) (void)batch;
+  });
+  Generator generator(1);
+  starve("random_shift", [&] { random_shift(ones({2, 1, 4, 4}), 1, 0.5, 0, generator); });
+  starve("japanese_vowels", [] { japanese_vowels(); });
 }
 
 BOOST_AUTO_TEST_CASE(optimizers) {

@@ -91,6 +91,8 @@ uint64_t word_of(uint64_t seed, uint64_t stream) {
   return Generator(Generator::State{seed, stream, 0}).uint64();
 }
 
+constexpr uint64_t kNamed = uint64_t{1} << 63;  // of the streams that threads name
+
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(each_thread_draws_from_a_stream_of_its_own) {
@@ -103,10 +105,10 @@ BOOST_AUTO_TEST_CASE(each_thread_draws_from_a_stream_of_its_own) {
   }
   // What a thread says about itself takes no stream away from others.
   manual_seed(4);
-  BOOST_TEST(first_of_a_thread([] { manual_stream(7); }) == word_of(4, 7));
+  BOOST_TEST(first_of_a_thread([] { manual_stream(7); }) == word_of(4, kNamed + 7));
   BOOST_TEST(first_of_a_thread(nothing) == word_of(4, 1));
   manual_stream(7);
-  BOOST_TEST(default_generator().uint64() == word_of(4, 7));
+  BOOST_TEST(default_generator().uint64() == word_of(4, kNamed + 7));
   // A seed gives the same numbers on whichever thread it is said.
   BOOST_TEST(first_of_a_thread([] { manual_seed(5); }) == word_of(5, 0));
   BOOST_TEST(first_of_a_thread(nothing) == word_of(5, 1));
@@ -117,6 +119,24 @@ BOOST_AUTO_TEST_CASE(each_thread_draws_from_a_stream_of_its_own) {
   default_generator().uint64();
   first_of_a_thread([] { manual_seed(9); });
   BOOST_TEST(default_generator().uint64() == expected.uint64());
+  manual_seed(0);
+}
+
+// Before or after others are given theirs: only threads that name the same stream share one.
+BOOST_AUTO_TEST_CASE(no_thread_is_given_a_stream_that_another_names) {
+  manual_seed(3);
+  std::vector<uint64_t> words;
+  for (const uint64_t name : {0u, 1u, 2u, 3u, 4u}) {
+    words.push_back(first_of_a_thread([&] { manual_stream(name); }));
+    words.push_back(first_of_a_thread([] {}));
+    BOOST_TEST(first_of_a_thread([&] { manual_stream(name); }) == words[words.size() - 2]);
+  }
+  words.push_back(first_of_a_thread([] { manual_stream(kNamed - 1); }));
+  words.push_back(default_generator().uint64());
+  std::sort(words.begin(), words.end());
+  BOOST_TEST((std::adjacent_find(words.begin(), words.end()) == words.end()));
+  for (const uint64_t name : {kNamed, ~uint64_t{0}})
+    BOOST_CHECK_EXCEPTION(manual_stream(name), Error, test::says("is not below 2^63"));
   manual_seed(0);
 }
 

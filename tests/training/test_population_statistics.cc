@@ -140,6 +140,67 @@ BOOST_AUTO_TEST_CASE(an_error_leaves_the_model_as_it_was) {
   same();
 }
 
+namespace {
+
+/// One BatchNorm under two names.
+struct Twice : Module {
+  void visit(Visitor& visitor) override {
+    visitor.module("a", norm);
+    visitor.module("b", norm);
+  }
+  std::string describe() const override { return "Twice"; }
+  Tensor operator()(const Tensor& x) {
+    const ForwardScope scope(*this);
+    return norm(norm(x));
+  }
+  BatchNorm norm{2};
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_norm_of_two_names_listens_once) {
+  Twice model;
+  model.to(DType::f64);
+  int heard = 0;
+  model.norm.observer = [&](const BatchStatistics&) { ++heard; };
+  model.eval();
+  const Tensor x = wave({6, 2}, 2, 0.7);
+  population_statistics(model, [&] { model(x); });
+  BOOST_TEST(!model.norm.training());
+  BOOST_TEST(heard == 2);
+  BOOST_TEST(model.norm.num_batches_tracked.item() == 2);
+  model.train();
+  model(x);
+  BOOST_TEST(heard == 4);
+}
+
+// Copies are no part of the model, and tell its observers when all is over.
+BOOST_AUTO_TEST_CASE(a_copy_made_meanwhile_outlives_the_listening) {
+  BatchNorm model(2), copy(2);
+  int heard = 0;
+  model.observer = [&](const BatchStatistics&) { ++heard; };
+  population_statistics(model, [&] {
+    model(ones({6, 2}));
+    copy = model;
+  });
+  std::vector<std::vector<char>> others(100, std::vector<char>(200, 0x5a));
+  copy(ones({6, 2}));
+  BOOST_TEST(heard == 2);
+}
+
+BOOST_AUTO_TEST_CASE(buffers_of_another_dtype_are_put_back) {
+  BatchNorm model(2);
+  BOOST_CHECK_THROW(population_statistics(model,
+                                          [&] {
+                                            model(ones({6, 2}));
+                                            model.to(DType::f64);
+                                            fail("no more data");
+                                          }),
+                    Error);
+  BOOST_TEST((model.running_mean.dtype() == DType::f32));
+  BOOST_TEST(values(model.running_var) == (std::vector<double>{1, 1}));
+}
+
 BOOST_AUTO_TEST_CASE(a_model_without_batch_norm_has_nothing_to_do) {
   Sequential model(Linear(2, 3));
   population_statistics(model, [&] { model(ones({1, 2})); });
