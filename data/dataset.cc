@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cmath>
 #include <functional>
+#include <type_traits>
 
 namespace gradus {
 
@@ -135,23 +136,26 @@ void for_each_valid(X* x, const std::vector<int64_t>& counts, int64_t row, F f) 
 
 template <class T>
 void standardize_as(Split& data) {
+  using Wide = std::conditional_t<sizeof(T) == sizeof(float), double, long double>;
   const std::vector<int64_t> counts = valid_counts(data.train);
   const raw::Contiguous train(data.train.x);
-  std::vector<double> values;
+  std::vector<T> values;
   for_each_valid(train.data<T>(), counts,
                  train.tensor().numel() / std::max<int64_t>(1, data.train.size()),
-                 [&](T value) { values.push_back(static_cast<double>(value)); });
+                 [&](T value) { values.push_back(value); });
   check(std::adjacent_find(values.begin(), values.end(), std::not_equal_to()) != values.end(),
         "standardize: all training values of {} are equal", data.train.name);
-  double mean = 0, var = 0;
-  for (double v : values) mean += v / static_cast<double>(values.size());
-  for (double v : values) var += (v - mean) * (v - mean) / static_cast<double>(values.size());
-  const auto shift = static_cast<T>(mean), scale = static_cast<T>(1 / std::sqrt(var));
+  const auto count = static_cast<Wide>(values.size());
+  Wide mean = 0, var = 0;
+  for (Wide v : values) mean += v / count;
+  for (Wide v : values) var += (v - mean) * (v - mean) / count;
+  const Wide scale = 1 / std::sqrt(var);
   const std::vector<int64_t> test_counts = valid_counts(data.test);
   const auto changed = [&](const Dataset& part, const std::vector<int64_t>& valid) {
     Tensor x = raw::clone(part.x);
-    for_each_valid(x.mutable_data<T>(), valid, x.numel() / std::max<int64_t>(1, part.size()),
-                   [&](T& value) { value = (value - shift) * scale; });
+    for_each_valid(
+        x.mutable_data<T>(), valid, x.numel() / std::max<int64_t>(1, part.size()),
+        [&](T& value) { value = static_cast<T>((static_cast<Wide>(value) - mean) * scale); });
     return x;
   };
   Tensor test = changed(data.test, test_counts);  // both, or neither for want of memory

@@ -24,11 +24,12 @@ Tensor compare(const char* op, Compare comparison, const Tensor& a, const Tensor
   return y;
 }
 
-/// Whether a dtype has the number, or one to which it rounds.
+/// Whether a dtype has the number, or one to which it rounds that is neither 0 nor infinite.
 template <class T>
 bool has_number(double b) {
   if constexpr (std::is_floating_point_v<T>)
-    return !std::isfinite(b) || std::isfinite(static_cast<T>(b));
+    return b == 0 || !std::isfinite(b) ||
+           (std::isfinite(static_cast<T>(b)) && static_cast<T>(b) != 0);
   else if constexpr (std::is_same_v<T, bool>)
     return b == 0 || b == 1;
   else
@@ -40,7 +41,8 @@ template <class T>
 std::optional<T> largest_below(double b) {
   using Limits = std::numeric_limits<T>;
   if constexpr (std::is_floating_point_v<T>)
-    return b > 0 ? Limits::max() : -Limits::infinity();
+    return std::abs(b) < 1 ? (b > 0 ? T(0) : -Limits::denorm_min())
+                           : (b > 0 ? Limits::max() : -Limits::infinity());
   else if (b >= static_cast<double>(Limits::max()))
     return Limits::max();
   else if (b >= static_cast<double>(Limits::min()))
@@ -49,7 +51,7 @@ std::optional<T> largest_below(double b) {
 }
 
 /// As mathematics has it, also for a number that the dtype has not: that is between its neighbours,
-/// and equal to none.
+/// and equal to none. f32 has the numbers that round to one of its own.
 Tensor compare(const char* op, Compare comparison, const Tensor& a, double b) {
   if (a.dtype() == DType::i64 && std::abs(b) <= 0x1p63 && b == std::trunc(b))
     check_number(op, b, DType::i64);  // may be another integer, rounded

@@ -4,8 +4,9 @@
 namespace gradus {
 
 /// Comparisons, element by element: they broadcast, take any one dtype and give booleans; they have
-/// no gradient. A number need not be one that the dtype has: arange(3) < 1.5 and arange(3) < inf
-/// are as in mathematics. Of i64 an integer of 2^53 or more is given in a tensor.
+/// no gradient. A number need not be one that the dtype has: arange(3) < 1.5, arange(3) < inf and
+/// zeros({1}) < 1e-60 are as in mathematics. Within f32's range it is rounded as f32's own numbers
+/// were, so that full({1}, 0.1) equals 0.1. Of i64 an integer of 2^53 or more is given in a tensor.
 Tensor less(const Tensor& a, const Tensor& b);
 Tensor less_equal(const Tensor& a, const Tensor& b);
 Tensor greater(const Tensor& a, const Tensor& b);

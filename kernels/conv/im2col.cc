@@ -54,22 +54,27 @@ void im2col(const Conv2dShape& s, const T* x, T* columns) {
 /// The adjoint: x gets the sum of what im2col would have copied from it.
 template <class T>
 void col2im(const Conv2dShape& s, const T* columns, T* x) {
-  const int64_t oh = s.output_height(), ow = s.output_width();
-  std::fill_n(x, s.group_in() * s.height * s.width, T(0));
-  for (int64_t c = 0; c < s.group_in(); ++c)
+  const int64_t oh = s.output_height(), ow = s.output_width(), plane = s.height * s.width;
+  for (int64_t c = 0; c < s.group_in(); ++c, x += plane) {
+    LongSum<T, struct Taps> taps;
+    taps.begin(x, 1, plane, plane);
     for (int64_t p = 0; p < s.kernel_h; ++p)
-      for (int64_t q = 0; q < s.kernel_w; ++q)
+      for (int64_t q = 0; q < s.kernel_w; ++q) {
+        taps.next();
         for_row(s, q, [&](int64_t first, int64_t end, int64_t shift) {
           for (int64_t i = 0; i < oh; ++i, columns += ow) {
             const int64_t h = i * s.stride_h - s.padding_h + p * s.dilation_h;
             if (h < 0 || h >= s.height) continue;
-            T* row = x + (c * s.height + h) * s.width + shift;
+            T* row = x + h * s.width + shift;
             if (s.stride_w == 1)
               for (int64_t j = first; j < end; ++j) row[j] += columns[j];
             else
               for (int64_t j = first; j < end; ++j) row[j * s.stride_w] += columns[j];
           }
         });
+      }
+    taps.finish();
+  }
 }
 
 template <class T>

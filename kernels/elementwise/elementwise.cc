@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstdlib>
+#include <limits>
+#include <type_traits>
 
 namespace gradus::kernels {
 
@@ -120,12 +123,13 @@ void compare_with(const BroadcastLayout& layout, const T* a, const T* b, bool* y
   });
 }
 
-/// body(first, count) over blocks that stay in the first cache.
+constexpr int64_t kPowerBlock = 1024;  // elements, which stay in the first cache
+
+/// body(first, count) over blocks of at most kPowerBlock.
 template <class Body>
 void for_power_blocks(int64_t count, Body body) {
-  constexpr int64_t block = 1024;
   parallel_for(count, kFunctionGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t at = begin; at < end; at += block) body(at, std::min(block, end - at));
+    for (int64_t at = begin; at < end; at += kPowerBlock) body(at, std::min(kPowerBlock, end - at));
   });
 }
 
@@ -134,6 +138,18 @@ void apply_in_place(int64_t count, T* y) {
   const F f;
   kernels<ElementwiseKernels<T>>().unary[functions::index_of<F>(functions::Unary{})](&f, count, y,
                                                                                      y);
+}
+
+template <class T>
+using Wide = std::conditional_t<sizeof(T) == sizeof(float), double, long double>;
+
+/// x^n by squaring and multiplying.
+template <class X>
+X power_of(X x, int n) {
+  X y = 1;
+  for (auto rest = static_cast<unsigned>(std::abs(n)); rest > 0; rest /= 2, x *= x)
+    if (rest % 2 != 0) y *= x;
+  return n < 0 ? 1 / y : y;
 }
 
 /// y = x^n, from the highest bit of |n| down.
@@ -149,20 +165,48 @@ void power_block(int64_t count, int n, const T* x, T* y) {
   if (n < 0) apply_in_place<functions::Reciprocal>(count, y);
 }
 
+/// f(i) for each power, of a negative n, whose reciprocal came near the ends of T's range.
+template <class T, class F>
+void at_the_ends(int64_t count, const T* power, F f) {
+  constexpr T least = std::numeric_limits<T>::min() * 8, most = 1 / least;
+  const auto ordinary = [](T v) {
+    const T size = std::abs(v);
+    return bool((size >= least) & (size <= most));
+  };
+  int others = 0;
+  for (int64_t i = 0; i < count; ++i) others += !ordinary(power[i]);
+  for (int64_t i = 0; i < count && others > 0; ++i)
+    if (!ordinary(power[i])) --others, f(i);
+}
+
 }  // namespace
 
 template <class T>
 void integer_power(int64_t count, int n, const T* x, T* y) {
-  for_power_blocks(count, [&](int64_t at, int64_t size) { power_block(size, n, x + at, y + at); });
+  for_power_blocks(count, [&](int64_t at, int64_t size) {
+    power_block(size, n, x + at, y + at);
+    if (n >= 0) return;
+    at_the_ends(size, y + at, [&](int64_t i) {
+      y[at + i] = static_cast<T>(power_of(static_cast<Wide<T>>(x[at + i]), n));
+    });
+  });
 }
 
 template <class T>
 void integer_power_backward(int64_t count, int n, const T* dy, const T* x, T* dx) {
   const ElementwiseKernels<T>& table = kernels<ElementwiseKernels<T>>();
   for_power_blocks(count, [&](int64_t at, int64_t size) {
-    power_block(size, n - 1, x + at, dx + at);
-    table.scale(size, static_cast<T>(n), dx + at);
-    table.multiply(size, dy + at, dx + at);
+    T* const to = dx + at;
+    int64_t others[kPowerBlock], number = 0;
+    power_block(size, n - 1, x + at, to);
+    if (n < 1) at_the_ends(size, to, [&](int64_t i) { others[number++] = at + i; });
+    table.scale(size, static_cast<T>(n), to);
+    table.multiply(size, dy + at, to);
+    for (int64_t k = 0; k < number; ++k) {
+      const int64_t i = others[k];
+      dx[i] = static_cast<T>(static_cast<Wide<T>>(dy[i]) * n *
+                             power_of(static_cast<Wide<T>>(x[i]), n - 1));
+    }
   });
 }
 

@@ -68,8 +68,8 @@ void binary(int64_t n, const T* a, int64_t stride_a, const T* b, int64_t stride_
 /// The exponents up to this size that are products.
 constexpr int kLargestIntegerPower = 8;
 
-/// y = x^n by squaring and multiplying, of a negative n the reciprocal of x^-n; |n| up to
-/// kLargestIntegerPower.   x, y: (count)
+/// y = x^n by squaring and multiplying, of a negative n the reciprocal of x^-n, in wider numbers
+/// where T does not hold that; |n| up to kLargestIntegerPower.   x, y: (count)
 template <class T>
 void integer_power(int64_t count, int n, const T* x, T* y);
 

@@ -134,19 +134,30 @@ void cross_entropy_backward(int64_t rows, int64_t classes, const T* x, const int
   const auto g_of = [&](int64_t i) {
     return g.each ? static_cast<double>(g.dloss[i]) / g.divisor : all;
   };
+  const auto scale_of = [&](int64_t i) {
+    return g_of(i) * (target.own(i) + target.share * target.sum_w);
+  };
+  // T's product of it and a probability may be finite where it is not.
+  const auto overflows = [&](int64_t i) { return !std::isfinite(static_cast<T>(scale_of(i))); };
   static constinit thread_local Workspace<T, struct Scale> workspace;
   T* scale = workspace.of_size(rows);
   parallel_for_rows(rows, classes, kFunctionGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
-      scale[i] = target.ignored(i)
-                     ? T(0)
-                     : static_cast<T>(g_of(i) * (target.own(i) + target.share * target.sum_w));
+      scale[i] = target.ignored(i) ? T(0) : overflows(i) ? T(1) : static_cast<T>(scale_of(i));
     table.softmax(end - begin, classes, scale + begin, x + begin * classes, dx + begin * classes,
                   false);
     for (int64_t i = begin; i < end; ++i) {
       T* row = dx + i * classes;
       if (target.ignored(i)) {
         std::fill_n(row, classes, T(0));  // also where x is NaN
+        continue;
+      }
+      if (overflows(i)) {
+        for (int64_t c = 0; c < classes; ++c) {
+          const double wanted = target.share * (w ? static_cast<double>(w[c]) : 1.0) +
+                                (c == labels[i] ? target.own(i) : 0);
+          row[c] = static_cast<T>(scale_of(i) * static_cast<double>(row[c]) - g_of(i) * wanted);
+        }
         continue;
       }
       if (target.smoothing != 0)

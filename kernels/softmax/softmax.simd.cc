@@ -6,6 +6,8 @@
 #include <gradus/kernels/vector/lanes.h>
 #include <gradus/kernels/vector/math.h>
 
+#include <type_traits>
+
 namespace gradus::kernels {
 namespace {
 
@@ -182,11 +184,40 @@ void log_softmax(int64_t rows, int64_t d, const T* x, T* y) {
   }
 }
 
+template <class T>
+using Wide = std::conditional_t<sizeof(T) == sizeof(float), double, long double>;
+
+/// dx = p (dy - sum dy p) or dy - p sum dy of a row, p the softmax, whose sum or difference T does
+/// not hold.
+template <class T>
+[[gnu::noinline]] void gradient_row_in_double(int64_t d, bool of_log, const T* y, const T* dy,
+                                              T* dx) {
+  const auto p = [&](int64_t j) { return static_cast<Wide<T>>(of_log ? math::exp(y[j]) : y[j]); };
+  Wide<T> sum = 0;
+  for (int64_t j = 0; j < d; ++j) sum += static_cast<Wide<T>>(dy[j]) * (of_log ? 1 : p(j));
+  for (int64_t j = 0; j < d; ++j) {
+    const auto g = static_cast<Wide<T>>(dy[j]);
+    dx[j] = static_cast<T>(of_log ? g - p(j) * sum : p(j) * (g - sum));
+  }
+}
+
+/// Whether T carries a row's gradient that subtracts this.
+template <class T>
+bool is_ordinary(T sum) {
+  constexpr T most = sizeof(T) == sizeof(float) ? T(0x1p126) : T(0x1p1022);
+  return sum >= -most && sum <= most;
+}
+
+/// False if an element is not finite.
 template <class T, bool streamed>
-void softmax_gradient_row(int64_t d, T mean, const T* y, const T* dy, T* dx) {
-  for_each_vector<T, false>(d, nullptr, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
-    put<T, streamed>(lanes, dx + j, lanes.load(y + j) * (lanes.load(dy + j) - mean));
+bool softmax_gradient_row(int64_t d, T mean, const T* y, const T* dy, T* dx) {
+  Vector<T> zeros[kParts] = {};
+  for_each_vector<T, false>(d, nullptr, [&](int64_t j, int part, auto lanes) GRADUS_INLINE {
+    const Vector<T> v = lanes.load(y + j) * (lanes.load(dy + j) - mean);
+    zeros[part] += T(0) * v;
+    put<T, streamed>(lanes, dx + j, v);
   });
+  return horizontal_sum((zeros[0] + zeros[1]) + (zeros[2] + zeros[3])) == 0;
 }
 
 template <class T>
@@ -204,8 +235,11 @@ void softmax_backward(int64_t rows, int64_t d, const T* y, const T* dy, T* dx, b
       total += sums.total();
     }
     const T mean = static_cast<T>(total);
-    streamed ? softmax_gradient_row<T, true>(d, mean, y, dy, dx)
-             : softmax_gradient_row<T, false>(d, mean, y, dy, dx);
+    const bool finite = streamed ? softmax_gradient_row<T, true>(d, mean, y, dy, dx)
+                                 : softmax_gradient_row<T, false>(d, mean, y, dy, dx);
+    if (finite) continue;
+    if (streamed) order_streams();
+    gradient_row_in_double(d, false, y, dy, dx);
   }
   if (streamed) order_streams();
 }
@@ -218,10 +252,12 @@ void log_softmax_gradient_row(int64_t d, T total, const T* __restrict y, const T
 
 template <class T>
 void log_softmax_backward(int64_t rows, int64_t d, const T* y, const T* dy, T* dx) {
-  const auto total_of = [&](int64_t i) { return static_cast<T>(sum(d, dy + i * d)); };
   if (d > kBlockElements) {
-    for (int64_t i = 0; i < rows; ++i)
-      log_softmax_gradient_row(d, total_of(i), y + i * d, dy + i * d, dx + i * d);
+    for (int64_t i = 0; i < rows; ++i, y += d, dy += d, dx += d) {
+      const T total = static_cast<T>(sum(d, dy));
+      is_ordinary(total) ? log_softmax_gradient_row(d, total, y, dy, dx)
+                         : gradient_row_in_double(d, true, y, dy, dx);
+    }
     return;
   }
   ExpBlock<T> e;
@@ -231,8 +267,12 @@ void log_softmax_backward(int64_t rows, int64_t d, const T* y, const T* dy, T* d
     const int64_t count = smaller(block, rows - i);
     e.fill(count, d, y + i * d, d, zero);
     for (int64_t k = 0; k < count; ++k) {
-      const T *p = e.row(k), *from = dy + (i + k) * d, total = total_of(i + k);
+      const T *p = e.row(k), *from = dy + (i + k) * d, total = static_cast<T>(sum(d, from));
       T* to = dx + (i + k) * d;
+      if (!is_ordinary(total)) {
+        gradient_row_in_double(d, true, y + (i + k) * d, from, to);
+        continue;
+      }
       for_each_vector<T, false>(d, nullptr, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
         lanes.store(to + j, lanes.load(from + j) - lanes.load(p + j) * total);
       });

@@ -134,19 +134,40 @@ BOOST_AUTO_TEST_CASE(changes_in_place_that_a_tape_would_miss_are_errors) {
 }
 
 // Whatever the dtype can hold, a comparison is that of mathematics: long double holds every number
-// here. PyTorch agrees but for f32 and numbers beyond its range, which it takes for infinite.
+// here. PyTorch agrees but for f32 and numbers that it takes for infinite or 0.
 BOOST_AUTO_TEST_CASE(numbers_that_the_dtype_cannot_hold) {
   using Limits = std::numeric_limits<int64_t>;
   const Tensor integers = Tensor::from(
       std::vector{Limits::min(), Limits::min() + 1, int64_t{-2}, int64_t{-1}, int64_t{0},
                   int64_t{1}, int64_t{2}, Limits::max() - 1, Limits::max()},
       {9});
-  const std::vector<float> reals{-INFINITY, -std::numeric_limits<float>::max(), -1.5f,    0,
-                                 0.5f,      std::numeric_limits<float>::max(),  INFINITY, NAN};
-  const double numbers[] = {
-      -kInf, -1e300, -0x1.8p63, -0x1p63, -0x1.fffffffffffffp62, -1.5,   -1,     -0.5,  0,
-      0.5,   1,      1.5,       2,       0x1.fffffffffffffp62,  0x1p63, 0x1p64, 1e300, kInf,
-      kNaN};
+  const float least = std::numeric_limits<float>::denorm_min();
+  const std::vector<float> reals{
+      -INFINITY, -std::numeric_limits<float>::max(), -1.5f,    -least, 0, least,
+      0.5f,      std::numeric_limits<float>::max(),  INFINITY, NAN};
+  const double numbers[] = {-kInf,
+                            -1e300,
+                            -0x1.8p63,
+                            -0x1p63,
+                            -0x1.fffffffffffffp62,
+                            -1.5,
+                            -1,
+                            -0.5,
+                            -1e-60,
+                            0,
+                            5e-324,
+                            1e-60,
+                            1e-46,
+                            0.5,
+                            1,
+                            1.5,
+                            2,
+                            0x1.fffffffffffffp62,
+                            0x1p63,
+                            0x1p64,
+                            1e300,
+                            kInf,
+                            kNaN};
   const auto check = [&]<class T>(const Tensor& x, const std::vector<T>& values) {
     for (const double b : numbers) {
       const double size = std::abs(b);
@@ -166,9 +187,12 @@ BOOST_AUTO_TEST_CASE(numbers_that_the_dtype_cannot_hold) {
     }
   };
   check(integers, integers.to_vector<int64_t>());
-  check(Tensor::from(reals, {8}), reals);
-  check(raw::cast(Tensor::from(reals, {8}), DType::f64), reals);
+  check(Tensor::from(reals, {10}), reals);
+  check(raw::cast(Tensor::from(reals, {10}), DType::f64), reals);
   check(bools({0, 1}), std::vector<bool>{false, true});
+  // f32 had to round its own 0.1 as well.
+  const Tensor tenth = full({1}, 0.1);
+  BOOST_TEST((all(equal(tenth, 0.1)) && !any(greater(tenth, 0.1)) && all(less_equal(tenth, 0.1))));
 }
 
 // PyTorch refuses the first four, too. x * 1e300 would be NaN, not 0, where x is 0.

@@ -191,3 +191,34 @@ BOOST_AUTO_TEST_CASE(standardizing_sequences) {
   wrong = {{.name = "words", .x = arange(3)}, {.name = "words", .x = arange(3)}};
   BOOST_CHECK_EXCEPTION(standardize(wrong), Error, says("standardize"));
 }
+
+// Means far from 0, squares beyond the range: a mean or 1 / std rounded to f32 would show.
+BOOST_AUTO_TEST_CASE(standardized_numbers_of_any_size) {
+  const auto check = [](const auto& values, double bound) {
+    const auto n = static_cast<int64_t>(values.size());
+    Split data;
+    data.train = {.name = "train", .x = Tensor::from(values, {n, 1})};
+    data.test = {.name = "test", .x = Tensor::from(values, {n, 1})};
+    standardize(data);
+    long double mean = 0, var = 0;
+    for (long double v : values) mean += v / static_cast<long double>(n);
+    for (long double v : values) var += (v - mean) * (v - mean) / static_cast<long double>(n);
+    const std::vector<double> x = data.train.x.template to_vector<double>();
+    for (size_t i = 0; i < x.size(); ++i)
+      BOOST_TEST(std::abs(x[i] - (values[i] - mean) / std::sqrt(var)) <= bound,
+                 x[i] << " of " << values[i]);
+  };
+  for (const double scale : {1e-30, 1e-15, 1.0, 1e15, 1e30, 5e37})
+    for (const double mean : {0.0, 1.0, 1e3, 8e6}) {
+      if (scale * (mean + 2) > 3e38) continue;
+      std::vector<float> floats;
+      for (int i = 0; i < 100; ++i)
+        floats.push_back(static_cast<float>(scale * (mean + i * 37 % 11 / 4.0 - 1)));
+      check(floats, 1e-6);
+    }
+  for (const double scale : {1e-200, 1.0, 1e200, 1e307}) {
+    std::vector<double> doubles;
+    for (int i = 0; i < 100; ++i) doubles.push_back(scale * (i * 37 % 11 / 4.0 - 1));
+    check(doubles, 1e-14);
+  }
+}

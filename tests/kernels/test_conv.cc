@@ -411,6 +411,54 @@ BOOST_AUTO_TEST_CASE(sums_that_cancel) {
   }
 }
 
+// One large term and then many that, one by one, vanish beside it: n of them added up in a row are
+// off by n 2^-24.
+BOOST_AUTO_TEST_CASE(many_terms_beside_a_large_one) {
+  const auto shape = [](int64_t in, int64_t out, int64_t kernel, int64_t size) {
+    return Conv2dShape{.in_channels = in,
+                       .height = size,
+                       .width = size,
+                       .out_channels = out,
+                       .kernel_h = kernel,
+                       .kernel_w = kernel};
+  };
+  Conv2dShape strided = shape(1, 1, 65, 67);
+  strided.stride_w = 2;
+  const Conv2dShape shapes[] = {shape(450, 2, 3, 3),
+                                shape(900, 4, 3, 4),
+                                shape(4, 900, 3, 4),
+                                shape(320, 8, 5, 6),
+                                shape(8, 320, 5, 6),
+                                shape(7000, 2, 1, 3),
+                                shape(2, 7000, 1, 3),
+                                shape(1, 1, 66, 67),
+                                shape(1, 1, 3, 300),
+                                shape(8, 8, 3, 80),
+                                strided};
+  for (const Conv2dShape& s : shapes)
+    for (const bool last : {false, true}) {
+      Arrays<double> in(s);
+      std::fill(in.x.begin(), in.x.end(), 1.0);
+      std::fill(in.w.begin(), in.w.end(), 0.99 * 0x1p-24);
+      std::fill(in.y.begin(), in.y.end(), 1.0);
+      const int64_t taps = s.kernel_h * s.kernel_w, row = s.group_in() * taps;
+      // in the sums of the outputs, then in those of the inputs
+      for (int64_t k = last ? row - 1 : 0; k < s.w_size(); k += row)
+        in.w[static_cast<size_t>(k)] = 1;
+      check_paths<float>(s, as<float>(s, in), "a large weight of an output", false);
+      std::fill(in.w.begin(), in.w.end(), 0.99 * 0x1p-24);
+      const int64_t o = last ? s.out_channels - 1 : 0;
+      for (int64_t k = 0; k < row; ++k)
+        if (k % taps == (last ? 0 : taps - 1)) in.w[static_cast<size_t>(o * row + k)] = 1;
+      check_paths<float>(s, as<float>(s, in), "a large weight of an input", false);
+      const int64_t plane = s.output_height() * s.output_width();
+      std::fill(in.y.begin(), in.y.end(), 0.99 * 0x1p-24);
+      for (int64_t k = last ? plane - 1 : 0; k < s.y_size(); k += plane)
+        in.y[static_cast<size_t>(k)] = 1;
+      check_paths<float>(s, as<float>(s, in), "a large gradient", false);
+    }
+}
+
 // A large bias is added once.
 BOOST_AUTO_TEST_CASE(a_large_bias) {
   Random random(6);
