@@ -81,7 +81,8 @@ class Module {
   virtual void visit(Visitor& visitor) = 0;
 
   /// Draws every parameter anew from the generator of (seed, the parameter's path): a parameter's
-  /// values do not depend on which others there are. What has several paths goes by the first.
+  /// values do not depend on which others there are. What has several paths goes by the first. If
+  /// it fails, as below, nothing changes.
   void initialize(uint64_t seed);
 
   /// Whether it trains (at first) or is evaluated. An error for a module that trains in the forward
@@ -94,6 +95,8 @@ class Module {
   /// Training or evaluation, here and in every child.
   void train(bool training = true);
   void eval() { train(false); }
+  /// The same of this module alone, whatever is below it.
+  void set_training(bool training) noexcept { training_ = training; }
 
   /// What an optimizer changes, of this module and its children; handles, not copies, each called
   /// by its path.

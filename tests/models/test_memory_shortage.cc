@@ -101,6 +101,50 @@ BOOST_AUTO_TEST_CASE(modules) {
       });
 }
 
+// What changes a whole model or data set changes all of it or nothing.
+BOOST_AUTO_TEST_CASE(all_or_nothing) {
+  Transformer model(5, 4, 3, {.dim = 8, .heads = 2, .depth = 2, .mlp_dim = 8});
+  Split data;
+  const auto make = [&] {
+    model.to(DType::f32);
+    model.initialize(1);
+    model.train();
+    data = {{"train", sample({6, 3}, 1), arange(6)}, {"test", sample({4, 3}, 2), arange(4)}};
+  };
+  // All that the calls below may change.
+  const auto look = [&] {
+    std::vector<std::vector<double>> all;
+    for (const auto& [path, module] : model.named_modules())
+      all.push_back({double(module->training())});
+    for (const auto& [path, x] : model.state()) {
+      all.push_back(x.to_vector<double>());
+      all.push_back({double(size_of(x.dtype()))});
+    }
+    for (const Dataset* part : {&data.train, &data.test})
+      all.push_back(part->x.to_vector<double>());
+    return all;
+  };
+  const std::pair<const char*, std::function<void()>> calls[] = {
+      {"eval", [&] { model.eval(); }},
+      {"initialize", [&] { model.initialize(2); }},
+      {"to", [&] { model.to(DType::f64); }},
+      {"standardize", [&] { standardize(data); }},
+  };
+  for (const auto& [name, call] : calls) {
+    make();
+    const auto before = look();
+    call();
+    const auto after = look();
+    BOOST_TEST(before != after);
+    make();
+    starve(name, call, [&] {
+      const auto now = look();
+      BOOST_REQUIRE_MESSAGE(now == before || now == after, name << " changed a part");
+      make();
+    });
+  }
+}
+
 BOOST_AUTO_TEST_CASE(optimizers) {
   Linear layer(3, 2);
   Adam optimizer(layer.parameters());
