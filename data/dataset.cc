@@ -219,8 +219,10 @@ void standardize(Split& data) {
     check(static_cast<bool>(part->x), "standardize: {} has no x", part->name);
   }
   check_same_dtype("standardize", data.train.x, data.test.x);
+  Split changed = data;  // both parts or none
   dispatch_floating(data.train.x.dtype(), "standardize",
-                    [&]<class T>() { standardize_as<T>(data); });
+                    [&]<class T>() { standardize_as<T>(changed); });
+  data = std::move(changed);
 }
 
 }  // namespace gradus

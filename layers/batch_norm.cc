@@ -1,5 +1,6 @@
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/norm.h>
+#include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/layers/activation.h>
 #include <gradus/layers/batch_norm.h>
@@ -41,6 +42,20 @@ Left left_by(const Tensor& valid) {
 /// What makes a biased variance of so many values an unbiased one.
 double unbiased(int64_t count) {
   return static_cast<double>(count) / static_cast<double>(count - 1);
+}
+
+/// running += momentum (scale x - running), in f64: `scale` x may be beyond f32.
+void average(double momentum, const Tensor& x, double scale, Tensor& running) {
+  const double of_x = momentum * scale, keep = 1 - momentum;
+  dispatch_floating(running.dtype(), "BatchNorm", [&]<class T>() {
+    T* to = running.mutable_data<T>();
+    dispatch_floating(x.dtype(), "BatchNorm", [&]<class X>() {
+      const X* from = x.data<X>();
+      for (int64_t c = 0; c < x.numel(); ++c)
+        to[c] =
+            static_cast<T>(keep * static_cast<double>(to[c]) + of_x * static_cast<double>(from[c]));
+    });
+  });
 }
 
 /// x's samples in groups of so many, what is left over in the last.
@@ -112,7 +127,7 @@ Tensor BatchNorm::normalize_groups(const Tensor& x, const BatchNormOptions& opti
           x.shape());
   TensorList parts = groups_of(x, size);
   const TensorList masks = valid ? groups_of(valid, size) : TensorList(parts.size());
-  Tensor means = zeros({channels_}, x.dtype()), vars = means;
+  TensorList means, vars;  // in f64, as many may add up to more than f32 holds
   std::vector<BatchStatistics> groups;
   for (size_t i = 0; i < parts.size(); ++i) {
     BatchNormOptions of_group = options;
@@ -120,14 +135,13 @@ Tensor BatchNorm::normalize_groups(const Tensor& x, const BatchNormOptions& opti
     std::optional<BatchStatistics> own;
     parts[i] = normalize(parts[i], of_group, own);
     if (!own) continue;
-    means = means + own->mean;
-    vars = vars + own->var * unbiased(own->count);
+    means.push_back(raw::cast(own->mean, DType::f64));
+    vars.push_back(raw::cast(own->var, DType::f64) * unbiased(own->count));
     groups.push_back(*std::move(own));
   }
   Tensor y = concat(parts);
   if (groups.empty()) return y;
-  const auto count = static_cast<double>(groups.size());
-  update_running_stats(means / count, vars / count, 1);
+  update_running_stats(mean(stack(means), {0}), mean(stack(vars), {0}), 1);
   for (size_t i = 0; observer && i < groups.size(); ++i) observer(groups[i]);
   return y;
 }
@@ -148,17 +162,8 @@ void BatchNorm::update_running_stats(const Tensor& mean, const Tensor& var, doub
   int64_t& batches = *num_batches_tracked.mutable_data<int64_t>();
   ++batches;
   const double momentum = options_.momentum.value_or(1 / static_cast<double>(batches));
-  dispatch_floating(mean.dtype(), "BatchNorm", [&]<class T>() {
-    const T m = static_cast<T>(momentum), keep = static_cast<T>(1 - momentum);
-    const T unbiased = static_cast<T>(to_unbiased);
-    const T *means_of_batch = mean.data<T>(), *vars_of_batch = var.data<T>();
-    T* running_m = means.mutable_data<T>();
-    T* running_v = vars.mutable_data<T>();
-    for (int64_t c = 0; c < channels_; ++c) {
-      running_m[c] = keep * running_m[c] + m * means_of_batch[c];
-      running_v[c] = keep * running_v[c] + m * (vars_of_batch[c] * unbiased);
-    }
-  });
+  average(momentum, mean, 1, means);
+  average(momentum, var, to_unbiased, vars);
   if (!means.is(running_mean)) raw::copy(means, running_mean);
   if (!vars.is(running_var)) raw::copy(vars, running_var);
 }

@@ -337,14 +337,19 @@ Module& Module::operator=(Module&& other) noexcept {
 }
 
 void Module::initialize(uint64_t seed) {
-  std::unordered_set<const void*> drawn;
+  std::unordered_set<const void*> known;
+  std::vector<std::pair<Tensor, Tensor>> drawn;
   Walker walker;
   walker.each_parameter = [&](const std::string& path, Parameter& parameter) {
-    if (!drawn.insert(parameter.id()).second) return;
+    if (!known.insert(parameter.id()).second) return;
+    raw::check_writable("initialize", parameter);
     Generator generator(seed, path);
-    parameter.init().draw(parameter, generator);
+    Tensor values = empty_like(parameter);
+    parameter.init().draw(values, generator);
+    drawn.emplace_back(parameter, std::move(values));
   };
   visit(walker);
+  for (auto& [parameter, values] : drawn) raw::copy(values, parameter);
 }
 
 void Module::name_owned(Place place) {
@@ -477,10 +482,11 @@ void Module::load(const std::string& path) { load_state(load_tensors(path)); }
 
 void Module::to(DType dtype) {
   check(is_floating(dtype), "to: parameters are f32 or f64, not {}", gradus::name(dtype));
-  for (auto& [path, tensor] : owned()) {
+  std::vector<std::pair<Tensor, Tensor>> changed;
+  for (auto& [path, tensor] : owned())
     if (is_floating(tensor.dtype()) && tensor.dtype() != dtype)
-      Tensor(tensor).set_data(raw::cast(tensor, dtype));
-  }
+      changed.emplace_back(tensor, raw::cast(tensor, dtype));
+  for (auto& [tensor, values] : changed) tensor.set_data(values);
 }
 
 std::vector<std::pair<std::string, Module*>> Module::named_modules() {

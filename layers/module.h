@@ -82,7 +82,8 @@ class Module {
   virtual void visit(Visitor& visitor) = 0;
 
   /// Draws every parameter anew from the generator of (seed, the parameter's path): a parameter's
-  /// values do not depend on which others there are. What has several paths goes by the first.
+  /// values do not depend on which others there are. What has several paths goes by the first. If
+  /// it fails, as below, nothing changes.
   void initialize(uint64_t seed);
 
   /// Whether it trains (at first) or is evaluated. An error for a module that trains in the forward

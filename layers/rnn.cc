@@ -13,7 +13,7 @@ Recurrent<Cell>::Recurrent(int64_t input_size, int64_t hidden_size, RecurrentOpt
 
 template <class Cell>
 Tensor Recurrent<Cell>::normalized_projection(const Tensor& x, const Tensor& valid) {
-  const Tensor projected = cell.project(x);
+  const Tensor projected = cell.project(valid ? clear_padding(x, valid) : x);
   if (norms.size() == 1) return norms[0](projected, valid);
   TensorList steps = unbind(projected, 1);
   const TensorList valid_steps = valid ? unbind(valid, 1) : TensorList(steps.size());
@@ -32,10 +32,9 @@ RnnOutput Recurrent<Cell>::forward(const Tensor& x, const Tensor& lengths, const
         what, lengths ? lengths.numel() : 0, x.shape()[0], x.shape());
   cell.check_inputs(what, x, state);
   const Tensor valid = lengths ? length_mask(lengths, x.shape()[1]) : Tensor();
-  const Tensor clean = valid ? clear_padding(x, valid) : x;
   const bool projected = !norms.empty();
   auto [y, last] =
-      cell.run(projected ? normalized_projection(clean, valid) : clean, projected, state, valid);
+      cell.run(projected ? normalized_projection(x, valid) : x, projected, state, valid);
   return {std::move(y), std::move(last.h), std::move(last.c)};
 }
 

@@ -1,9 +1,10 @@
 #include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/detail/run_steps.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/linear.h>
 #include <gradus/autograd/ops/shape.h>
-#include <gradus/autograd/ops/where.h>
 #include <gradus/layers/detail/step_norms.h>
+#include <gradus/layers/lengths.h>
 #include <gradus/layers/rnn_cell.h>
 
 namespace gradus {
@@ -32,9 +33,11 @@ RecurrenceResult RecurrentCell::run(const Tensor& x, bool projected, const CellS
                     valid);
 }
 
-void RecurrentCell::check_inputs(const char* what, const Tensor& x, const CellState& state) const {
-  if (x.shape().back() != input_size()) [[unlikely]]
-    fail("{}: {} features in x {}, not {}", what, x.shape().back(), x.shape(), input_size());
+void RecurrentCell::check_inputs(const char* what, const Tensor& x, const CellState& state,
+                                 bool projected) const {
+  const int64_t features = projected ? weight_ih.shape()[0] : input_size();
+  if (x.shape().back() != features) [[unlikely]]
+    fail("{}: {} features in x {}, not {}", what, x.shape().back(), x.shape(), features);
   const Shape expected{x.shape()[0], hidden_size()};
   for (const Tensor* first : {&state.h, &state.c})
     if (*first && first->shape() != expected) [[unlikely]]
@@ -43,30 +46,19 @@ void RecurrentCell::check_inputs(const char* what, const Tensor& x, const CellSt
   check(!state.c || kind_ == CellKind::lstm, "{}: a first c, which only an LSTM has", what);
 }
 
+Tensor RecurrentCell::checked_input(const char* what, const Tensor& x, bool projected,
+                                    const CellState& state, const Tensor& valid) const {
+  check(x.ndim() == 2 || x.ndim() == 3,
+        "{}: x is {}, must be (N, T, D), or (N, D) for a single step", what, x.shape());
+  check_inputs(what, x, state, projected);
+  return valid ? clear_padding(x, valid) : x;
+}
+
 CellState RecurrentCell::step(const char* what, const Tensor& x, const CellState& state) {
   const ForwardScope scope(*this);
   check(x.ndim() == 2, "{}: x must be (N, D), is {}", what, x.shape());
   check_inputs(what, x, state);
   return run(x, false, state, {}).state;
-}
-
-RecurrenceResult RecurrentCell::run_steps(const Tensor& x, CellState state, const Tensor& valid,
-                                          const Next& next) const {
-  const Shape state_shape{x.size(0), hidden_size()};
-  if (!state.h) state.h = zeros(state_shape, x.dtype());
-  if (!state.c && kind_ == CellKind::lstm) state.c = zeros(state_shape, x.dtype());
-  const Tensor zero = zeros({}, x.dtype());
-  const TensorList steps = x.ndim() == 3 ? unbind(x, 1) : TensorList{x};
-  const TensorList valid_steps = valid ? unbind(valid, 1) : TensorList(steps.size());
-  TensorList outputs;
-  for (size_t t = 0; t < steps.size(); ++t) {
-    CellState after = next(t, steps[t], state, valid_steps[t]);
-    const Tensor there = valid ? unsqueeze(valid_steps[t], -1) : Tensor();
-    outputs.push_back(valid ? where(there, after.h, zero) : after.h);
-    state.h = valid ? where(there, after.h, state.h) : after.h;
-    if (after.c) state.c = valid ? where(there, after.c, state.c) : after.c;
-  }
-  return {x.ndim() == 3 ? stack(outputs, 1) : Tensor(), state};
 }
 
 void RecurrentCell::visit(Visitor& visitor) {
@@ -89,12 +81,14 @@ RecurrenceResult RnnCell::run(const Tensor& x, bool projected, const CellState& 
       x.ndim() == 3 || norms.size() == 1,
       "RnnCell: x {} is a single step, but there is a norm for each of {} steps; run it in an Rnn",
       x.shape(), norms.size());
-  return run_steps(projected ? x : project(x), state, valid,
-                   [&](size_t t, const Tensor& a, const CellState& before, const Tensor& there) {
-                     const Tensor u = linear(before.h, weight_hh, bias_hh);
-                     const Tensor sum = detail::norm_of_step(norms, t)(a + u, there);
-                     return CellState(kind_ == CellKind::tanh ? tanh(sum) : relu(sum));
-                   });
+  const Tensor clean = checked_input("RnnCell", x, projected, state, valid);
+  return detail::run_steps(
+      kind_, hidden_size(), projected ? clean : project(clean), state, valid,
+      [&](size_t t, const Tensor& a, const CellState& before, const Tensor& there) {
+        const Tensor u = linear(before.h, weight_hh, bias_hh);
+        const Tensor sum = detail::norm_of_step(norms, t)(a + u, there);
+        return CellState(kind_ == CellKind::tanh ? tanh(sum) : relu(sum));
+      });
 }
 
 void RnnCell::visit(Visitor& visitor) {
@@ -130,14 +124,16 @@ RecurrenceResult LstmCell::run(const Tensor& x, bool projected, const CellState&
                                const Tensor& valid) {
   if (!norm_ih) return RecurrentCell::run(x, projected, state, valid);
   check_unprojected("LstmCell", projected);
-  Tensor a = (*norm_ih)(linear(x, weight_ih), valid);
+  const Tensor clean = checked_input("LstmCell", x, projected, state, valid);
+  Tensor a = (*norm_ih)(linear(clean, weight_ih), valid);
   if (bias_ih) a = a + (bias_ih + bias_hh);
-  return run_steps(a, state, valid,
-                   [&](size_t, const Tensor& a_t, const CellState& before, const Tensor& there) {
-                     const Tensor u = (*norm_hh)(linear(before.h, weight_hh), there);
-                     return cell_step(kind_, a_t, u, before,
-                                      [&](const Tensor& c) { return (*norm_c)(c, there); });
-                   });
+  return detail::run_steps(
+      kind_, hidden_size(), a, state, valid,
+      [&](size_t, const Tensor& a_t, const CellState& before, const Tensor& there) {
+        const Tensor u = (*norm_hh)(linear(before.h, weight_hh), there);
+        return cell_step(kind_, a_t, u, before,
+                         [&](const Tensor& c) { return (*norm_c)(c, there); });
+      });
 }
 
 void LstmCell::visit(Visitor& visitor) {
@@ -165,6 +161,7 @@ RecurrenceResult GruCell::run(const Tensor& x, bool projected, const CellState& 
                               const Tensor& valid) {
   if (!norm_ih) return RecurrentCell::run(x, projected, state, valid);
   check_unprojected("GruCell", projected);
+  const Tensor clean = checked_input("GruCell", x, projected, state, valid);
   const int64_t gates = 2 * hidden_size();
   const auto normalized = [&](const Tensor& product, AnyNorm& of_gates, AnyNorm& of_n,
                               const Tensor& bias, const Tensor& there) {
@@ -173,14 +170,14 @@ RecurrenceResult GruCell::run(const Tensor& x, bool projected, const CellState& 
                                 -1);
     return bias ? parts + bias : parts;
   };
-  const Tensor a = normalized(linear(x, weight_ih), *norm_ih, *norm_in, bias_ih, valid);
-  return run_steps(a, state, valid,
-                   [&](size_t, const Tensor& a_t, const CellState& before, const Tensor& there) {
-                     const Tensor product = linear(before.h, weight_hh);
-                     return cell_step(kind_, a_t,
-                                      normalized(product, *norm_hh, *norm_hn, bias_hh, there),
-                                      before);
-                   });
+  const Tensor a = normalized(linear(clean, weight_ih), *norm_ih, *norm_in, bias_ih, valid);
+  return detail::run_steps(
+      kind_, hidden_size(), a, state, valid,
+      [&](size_t, const Tensor& a_t, const CellState& before, const Tensor& there) {
+        const Tensor product = linear(before.h, weight_hh);
+        return cell_step(kind_, a_t, normalized(product, *norm_hh, *norm_hn, bias_hh, there),
+                         before);
+      });
 }
 
 void GruCell::visit(Visitor& visitor) {

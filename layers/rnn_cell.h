@@ -16,12 +16,14 @@ class RecurrentCell : public Module {
   /// x: (..., D)   y: (..., G H)
   Tensor project(const Tensor& x) const;
   /// All steps of sequences x (N, T, D), or (N, T, G H) if they are projected already; (N, ...) for
-  /// a single step. valid: (N, T), where it is false a state stays as it is.
+  /// a single step. valid: (N, T), where it is false a state stays as it is and x, be it NaN, has
+  /// no influence.
   virtual RecurrenceResult run(const Tensor& x, bool projected, const CellState& state,
                                const Tensor& valid);
 
   /// Throws an Error that begins with `what` unless x (N, ..., D) and a first state fit.
-  void check_inputs(const char* what, const Tensor& x, const CellState& state) const;
+  void check_inputs(const char* what, const Tensor& x, const CellState& state,
+                    bool projected = false) const;
 
   void visit(Visitor& visitor) override;
   /// D, H
@@ -33,12 +35,10 @@ class RecurrentCell : public Module {
  protected:
   /// `kind` says how many gates G there are.
   RecurrentCell(CellKind kind, int64_t input_size, int64_t hidden_size, bool bias);
-  /// The state after a step, from the step's number, x (N, ...), state and valid (N).
-  using Next = std::function<CellState(size_t t, const Tensor& x, const CellState& state,
-                                       const Tensor& valid)>;
-  /// run(), one step after the other, in plain ops.
-  RecurrenceResult run_steps(const Tensor& x, CellState state, const Tensor& valid,
-                             const Next& next) const;
+  /// What run() begins with where it goes step by step: throws unless all fits; x with 0 where it
+  /// is not valid.
+  Tensor checked_input(const char* what, const Tensor& x, bool projected, const CellState& state,
+                       const Tensor& valid) const;
   /// One step, of x (N, D).
   CellState step(const char* what, const Tensor& x, const CellState& state);
 

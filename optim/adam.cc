@@ -1,6 +1,7 @@
 #include <gradus/optim/adam.h>
 #include <gradus/optim/detail/update_elements.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace gradus {
@@ -19,6 +20,12 @@ void Adam::check_constants() const {
   check(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1,
         "{}: betas {} and {} must lie in [0, 1)", method(), beta1, beta2);
   check_rate(method().c_str(), "eps", eps);
+}
+
+/// Of the first step, whose corrections are the largest.
+double Adam::largest_factor(double lr, double weight_decay) const {
+  const double step_size = lr * std::max(1.0, std::sqrt(1 - options_.beta2) / (1 - options_.beta1));
+  return std::max(step_size, decoupled_ ? lr * weight_decay : weight_decay);
 }
 
 Adam::Adam(std::vector<Tensor> parameters, AdamOptions options)

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 
 namespace gradus {
@@ -162,11 +163,38 @@ void Optimizer::check_updated(Copies& copies) const {
   copies.parameter = result.shares_storage(p) ? raw::clone(result) : raw::contiguous(result);
 }
 
+/// An error where f32 does not hold the group's rates and the constants, as normal numbers since an
+/// eps that becomes 0 divides 0 by 0, and a parameter that is stepped is f32.
+void Optimizer::check_held(const Group& group) const {
+  const auto check_one = [&](const char* what, double value, bool held) {
+    if (held) [[likely]]
+      return;
+    for (const Slot& slot : group.slots) {
+      const Tensor& p = slot.parameter;
+      if (p.grad() && p.dtype() == DType::f32)
+        fail("{}: parameter {} {} is f32, which does not hold {} {}", method_, p.name(), p.shape(),
+             what, value);
+    }
+  };
+  constexpr double kMost = std::numeric_limits<float>::max(),
+                   kLeast = std::numeric_limits<float>::min();
+  const double lr = group.lr * lr_factor_, decay = group.weight_decay,
+               factor = largest_factor(lr, decay);
+  check_one("the learning rate", lr, lr <= kMost);
+  check_one("weight decay", decay, decay <= kMost);
+  check_one("what the learning rate gives,", factor, factor <= kMost);
+  for (const Constant& constant : constants_) {
+    const double value = value_of(constant), size = std::abs(value);
+    check_one(constant.name, value, size <= kMost && (size >= kLeast || size == 0));
+  }
+}
+
 void Optimizer::step() {
   const NoRecord pause;
   const bool may_fail = update_may_fail();
   std::vector<Copies, FreeListAllocator<Copies>> copies;
   int64_t largest = 0;
+  for (const Group& group : groups_) check_held(group);
   each_to_step([&](const Group&, Slot& slot, const Tensor& gradient) {
     if (may_fail || !is_plain(slot, gradient)) copies.push_back(copies_of(slot));
     largest = std::max(largest, slot.parameter.numel());

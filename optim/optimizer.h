@@ -1,6 +1,7 @@
 #pragma once
 #include <gradus/tensor/tensor_file.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <variant>
@@ -25,8 +26,9 @@ class Optimizer {
   Optimizer& operator=(const Optimizer&) = delete;
 
   /// One update of every parameter that has a gradient, of any strides. Errors: a parameter that
-  /// has another shape than its moments, or elements that share memory, as expanded ones do. A step
-  /// that fails, for want of memory too, changes no parameter and no state.
+  /// has another shape than its moments, or elements that share memory, as expanded ones do; a rate
+  /// or constant that its dtype does not hold. A step that fails, for want of memory too, changes
+  /// no parameter and no state.
   void step();
   /// No parameter has a gradient from here on, until one arrives.
   void zero_grad();
@@ -79,6 +81,11 @@ class Optimizer {
   virtual bool has_moment(size_t) const { return true; }
   /// An error where the constants are not allowed; asked when a state has set them.
   virtual void check_constants() const {}
+  /// The largest number that an update at this rate and weight decay multiplies by, beside the
+  /// constants.
+  virtual double largest_factor(double lr, double weight_decay) const {
+    return std::max(lr, weight_decay);
+  }
   /// Whether update() may throw. It is then given copies, which take the originals' places when all
   /// parameters are updated.
   virtual bool update_may_fail() const { return true; }
@@ -111,6 +118,7 @@ class Optimizer {
   template <class Visit>
   void each_to_step(Visit visit);
   bool fits(const Slot& slot) const;
+  void check_held(const Group& group) const;
   bool is_plain(const Slot& slot, const Tensor& gradient) const;
   std::vector<Tensor> copy_moments(const Slot& slot) const;
   Copies copies_of(Slot& slot) const;

@@ -161,6 +161,10 @@ Tensor read_tensor(const std::string& path, const Entry& entry, uint64_t data_si
   file.seekg(static_cast<std::streamoff>(data_begin + begin));
   file.read(x.mutable_bytes(), static_cast<std::streamsize>(bytes));
   check(file.good() || bytes == 0, "{}: {} cannot be read", path, entry.name);
+  if (dtype == DType::boolean)
+    for (const char byte : std::span(x.bytes(), bytes))
+      check(byte == 0 || byte == 1, "{}: {} {} BOOL has a byte {}, which is neither 0 nor 1", path,
+            entry.name, shape, static_cast<int>(static_cast<unsigned char>(byte)));
   return x;
 }
 

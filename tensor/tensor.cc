@@ -135,9 +135,8 @@ void check_number(const char* op, double value, DType dtype) {
 }
 
 Tensor full(const Shape& shape, double value, DType dtype) {
-  check_number("full", value, dtype);
   Tensor x = empty(shape, dtype);
-  raw::fill(x, value);
+  raw::fill(x, value, "full");
   return x;
 }
 
@@ -164,10 +163,13 @@ Tensor eye(int64_t n, DType dtype) {
   return x;
 }
 
+static Tensor tensor_of(std::span<const double> values, const Shape& shape, DType dtype) {
+  for (double value : values) check_number("Tensor::of", value, dtype);
+  return raw::cast(Tensor::from(values, shape), dtype);
+}
+
 Tensor Tensor::of(std::initializer_list<double> values, DType dtype) {
-  return raw::cast(from(std::span<const double>(values.begin(), values.size()),
-                        {static_cast<int64_t>(values.size())}),
-                   dtype);
+  return tensor_of({values.begin(), values.size()}, {static_cast<int64_t>(values.size())}, dtype);
 }
 
 Tensor Tensor::of(std::initializer_list<std::initializer_list<double>> rows, DType dtype) {
@@ -177,7 +179,7 @@ Tensor Tensor::of(std::initializer_list<std::initializer_list<double>> rows, DTy
     check(row.size() == columns, "Tensor::of: rows of {} and {} values", columns, row.size());
     values.insert(values.end(), row.begin(), row.end());
   }
-  return raw::cast(from(values, {static_cast<int64_t>(rows.size()), static_cast<int64_t>(columns)}),
+  return tensor_of(values, {static_cast<int64_t>(rows.size()), static_cast<int64_t>(columns)},
                    dtype);
 }
 
@@ -397,6 +399,7 @@ void copy(const Tensor& x, Tensor& y, const char* op) {
 }
 
 void fill(Tensor& y, double value, const char* op) {
+  check_number(op, value, y.dtype());
   dispatch(y.dtype(), [&]<class T>() {
     if (y.is_contiguous())
       kernels::fill(y.numel(), static_cast<T>(value), y.mutable_data<T>());

@@ -89,7 +89,8 @@ class Tensor {
   /// Exchanges what the two handles stand for.
   void swap(Tensor& other) noexcept { std::swap(body_, other.body_); }
 
-  /// The values in a vector or, from rows of equal length, a matrix.
+  /// The values, each of which dtype must hold, in a vector or, from rows of equal length, a
+  /// matrix.
   static Tensor of(std::initializer_list<double> values, DType dtype = DType::f32);
   static Tensor of(std::initializer_list<std::initializer_list<double>> rows,
                    DType dtype = DType::f32);
@@ -332,7 +333,7 @@ Tensor expand(const Tensor& x, const Shape& shape);
 Tensor cast(const Tensor& x, DType dtype);
 /// y's elements become x's: equal shapes and dtypes. An error, here and below, names `op`.
 void copy(const Tensor& x, Tensor& y, const char* op = "copy");
-/// Every element of y becomes `value`.
+/// Every element of y becomes `value`, which its dtype must hold.
 void fill(Tensor& y, double value, const char* op = "fill");
 /// An error that names `op` where two of x's elements share their memory, as those of an expanded
 /// tensor do: what is written to one would change the other.

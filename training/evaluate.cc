@@ -1,3 +1,4 @@
+#include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/cross_entropy.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/tape.h>
@@ -41,10 +42,10 @@ void note(const Tensor& logits, const Dataset& batch, int64_t counted, int64_t a
     correct[i - static_cast<size_t>(counted)] = guesses[i] == labels[i];
 }
 
-double mean_of(const Tensor& x) {
+double sum_of(const Tensor& x) {
   double sum = 0;
   for (double value : x.to_vector<double>()) sum += value;
-  return sum / static_cast<double>(x.numel());
+  return sum;
 }
 
 }  // namespace
@@ -67,6 +68,9 @@ Evaluation detail::evaluate_by(Module& model, const Dataset& data,
   check(data.y && data.y.dtype() == DType::i64 && data.y.ndim() == 1,
         "evaluate: y of {} is {}, must be a label i64 for each item", data.name,
         data.y ? fmt::format("{} {}", data.y.shape(), name(data.y.dtype())) : "not there");
+  const double counted = sum_of(not_equal(data.y, CrossEntropyOptions().ignore_index));
+  check(counted > 0, "evaluate: all {} labels of {} are {}, which counts for nothing", n, data.name,
+        CrossEntropyOptions().ignore_index);
   const NoRecord pause;
   const bool own_statistics = options.statistics == NormStatistics::batch;
   detail::ModelGuard guard(model);
@@ -82,8 +86,8 @@ Evaluation detail::evaluate_by(Module& model, const Dataset& data,
     const Dataset batch = rows(data, first, end);
     note(logits(batch), batch, begin - first, begin, result);
   }
-  result.loss = mean_of(result.losses);
-  result.accuracy = mean_of(result.correct);
+  result.loss = sum_of(result.losses) / counted;
+  result.accuracy = sum_of(result.correct) / counted;
   return result;
 }
 

@@ -8,9 +8,9 @@ namespace gradus {
 
 /// What evaluate() finds of labelled data.
 struct Evaluation {
-  double loss = 0;      ///< mean of the losses
-  double accuracy = 0;  ///< share of the items whose largest logit is the label's
-  Tensor losses = {};   ///< (N), cross entropy of each item, in the logits' dtype
+  double loss = 0;      ///< mean of the losses of the items that count
+  double accuracy = 0;  ///< share of those whose largest logit is the label's
+  Tensor losses = {};  ///< (N), cross entropy of each item, in the logits' dtype; 0: does not count
   Tensor correct = {};  ///< (N) bool, whether each item was right
 };
 
@@ -36,8 +36,10 @@ struct EvaluateOptions {
 /// statistics are of min(batch_size, N) items: the last one begins with items that were counted
 /// before. Data sorted by class makes batches of one class; data[randperm(N)] is in random order.
 ///
-/// Errors: those of check_dataset(), no items, labels that are not (N), a batch size below 1,
-/// logits of another shape.
+/// An item whose label is cross_entropy's ignore_index does not count.
+///
+/// Errors: those of check_dataset(), no items that count, labels that are not (N), a batch size
+/// below 1, logits of another shape.
 template <std::invocable<const Dataset&> F>
 Evaluation evaluate(Module& model, const Dataset& data, F&& logits,
                     const EvaluateOptions& options = {});

@@ -13,7 +13,6 @@ static void check_not_recorded(const char* op, const Tensor& x) {
 
 void fill_(Tensor& x, double value) {
   check_not_recorded("fill_", x);
-  check_number("fill_", value, x.dtype());
   raw::fill(x, value, "fill_");
 }
 

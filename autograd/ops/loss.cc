@@ -94,9 +94,9 @@ Tensor positive(const Tensor& target, const Tensor& pos_weight) {
   return pos_weight ? pos_weight * target : target;
 }
 
-/// 1 + (q - 1) z: what log p and log(1 - p) have in common in x's coefficient.
+/// 1 + (q - 1) z = 1 - z + q z: what log p and log(1 - p) have in common in x's coefficient.
 Tensor positive_share(const Tensor& target, const Tensor& pos_weight) {
-  return pos_weight ? (pos_weight - 1) * target + 1 : ones({}, target.dtype());
+  return pos_weight ? 1 - target + pos_weight * target : ones({}, target.dtype());
 }
 
 Tensor weighted(const Tensor& x, const Tensor& weight) { return weight ? x * weight : x; }
@@ -112,15 +112,18 @@ void check_constant(const char* op, const char* what, const Tensor& w, const Ten
 
 // l = w ((1 - z) x + h softplus(-x)), h = 1 + (q - 1) z:
 // dx = w (1 - z - h sigmoid(-x)) dl,  dz = w ((q - 1) softplus(-x) - x) dl
-// Both are computed from their equals by the sign of x, in which nothing cancels: in l
-// (1 - z or q z) |x| + h softplus(-|x|), in dx for x < 0 h sigmoid(x) - q z.
+// All are computed from their equals by the sign of x, in which nothing cancels: in l
+// (1 - z or q z) |x| + h softplus(-|x|), in dx for x < 0 h sigmoid(x) - q z, in dz for x < 0
+// (q - 1) softplus(x) - q x.
 static Op binary_cross_entropy_op("binary_cross_entropy_with_logits", [](Backward& ctx) {
   const Tensor x = ctx.kept(0), z = ctx.kept(1), w = ctx.kept(2), q = ctx.kept(3);
   const Tensor dl = weighted(spread(ctx.dy(), ctx.attrs<Reduction>(), x.numel()), w);
   const Tensor share = positive_share(z, q);
   if (ctx.needs(0))
     ctx.set(0, where(x > 0, 1 - z - share * sigmoid(-x), share * sigmoid(x) - positive(z, q)) * dl);
-  if (ctx.needs(1)) ctx.set(1, (q ? (q - 1) * softplus(-x) - x : -x) * dl);
+  if (!ctx.needs(1)) return;
+  const Tensor less = q ? q - 1 : Tensor();
+  ctx.set(1, (q ? where(x < 0, less * softplus(x) - q * x, less * softplus(-x) - x) : -x) * dl);
 });
 
 Tensor binary_cross_entropy_with_logits(const Tensor& x, const Tensor& target,

@@ -1,6 +1,7 @@
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/detail/optional.h>
+#include <gradus/autograd/ops/detail/run_steps.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/linear.h>
 #include <gradus/autograd/ops/reduce.h>
@@ -11,8 +12,25 @@
 
 namespace gradus {
 
+namespace {
+
+/// Throws unless a and u are (N, G H) and the state is (N, H), each of it.
+void check_cell_step(CellKind kind, const Tensor& a, const Tensor& u, const CellState& state) {
+  const int64_t gates = gates_of(kind);
+  check(a.ndim() == 2 && a.shape() == u.shape() && a.shape()[1] % gates == 0,
+        "cell_step: a is {}, u is {}; both must be (N, {} H)", a.shape(), u.shape(), gates);
+  const Shape expected{a.shape()[0], a.shape()[1] / gates};
+  for (const Tensor* given : {&state.h, &state.c})
+    if (*given && given->shape() != expected) [[unlikely]]
+      fail("cell_step: the state is {}, must be {} for a {}", given->shape(), expected, a.shape());
+  check(!state.c || kind == CellKind::lstm, "cell_step: a c, which only an LSTM has");
+}
+
+}  // namespace
+
 CellState cell_step(CellKind kind, const Tensor& a, const Tensor& u, const CellState& state,
                     const std::function<Tensor(const Tensor& c)>& norm_c) {
+  check_cell_step(kind, a, u, state);
   const int64_t hidden = u.shape()[1] / gates_of(kind);
   const auto gate = [&](const Tensor& v, int64_t k) {
     return slice(v, 1, k * hidden, (k + 1) * hidden);
@@ -22,12 +40,41 @@ CellState cell_step(CellKind kind, const Tensor& a, const Tensor& u, const CellS
   if (kind == CellKind::gru) {
     const Tensor r = sigmoid(gate(a, 0) + gate(u, 0)), z = sigmoid(gate(a, 1) + gate(u, 1)),
                  n = tanh(gate(a, 2) + r * gate(u, 2));
-    return {n + z * (state.h - n), {}};
+    return {n + z * (state.h ? state.h - n : -n), {}};
   }
   const Tensor sum = a + u, i = sigmoid(gate(sum, 0)), f = sigmoid(gate(sum, 1)),
-               g = tanh(gate(sum, 2)), o = sigmoid(gate(sum, 3)), c = f * state.c + i * g;
+               g = tanh(gate(sum, 2)), o = sigmoid(gate(sum, 3)),
+               c = state.c ? f * state.c + i * g : i * g;
   return {o * tanh(norm_c ? norm_c(c) : c), c};
 }
+
+namespace detail {
+
+RecurrenceResult run_steps(CellKind kind, int64_t hidden, const Tensor& x, CellState state,
+                           const Tensor& valid, const NextState& next) {
+  const Tensor zero = zeros({}, x.dtype());
+  for (Tensor* first : {&state.h, &state.c})
+    if (!*first && (first == &state.h || kind == CellKind::lstm))
+      *first = zeros({x.size(0), hidden}, x.dtype());
+  const TensorList steps = x.ndim() == 3 ? unbind(x, 1) : TensorList{x};
+  const TensorList valid_steps = valid ? unbind(valid, 1) : TensorList(steps.size());
+  TensorList outputs;
+  for (size_t t = 0; t < steps.size(); ++t) {
+    const Tensor there = valid ? unsqueeze(valid_steps[t], -1) : Tensor();
+    const auto if_there = [&](const Tensor& a, const Tensor& b) {
+      return valid && a ? where(there, a, b) : a;
+    };
+    const CellState before{if_there(state.h, zero), if_there(state.c, zero)},
+        after = next(t, steps[t], before, valid_steps[t]);
+    outputs.push_back(if_there(after.h, zero));
+    state = {if_there(after.h, state.h), if_there(after.c, state.c)};
+  }
+  if (x.ndim() == 2) return {{}, state};
+  if (outputs.empty()) return {zeros({x.size(0), 0, hidden}, x.dtype()), state};
+  return {stack(outputs, 1), state};
+}
+
+}  // namespace detail
 
 namespace {
 
@@ -84,33 +131,15 @@ kernels::Recurrence<T> problem(CellKind kind, const Tensor& x, const CellWeights
           .from_zero = !h};
 }
 
-RecurrenceResult plain_recurrence(CellKind kind, const Tensor& x, CellState state,
+RecurrenceResult plain_recurrence(CellKind kind, const Tensor& x, const CellState& state,
                                   const CellWeights& w, const Tensor& valid) {
   const Tensor seen = valid ? where(unsqueeze(valid, -1), x, 0) : x;
-  const TensorList steps = x.ndim() == 3 ? unbind(seen, 1) : TensorList{x};
-  const Tensor zero = zeros({}, x.dtype()),
-               zero_state = zeros({x.size(0), w.w_hh.size(1)}, x.dtype());
-  if (!state.h) state.h = zero_state;
-  if (!state.c && kind == CellKind::lstm) state.c = zero_state;
-  TensorList outputs;
-  for (size_t t = 0; t < steps.size(); ++t) {
-    const Tensor a = w.w_ih   ? linear(steps[t], w.w_ih, w.b_ih)
-                     : w.b_ih ? steps[t] + w.b_ih
-                              : steps[t];
-    CellState next = cell_step(kind, a, linear(state.h, w.w_hh, w.b_hh), state);
-    if (valid) {
-      const Tensor here = slice(valid, 1, int64_t(t), int64_t(t) + 1);
-      outputs.push_back(where(here, next.h, zero));
-      next.h = where(here, next.h, state.h);
-      if (next.c) next.c = where(here, next.c, state.c);
-    } else {
-      outputs.push_back(next.h);
-    }
-    state = std::move(next);
-  }
-  if (x.ndim() == 2) return {{}, state};
-  if (outputs.empty()) return {zeros({x.size(0), 0, w.w_hh.size(1)}, x.dtype()), state};
-  return {stack(outputs, 1), state};
+  return detail::run_steps(
+      kind, w.w_hh.size(1), seen, state, valid,
+      [&](size_t, const Tensor& x_t, const CellState& before, const Tensor&) {
+        const Tensor a = w.w_ih ? linear(x_t, w.w_ih, w.b_ih) : w.b_ih ? x_t + w.b_ih : x_t;
+        return cell_step(kind, a, linear(before.h, w.w_hh, w.b_hh), before);
+      });
 }
 
 /// For a sweep that records itself: the recurrence is recorded again, in plain operations, and

@@ -22,7 +22,8 @@ struct CellState {
 };
 
 /// The next state from a = x w_ih^T + b_ih and u = h w_hh^T + b_hh, (N, G H) each, in plain ops
-/// (CellKind has the formulas); lstm's with h' = o tanh(norm_c(c')), if there is such a norm.
+/// (CellKind has the formulas); lstm's with h' = o tanh(norm_c(c')), if there is such a norm. An
+/// Error names shapes that do not fit.
 CellState cell_step(CellKind kind, const Tensor& a, const Tensor& u, const CellState& state,
                     const std::function<Tensor(const Tensor& c)>& norm_c = {});
 
@@ -35,7 +36,8 @@ struct RecurrenceResult {
 /// A cell (CellKind has the formulas) over the steps of N sequences, as one operation: the
 /// gates of a step in one pass, the gradient of a weight over all steps in one product
 /// (docs/derivations/lstm_gru.md). x: (N, T, D), or (N, D) for a single step   valid: (N, T) bool,
-/// where it is false a state stays as it is and x, be it NaN, has no influence.
+/// where it is false a state stays as it is, and what x and the state hold, be it NaN, has no
+/// influence on the gradients of the weights.
 RecurrenceResult recurrence(CellKind kind, const Tensor& x, const CellState& state,
                             const CellWeights& weights, const Tensor& valid = {});
 

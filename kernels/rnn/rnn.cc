@@ -194,21 +194,23 @@ void recurrence_backward(const Recurrence<T>& r, const RecurrentStates<const T>&
 
 namespace {
 
-/// The inputs in the order of dgates' rows, 0 where not valid, and how far apart they are.
-template <class T>
+/// Rows of `width` in the order of dgates' rows, 0 where not valid, since a NaN there would meet
+/// dgates' zeros in a product; and how far apart they are.
+template <class T, class Tag>
 struct StepMajor {
-  explicit StepMajor(const Recurrence<T>& r) : x(r.x), row(r.x_row) {
-    if (!r.valid && (r.steps == 1 || r.x_step == r.batch * r.x_row)) return;
-    static constinit thread_local Workspace<T, struct Inputs> workspace;
-    T* to = workspace.of_size(r.steps * r.batch * r.inputs);
+  StepMajor(const Recurrence<T>& r, const T* from, int64_t x_step, int64_t x_row, int64_t width)
+      : x(from), row(x_row) {
+    if (!r.valid && (r.steps == 1 || x_step == r.batch * x_row)) return;
+    static constinit thread_local Workspace<T, Tag> workspace;
+    T* to = workspace.of_size(r.steps * r.batch * width);
     x = to;
-    row = r.inputs;
+    row = width;
     for (int64_t t = 0; t < r.steps; ++t)
-      for (int64_t n = 0; n < r.batch; ++n, to += r.inputs) {
+      for (int64_t n = 0; n < r.batch; ++n, to += width) {
         if (is_valid(r, n, t))
-          std::copy_n(r.x + t * r.x_step + n * r.x_row, r.inputs, to);
+          std::copy_n(from + t * x_step + n * x_row, width, to);
         else
-          std::fill_n(to, r.inputs, T(0));
+          std::fill_n(to, width, T(0));
       }
   }
   const T* x;
@@ -233,13 +235,15 @@ void recurrence_weight_gradients(const Recurrence<T>& r, const T* h, const T* dg
              dgates + first * kept + column, kept, z + first * ldz, ldz, T(add), dw, n});
   };
   if (d.w_ih.sum) {
-    const StepMajor<T> x(r);
+    const StepMajor<T, struct Inputs> x(r, r.x, r.x_step, r.x_row, r.inputs);
     product(rows, 0, r.inputs, x.x, x.row, d.w_ih.add, d.w_ih.sum, 0);
   }
-  if (d.w_hh.sum)
+  if (d.w_hh.sum) {
+    const StepMajor<T, struct States> before(r, h, r.batch * hidden, hidden, hidden);
     for (const Gates& gates : recurrent_gates(r.kind))
-      product(gates.count * hidden, gates.column * hidden, hidden, h, hidden, d.w_hh.add,
+      product(gates.count * hidden, gates.column * hidden, hidden, before.x, before.row, d.w_hh.add,
               d.w_hh.sum + gates.row * hidden * hidden, r.from_zero ? r.batch : 0);
+  }
   if (!d.b_ih.sum && !d.b_hh.sum) return;
   static constinit thread_local Workspace<T, struct BiasSums> workspace;
   T* sums = workspace.of_size(kept);

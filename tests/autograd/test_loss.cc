@@ -61,6 +61,54 @@ BOOST_AUTO_TEST_CASE(binary_cross_entropy_keeps_small_losses) {
         }
 }
 
+// With a weight of positives: against the definition in long double, whatever the weight, 0 and
+// tiny ones too, and at both ends of x.
+BOOST_AUTO_TEST_CASE(binary_cross_entropy_by_the_target) {
+  using Long = long double;
+  const auto softplus = [](Long x) { return std::max(x, Long(0)) + log1pl(expl(-fabsl(x))); };
+  for (DType dtype : {DType::f32, DType::f64})
+    for (double weight : {0.0, 1e-9, 0.25, 1.0, 3.0})
+      for (double size : {0.0, 0.125, 1.0, 5.0, 20.0, 60.0})
+        for (double v : {size, -size})
+          for (double target : {0.0, 0.5, 1.0}) {
+            Tensor x = full({1}, v, dtype).set_requires_grad(),
+                   z = full({1}, target, dtype).set_requires_grad();
+            const Tensor w = full({1}, weight, dtype);
+            const Long q = w.item(), t = target;
+            Tape tape;
+            const Tensor loss = binary_cross_entropy_with_logits(x, z, {.pos_weight = w});
+            const auto close = [&](const char* what, double value, Long expected, Long parts) {
+              const Long bound = (dtype == DType::f32 ? 0x1p-20L : 0x1p-48L) * parts;
+              BOOST_TEST(
+                  std::abs(static_cast<double>(value - expected)) <= static_cast<double>(bound),
+                  what << ": " << value << ", not " << static_cast<double>(expected) << ", x " << v
+                       << " z " << target << " q " << weight);
+            };
+            const Long up = softplus(-v), down = softplus(v), l = q * t * up + (1 - t) * down;
+            close("loss", loss.item(), l, l);
+            const auto first = tape.gradient(loss, {x, z}, {.create_graph = CreateGraph::yes});
+            close("dz", first[1].item(), q * up - down, std::max(q * up, down));
+            const Long p = 1 / (1 + expl(-v)), rest = 1 / (1 + expl(v)),
+                       dx = (1 - t) * p - q * t * rest;
+            close("dx", first[0].item(), dx, std::max((1 - t) * p, q * t * rest));
+            const Tensor mixed = tape.gradient(first[1], x, {.dy = ones({1}, dtype)});
+            close("dz dx", mixed.item(), -q * rest - p, q * rest + p);
+          }
+  // Weights of 1 are none.
+  for (const double v : {-1.0 * INFINITY, 1.0 * INFINITY, 0.0, -1e300}) {
+    std::vector<double> slopes;
+    for (const Tensor& w : {Tensor(), ones({1}, DType::f64)}) {
+      Tensor z = full({1}, 0.5, DType::f64).set_requires_grad();
+      Tape tape;
+      slopes.push_back(tape.gradient(binary_cross_entropy_with_logits(full({1}, v, DType::f64), z,
+                                                                      {.pos_weight = w}),
+                                     z)
+                           .item());
+    }
+    BOOST_TEST(slopes[0] == slopes[1], v);
+  }
+}
+
 // An ignored row may hold anything.
 BOOST_AUTO_TEST_CASE(ignored_rows_are_not_read) {
   Tensor x = wave({3, 4}, 2, 0.7);

@@ -90,6 +90,40 @@ BOOST_AUTO_TEST_CASE(zero_states_are_none_given) {
   }
 }
 
+// A step in plain ops: an empty state stands for zeros; nothing broadcasts, no column is dropped.
+BOOST_AUTO_TEST_CASE(cell_step_wants_whole_shapes) {
+  for (CellKind kind : kKinds) {
+    const bool lstm = kind == CellKind::lstm;
+    const int64_t gates = gates_of(kind), rows = gates * 3;
+    const Tensor a = wave({2, rows}, 1, 1.3), u = wave({2, rows}, 1, 0.7), none,
+                 zero = zeros({2, 3}, DType::f64), c = lstm ? zero : none;
+    const CellState given = cell_step(kind, a, u, {zero, c});
+    for (const CellState& first : {CellState(), CellState(zero), CellState(none, c)}) {
+      const CellState next = cell_step(kind, a, u, first);
+      check_close("h", next.h, given.h.to_vector<double>(), 0);
+      if (lstm) check_close("c", next.c, given.c.to_vector<double>(), 0);
+    }
+    const auto refused = [&](const Tensor& a_, const Tensor& u_, const CellState& state,
+                             const char* text) {
+      BOOST_CHECK_EXCEPTION(cell_step(kind, a_, u_, state), Error, says(text));
+    };
+    const auto wide = [](const Shape& shape) { return ones(shape, DType::f64); };
+    const std::string both = fmt::format("both must be (N, {} H)", gates);
+    refused(wide({2, rows + 1}), wide({2, rows}), {}, both.c_str());
+    refused(wide({1, rows}), wide({2, rows}), {}, both.c_str());
+    refused(wide({4, 2, rows}), wide({4, 2, rows}), {}, both.c_str());
+    refused(wide({}), wide({}), {}, both.c_str());
+    if (gates > 1)
+      refused(wide({2, rows + gates - 1}), wide({2, rows + gates - 1}), {}, both.c_str());
+    for (const Shape& shape : {Shape{4, 2, 3}, Shape{1, 3}, Shape{2, 1}, Shape{3}, Shape{}}) {
+      refused(a, u, {wide(shape), c}, "cell_step: the state is");
+      if (lstm) refused(a, u, {zero, wide(shape)}, "cell_step: the state is");
+    }
+    if (!lstm) refused(a, u, {zero, zero}, "which only an LSTM has");
+    if (lstm) refused(a, u, {none, wide({2, 3, 1})}, "cell_step: the state is");
+  }
+}
+
 BOOST_AUTO_TEST_CASE(strided_inputs_are_their_copies) {
   for (CellKind kind : kKinds) {
     const Leaves in(kind);

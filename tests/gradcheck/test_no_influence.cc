@@ -13,6 +13,10 @@
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/where.h>
 #include <gradus/gradcheck/samples.h>
+#include <gradus/layers/batch_norm.h>
+#include <gradus/layers/layer_norm.h>
+#include <gradus/layers/rms_norm.h>
+#include <gradus/layers/rnn_cell.h>
 
 #include <bit>
 #include <cstring>
@@ -30,8 +34,8 @@ namespace {
 constexpr double kInf = std::numeric_limits<double>::infinity(),
                  kNaN = std::numeric_limits<double>::quiet_NaN();
 
-/// Values, gradients and second order of a function: y; dx for dy; the gradients of the sum of dx u
-/// with respect to x and dy.
+/// Values, gradients and second order of a function: y; dx for dy, swept without and with
+/// recording; the gradients of the sum of dx u with respect to x and dy.
 class Program {
  public:
   Program(const OpSample& sample) : f_(sample.f) {
@@ -60,13 +64,19 @@ class Program {
     Tape tape;
     const Tensor y = f_(inputs_);
     add(y, y);
-    const auto dx = tape.gradient(
-        y, inputs_, {.create_graph = CreateGraph::yes, .dy = dy_, .allow_unused = true});
+    const auto gradients = [&](CreateGraph create_graph) {
+      auto dx = tape.gradient(
+          y, inputs_,
+          {.create_graph = create_graph, .keep_graph = true, .dy = dy_, .allow_unused = true});
+      for (size_t i = 0; i < dx.size(); ++i) add(dx[i], inputs_[i]);
+      return dx;
+    };
+    gradients(CreateGraph::no);  // of a fused op another function
+    const auto dx = gradients(CreateGraph::yes);
     std::vector<Tensor> variables = inputs_;
     variables.push_back(dy_);
     Tensor total;
     for (size_t i = 0; i < dx.size(); ++i) {
-      add(dx[i], inputs_[i]);
       if (!dx[i]) continue;
       const Tensor part = sum(dx[i] * raw::clone(u_[i]));
       total = total ? total + part : part;
@@ -263,18 +273,73 @@ BOOST_AUTO_TEST_CASE(attention_of_some_queries) {
     }
 }
 
+// A sequence without steps leaves out its first state, too.
 BOOST_AUTO_TEST_CASE(recurrences_behind_their_lengths) {
-  for (CellKind kind : {CellKind::tanh, CellKind::relu, CellKind::lstm, CellKind::gru}) {
-    const int64_t n = 5, t = 6, d = 3, h = 4, rows = gates_of(kind) * h;
-    const Tensor valid = first_of({6, 2, 0, 4, 1}, t);
-    const std::vector<Tensor> inputs{sample({n, t, d}, 1), sample({rows, d}, 2, -1, 1),
-                                     sample({rows, h}, 3, -1, 1), sample({rows}, 4)};
-    check_left_out("cell " + std::to_string(static_cast<int>(kind)), inputs,
-                   {unsqueeze(logical_not(valid), -1), {}, {}, {}}, [=](std::span<const Tensor> x) {
-                     const Tensor none;
-                     return recurrence(kind, x[0], {}, {x[1], x[2], x[3], none}, valid).y;
-                   });
-  }
+  for (DType dtype : {DType::f32, DType::f64})
+    for (CellKind kind : {CellKind::tanh, CellKind::relu, CellKind::lstm, CellKind::gru}) {
+      const int64_t n = 5, t = 6, d = 3, h = 4, rows = gates_of(kind) * h;
+      const Tensor valid = first_of({6, 2, 0, 4, 1}, t), none,
+                   never = equal(reshape(arange(n), {n, 1}), 2);
+      std::vector<Tensor> inputs{sample({n, t, d}, 1),        sample({rows, d}, 2, -1, 1),
+                                 sample({rows, h}, 3, -1, 1), sample({rows}, 4),
+                                 sample({n, h}, 5),           sample({n, h}, 6)};
+      if (kind != CellKind::lstm) inputs.pop_back();
+      for (Tensor& x : inputs) x = raw::cast(x, dtype);
+      check_left_out("cell " + std::to_string(static_cast<int>(kind)) + name(dtype), inputs,
+                     {unsqueeze(logical_not(valid), -1), {}, {}, {}, never, never},
+                     [=](std::span<const Tensor> x) {
+                       const CellState first(x[4], kind == CellKind::lstm ? x[5] : none);
+                       return recurrence(kind, x[0], first, {x[1], x[2], x[3], none}, valid).y;
+                     });
+    }
+}
+
+namespace {
+
+/// run() of a cell with weights as inputs: x, h, c, weight_ih, weight_hh.
+template <class Cell, class Options>
+void check_cell(const std::string& what, const Options& options, DType dtype, bool projected) {
+  const int64_t n = 5, t = 4, d = 3, h = 4;
+  const Tensor valid = first_of({4, 2, 0, 4, 1}, t), never = equal(reshape(arange(n), {n, 1}), 2);
+  Cell cell(d, h, options);
+  cell.initialize(1);
+  cell.to(dtype);
+  const bool lstm = std::is_same_v<Cell, LstmCell>;
+  std::vector<Tensor> inputs{sample({n, t, projected ? cell.weight_ih.size(0) : d}, 1),
+                             sample({n, h}, 2), sample({n, h}, 3),
+                             sample(cell.weight_ih.shape(), 4), sample(cell.weight_hh.shape(), 5)};
+  for (Tensor& x : inputs) x = raw::cast(x, dtype);
+  check_left_out(what + (projected ? ", projected, " : ", ") + name(dtype), inputs,
+                 {unsqueeze(logical_not(valid), -1), never, never, {}, {}},
+                 [&](std::span<const Tensor> x) {
+                   static_cast<Tensor&>(cell.weight_ih) = x[3];
+                   static_cast<Tensor&>(cell.weight_hh) = x[4];
+                   return cell.run(x[0], projected, {x[1], lstm ? x[2] : Tensor()}, valid).y;
+                 });
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(cells_behind_their_lengths) {
+  const std::pair<const char*, MakeNorm> norms[] = {
+      {"no norm", {}},
+      {"NoNorm", [](int64_t) { return NoNorm(); }},
+      {"NoNorm(relu)", [](int64_t) { return NoNorm(Activation::relu); }},
+      {"LayerNorm", [](int64_t features) { return LayerNorm(features); }},
+      {"RmsNorm", [](int64_t features) { return RmsNorm(features); }},
+      {"BatchNorm", [](int64_t features) { return BatchNorm(features, {.channels_last = true}); }}};
+  for (DType dtype : {DType::f32, DType::f64})
+    for (const auto& [name, norm] : norms) {
+      for (bool projected : {false, true})
+        check_cell<RnnCell>(fmt::format("RnnCell, {}", name), RnnCellOptions{.norm = norm}, dtype,
+                            projected);
+      for (bool projected : {false, true}) {
+        if (projected && norm) continue;
+        const GatedCellOptions options{.norm = norm};
+        check_cell<LstmCell>(fmt::format("LstmCell, {}", name), options, dtype, projected);
+        check_cell<GruCell>(fmt::format("GruCell, {}", name), options, dtype, projected);
+      }
+    }
 }
 
 BOOST_AUTO_TEST_CASE(norms_and_losses) {

@@ -335,6 +335,33 @@ BOOST_AUTO_TEST_CASE(ghost_groups_are_batches_of_their_own) {
   }
 }
 
+// The groups' averages in f32, where their sums leave f32 or lose its digits: against those of f64.
+BOOST_AUTO_TEST_CASE(ghost_groups_keep_large_and_far_means) {
+  Generator generator(1);
+  const Tensor spread = uniform({4000, 1}, 0, 4, generator);
+  const Tensor huge = Tensor::from(std::vector<float>{2e38F, 2.1e38F, 2e38F, 2.2e38F}, {4, 1}),
+               wide = Tensor::from(std::vector<float>{0, 2.6e19F, 0, 2.6e19F}, {4, 1});
+  for (const Tensor& x : {spread + 8e6, spread * 0.0025 + 8e6, 1.1 + spread * 1e-3, huge, wide})
+    for (const std::optional<double>& momentum :
+         {std::optional<double>(1), std::optional<double>()}) {
+      BatchNorm narrow(1, {.momentum = momentum, .ghost_size = 2}), exact = narrow;
+      exact.to(DType::f64);
+      narrow(x);
+      exact(raw::cast(x, DType::f64));
+      const double mean = exact.running_mean.at({0}), var = exact.running_var.at({0});
+      BOOST_TEST(std::abs(narrow.running_mean.at({0}) - mean) <= 0x1p-22 * std::abs(mean));
+      if (var < std::numeric_limits<float>::max())
+        BOOST_TEST(std::abs(narrow.running_var.at({0}) - var) <= 0x1p-18 * var);
+    }
+}
+
+// An unbiased variance beyond f32 may enter an average that is not.
+BOOST_AUTO_TEST_CASE(a_variance_beyond_f32_is_averaged) {
+  BatchNorm model(1, {.momentum = 0.1});
+  model(Tensor::from(std::vector<float>{0, 3e19F}, {2, 1}));
+  BOOST_TEST(std::abs(model.running_var.at({0}) - 4.5e37) < 1e32);
+}
+
 // A group that a mask leaves one value of several is transformed as in evaluation.
 BOOST_AUTO_TEST_CASE(ghost_groups_with_masks) {
   BatchNorm ghost = make(3, {.channels_last = true, .ghost_size = 2});

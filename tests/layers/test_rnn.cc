@@ -219,6 +219,36 @@ BOOST_AUTO_TEST_CASE(norms_in_and_before_a_gated_cell_are_refused) {
   BOOST_CHECK_EXCEPTION(gru(ones({4, 2, 2})), Error, says("GruCell: norms of the projected"));
 }
 
+namespace {
+
+template <class Cell, class Options>
+void check_run_refuses(const Options& options) {
+  Cell cell(2, 3, options);
+  const Tensor x = ones({4, 5, 2});
+  for (const Shape& shape : {Shape{4, 4}, Shape{4, 6}, Shape{3, 5}, Shape{4}, Shape{4, 5, 1}})
+    BOOST_CHECK_THROW(cell.run(x, false, {}, ones(shape, DType::boolean)), Error);
+  BOOST_CHECK_THROW(cell.run(x, false, {}, ones({4, 5})), Error);
+  BOOST_CHECK_THROW(cell.run(ones({4, 2}), false, {}, ones({4, 1}, DType::boolean)), Error);
+  BOOST_CHECK_THROW(cell.run(ones({4, 5, 3}), false, {}, {}), Error);
+  BOOST_CHECK_THROW(cell.run(ones({2}), false, {}, {}), Error);
+  BOOST_CHECK_THROW(cell.run(ones({1, 4, 5, 2}), false, {}, {}), Error);
+  for (const Shape& shape : {Shape{1, 3}, Shape{4, 1}, Shape{3}, Shape{5, 4, 3}})
+    BOOST_CHECK_THROW(cell.run(x, false, ones(shape), {}), Error);
+  if (!std::is_same_v<Cell, LstmCell>)
+    BOOST_CHECK_THROW(cell.run(x, false, {ones({4, 3}), ones({4, 3})}, {}), Error);
+  BOOST_TEST((cell.run(ones({4, 0, 2}), false, {}, {}).y.shape() == Shape{4, 0, 3}));
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_run_refuses_what_does_not_fit) {
+  for (const MakeNorm& norm : {MakeNorm(), MakeNorm([](int64_t n) { return LayerNorm(n); })}) {
+    check_run_refuses<RnnCell>(RnnCellOptions{.norm = norm});
+    check_run_refuses<LstmCell>(GatedCellOptions{.norm = norm});
+    check_run_refuses<GruCell>(GatedCellOptions{.norm = norm});
+  }
+}
+
 BOOST_AUTO_TEST_CASE(bad_inputs_name_the_layer) {
   LstmCell cell(3, 5);
   BOOST_CHECK_EXCEPTION(cell(randn({4, 2})), Error,

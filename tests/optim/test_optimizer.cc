@@ -117,6 +117,69 @@ BOOST_AUTO_TEST_CASE(rates_that_are_none_are_errors) {
                         says("no dampening (is 0.1)"));
 }
 
+namespace {
+
+/// One step of an f32 and an f64 parameter; whether it was refused, and changed nothing.
+bool refuses_f32(Optimizer& optimizer, std::span<Tensor> parameters) {
+  for (Tensor& p : parameters) p.set_grad(full(p.shape(), 1e-30, p.dtype()));
+  const std::string before = print(optimizer, parameters);
+  try {
+    optimizer.step();
+  } catch (const Error& error) {
+    const std::string message = error.what();
+    BOOST_TEST(message.find("is f32, which does not hold") != std::string::npos, message);
+    BOOST_TEST(print(optimizer, parameters) == before);
+    parameters[1].set_grad({});  // f64 alone is none's trouble
+    optimizer.step();
+    return true;
+  }
+  for (const Tensor& p : parameters) BOOST_TEST(std::isfinite(p.item()), before);
+  return false;
+}
+
+}  // namespace
+
+// What f32 does not hold would become infinite, or an eps 0, which divides 0 by 0.
+BOOST_AUTO_TEST_CASE(numbers_that_a_parameter_s_dtype_does_not_hold_are_errors) {
+  const double most = std::numeric_limits<float>::max();
+  const auto check_one = [](
+                             const test::MakeOptimizer& make, bool refused, const char* what,
+                             const std::function<void(Optimizer&)>& change = [](Optimizer&) {}) {
+    std::vector<Tensor> parameters{leaf({1}), raw::cast(leaf({1}), DType::f32)};
+    parameters[1].set_requires_grad();
+    const std::unique_ptr<Optimizer> optimizer = make(parameters);
+    change(*optimizer);
+    BOOST_TEST(refuses_f32(*optimizer, parameters) == refused, what);
+  };
+  for (const auto& [name, make] : kOptimizers) {
+    check_one(make, true, name, [](Optimizer& o) { o.set_lr(1e40); });
+    check_one(make, true, name, [](Optimizer& o) { o.set_lr_factor(1e40); });
+    check_one(make, true, name, [](Optimizer& o) {
+      o.set_lr(1e30);
+      o.set_lr_factor(1e30);
+    });
+    check_one(make, true, name, [](Optimizer& o) {
+      NamedTensors state = o.state();
+      for (auto& [path, value] : state)
+        if (path == "0.weight_decay") value = full({}, 1e39, DType::f64);
+      o.load_state(state);
+    });
+    check_one(make, false, name, [=](Optimizer& o) { o.set_lr(1e28); });
+    check_one(make, false, name, [=](Optimizer& o) { o.set_lr(1e-60); });
+  }
+  check_one(maker<Sgd>(SgdOptions{.lr = most}), false, "the largest");
+  check_one(maker<Sgd>(SgdOptions{.momentum = 1e39}), true, "momentum");
+  check_one(maker<Sgd>(SgdOptions{.momentum = 0.5, .dampening = 1e39}), true, "dampening");
+  check_one(maker<Rmsprop>(RmspropOptions{.momentum = 1e39}), true, "momentum");
+  check_one(maker<Rmsprop>(RmspropOptions{.eps = 1e39}), true, "eps");
+  check_one(maker<Rmsprop>(RmspropOptions{.eps = 1e-50}), true, "eps");
+  check_one(maker<Adam>(AdamOptions{.eps = 1e39}), true, "eps");
+  check_one(maker<Adam>(AdamOptions{.eps = 1e-50}), true, "eps");
+  check_one(maker<Adam>(AdamOptions{.lr = 1e37, .beta1 = 0.999, .beta2 = 0.9}), true, "the step");
+  check_one(maker<AdamW>(AdamWOptions{.lr = 1e20, .weight_decay = 1e20}), true, "the decay");
+  check_one(maker<Adam>(AdamOptions{.lr = 1e20, .weight_decay = 1e20}), false, "no such product");
+}
+
 BOOST_AUTO_TEST_CASE(parameters_that_cannot_be_trained_are_errors) {
   const Tensor a = leaf({1, 2}).set_name("fc.weight"), b = leaf({3}), constant = ones({2});
   BOOST_CHECK_EXCEPTION(Sgd({}), Error, says("a group without parameters"));

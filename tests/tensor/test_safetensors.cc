@@ -93,6 +93,21 @@ BOOST_AUTO_TEST_CASE(a_header_may_say_more_than_we_read) {
   BOOST_TEST((load_safetensors(file.path).at(0).second.shape() == Shape{1}));
 }
 
+// A bool of another byte than 0 or 1 is none.
+BOOST_AUTO_TEST_CASE(bytes_that_are_no_bool) {
+  const std::string header = R"({"flags":{"dtype":"BOOL","shape":[3],"data_offsets":[0,3]}})";
+  for (int byte = 0; byte < 256; ++byte) {
+    const File file(header, std::string{1, 0, static_cast<char>(byte)});
+    if (byte <= 1) {
+      const std::vector<bool> flags = load_safetensors(file.path)[0].second.to_vector<bool>();
+      BOOST_TEST(flags == (std::vector<bool>{true, false, byte == 1}));
+    } else {
+      BOOST_CHECK_EXCEPTION(load_safetensors(file.path), Error,
+                            says(fmt::format("flags (3,) BOOL has a byte {}, which", byte)));
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(headers_that_are_wrong) {
   const std::pair<std::string, const char*> rows[] = {
       {"", "not what safetensors says"},

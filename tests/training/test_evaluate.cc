@@ -44,6 +44,28 @@ BOOST_AUTO_TEST_CASE(losses_by_hand) {
   }
 }
 
+// As in cross_entropy: an ignored item counts for nothing, whatever its logits are.
+BOOST_AUTO_TEST_CASE(ignored_labels_do_not_count) {
+  Given model;
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const Tensor x = Tensor::of({{0, 0}, {nan, 0}, {2, 0}, {0, 1}, {nan, nan}}, DType::f64),
+               y = Tensor::of({1, -100, 0, 0, -100}, DType::i64);
+  const Evaluation all = evaluate(model, logits_and_labels());
+  for (int64_t batch_size : {1, 2, 100})
+    for (const NormStatistics statistics : {NormStatistics::running, NormStatistics::batch}) {
+      const Evaluation e = evaluate(model, {.name = "some", .x = x, .y = y, .classes = 2},
+                                    {.batch_size = batch_size, .statistics = statistics});
+      BOOST_TEST(std::abs(e.loss - all.loss) < 1e-15);
+      BOOST_TEST(e.accuracy == all.accuracy);
+      BOOST_TEST(e.loss == cross_entropy(x, y).item());
+      BOOST_TEST((e.losses.at({1}) == 0 && e.losses.at({4}) == 0));
+      BOOST_TEST((e.correct.at({1}) == 0 && e.correct.at({4}) == 0));
+    }
+  BOOST_CHECK_EXCEPTION(
+      evaluate(model, {.name = "none", .x = x, .y = full({5}, -100, DType::i64), .classes = 2}),
+      Error, says("evaluate: all 5 labels of none are -100"));
+}
+
 // Each module has a mode of its own; buffers stay, and nothing is recorded.
 BOOST_AUTO_TEST_CASE(the_model_is_as_it_was) {
   Sequential model = Sequential().add(BatchNorm(4)).add(Dropout(0.5)).add(Linear(4, 3));
