@@ -61,9 +61,6 @@ struct FreeBlock {
 // A chain is this large. A block of more than kOwnBytes takes so long to fill that a lock does not
 // count: it goes to the depot at once.
 constexpr size_t kChainBytes = size_t{1} << 18, kOwnBytes = size_t{1} << 20;
-// With a lower limit all free blocks lie in the depot, where they are counted.
-constexpr size_t kCountAll = size_t{1} << 26;
-
 /// Blocks of a chain; 0: threads have no lists of this class.
 constexpr auto kChain = [] {
   std::array<uint32_t, kClasses> blocks{};
@@ -75,14 +72,17 @@ constexpr auto kChain = [] {
 
 /// What a thread has for itself, of each class: a chain that it takes from and adds to, and
 /// perhaps a full one. With both a chain goes to the depot, or comes from there, once for as many
-/// requests as it has blocks, in whatever order they come.
+/// requests as it has blocks, in whatever order they come. Room for blocks is counted, whether they
+/// are there or not, since that is done once for many of them.
 struct FreeLists {
   struct List {
     FreeBlock* first;
-    uint32_t room;  // until it is a full chain
+    uint32_t room;  // for further blocks
   } of_class[kClasses];
   FreeBlock* full[kClasses];
-  bool without_room;               // the limit is too low for lists
+  uint32_t blocks[kClasses];       // what a list has room for; up to a chain
+  bool has_full[kClasses];         // whether there is room for a full chain, too
+  size_t bytes;                    // of all this room
   std::atomic<FreeLists*>* where;  // the thread's `lists`
   FreeLists *next, *previous;      // of all threads
 };
@@ -103,6 +103,18 @@ struct Depot {
   std::atomic<size_t> bytes;  // read without the mutex, too
 };
 constinit Depot depot{};
+constinit size_t room_bytes = 0;  // of all threads' lists
+
+/// Whether so many more bytes of free blocks may be kept.
+bool fit(size_t bytes) {
+  return depot.bytes.load(std::memory_order_relaxed) + room_bytes + bytes <=
+         limit.load(std::memory_order_relaxed);
+}
+
+void count_room(FreeLists& own, size_t bytes) {
+  own.bytes += bytes;
+  room_bytes += bytes;
+}
 
 void free_chain(FreeBlock* first) noexcept {
   while (first) std::free(std::exchange(first, first->next));
@@ -113,51 +125,80 @@ void put_chain(FreeBlock* first, int index, uint32_t blocks) noexcept {
   const size_t bytes = blocks * class_bytes(index);
   {
     const std::lock_guard lock(detail::process_mutex);
-    const size_t before = depot.bytes.load(std::memory_order_relaxed);
-    if (before + bytes <= limit.load(std::memory_order_relaxed)) {
+    if (fit(bytes)) {
       first->next_chain = std::exchange(depot.chains[index], first);
       first->blocks = blocks;
-      depot.bytes.store(before + bytes, std::memory_order_relaxed);
+      depot.bytes.fetch_add(bytes, std::memory_order_relaxed);
       return;
     }
   }
   free_chain(first);
 }
 
-/// A chain of the depot's, or the first block of one; null if there is none.
-FreeBlock* take_chain(int index, bool one_block) noexcept {
+/// A chain of the depot's, for which the list has room then, or where there are no lists the first
+/// block of one; null if there is none.
+FreeBlock* take_chain(int index, FreeLists* own) noexcept {
   if (depot.bytes.load(std::memory_order_relaxed) == 0) return nullptr;
   const std::lock_guard lock(detail::process_mutex);
   FreeBlock* const first = depot.chains[index];
   if (!first) return nullptr;
-  const uint32_t taken = one_block ? 1 : first->blocks;
+  const uint32_t taken = own ? first->blocks : 1;
   depot.chains[index] = first->next_chain;
-  if (FreeBlock* const rest = first->next; rest && one_block) {
+  if (FreeBlock* const rest = first->next; rest && !own) {
     rest->next_chain = std::exchange(depot.chains[index], rest);
     rest->blocks = first->blocks - 1;
   }
   depot.bytes.fetch_sub(taken * class_bytes(index), std::memory_order_relaxed);
+  if (own && own->blocks[index] < taken) {
+    count_room(*own, (taken - own->blocks[index]) * class_bytes(index));
+    own->blocks[index] = taken;
+  }
   return first;
 }
 
-/// Empties lists; give(first, index, blocks) gets each chain.
+/// Makes room for as many blocks again in a full list, up to a chain; false if it may not.
+bool grow(FreeLists& own, int index) noexcept {
+  const uint32_t before = own.blocks[index],
+                 more = std::min(std::max(before, 1U), kChain[static_cast<size_t>(index)] - before);
+  if (more == 0) return false;
+  const std::lock_guard lock(detail::process_mutex);
+  if (!fit(more * class_bytes(index))) return false;
+  count_room(own, more * class_bytes(index));
+  own.blocks[index] += more;
+  own.of_class[index].room += more;
+  return true;
+}
+
+/// Makes room for a full chain beside the list; false if it may not.
+bool make_room_for_full(FreeLists& own, int index) noexcept {
+  const uint32_t chain = kChain[static_cast<size_t>(index)];
+  if (own.has_full[index] || own.blocks[index] < chain) return own.has_full[index];
+  const std::lock_guard lock(detail::process_mutex);
+  if (!fit(chain * class_bytes(index))) return false;
+  count_room(own, chain * class_bytes(index));
+  return own.has_full[index] = true;
+}
+
+/// Empties lists, which have no room then; give(first, index, blocks) gets each chain.
 template <class Give>
 void empty(FreeLists& own, Give give) noexcept {
+  {
+    const std::lock_guard lock(detail::process_mutex);
+    room_bytes -= std::exchange(own.bytes, 0);
+  }
   for (int i = 0; i < kClasses; ++i) {
-    const uint32_t chain = own.without_room ? 0 : kChain[static_cast<size_t>(i)];
     FreeLists::List& list = own.of_class[i];
-    if (FreeBlock* const full = std::exchange(own.full[i], nullptr)) give(full, i, chain);
+    if (FreeBlock* const full = std::exchange(own.full[i], nullptr))
+      give(full, i, kChain[static_cast<size_t>(i)]);
     if (FreeBlock* const first = std::exchange(list.first, nullptr))
-      give(first, i, chain - list.room);
-    list.room = chain;
+      give(first, i, own.blocks[i] - list.room);
+    list.room = own.blocks[i] = 0;
+    own.has_full[i] = false;
   }
 }
 
 void give_back_lists(FreeLists& own) noexcept {
   empty(own, [](FreeBlock* first, int, uint32_t) { free_chain(first); });
-  own.without_room = limit.load(std::memory_order_relaxed) < kCountAll;
-  for (int i = 0; i < kClasses; ++i)
-    own.of_class[i].room = own.without_room ? 0 : kChain[static_cast<size_t>(i)];
 }
 
 void enter(FreeLists& own) noexcept {
@@ -193,7 +234,6 @@ FreeLists* current_lists() noexcept {
     if (!own_lists) return nullptr;
     static thread_local AtThreadEnd at_thread_end;
     (void)at_thread_end;
-    own_lists->without_room = true;
     own_lists->where = &lists;
     enter(*own_lists);
   }
@@ -206,6 +246,7 @@ FreeLists* current_lists() noexcept {
 const detail::AtFork at_fork(nullptr, [](bool in_child) {
   if (!in_child) return;
   all_lists = own_lists;
+  room_bytes = own_lists ? own_lists->bytes : 0;
   if (own_lists) own_lists->next = own_lists->previous = nullptr;
 });
 
@@ -231,14 +272,14 @@ FreeBlock* pop(FreeLists::List& list) noexcept {
   const int i = size.index;
   if (i >= kClasses) throw std::bad_alloc();
   FreeLists* const own = current_lists();
-  const bool listed = own && !own->without_room && kChain[static_cast<size_t>(i)] > 0;
+  const bool listed = own && kChain[static_cast<size_t>(i)] > 0;
   if (listed && own->full[i]) {
     own->of_class[i] = {std::exchange(own->full[i], nullptr), 0};
     return pop(own->of_class[i]);
   }
-  FreeBlock* const first = take_chain(i, !listed);
+  FreeBlock* const first = take_chain(i, listed ? own : nullptr);
   if (!first) return from_system(size.bytes);
-  if (listed) own->of_class[i] = {first->next, kChain[static_cast<size_t>(i)] - first->blocks + 1};
+  if (listed) own->of_class[i] = {first->next, own->blocks[i] - first->blocks + 1};
   return first;
 }
 
@@ -247,13 +288,13 @@ FreeBlock* pop(FreeLists::List& list) noexcept {
   const int i = size.index;
   block->next = nullptr;
   FreeLists* const own = current_lists();
-  const uint32_t chain = own && !own->without_room ? kChain[static_cast<size_t>(i)] : 0;
-  if (chain == 0) return put_chain(block, i, 1);
+  if (!own || kChain[static_cast<size_t>(i)] == 0) return put_chain(block, i, 1);
   FreeLists::List& list = own->of_class[i];
-  if (list.room == 0) {
-    if (own->full[i]) put_chain(own->full[i], i, chain);
-    own->full[i] = std::exchange(list.first, nullptr);
-    list.room = chain;
+  if (list.room == 0 && !grow(*own, i)) {
+    if (own->blocks[i] == 0) return put_chain(block, i, 1);
+    if (make_room_for_full(*own, i)) list.first = std::exchange(own->full[i], list.first);
+    if (list.first) put_chain(std::exchange(list.first, nullptr), i, own->blocks[i]);
+    list.room = own->blocks[i];
   }
   push(list, block);
 }

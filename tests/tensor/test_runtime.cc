@@ -240,6 +240,35 @@ BOOST_AUTO_TEST_CASE(trim_reaches_what_other_threads_keep_when_they_go_on) {
   other.join();
 }
 
+// All threads live, and each has released blocks of all sizes.
+BOOST_AUTO_TEST_CASE(the_limit_is_all_threads_together) {
+  beginning();
+  for (const int64_t mib : {0, 1, 16, 64}) {
+    const CacheLimit limit(static_cast<size_t>(mib * kMiB));
+    const int64_t before = in_use();
+    constexpr int kThreads = 6;
+    std::atomic<int> done{0};
+    std::atomic<bool> over{false};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < kThreads; ++i)
+      threads.emplace_back([&] {
+        for (int64_t bytes = 64; bytes < 4 * kMiB; bytes += bytes / 5) {
+          std::vector<Tensor> some;
+          for (int64_t k = 0; k < std::max<int64_t>(2, 600000 / bytes); ++k)
+            some.push_back(empty({bytes / 4}));
+        }
+        ++done;
+        while (!over) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      });
+    while (done < kThreads) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    const int64_t kept = in_use() - before;
+    BOOST_TEST(kept <= mib * kMiB + kMiB, kept << " bytes are kept of " << mib << " MiB");
+    BOOST_TEST(kept >= mib * kMiB / 2, kept << " bytes are kept of " << mib << " MiB");
+    over = true;
+    for (std::thread& one : threads) one.join();
+  }
+}
+
 BOOST_AUTO_TEST_CASE(trim_gives_all_back) {
   const int64_t before = beginning();
   for (int round = 0; round < 2; ++round) {
