@@ -65,9 +65,9 @@ Split train_test_split(const Dataset& data, double test_fraction, uint64_t seed)
 std::vector<Split> kfold(const Dataset& data, int64_t k, uint64_t seed);
 
 /// Makes the mean of all of x's training values 0 and their variance 1, and changes the test values
-/// alike, in tensors of their own: copies of `data` made before keep theirs. Where there are
-/// "lengths", x is (N, T, ...), and what lies behind an item's end neither counts nor changes.
-/// x: f32 or f64
+/// alike, in tensors of their own: copies of `data` made before keep theirs. An error changes
+/// neither part. Where there are "lengths", x is (N, T, ...), and what lies behind an item's end
+/// neither counts nor changes. x: f32 or f64
 void standardize(Split& data);
 
 }  // namespace gradus

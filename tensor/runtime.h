@@ -19,9 +19,10 @@ int threads();
 /// and OpenBLAS's, stay.
 void trim();
 
-/// How many bytes may be kept (1 GiB by default): of free blocks by all threads together, of
-/// scratch memory and buffers by each. What comes beyond goes back, and what is kept so far, as by
-/// trim(). With 0 every operation asks the system for its memory.
+/// How many bytes may be kept (1 GiB by default): of free blocks by all threads together, where
+/// room in a thread's lists counts as if it were filled, of scratch memory and buffers by each.
+/// What comes beyond goes back, and what is kept so far, as by trim(). With 0 every operation asks
+/// the system for its memory.
 void set_cache_limit(size_t bytes);
 
 }  // namespace gradus
