@@ -13,9 +13,8 @@ namespace gradus::kernels {
 template <class T>
 using Wide = std::conditional_t<sizeof(T) == sizeof(float), double, long double>;
 
-// The following are asked of every row and channel: in T, and without a branch. Of f64 they tell
-// whether squares and products stay within its range, as they do, for all that can be done, where
-// an input is not finite.
+// The following are asked of every row and channel: in T, and without a branch. None holds of NaN.
+// Of f64 they tell whether squares and products stay within its range.
 
 template <class T>
 static inline T magnitude(T v) {
@@ -23,19 +22,13 @@ static inline T magnitude(T v) {
   return v < 0 ? -v : v;
 }
 
-/// Whether v >= 0 is a number, not 0, outside of [1 / most, most].
-static inline bool is_extreme(double v, double most) {
-  return bool(((v > most) & (v < __builtin_inf())) | ((v < 1 / most) & (v > 0)));
-}
-
-/// Whether f32 carries a group by these statistics. The mean, rounded, is off by 2^-24 of itself:
-/// up to 8 standard deviations, by at most 2^-21 of one. Beyond 2^40 squares come near the ends of
+/// Whether T carries a group by these statistics. The mean, rounded, is off by 2^-24 of itself: up
+/// to 8 standard deviations, by at most 2^-21 of one. Beyond 2^40 squares come near the ends of
 /// f32.
 template <class T>
 static inline bool is_ordinary(T mean, T rstd, T eps) {
   if constexpr (sizeof(T) == sizeof(double))
-    return bool((magnitude(mean) > 0x1p1023) | (mean != mean) |
-                ((rstd >= 0x1p-400) & (rstd <= 0x1p400)));
+    return bool((magnitude(mean) <= 0x1p1000) & (rstd >= 0x1p-400) & (rstd <= 0x1p400));
   const T ratio = mean * rstd;
   // var / (var + eps), without what rounding rstd may have added
   const T share = T(1 - 0x1p-20) - eps * (rstd * rstd);
@@ -43,24 +36,22 @@ static inline bool is_ordinary(T mean, T rstd, T eps) {
               ((mean == 0) | (ratio * ratio <= 64 * share)));
 }
 
-/// Whether f32 carries y = (x - mean) scale for every x.
+/// Whether T carries y = (x - mean) scale for every x; w is the weight in scale.
 template <class T>
-static inline bool is_ordinary_map(T mean, T scale) {
+static inline bool is_ordinary_map(T mean, T scale, T w) {
+  constexpr T far = sizeof(T) == sizeof(float) ? T(0x1p100) : T(0x1p1000),
+              steep = sizeof(T) == sizeof(float) ? T(0x1p60) : T(0x1p400);
   const T s = magnitude(scale);
-  if constexpr (sizeof(T) == sizeof(double)) {
-    const bool far = is_extreme(magnitude(mean), 0x1p1000), steep = is_extreme(s, 0x1p400);
-    return !(far | steep);
-  }
-  return bool((magnitude(mean) <= T(0x1p100)) &
-              ((s == 0) | ((s >= T(0x1p-60)) & (s <= T(0x1p60)))));
+  return bool((magnitude(mean) <= far) & ((w == 0) | ((s >= 1 / steep) & (s <= steep))));
 }
 
-/// Whether f32 carries a gradient of which these are sum g and sum g xhat.
-template <class T>
-static inline bool is_ordinary_gradient(T sum, T product) {
-  const T a = magnitude(sum), b = magnitude(product), both = a + b;
-  if constexpr (sizeof(T) == sizeof(double)) return !is_extreme(both, 0x1p500);
-  return bool((both <= T(0x1p60)) & ((both >= T(0x1p-60)) | (both == 0)));
+/// Whether T carries a gradient of which these are sum g and sum g xhat. If both are 0 `is_zero`
+/// tells whether all of g is.
+template <class T, class IsZero>
+static inline bool is_ordinary_gradient(T sum, T product, IsZero is_zero) {
+  constexpr T most = sizeof(T) == sizeof(float) ? T(0x1p60) : T(0x1p400);
+  const T both = magnitude(sum) + magnitude(product);
+  return both == 0 ? is_zero() : bool((both <= most) & (both >= 1 / most));
 }
 
 /// Elements with one mean: x at runs, where `valid` says so. Element j of a run has the weight

@@ -146,6 +146,7 @@ struct Transform {
   const NormInput<T>& in;
   const T *mean, *rstd;
 
+  T weight(int64_t c) const { return in.w ? in.w[c] : T(1); }
   T scale(int64_t c) const { return in.w ? rstd[c] * in.w[c] : rstd[c]; }
   Affine<T> at(int64_t c) const { return {mean[c], scale(c), in.b ? in.b[c] : T(0), in.relu}; }
   /// In memory of the calling thread.
@@ -167,18 +168,24 @@ GradientAffine<T> gradient_affine(const Transform<T>& f, int64_t c, T dw, T db, 
 template <class T>
 bool is_ordinary_channel(const Transform<T>& f, int64_t c, T eps) {
   const bool stats = is_ordinary(f.mean[c], f.rstd[c], eps),
-             map = is_ordinary_map(T(0), f.scale(c));
+             map = is_ordinary_map(T(0), f.scale(c), f.weight(c));
   return stats & map;
 }
 template <class T>
 bool is_ordinary_constant(const Transform<T>& f, int64_t c) {
-  return is_ordinary_map(f.mean[c], f.scale(c));
+  return is_ordinary_map(f.mean[c], f.scale(c), f.weight(c));
 }
 /// The same, and its gradient with these sums.
 template <class T>
-bool is_ordinary_backward(bool channel, const NormGradients<T>& sums, int64_t c) {
-  const bool gradient = is_ordinary_gradient(sums.db[c], sums.dw[c]);
-  return channel & gradient;
+bool is_ordinary_backward(const Channels& s, bool channel, const T* dy,
+                          const NormGradients<T>& sums, int64_t c) {
+  return channel && is_ordinary_gradient(sums.db[c], sums.dw[c], [&] {
+           for (int64_t i = 0; i < s.outer; ++i) {
+             const T* run = dy + (i * s.channels + c) * s.inner;
+             if (!std::all_of(run, run + s.inner, [](T v) { return v == 0; })) return false;
+           }
+           return true;
+         });
 }
 
 /// redo(channel, its elements) for each channel that is not ordinary.
@@ -385,7 +392,7 @@ void batch_norm_backward(const Channels& shape, double eps, const NormInput<T>& 
   in_double(
       s, in,
       [&](int64_t c) {
-        return is_ordinary_backward(is_ordinary_channel(f, c, static_cast<T>(eps)), all, c);
+        return is_ordinary_backward(s, is_ordinary_channel(f, c, static_cast<T>(eps)), dy, all, c);
       },
       [&](int64_t c, const NormGroup<T>& group) {
         redo_gradient(s, c, group, stats_in_double(group, eps), true, dy, all);
@@ -404,7 +411,7 @@ void batch_norm_backward_eval(const Channels& shape, const NormInput<T>& in, con
     in_columns(s) ? column_sums(s, f, dy, all) : run_backward<T>(s, f, dy, all);
     in_double(
         s, values,
-        [&](int64_t c) { return is_ordinary_backward(is_ordinary_constant(f, c), all, c); },
+        [&](int64_t c) { return is_ordinary_backward(s, is_ordinary_constant(f, c), dy, all, c); },
         [&](int64_t c, const NormGroup<T>& group) {
           redo_gradient(s, c, group, constants(f, c), false, dy, all);
         });
@@ -479,8 +486,7 @@ void layer_norm_backward(int64_t rows, int64_t d, double eps, const NormInput<T>
     add_up(parts, to.dw);
     add_up(parts + d, to.db);
   });
-  // Whose gradient of x is wanted, a row shows by it that it is not ordinary.
-  if (!to.dx && !(all_finite(d, to.dw) && all_finite(d, to.db)))
+  if (!(all_finite(d, to.dw) && all_finite(d, to.db)))
     row_sums_in_double(rows, d, eps, in, dy, to, parts);
 }
 

@@ -12,25 +12,35 @@ namespace {
 constexpr int64_t kParts = 8;  // of a sum, which take turns
 
 /// sum of f(j), 0 <= j < n.
-template <class F>
-double sum_of(int64_t n, F f) {
-  double parts[kParts] = {}, sum = 0;
+template <class Sum, class F>
+Sum sum_of(int64_t n, F f) {
+  Sum parts[kParts] = {}, sum = 0;
   int64_t j = 0;
   for (; j + kParts <= n; j += kParts)
     for (int64_t k = 0; k < kParts; ++k) parts[k] += f(j + k);
   for (; j < n; ++j) sum += f(j);
-  for (double part : parts) sum += part;
+  for (Sum part : parts) sum += part;
   return sum;
 }
 
-/// 1 / sqrt(mean(x^2) + eps)
-template <class T>
-double rms_rstd(int64_t d, double eps, const T* x) {
-  const double squares = sum_of(d, [&](int64_t j) {
-    const auto v = static_cast<double>(x[j]);
-    return v * v;
-  });
-  return 1 / std::sqrt(squares / static_cast<double>(d) + eps);
+template <class Sum, class T>
+Sum mean_square(int64_t d, const T* x) {
+  return sum_of<Sum>(d,
+                     [&](int64_t j) {
+                       const auto v = static_cast<Sum>(x[j]);
+                       return v * v;
+                     }) /
+         static_cast<Sum>(d);
+}
+
+/// row(1 / sqrt(mean(x^2) + eps)), in double, or in long double where that leaves double's range.
+template <class T, class Row>
+void with_rstd(int64_t d, double eps, const T* x, Row row) {
+  const double square = mean_square<double>(d, x);
+  if (sizeof(T) == sizeof(double) && !(square >= 0x1p-800 && square <= 0x1p800))
+    row(1 / std::sqrt(mean_square<long double>(d, x) + eps));
+  else
+    row(1 / std::sqrt(square + eps));
 }
 
 template <class T>
@@ -50,11 +60,13 @@ void rms_norm(int64_t rows, int64_t d, double eps, const NormInput<T>& in, T* y)
         std::fill(to, to + d, T(0));
         continue;
       }
-      const double r = rms_rstd(d, eps, x);
-      for (int64_t j = 0; j < d; ++j) {
-        const double xhat = static_cast<double>(x[j]) * r;
-        to[j] = static_cast<T>(in.w ? xhat * static_cast<double>(in.w[j]) : xhat);
-      }
+      with_rstd(d, eps, x, [&](auto r) {
+        using Real = decltype(r);
+        for (int64_t j = 0; j < d; ++j) {
+          const Real xhat = static_cast<Real>(x[j]) * r;
+          to[j] = static_cast<T>(in.w ? xhat * static_cast<Real>(in.w[j]) : xhat);
+        }
+      });
     }
   });
 }
@@ -72,15 +84,18 @@ void rms_norm_backward(int64_t rows, int64_t d, double eps, const NormInput<T>& 
         if (dx) std::fill(dx, dx + d, T(0));
         continue;
       }
-      const double r = rstd[i] = rms_rstd(d, eps, x);
-      if (!dx) continue;
-      const auto xhat = [&](int64_t j) { return static_cast<double>(x[j]) * r; };
-      const auto g = [&](int64_t j) {
-        return static_cast<double>(from[j]) * (in.w ? static_cast<double>(in.w[j]) : 1);
-      };
-      const double mean =
-          sum_of(d, [&](int64_t j) { return g(j) * xhat(j); }) / static_cast<double>(d);
-      for (int64_t j = 0; j < d; ++j) dx[j] = static_cast<T>(r * (g(j) - xhat(j) * mean));
+      with_rstd(d, eps, x, [&](auto r) {
+        using Real = decltype(r);
+        rstd[i] = static_cast<double>(r);
+        if (!dx) return;
+        const auto xhat = [&](int64_t j) { return static_cast<Real>(x[j]) * r; };
+        const auto g = [&](int64_t j) {
+          return static_cast<Real>(from[j]) * (in.w ? static_cast<Real>(in.w[j]) : 1);
+        };
+        const Real mean =
+            sum_of<Real>(d, [&](int64_t j) { return g(j) * xhat(j); }) / static_cast<Real>(d);
+        for (int64_t j = 0; j < d; ++j) dx[j] = static_cast<T>(r * (g(j) - xhat(j) * mean));
+      });
     }
   });
   if (!to.dw) return;

@@ -360,7 +360,14 @@ void rows_gradient(const Rows& r, double eps, const NormInput<T>& in, const T* m
       const GradientSums sums =
           row_gradient_sums<T, with_w>(r.d, mean[i], in.x + at, in.w, passed + at);
       const double scale = static_cast<double>(rstd[i]), each = 1 / static_cast<double>(r.d);
-      if (!is_ordinary_gradient(static_cast<T>(sums.dy), static_cast<T>(sums.dy_x * scale))) {
+      const auto is_zero = [&] {
+        const T* g = passed + at;
+        for (int64_t j = 0; j < r.d; ++j)
+          if (g[j] != 0 && !(with_w && in.w[j] == 0)) return false;
+        return true;
+      };
+      if (!is_ordinary_gradient(static_cast<T>(sums.dy), static_cast<T>(sums.dy_x * scale),
+                                is_zero)) {
         row_gradient_in_double(r.d, at, eps, in, dy, dx, to);
         continue;
       }

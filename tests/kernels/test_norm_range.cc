@@ -47,8 +47,9 @@ std::vector<Range> ranges<float>() {
           const double scale = std::pow(10, exponent);
           all.push_back({scale, mean * scale, dy, 1, eps});
         }
-  for (double w : {1e-30, 1e-15, 1e15, 1e30})
-    for (double scale : {1e-20, 1.0, 1e20}) all.push_back({scale, scale, 1, w});
+  for (double w : {1e-36, 1e-30, 1e-20, 1e-10, 1.0, 1e10, 1e20, 1e30, 1e36})
+    for (double scale : {1e-36, 1e-20, 1e-10, 1.0, 1e11, 1e20, 1e38})
+      for (double dy : {1e-30, 1e-15, 1.0, 1e15, 1e25, 2e38}) all.push_back({scale, scale, dy, w});
   for (double exponent = -2; exponent <= 7; ++exponent) {
     all.push_back({1, std::pow(10, exponent)});
     all.push_back({1e-6, std::pow(10, exponent - 6)});  // eps is larger than the variance
@@ -66,8 +67,9 @@ std::vector<Range> ranges<double>() {
           const double scale = std::pow(10, exponent);
           all.push_back({scale, mean * scale, dy, 1, eps});
         }
-  for (double w : {1e-200, 1e200})
-    for (double scale : {1e-200, 1.0, 1e200}) all.push_back({scale, scale, 1, w});
+  for (double w : {1e-300, 1e-200, 1.0, 1e200, 1e300})
+    for (double scale : {1e-200, 1.0, 1e200})
+      for (double dy : {1e-200, 1.0, 1e200}) all.push_back({scale, scale, dy, w});
   return all;
 }
 
@@ -119,11 +121,13 @@ bool holds(Exact<T> v) {
   return std::abs(v) <= kMost<T>;
 }
 
-/// group(i): which row or channel element i is of.
+/// group(i): which row or channel element i is of; `largest_term`: of sums that may cancel.
 template <class T, class Group>
 void compare(const std::string& what, const std::vector<T>& got,
-             const std::vector<Exact<T>>& expected, int64_t groups, Group group) {
-  std::vector<Exact<T>> largest(static_cast<size_t>(groups)), error(largest);
+             const std::vector<Exact<T>>& expected, int64_t groups, Group group,
+             Exact<T> largest_term = 0) {
+  std::vector<Exact<T>> largest(static_cast<size_t>(groups), largest_term),
+      error(static_cast<size_t>(groups));
   for (size_t i = 0; i < expected.size(); ++i) {
     const auto g = static_cast<size_t>(group(static_cast<int64_t>(i)));
     largest[g] = std::max(largest[g], std::abs(expected[i]));
@@ -152,6 +156,16 @@ void off_the_kink(Problem<T>& p, const std::vector<Exact<T>>& y) {
     if (std::abs(y[i]) <= largest * 1e-5) p.dy[i] = 0;
 }
 
+/// dw and db, whose terms are dy's size.
+template <class T>
+void compare_sums(const std::string& what, const std::vector<T>& got,
+                  const std::vector<Exact<T>>& expected, const Problem<T>& p) {
+  Exact<T> largest = 0;
+  for (Exact<T> dy : p.dy) largest = std::max(largest, std::abs(dy));
+  compare(
+      what, got, expected, 1, [](int64_t) { return 0; }, largest);
+}
+
 template <class T>
 void check_layer_norm(const Range& r, bool masked, bool relu) {
   const int64_t rows = 3, d = 37, n = rows * d;
@@ -177,13 +191,35 @@ void check_layer_norm(const Range& r, bool masked, bool relu) {
   const auto row = [&](int64_t i) { return i / d; };
   compare(of + " y", got.y, y, rows, row);
   compare(of + " dx", got.dx, dx, rows, row);
-  compare(of + " dw", got.dw, dw, 1, [](int64_t) { return 0; });
-  compare(of + " db", got.db, db, 1, [](int64_t) { return 0; });
+  compare_sums(of + " dw", got.dw, dw, p);
+  compare_sums(of + " db", got.db, db, p);
   if (relu) return;  // which needs dx
   layer_norm_backward<T>(rows, d, r.eps, p.input(masked, relu), got.mean.data(), got.rstd.data(),
                          p.dy.data(), {nullptr, got.dw.data(), got.db.data()});
-  compare(of + " dw alone", got.dw, dw, 1, [](int64_t) { return 0; });
-  compare(of + " db alone", got.db, db, 1, [](int64_t) { return 0; });
+  compare_sums(of + " dw alone", got.dw, dw, p);
+  compare_sums(of + " db alone", got.db, db, p);
+}
+
+template <class T>
+void check_rms_norm(const Range& r, bool masked) {
+  const int64_t rows = 3, d = 37, n = rows * d;
+  const Problem<T> p(n, d, r, 5);
+  const Wide<T> wide(p);
+  const bool* valid = masked ? p.valid.get() : nullptr;
+  std::vector<Exact<T>> y(n), dx(n), dw(d);
+  const NormInput<Exact<T>> exact{wide.x.data(), valid, wide.w.data()};
+  naive::rms_norm(rows, d, r.eps, exact, y.data());
+  naive::rms_norm_backward<Exact<T>>(rows, d, r.eps, exact, wide.dy.data(),
+                                     {dx.data(), dw.data(), nullptr});
+  Results<T> got(n, d);
+  const NormInput<T> in{p.x.data(), valid, p.w.data()};
+  rms_norm<T>(rows, d, r.eps, in, got.y.data());
+  rms_norm_backward<T>(rows, d, r.eps, in, p.dy.data(), {got.dx.data(), got.dw.data(), nullptr});
+  const std::string of = "rms_norm " + described(r, masked, false);
+  const auto row = [&](int64_t i) { return i / d; };
+  compare(of + " y", got.y, y, rows, row);
+  compare(of + " dx", got.dx, dx, rows, row);
+  compare_sums(of + " dw", got.dw, dw, p);
 }
 
 template <class T>
@@ -214,13 +250,13 @@ void check_batch_norm(const Channels& s, const Range& r, bool masked, bool relu)
   const auto itself = [](int64_t i) { return i; };
   compare(of + " y", got.y, y, channels, channel);
   compare(of + " dx", got.dx, dx, channels, channel);
-  compare(of + " dw", got.dw, dw, 1, [](int64_t) { return 0; });
-  compare(of + " db", got.db, db, 1, [](int64_t) { return 0; });
+  compare_sums(of + " dw", got.dw, dw, p);
+  compare_sums(of + " db", got.db, db, p);
   compare(of + " var", got.var, var, channels, itself);
   if (!relu) {  // which needs dx
     batch_norm_backward<T>(s, r.eps, p.input(masked, relu), got.mean.data(), got.rstd.data(),
                            p.dy.data(), {nullptr, got.dw.data(), got.db.data()});
-    compare(of + " dw alone", got.dw, dw, 1, [](int64_t) { return 0; });
+    compare_sums(of + " dw alone", got.dw, dw, p);
   }
 
   // Evaluation by statistics that f32 holds.
@@ -236,7 +272,7 @@ void check_batch_norm(const Channels& s, const Range& r, bool masked, bool relu)
                               p.dy.data(), {got.dx.data(), got.dw.data(), got.db.data()});
   compare(of + " evaluated y", got.y, y, channels, channel);
   compare(of + " evaluated dx", got.dx, dx, channels, channel);
-  compare(of + " evaluated dw", got.dw, dw, 1, [](int64_t) { return 0; });
+  compare_sums(of + " evaluated dw", got.dw, dw, p);
 }
 
 }  // namespace
@@ -247,6 +283,44 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(rows, T, Floating) {
   for (const Range& r : ranges<T>())
     for (bool masked : {false, true})
       for (bool relu : {false, true}) check_layer_norm<T>(r, masked, relu);
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(mean_squares, T, Floating) {
+  for (const Range& r : ranges<T>())
+    for (bool masked : {false, true}) check_rms_norm<T>(r, masked);
+}
+
+// Whose sums overflow, or cancel, where the row's own do not.
+BOOST_AUTO_TEST_CASE(sums_over_rows_and_channels) {
+  const int64_t rows = 4, d = 4;
+  const std::vector<float> x{1, 2, 3, 4, 1, 2, 3, 5, 2, 1, 4, 4, 1, 2, 5, 4};
+  const std::vector<float> w(d, 1e-30f), b(d);
+  std::vector<float> y(x.size()), mean(rows), rstd(rows), dy(x.size()), dx(x.size()), dw(d), db(d);
+  for (size_t i = 0; i < dy.size(); ++i) dy[i] = i < 8 ? 3e38f : -3e38f;
+  const NormInput<float> in{x.data(), nullptr, w.data(), b.data()};
+  layer_norm<float>(rows, d, 1e-5, in, y.data(), mean.data(), rstd.data());
+  layer_norm_backward<float>(rows, d, 1e-5, in, mean.data(), rstd.data(), dy.data(),
+                             {dx.data(), dw.data(), db.data()});
+  BOOST_TEST(db == std::vector<float>(d), boost::test_tools::per_element());
+  std::vector<double> exact(d);
+  for (size_t i = 0; i < x.size(); ++i) {
+    const size_t row = i / 4;
+    exact[i % 4] +=
+        static_cast<double>(dy[i]) * (static_cast<double>(x[i]) - mean[row]) * rstd[row];
+  }
+  for (size_t j = 0; j < dw.size(); ++j)
+    if (holds<float>(exact[j])) BOOST_TEST(std::abs(dw[j] - exact[j]) < 1e33, dw[j]);
+  // Inference: sum dy is 0, and each product below f32's least.
+  const std::vector<float> small{1e-25f, -1e-25f, 3e-25f, -3e-25f};
+  const std::vector<float> signs{1e-25f, -1e-25f, 1e-25f, -1e-25f};
+  const float zero = 0, var = 1e-38f;
+  float r = 0, weight = 0, bias = 0;
+  for (const Channels& s : {Channels{4, 1, 1}, Channels{1, 1, 4}}) {
+    batch_norm_rstd(1, 1e-38, &var, &r);
+    batch_norm_backward_eval<float>(s, {small.data()}, &zero, &r, signs.data(),
+                                    {nullptr, &weight, &bias});
+    BOOST_TEST((bias == 0 && std::abs(weight / (8e-50 / std::sqrt(2e-38)) - 1) < 1e-5), weight);
+  }
 }
 
 // Where f64's own rounding of the mean would be all there is to see.
