@@ -54,6 +54,17 @@ void normalize_in_double(const NormGroup<T>& g, const GroupStats<T>& stats, T* y
   });
 }
 
+template <class T>
+bool are_finite(const NormGroup<T>& g, const T* dy) {
+  bool all = true;
+  for_each_element(g, [&](int64_t at, int64_t j, bool valid) {
+    if (!valid) return;
+    all &= std::isfinite(g.x[at]) && std::isfinite(dy[at]);
+    all &= (!g.w || std::isfinite(g.w[g.step * j])) && (!g.b || std::isfinite(g.b[g.step * j]));
+  });
+  return all;
+}
+
 // NOLINTBEGIN(readability-non-const-parameter): a lambda writes to dw and db.
 template <class T>
 void gradient_in_double(const NormGroup<T>& g, const GroupStats<T>& stats, bool training,
@@ -81,6 +92,6 @@ void gradient_in_double(const NormGroup<T>& g, const GroupStats<T>& stats, bool 
 }
 // NOLINTEND(readability-non-const-parameter)
 
-GRADUS_INSTANTIATE(stats_in_double<T>, normalize_in_double<T>, gradient_in_double<T>)
+GRADUS_INSTANTIATE(stats_in_double<T>, normalize_in_double<T>, are_finite<T>, gradient_in_double<T>)
 
 }  // namespace gradus::kernels

@@ -85,6 +85,11 @@ GroupStats<T> stats_in_double(const NormGroup<T>& group, double eps);
 template <class T>
 void normalize_in_double(const NormGroup<T>& group, const GroupStats<T>& stats, T* y);
 
+/// Whether all of x, w, b and dy are numbers. Else a gradient need not be right where T does not
+/// carry it, but what an input that is none has no influence on may not change by a bit.
+template <class T>
+bool are_finite(const NormGroup<T>& group, const T* dy);
+
 /// Adds to dw[step j] and db[step j], then dx where it is wanted: training's, or of mean and rstd
 /// that are constants.
 template <class T>

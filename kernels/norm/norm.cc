@@ -211,6 +211,7 @@ void redo_gradient(const Channels& s, int64_t c, const NormGroup<T>& group,
                    const NormGradients<T>& to) {
   double dw = 0, db = 0;
   const int64_t at = c * s.inner;
+  if (!are_finite(group, dy + at)) return;
   gradient_in_double(group, stats, training, dy + at, to.dx ? to.dx + at : nullptr, &dw, &db);
   to.dw[c] = static_cast<T>(dw);
   to.db[c] = static_cast<T>(db);
@@ -369,9 +370,11 @@ void batch_norm(const Channels& shape, double eps, const NormInput<T>& in, T* y,
       s, in, [&](int64_t c) { return is_ordinary_channel(f, c, static_cast<T>(eps)); },
       [&](int64_t c, const NormGroup<T>& group) {
         const GroupStats<T> stats = stats_in_double(group, eps);
-        mean[c] = static_cast<T>(stats.mean);
-        var[c] = static_cast<T>(stats.var);
-        rstd[c] = static_cast<T>(stats.rstd);
+        if (!is_ordinary(mean[c], rstd[c], static_cast<T>(eps))) {
+          mean[c] = static_cast<T>(stats.mean);
+          var[c] = static_cast<T>(stats.var);
+          rstd[c] = static_cast<T>(stats.rstd);
+        }
         normalize_in_double(group, stats, y + c * s.inner);
       });
 }
@@ -447,8 +450,12 @@ static void row_sums_in_double(int64_t rows, int64_t d, double eps, const NormIn
     gradient_in_double<T>(row, stats_in_double(row, eps), true, dy + i * d, nullptr, sums,
                           sums + d);
   }
-  for (int64_t j = 0; j < d && to.dw; ++j) to.dw[j] = static_cast<T>(sums[j]);
-  for (int64_t j = 0; j < d && to.db; ++j) to.db[j] = static_cast<T>(sums[d + j]);
+  const auto put = [&](T* to_sums, const double* from) {  // columns apart stay as they are
+    for (int64_t j = 0; j < d && to_sums; ++j)
+      if (!std::isfinite(to_sums[j])) to_sums[j] = static_cast<T>(from[j]);
+  };
+  put(to.dw, sums);
+  put(to.db, sums + d);
 }
 
 template <class T>

@@ -323,14 +323,16 @@ void row_gradients(int64_t d, const RowGradient<T>* rows, const T* x, const T* w
   });
 }
 
-/// A row's gradients the slow way.
+/// A row's gradients the slow way, if all that they are made of are numbers.
 template <class T>
-[[gnu::noinline]] void row_gradient_in_double(int64_t d, int64_t at, double eps,
+[[gnu::noinline]] bool row_gradient_in_double(int64_t d, int64_t at, double eps,
                                               const NormInput<T>& in, const T* dy, T* dx,
                                               const RowSums<T>& sums) {
   const NormGroup<T> group = row_group(d, at, in);
+  if (!are_finite(group, dy + at)) return false;
   gradient_in_double(group, stats_in_double(group, eps), true, dy + at, dx ? dx + at : nullptr,
                      sums.dw, sums.db);
+  return true;
 }
 
 /// With relu, what of dy passes it is written to dx first, and read from there.
@@ -349,10 +351,9 @@ void rows_gradient(const Rows& r, double eps, const NormInput<T>& in, const T* m
       for (int64_t j = 0; j < r.d && with_dx; ++j) dx[at + j] = 0;
       continue;
     }
-    if (!is_ordinary(mean[i], rstd[i], static_cast<T>(eps))) {
-      row_gradient_in_double(r.d, at, eps, in, dy, dx, to);
+    if (!is_ordinary(mean[i], rstd[i], static_cast<T>(eps)) &&
+        row_gradient_in_double(r.d, at, eps, in, dy, dx, to))
       continue;
-    }
     RowGradient<T>& row = pending[count];
     row = {at, mean[i], rstd[i], 0, 0};
     if (in.relu) pass(r.d, mean[i], rstd[i], in.x + at, in.w, in.b, dy + at, dx + at);
@@ -367,10 +368,9 @@ void rows_gradient(const Rows& r, double eps, const NormInput<T>& in, const T* m
         return true;
       };
       if (!is_ordinary_gradient(static_cast<T>(sums.dy), static_cast<T>(sums.dy_x * scale),
-                                is_zero)) {
-        row_gradient_in_double(r.d, at, eps, in, dy, dx, to);
+                                is_zero) &&
+          row_gradient_in_double(r.d, at, eps, in, dy, dx, to))
         continue;
-      }
       row.mean_dy = static_cast<T>(sums.dy * each);
       row.slope = static_cast<T>(sums.dy_x * each * scale * scale);
     }

@@ -98,8 +98,8 @@ BOOST_AUTO_TEST_CASE(regularization) {
   const Rows rows =
       rows_of("regularization",
               {"wrong labels batch best", "wrong labels none best", "wrong labels none at edge",
-               "wrong labels tuned batch g=4", "wrong labels batch g=4 rate=0.003",
-               "wrong labels batch g=64 rate=0.003"});
+               "200 images batch best", "200 images none best", "wrong labels tuned batch g=4",
+               "wrong labels batch g=4 rate=0.003", "wrong labels batch g=64 rate=0.003"});
   check_endpoints("regularization", rows);
   BOOST_TEST(has(rows, {"wrong labels tuned", "batch", "g=4", "accuracy"}));
   // The slope is over those that have an x: the groups, and not what was chosen for each norm.
@@ -110,7 +110,7 @@ BOOST_AUTO_TEST_CASE(regularization) {
 }
 
 BOOST_AUTO_TEST_CASE(lengths) {
-  const Rows rows = rows_of("lengths", {"rnn batch", "rnn batch per step", "rnn layer",
+  const Rows rows = rows_of("lengths", {"rnn batch", "rnn batch per step", "rnn layer", "rnn none",
                                         "transformer batch", "transformer layer"});
   check_endpoints("lengths", rows);
   for (const char* norm : {"batch", "layer"}) {
