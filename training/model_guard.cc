@@ -29,7 +29,10 @@ void ModelGuard::keep(const Tensor& buffer) {
 
 void ModelGuard::put(const Tensor& buffer, Tensor values) noexcept {
   for (Kept& one : kept_)
-    if (one.buffer.is(buffer)) one.values = std::move(values);
+    if (one.buffer.is(buffer)) {
+      one.values = std::move(values);
+      return;
+    }
 }
 
 void ModelGuard::listen(BatchNorm& norm, Observer other) {

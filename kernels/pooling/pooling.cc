@@ -88,8 +88,8 @@ Range adaptive_range(int64_t i, int64_t size, int64_t outputs) {
 
 /// The most elements that one output averages along an axis, or with the two exchanged, the most
 /// outputs that average one element.
-int64_t adaptive_terms(int64_t size, int64_t outputs) {
-  return ceil_div(size, outputs) + (size % outputs != 0);
+int64_t adaptive_terms(int64_t all, int64_t parts) {
+  return ceil_div(all, parts) + (all % parts != 0);
 }
 
 template <class T, class Sum>
