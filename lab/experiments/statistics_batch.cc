@@ -399,7 +399,7 @@ const ExperimentEntry entry(
          .sources = "Hoffer et al. 2017, section 4 (ghost batches); Wu & "
                     "Johnson 2021, section 3 (population statistics); Pascanu et al. 2013, section "
                     "3.2 (clipping)",
-         .seconds = 38,
+         .seconds = 46,
          .on_images = true,
          .jobs = jobs,
          .figures = figures,

@@ -15,6 +15,6 @@ constexpr uint64_t kTuningSeed = 1'000'001;
 void tune_all(const LabOptions& options, const std::function<void(const std::string&)>& line,
               const std::function<bool()>& stop);
 /// What all of it takes on two cores, about.
-constexpr double kTuningSeconds = 160;
+constexpr double kTuningSeconds = 600;
 
 }  // namespace gradus::lab
