@@ -29,7 +29,7 @@ constexpr int64_t kBudgets[] = {1, 2};  // times the map's updates
 double band() {
   size_t cells = 0;
   for (const Swept& swept : all_swept()) cells += swept.sizes.size() * std::size(kBudgets);
-  return 1 - 0.05 / static_cast<double>(cells);
+  return simultaneous(cells);
 }
 
 struct Cell {

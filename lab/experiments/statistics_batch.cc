@@ -160,7 +160,7 @@ double band(const Rows& rows) {
   size_t cells = 0;
   for (const Panel& p : kPanels) cells += log_ratios(rows, p.part, p.norm, "layer").size();
   for (const char* net : kNets) cells += log_ratios(rows, net, "layer", "none").size();
-  return 1 - 0.05 / static_cast<double>(std::max<size_t>(1, cells));
+  return simultaneous(cells);
 }
 
 /// The mean and an interval, which of one seed has no width.

@@ -148,6 +148,10 @@ Estimate resampled(std::span<const double> differences, double n_train, double n
           n - 1};
 }
 
+double simultaneous(size_t intervals) {
+  return 1 - 0.05 / static_cast<double>(std::max<size_t>(1, intervals));
+}
+
 std::vector<double> holm(std::span<const double> p) {
   std::vector<size_t> order(p.size());
   std::iota(order.begin(), order.end(), 0);

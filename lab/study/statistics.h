@@ -34,6 +34,9 @@ Estimate two_way(std::span<const double> d, int64_t seeds, int64_t items);
 /// variance is multiplied by 1/n + n_test/n_train for 1/n (Nadeau & Bengio 2003).
 Estimate resampled(std::span<const double> differences, double n_train, double n_test);
 
+/// The confidence at which so many intervals cover all at once with 95 %, by Bonferroni.
+double simultaneous(size_t intervals);
+
 /// Holm's adjusted p-values (Holm 1979), in the order given.
 std::vector<double> holm(std::span<const double> p);
 
