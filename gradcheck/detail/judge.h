@@ -1,11 +1,9 @@
 #pragma once
+#include <gradus/gradcheck/detail/numeric_derivative.h>
 #include <gradus/gradcheck/gradcheck.h>
-
-#include <limits>
 
 namespace gradus::checking {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 double rms(std::span<const double> values);
 /// The largest modulus.
 double largest_of(std::span<const double> values);

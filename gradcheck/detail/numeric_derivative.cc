@@ -3,13 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <limits>
 
 namespace gradus::checking {
 
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // From step to step. No simple fraction: steps that are all whole periods of f would see a
 // constant.
 constexpr double kShorten = 0.4823;

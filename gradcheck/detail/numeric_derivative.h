@@ -1,10 +1,13 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <span>
 #include <vector>
 
 namespace gradus::checking {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 /// Several functions of one variable: writes their values at h; false where one is not finite.
 using Line = std::function<bool(double h, std::span<double> values)>;

@@ -20,6 +20,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/checks.h"
+
 using namespace gradus;
 using namespace gradus::kernels;
 using Scalars = boost::mpl::list<float, double>;
@@ -321,6 +323,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(the_largest_products_go_to_openblas, T, Scalars) {
   BOOST_TEST(same_bits(one, data.product(GemmPath::automatic)));
 }
 
+BOOST_TEST_DECORATOR(*test::repeats)
 BOOST_AUTO_TEST_CASE_TEMPLATE(bitwise_the_same_on_any_number_of_threads, T, Scalars) {
   for (GemmPath path : kPaths) {
     for (const Case& s : kLarge) {

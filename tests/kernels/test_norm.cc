@@ -18,6 +18,7 @@
 #include <random>
 #include <vector>
 
+#include "tests/checks.h"
 #include "tests/kernels/kernel_checks.h"
 
 using namespace gradus::test;
@@ -217,6 +218,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(the_pieces_of_batch_norm_make_the_whole, T, Scalar
   }
 }
 
+BOOST_TEST_DECORATOR(*test::repeats)
 BOOST_AUTO_TEST_CASE_TEMPLATE(batch_norm_is_the_same_on_any_number_of_threads, T, Scalars) {
   for (const Channels& s : {Channels{300, 20, 300}, Channels{2, 3, 70000}, Channels{7000, 70, 1},
                             Channels{200000, 1, 1}, Channels{1500, 301, 1}}) {
@@ -452,37 +454,34 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(layer_norm_of_extreme_values, T, Scalars) {
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(streamed_results_are_the_same, T, Scalars) {
   set_threads(2);
-  for (const Channels& s : {Channels{64, 17, 1024}, Channels{4, 3, 100003}}) {
-    for (bool relu : {false, true}) {
-      const BatchProblem p(s, false, true, 0.7, relu);
-      const Given<T> g(p);
-      BatchResult<T> r = run<T>(p);
-      compare(r, define(p));
-      StreamedTo<T> y(r.y), dx(r.dx);
-      for (int64_t offset : {0, 1}) {
-        batch_norm(s, kEps, g.in, y.block.data() + offset, r.mean.data(), r.var.data(),
-                   r.rstd.data());
-        batch_norm_backward<T>(s, kEps, g.in, r.mean.data(), r.rstd.data(), g.dy.data(),
-                               {dx.block.data() + offset, r.dw.data(), r.db.data()});
-        y.check_at(offset);
-        dx.check_at(offset);
-      }
+  for (const auto& [s, relu] :
+       {std::pair{Channels{64, 17, 1024}, false}, {Channels{4, 3, 100003}, true}}) {
+    const BatchProblem p(s, false, true, 0.7, relu);
+    const Given<T> g(p);
+    BatchResult<T> r = run<T>(p);
+    compare(r, define(p));
+    StreamedTo<T> y(r.y), dx(r.dx);
+    for (int64_t offset : {0, 1}) {
+      batch_norm(s, kEps, g.in, y.block.data() + offset, r.mean.data(), r.var.data(),
+                 r.rstd.data());
+      batch_norm_backward<T>(s, kEps, g.in, r.mean.data(), r.rstd.data(), g.dy.data(),
+                             {dx.block.data() + offset, r.dw.data(), r.db.data()});
+      y.check_at(offset);
+      dx.check_at(offset);
     }
   }
-  for (const auto& [rows, d] : {std::pair{2100, 512}, {1200, 1001}}) {
-    for (bool relu : {false, true}) {
-      const LayerProblem p(rows, d, false, true, true, relu);
-      const Given<T> g(p);
-      LayerResult<T> r = run<T>(p);
-      compare(r, define(p));
-      StreamedTo<T> y(r.y), dx(r.dx);
-      for (int64_t offset : {0, 1}) {
-        layer_norm(rows, d, kEps, g.in, y.block.data() + offset, r.mean.data(), r.rstd.data());
-        layer_norm_backward<T>(rows, d, kEps, g.in, r.mean.data(), r.rstd.data(), g.dy.data(),
-                               {dx.block.data() + offset, r.dw.data(), r.db.data()});
-        y.check_at(offset);
-        dx.check_at(offset);
-      }
+  for (const auto& [rows, d, relu] : {std::tuple{2100, 512, true}, {1200, 1001, false}}) {
+    const LayerProblem p(rows, d, false, true, true, relu);
+    const Given<T> g(p);
+    LayerResult<T> r = run<T>(p);
+    compare(r, define(p));
+    StreamedTo<T> y(r.y), dx(r.dx);
+    for (int64_t offset : {0, 1}) {
+      layer_norm(rows, d, kEps, g.in, y.block.data() + offset, r.mean.data(), r.rstd.data());
+      layer_norm_backward<T>(rows, d, kEps, g.in, r.mean.data(), r.rstd.data(), g.dy.data(),
+                             {dx.block.data() + offset, r.dw.data(), r.db.data()});
+      y.check_at(offset);
+      dx.check_at(offset);
     }
   }
 }
