@@ -28,6 +28,20 @@ NormGroups rms_norm_groups(const Tensor& x, const Shape& normalized_shape, const
   return groups;
 }
 
+NormGroups group_norm_groups(const Tensor& x, int64_t groups, const Tensor& valid) {
+  check(x.ndim() >= 2 && groups > 0 && x.size(1) % groups == 0,
+        "group_norm: {} groups of x {}, which needs channels in axis 1 that they divide", groups,
+        x.shape());
+  const int64_t n = x.size(0), channels = x.size(1) / groups;
+  int64_t inner = 1;
+  for (int i = 2; i < x.ndim(); ++i) inner *= x.size(i);
+  return {{n, groups, channels, inner},
+          {2, 3},
+          {1, groups, channels, 1},
+          valid ? reshape(valid, {n, 1, 1, 1}) : Tensor(),
+          static_cast<double>(channels * inner)};
+}
+
 NormGroups batch_norm_groups(const Tensor& x, ChannelAxis axis, const Tensor& valid) {
   const int64_t c = x.size(axis == ChannelAxis::last ? -1 : 1);
   const int channels = axis == ChannelAxis::last ? x.ndim() - 1 : 1;
@@ -58,6 +72,14 @@ Tensor group_centre(const NormGroups& groups, const Tensor& v) {
   Shape one_a_group = groups.shape;
   for (int64_t axis : groups.axes) one_a_group[static_cast<int>(axis)] = 1;
   return zeros(one_a_group, v.dtype());
+}
+
+/// Whether the mask is of whole groups.
+bool leaves_out_groups(const NormGroups& groups) {
+  if (!groups.valid) return false;
+  for (int64_t axis : groups.axes)
+    if (groups.valid.size(axis) != 1) return false;
+  return true;
 }
 
 Tensor as(const Tensor& v, DType dtype) { return v ? cast(v, dtype) : v; }
@@ -94,9 +116,8 @@ NormForward normalize_with(const NormGroups& groups, const Tensor& x, const Tens
                            const Tensor& variance, const Tensor& weight, const Tensor& bias,
                            double eps) {
   Tensor spread = variance + eps;
-  // A row that LayerNorm's mask leaves out has variance 0, and with eps = 0 no root either.
-  if (groups.valid && groups.valid.shape() == spread.shape())
-    spread = where(groups.valid, spread, ones({}, spread.dtype()));
+  // A group that a mask leaves out has variance 0, and with eps = 0 no root either.
+  if (leaves_out_groups(groups)) spread = where(groups.valid, spread, ones({}, spread.dtype()));
   NormForward f{mean, variance, rsqrt(spread), {}, {}};
   f.xhat = clear_invalid(groups, reshape(x, groups.shape) - mean) * f.rstd;
   Tensor y = weight ? f.xhat * reshape(weight, groups.weights) : f.xhat;

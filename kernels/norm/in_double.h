@@ -55,21 +55,21 @@ static inline bool is_ordinary_gradient(T sum, T product, IsZero is_zero) {
 }
 
 /// Elements with one mean: x at runs, where `valid` says so. Element j of a run has the weight
-/// w[step j], which null makes 1, and the bias b[step j], which null makes 0.
+/// w[j / inner], which null makes 1, and the bias b[j / inner], which null makes 0.
 template <class T>
 struct NormGroup {
   Runs runs;
   const T* x;
   const bool* valid;
   const T *w, *b;
-  int64_t step;
-  bool relu;
+  int64_t inner;
+  bool relu, centred = true;
 };
 
-/// Row `at / d` of x (rows, d).
+/// The row that begins at x[at].
 template <class T>
-static inline NormGroup<T> row_group(int64_t d, int64_t at, const NormInput<T>& in) {
-  return {{1, d, d, d}, in.x + at, nullptr, in.w, in.b, 1, in.relu};
+static inline NormGroup<T> row_group(const Rows& r, int64_t at, const NormInput<T>& in) {
+  return {{1, r.d, r.d, r.d}, in.x + at, nullptr, in.w, in.b, r.inner, in.relu, r.centred};
 }
 
 template <class T>
@@ -78,6 +78,7 @@ struct GroupStats {
 };
 
 /// Its own mean, biased variance and 1 / sqrt(var + eps); 0, 0 and 1 / sqrt(eps) without values.
+/// Where it is not centred, 0 stands for its mean.
 template <class T>
 GroupStats<T> stats_in_double(const NormGroup<T>& group, double eps);
 
@@ -90,8 +91,8 @@ void normalize_in_double(const NormGroup<T>& group, const GroupStats<T>& stats, 
 template <class T>
 bool are_finite(const NormGroup<T>& group, const T* dy);
 
-/// Adds to dw[step j] and db[step j], then dx where it is wanted: training's, or of mean and rstd
-/// that are constants.
+/// Adds to dw[j / inner] and db[j / inner], then dx where it is wanted: training's, or of mean and
+/// rstd that are constants.
 template <class T>
 void gradient_in_double(const NormGroup<T>& group, const GroupStats<T>& stats, bool training,
                         const T* dy, T* dx, double* dw, double* db);

@@ -64,6 +64,7 @@ std::vector<Case> cases() {
          return rms_norm(x, {3, 7}, {}, {.eps = 0});
        }},
       {"group_norm", [](const Tensor& x) { return group_norm(x, 3); }},
+      {"group_norm of one group", [](const Tensor& x) { return group_norm(x, 1); }},
       {"log_softmax", [](const Tensor& x) { return log_softmax(x, 2); }},
       {"cross_entropy",
        [](const Tensor& x) {
@@ -165,28 +166,106 @@ BOOST_AUTO_TEST_CASE(gradients_of_long_rows) {
       }
 }
 
+// Of x, weights and upstream gradients each of its own size: products of two may leave f32 where
+// the gradient does not.
+BOOST_AUTO_TEST_CASE(norms_with_weights) {
+  using Norm = std::function<Tensor(const Tensor& x, const Tensor& w, const Tensor& b,
+                                    const Tensor& samples, Activation relu)>;
+  const auto group = [](int64_t groups) -> Norm {
+    return [=](auto& x, auto& w, auto& b, auto& samples, Activation relu) {
+      return group_norm(x, groups, w, b, {.valid = samples, .activation = relu});
+    };
+  };
+  const auto rows = [](const Tensor& x) { return reshape(x, {5, 24}); };
+  const auto each = [](const Tensor& w) {
+    return reshape(expand(reshape(w, {4, 1}), {4, 6}), {24});
+  };
+  const auto positions = [](const Tensor& samples) {
+    return samples ? expand(unsqueeze(samples, 1), {5, 6}) : samples;
+  };
+  const std::pair<const char*, Norm> norms[] = {
+      {"layer_norm",
+       [=](auto& x, auto& w, auto& b, auto& samples, Activation relu) {
+         return reshape(
+             layer_norm(rows(x), {24}, each(w), each(b), {.valid = samples, .activation = relu}),
+             x.shape());
+       }},
+      {"rms_norm",
+       [=](auto& x, auto& w, auto&, auto& samples, Activation) {
+         return reshape(rms_norm(rows(x), {24}, each(w), {.eps = 1e-5, .valid = samples}),
+                        x.shape());
+       }},
+      {"group_norm of one group", group(1)},
+      {"group_norm", group(2)},
+      {"instance_norm", group(4)},
+      {"batch_norm",
+       [=](auto& x, auto& w, auto& b, auto& samples, Activation relu) {
+         return batch_norm(x, w, b, {.valid = positions(samples), .activation = relu}).y;
+       }},
+      {"batch_norm, channels last", [=](auto& x, auto& w, auto& b, auto& samples, Activation relu) {
+         const BatchNormOptions options{
+             .axis = ChannelAxis::last, .valid = positions(samples), .activation = relu};
+         return transpose(batch_norm(transpose(x), w, b, options).y);
+       }}};
+  Generator random(7);
+  const Tensor x = randn({5, 4, 6}, random), w = add(randn({4}, random), 3);
+  const Tensor there = raw::cast(Tensor::of({1, 0, 1, 1, 1}, DType::i64), DType::boolean);
+  for (const double x_size : {1e-20, 1.0, 1e20, 1e30})
+    for (const double w_size : {1e-20, 1.0, 1e20, 1e30})
+      for (const double dy_size : {1e-25, 1.0, 1e7, 1e25, 1e30})
+        for (const Tensor& samples : {Tensor(), there})
+          for (const Activation relu : {Activation::none, Activation::relu})
+            for (const auto& [name, norm] : norms) {
+              const auto results = [&, &norm = norm](DType dtype) {
+                const auto leaf = [&](const Tensor& v, double size) {
+                  return cast(mul(v, size), dtype).set_requires_grad();
+                };
+                const Tensor at = leaf(x, x_size), weight = leaf(w, w_size), bias = leaf(w, w_size);
+                Tape tape;
+                TensorList all{norm(at, weight, bias, samples, relu)};
+                for (Tensor& d :
+                     tape.gradient(all[0], {at, weight, bias},
+                                   {.dy = upstream(all[0], dy_size, true), .allow_unused = true}))
+                  all.push_back(std::move(d));
+                return all;
+              };
+              const TensorList got = results(DType::f32), expected = results(DType::f64);
+              for (size_t i = 0; i < got.size(); ++i)
+                if (got[i])
+                  compare(std::string(name) + (samples ? " masked" : "") +
+                              (relu == Activation::relu ? " relu" : "") + ", x " +
+                              std::to_string(std::log10(x_size)) + ", w " +
+                              std::to_string(std::log10(w_size)) + ", dy " +
+                              std::to_string(std::log10(dy_size)) + ", result " + std::to_string(i),
+                          got[i], expected[i]);
+            }
+}
+
 // The stages' statistics, and the second order of the norms, which is made of them.
 BOOST_AUTO_TEST_CASE(norm_stages) {
   for (const Tensor& x : inputs())
-    for (const std::string norm : {"layer_norm", "rms_norm", "batch_norm"}) {
-      const bool layer = norm == "layer_norm", rms = norm == "rms_norm";
+    for (const std::string norm : {"layer_norm", "rms_norm", "group_norm", "batch_norm"}) {
+      const bool layer = norm == "layer_norm", rms = norm == "rms_norm",
+                 group = norm == "group_norm";
       const std::string what = norm + " of " + std::to_string(x.to_vector<float>()[0]);
       const auto second = [&](const Tensor& at) {
         Tensor leaf = at, dy = upstream(at);
         leaf.set_requires_grad();
         dy.set_requires_grad();
         Tape tape;
-        const Tensor y = layer ? layer_norm(leaf, {7})
-                         : rms ? rms_norm(leaf, {7}, {}, {.eps = 1e-5})
-                               : batch_norm(leaf, {}, {}).y;
+        const Tensor y = layer   ? layer_norm(leaf, {7})
+                         : rms   ? rms_norm(leaf, {7}, {}, {.eps = 1e-5})
+                         : group ? group_norm(leaf, 3)
+                                 : batch_norm(leaf, {}, {}).y;
         const Tensor dx = tape.gradient(y, leaf, {.create_graph = CreateGraph::yes, .dy = dy});
         return tape.gradient(dx, dy, {.dy = upstream(dx)});
       };
       compare(what + ", second order", second(x), second(cast(x, DType::f64)), 0x1p-18);
       const auto forward = [&](const Tensor& at) {
-        return norm_forward(layer ? layer_norm_groups(at, {7})
-                            : rms ? rms_norm_groups(at, {7})
-                                  : batch_norm_groups(at),
+        return norm_forward(layer   ? layer_norm_groups(at, {7})
+                            : rms   ? rms_norm_groups(at, {7})
+                            : group ? group_norm_groups(at, 3)
+                                    : batch_norm_groups(at),
                             at, {}, {}, 1e-5);
       };
       const NormForward f = forward(x), wide = forward(cast(x, DType::f64));
