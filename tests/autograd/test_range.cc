@@ -6,6 +6,7 @@
 #include <gradus/autograd/ops/loss.h>
 #include <gradus/autograd/ops/norm.h>
 #include <gradus/autograd/ops/norm_stages.h>
+#include <gradus/autograd/ops/pool.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/softmax.h>
@@ -47,6 +48,26 @@ std::vector<Case> cases() {
       {"mean over two axes",
        [](const Tensor& x) {
          return mean(x, {0, 2}, true);
+       }},
+      {"avg_pool2d",
+       [](const Tensor& x) {
+         return avg_pool2d(unsqueeze(x, 0), {2, 3});
+       }},
+      {"avg_pool2d of large windows",
+       [](const Tensor& x) {
+         return avg_pool2d(reshape(x, {1, 1, 15, 7}), {14, 6}, {.stride = Pair{1, 1}});
+       }},
+      {"adaptive_avg_pool2d",
+       [](const Tensor& x) {
+         return adaptive_avg_pool2d(unsqueeze(x, 0), {2, 3});
+       }},
+      {"adaptive_avg_pool2d to one",
+       [](const Tensor& x) {
+         return adaptive_avg_pool2d(unsqueeze(x, 0), {1, 1});
+       }},
+      {"adaptive_avg_pool2d of large windows",
+       [](const Tensor& x) {
+         return adaptive_avg_pool2d(reshape(x, {1, 1, 15, 7}), {1, 2});
        }},
       {"var", [](const Tensor& x) { return var(x, {}, false, 1); }},
       {"var of rows", [](const Tensor& x) { return var(x, {2}, false, 0); }},
