@@ -22,18 +22,36 @@ static inline T magnitude(T v) {
   return v < 0 ? -v : v;
 }
 
-/// Whether T carries a group by these statistics. The mean, rounded, is off by 2^-24 of itself: up
-/// to 8 standard deviations, by at most 2^-21 of one. Beyond 2^40 squares come near the ends of
-/// f32.
+/// The largest standard deviation, and one over the smallest, whose square is not near the ends of
+/// T.
+template <class T>
+constexpr T kMostSpread = sizeof(T) == sizeof(float) ? T(0x1p40) : T(0x1p400);
+/// Standard deviations that a mean may be away from 0 for a norm. Rounded to f32 it is off by 2^-24
+/// of itself, so by at most 2^-21 of one.
+constexpr double kNormReach = 8;
+
+/// Whether a mean, rounded to T, lies within `reach` standard deviations of 0, where that matters.
+template <class T>
+static inline bool is_within_reach(T mean, T var, T reach) {
+  if constexpr (sizeof(T) == sizeof(double)) return magnitude(mean) <= T(0x1p1000);
+  return bool((mean == 0) | (mean * mean <= reach * reach * var));
+}
+
+/// Whether T carries deviations from this mean, and their squares.
+template <class T>
+static inline bool carries_deviations(T mean, T var, T reach) {
+  constexpr T most = kMostSpread<T> * kMostSpread<T>;
+  return bool((var >= 1 / most) & (var <= most)) && is_within_reach(mean, var, reach);
+}
+
+/// The same for a norm, by what its gradient keeps.
 template <class T>
 static inline bool is_ordinary(T mean, T rstd, T eps) {
-  if constexpr (sizeof(T) == sizeof(double))
-    return bool((magnitude(mean) <= 0x1p1000) & (rstd >= 0x1p-400) & (rstd <= 0x1p400));
-  const T ratio = mean * rstd;
-  // var / (var + eps), without what rounding rstd may have added
-  const T share = T(1 - 0x1p-20) - eps * (rstd * rstd);
-  return bool((rstd >= T(0x1p-40)) & (rstd <= T(0x1p40)) &
-              ((mean == 0) | (ratio * ratio <= 64 * share)));
+  constexpr T most = kMostSpread<T>;
+  // Both divided by var + eps, without what rounding rstd may have added to var.
+  const T ratio = mean * rstd, share = T(1 - 0x1p-20) - eps * (rstd * rstd);
+  return bool((rstd >= 1 / most) & (rstd <= most) &
+              is_within_reach(sizeof(T) == sizeof(double) ? mean : ratio, share, T(kNormReach)));
 }
 
 /// Whether T carries y = (x - mean) scale for every x; w is the weight in scale.

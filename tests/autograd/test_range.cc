@@ -295,6 +295,89 @@ BOOST_AUTO_TEST_CASE(norm_stages) {
     }
 }
 
+// Where a product of weight and upstream gradient leaves f32.
+BOOST_AUTO_TEST_CASE(second_order_with_weights) {
+  Generator random(13);
+  const Tensor x = randn({5, 4}, random), w = add(randn({4}, random), 3);
+  for (const double w_size : {1e-25, 1e20, 1e30})
+    for (const double dy_size : {1e-10, 1e25, 1e30}) {
+      const auto second = [&](DType dtype) {
+        const Tensor at = cast(x, dtype).set_requires_grad(),
+                     weight = cast(mul(w, w_size), dtype).set_requires_grad(),
+                     dy = upstream(at, dy_size, true).set_requires_grad();
+        Tape tape;
+        const auto first = tape.gradient(layer_norm(at, {4}, weight), {at, weight},
+                                         {.create_graph = CreateGraph::yes, .dy = dy});
+        return tape.gradient(first[0], {at, weight, dy}, {.dy = upstream(first[0], 1e-20)});
+      };
+      const std::vector<Tensor> got = second(DType::f32), expected = second(DType::f64);
+      for (size_t i = 0; i < got.size(); ++i)
+        compare(fmt::format("w {}, dy {}, result {}", w_size, dy_size, i), got[i], expected[i],
+                0x1p-18);
+    }
+}
+
+// y depends on x / sqrt(eps) alone: with powers of two both are the same numbers at any size.
+BOOST_AUTO_TEST_CASE(norms_of_f64_to_third_order) {
+  using Norm = std::function<Tensor(const Tensor& x, const Tensor& w, double eps)>;
+  const std::pair<const char*, Norm> norms[] = {
+      {"layer_norm",
+       [](auto& x, auto& w, double eps) {
+         return layer_norm(reshape(x, {4, 15}), {15},
+                           reshape(expand(unsqueeze(w, 1), {3, 5}), {15}), {}, {.eps = eps});
+       }},
+      {"rms_norm",
+       [](auto& x, auto& w, double eps) {
+         return rms_norm(reshape(x, {4, 15}), {15}, reshape(expand(unsqueeze(w, 1), {3, 5}), {15}),
+                         {.eps = eps});
+       }},
+      {"group_norm", [](auto& x, auto& w, double eps) { return group_norm(x, 3, w, {}, {eps}); }},
+      {"batch_norm", [](auto& x, auto& w, double eps) { return batch_norm(x, w, {}, {eps}).y; }}};
+  Generator random(11);
+  const auto drawn = [&](const Shape& shape) { return cast(randn(shape, random), DType::f64); };
+  const Shape shape{4, 3, 5};
+  const Tensor x = add(drawn(shape), 0.7), w = add(drawn({3}), 2), dy = drawn(shape),
+               p = drawn(shape), pw = drawn({3}), u = drawn(shape);
+  // What the gradients and their gradients are where x is `scale` larger, in the units of scale 1.
+  const auto results = [&](const Norm& norm, const Tensor& scale, double eps) {
+    const Tensor inverse = reciprocal(scale);
+    const Tensor at = (x * scale).set_requires_grad(), weight = raw::clone(w).set_requires_grad(),
+                 upstream = raw::clone(dy).set_requires_grad();
+    Tape tape;
+    const Tensor y = reshape(norm(at, weight, eps), shape);
+    const auto first =
+        tape.gradient(y, {at, weight}, {.create_graph = CreateGraph::yes, .dy = upstream});
+    const Tensor f = sum(first[0] * scale * p) + sum(first[1] * pw);
+    const auto second =
+        tape.gradient(f, {at, weight, upstream}, {.create_graph = CreateGraph::yes});
+    const Tensor third = tape.gradient(sum(second[2] * u), at);
+    return TensorList{y,         first[0] * scale, first[1],     second[0] * scale,
+                      second[1], second[2],        third * scale};
+  };
+  const auto mixed = [](const Shape& of) {
+    std::vector<double> scale;
+    for (int64_t i = 0; i < of.numel(); ++i)
+      scale.push_back(std::ldexp(1, i % 2 == 0 ? 664 : -500));
+    return Tensor::from(scale, of);
+  };
+  for (const auto& [name, norm] : norms) {
+    const TensorList expected = results(norm, ones({}, DType::f64), 0);
+    const auto check = [&, &name = name, &norm = norm](const char* what, const Tensor& scale,
+                                                       double eps) {
+      const TensorList got = results(norm, scale, eps);
+      for (size_t i = 0; i < got.size(); ++i)
+        compare(fmt::format("{} {}, result {}", name, what, i), got[i], expected[i], 0x1p-42);
+    };
+    for (int exponent : {-1000, -664, -500, 500, 540, 664, 1000}) {
+      const std::string what = "times 2^" + std::to_string(exponent);
+      check(what.c_str(), full({}, std::ldexp(1, exponent), DType::f64), 0);
+      if (exponent > 0) check(what.c_str(), full({}, std::ldexp(1, exponent), DType::f64), 1e-5);
+    }
+    const bool batch = std::string(name) == "batch_norm";
+    check("of mixed sizes", mixed(batch ? Shape{1, 3, 1} : Shape{4, 1, 1}), 0);
+  }
+}
+
 namespace {
 
 /// Both signs, every third exponent, and what is often asked for.
