@@ -366,6 +366,9 @@ void batch_norm(const Channels& shape, double eps, const NormInput<T>& in, T* y,
                     streamed<T>(numel(s)));
         });
   }
+  if (kernels<NormKernels<T>>().all_ordinary(s.channels, static_cast<T>(eps), mean, rstd, in.w,
+                                             nullptr, nullptr))
+    return;
   in_double(
       s, in, [&](int64_t c) { return is_ordinary_channel(f, c, static_cast<T>(eps)); },
       [&](int64_t c, const NormGroup<T>& group) {
@@ -392,6 +395,9 @@ void batch_norm_backward(const Channels& shape, double eps, const NormInput<T>& 
   } else {
     run_backward(s, f, dy, all);
   }
+  if (kernels<NormKernels<T>>().all_ordinary(s.channels, static_cast<T>(eps), mean, rstd, in.w,
+                                             all.dw, all.db))
+    return;
   in_double(
       s, in,
       [&](int64_t c) {

@@ -71,7 +71,7 @@ Moments block_moments(const Runs& r, const T* x, const bool* valid) {
 }
 
 template <class T, bool masked>
-Moments run_moments(const Runs& r, const T* x, const bool* valid) {
+GRADUS_INLINE inline Moments run_moments(const Runs& r, const T* x, const bool* valid) {
   if (r.rows == 1 && r.columns <= kBlockElements) return block_moments<T, masked>(r, x, valid);
   Moments total;
   for_each_block(r, [&](const Runs& block, int64_t offset, int64_t valid_offset) GRADUS_INLINE {
@@ -186,6 +186,17 @@ template <class T>
 void reciprocal_std(int64_t n, double eps, const T* __restrict var, T* __restrict rstd) {
   for (int64_t i = 0; i < n; ++i)
     rstd[i] = static_cast<T>(1 / math::sqrt(static_cast<double>(var[i]) + eps));
+}
+
+template <class T>
+bool all_ordinary(int64_t n, T eps, const T* mean, const T* rstd, const T* w, const T* dw,
+                  const T* db) {
+  int others = 0;
+  for (int64_t c = 0; c < n; ++c) others += !is_ordinary(mean[c], rstd[c], eps);
+  for (int64_t c = 0; c < n && w; ++c) others += !is_ordinary_map(T(0), rstd[c] * w[c], w[c]);
+  for (int64_t c = 0; c < n && dw; ++c)
+    others += !is_ordinary_gradient(db[c], dw[c], [] { return false; });
+  return others == 0;
 }
 
 /// f(first element, lanes, xhat w + b) for each vector of a row.
@@ -463,9 +474,9 @@ void row_norm_backward(const Rows& r, double eps, const NormInput<T>& in, T* spr
 }
 
 template <class T>
-constexpr NormKernels<T> kTable = {moments<T>,          normalize<T>,      gradient_sums<T>,
-                                   gradient<T>,         reciprocal_std<T>, row_norm<T>,
-                                   row_norm_backward<T>};
+constexpr NormKernels<T> kTable = {moments<T>,  normalize<T>,        gradient_sums<T>,
+                                   gradient<T>, reciprocal_std<T>,   all_ordinary<T>,
+                                   row_norm<T>, row_norm_backward<T>};
 
 }  // namespace
 

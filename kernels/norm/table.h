@@ -74,6 +74,10 @@ struct NormKernels {
                    const T* dy, T* dx, bool streamed);
   /// rstd = 1 / sqrt(var + eps).
   void (*rstd)(int64_t n, double eps, const T* var, T* rstd);
+  /// Whether T carries all of n channels (in_double.h), and their gradients with these sums; false
+  /// where that takes more than these to tell. w, dw with db: may be null.
+  bool (*all_ordinary)(int64_t n, T eps, const T* mean, const T* rstd, const T* w, const T* dw,
+                       const T* db);
 
   /// As kernels::row_norm, of some of the rows. `spread` (2, d): memory for weights that elements
   /// share.
