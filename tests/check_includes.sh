@@ -15,7 +15,7 @@ kernels/index: base kernels/runtime
 kernels/gemm: base kernels/runtime kernels/vector
 kernels/softmax: base kernels/runtime kernels/vector
 kernels/norm: base kernels/runtime kernels/vector
-kernels/pooling: base kernels/runtime kernels/vector
+kernels/pooling: base kernels/runtime kernels/vector kernels/reduce
 kernels/update: kernels/runtime
 kernels/conv: base kernels/runtime kernels/vector kernels/gemm kernels/reduce
 kernels/attention: base kernels/runtime kernels/vector kernels/gemm kernels/softmax

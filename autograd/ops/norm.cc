@@ -16,10 +16,12 @@ namespace gradus {
 
 namespace {
 
-struct LayerNormAttrs {
-  Shape normalized_shape;
+/// Of layer_norm, rms_norm and group_norm.
+struct RowNormAttrs {
+  kernels::NormRows rows;
+  Shape weights;
   double eps;
-  Activation activation;
+  Activation activation = Activation::none;
 };
 
 struct BatchNormAttrs {
@@ -153,140 +155,150 @@ void second_order(Backward& ctx, const NormGroups& groups, double eps, const Sha
 
 }  // namespace
 
-// dx, dw, db as a function of (x, w, dy); its gradient is norm_backward_backward.
-static Op layer_norm_backward_op("layer_norm_backward", [](Backward& ctx) {
-  const auto& attrs = ctx.attrs<LayerNormAttrs>();
-  second_order(ctx, layer_norm_groups(ctx.kept(0), attrs.normalized_shape, ctx.kept(3)), attrs.eps,
-               attrs.normalized_shape);
-});
+namespace {
+
+struct RowNormResult {
+  Tensor y, mean, rstd;  // one of the latter a row, where the gradient wants them
+};
+
+RowNormResult compute_row_norm(const char* op, const Operands& in, const RowNormAttrs& attrs,
+                               bool with_grad) {
+  const auto one_a_row = [&](bool wanted) {
+    const Shape rows{attrs.rows.samples * attrs.rows.groups};
+    return wanted ? empty(rows, in.x.dtype()) : Tensor();
+  };
+  RowNormResult r{empty_like(in.x), one_a_row(with_grad && attrs.rows.centred),
+                  one_a_row(with_grad)};
+  dispatch_floating(in.x.dtype(), op, [&]<class T>() {
+    kernels::row_norm<T>(attrs.rows, attrs.eps, in.input<T>(attrs.activation),
+                         r.y.mutable_data<T>(), pointer<T>(r.mean), pointer<T>(r.rstd));
+  });
+  return r;
+}
+
+Tensor row_norm(const Op& op, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                const Tensor& valid, const RowNormAttrs& attrs) {
+  const Operands in(x, weight, bias, valid);
+  const bool with_grad = needs_grad(x) || needs_grad(weight) || needs_grad(bias);
+  RowNormResult r = compute_row_norm(op.name, in, attrs, with_grad);
+  const Tensor& kept_bias = keep_if(attrs.activation == Activation::relu, bias);
+  return record(op, std::move(r.y), {x, weight, bias},
+                {x, weight, r.mean, r.rstd, in.valid, kept_bias}, attrs);
+}
 
 // y = x^ w + b, x^ = (x - mean) r:  dx = r (g - mean(g) - x^ mean(g x^)), g = w dy;
 // dw = sum dy x^, db = sum dy, for the dy that passes the activation
 // (docs/derivations/layer_norm.md)
-static Op layer_norm_op("layer_norm", [](Backward& ctx) {
-  const auto& attrs = ctx.attrs<LayerNormAttrs>();
+void row_norm_backward(Backward& ctx, const Op& gradient) {
+  const auto& attrs = ctx.attrs<RowNormAttrs>();
   const Tensor x = ctx.kept(0), w = ctx.kept(1), mean = ctx.kept(2), rstd = ctx.kept(3),
                valid = ctx.kept(4), b = ctx.kept(5);
+  const Operands in(x, w, b, valid);
   Activation activation = attrs.activation;
   const Tensor dy = dy_before(ctx, activation, [&] {
-    return layer_norm(x, attrs.normalized_shape, w, b, {.eps = attrs.eps, .valid = valid});
+    RowNormAttrs linear = attrs;
+    linear.activation = Activation::none;
+    return compute_row_norm(gradient.name, in, linear, false).y;
   });
-  const Operands in(x, w, b, valid);
   const Tensor dy_values = raw::contiguous(dy);
-  const int64_t d = attrs.normalized_shape.numel();
-  NormGradients grads = wanted(ctx, x, attrs.normalized_shape);
+  NormGradients grads = wanted(ctx, x, attrs.weights, attrs.rows.centred);
   if (activation == Activation::relu && !grads.dx) grads.dx = empty_like(x);  // the kernel needs it
-  dispatch_floating(x.dtype(), "layer_norm", [&]<class T>() {
-    kernels::layer_norm_backward<T>(x.numel() / d, d, attrs.eps, in.input<T>(activation),
-                                    mean.data<T>(), rstd.data<T>(), dy_values.data<T>(),
-                                    grads.pointers<T>());
+  dispatch_floating(x.dtype(), gradient.name, [&]<class T>() {
+    kernels::row_norm_backward<T>(attrs.rows, attrs.eps, in.input<T>(activation), pointer<T>(mean),
+                                  rstd.data<T>(), dy_values.data<T>(), grads.pointers<T>());
   });
-  record_gradients(layer_norm_backward_op, grads, x, w, dy, valid, attrs);
+  record_gradients(gradient, grads, x, w, dy, valid, attrs);
   set_gradients(ctx, std::move(grads));
+}
+
+/// Rows over x's trailing axes.
+RowNormAttrs over_trailing_axes(const Tensor& x, const Shape& normalized_shape, double eps) {
+  const int64_t d = normalized_shape.numel();
+  return {{x.numel() / d, 1, d}, normalized_shape, eps};
+}
+
+}  // namespace
+
+// dx, dw, db as a function of (x, w, dy); its gradient is norm_backward_backward.
+static Op layer_norm_backward_op("layer_norm_backward", [](Backward& ctx) {
+  const auto& attrs = ctx.attrs<RowNormAttrs>();
+  second_order(ctx, layer_norm_groups(ctx.kept(0), attrs.weights, ctx.kept(3)), attrs.eps,
+               attrs.weights);
 });
+
+static Op layer_norm_op("layer_norm",
+                        [](Backward& ctx) { row_norm_backward(ctx, layer_norm_backward_op); });
 
 Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight,
                   const Tensor& bias, const LayerNormOptions& options) {
   const Shape rows_shape = check_normalized("layer_norm", x, normalized_shape);
-  const int64_t d = normalized_shape.numel();
   check_eps("layer_norm", options.eps);
   check_parameter("layer_norm", "weight", weight, x, normalized_shape);
   check_parameter("layer_norm", "bias", bias, x, normalized_shape);
   check_mask("layer_norm", options.valid, rows_shape, x);
-  if (d == 0) return no_values(x, weight, bias);
-  const int64_t rows = x.numel() / d;
-  const Operands in(x, weight, bias, options.valid);
-  Tensor y = empty_like(x), mean, rstd;
-  if (needs_grad(x) || needs_grad(weight) || needs_grad(bias)) {
-    mean = empty({rows}, x.dtype());
-    rstd = empty({rows}, x.dtype());
-  }
-  dispatch_floating(x.dtype(), "layer_norm", [&]<class T>() {
-    kernels::layer_norm<T>(rows, d, options.eps, in.input<T>(options.activation),
-                           y.mutable_data<T>(), pointer<T>(mean), pointer<T>(rstd));
-  });
-  const Tensor& kept_bias = keep_if(options.activation == Activation::relu, bias);
-  return record(layer_norm_op, std::move(y), {x, weight, bias},
-                {x, weight, mean, rstd, in.valid, kept_bias},
-                LayerNormAttrs{normalized_shape, options.eps, options.activation});
+  if (normalized_shape.numel() == 0) return no_values(x, weight, bias);
+  RowNormAttrs attrs = over_trailing_axes(x, normalized_shape, options.eps);
+  attrs.activation = options.activation;
+  return row_norm(layer_norm_op, x, weight, bias, options.valid, attrs);
 }
 
 // As layer_norm_backward, about 0 (docs/derivations/rms_norm.md)
 static Op rms_norm_backward_op("rms_norm_backward", [](Backward& ctx) {
-  const auto& attrs = ctx.attrs<LayerNormAttrs>();
-  second_order(ctx, rms_norm_groups(ctx.kept(0), attrs.normalized_shape, ctx.kept(3)), attrs.eps,
-               attrs.normalized_shape, 2);
+  const auto& attrs = ctx.attrs<RowNormAttrs>();
+  second_order(ctx, rms_norm_groups(ctx.kept(0), attrs.weights, ctx.kept(3)), attrs.eps,
+               attrs.weights, 2);
 });
 
-// y = x^ w, x^ = x r, r = (mean(x^2) + eps)^-1/2:  dx = r (g - x^ mean(g x^)), g = w dy;
-// dw = sum dy x^ (docs/derivations/rms_norm.md)
-static Op rms_norm_op("rms_norm", [](Backward& ctx) {
-  const auto& attrs = ctx.attrs<LayerNormAttrs>();
-  const Tensor x = ctx.kept(0), w = ctx.kept(1), valid = ctx.kept(2);
-  const Operands in(x, w, {}, valid);
-  const Tensor dy = raw::contiguous(ctx.dy());
-  const int64_t d = attrs.normalized_shape.numel();
-  NormGradients grads = wanted(ctx, x, attrs.normalized_shape, false);
-  dispatch_floating(x.dtype(), "rms_norm", [&]<class T>() {
-    kernels::rms_norm_backward<T>(x.numel() / d, d, attrs.eps, in.input<T>(Activation::none),
-                                  dy.data<T>(), grads.pointers<T>());
-  });
-  record_gradients(rms_norm_backward_op, grads, x, w, ctx.dy(), valid, attrs);
-  set_gradients(ctx, std::move(grads));
-});
+// As layer_norm, about 0: without mean and mean(g) (docs/derivations/rms_norm.md)
+static Op rms_norm_op("rms_norm",
+                      [](Backward& ctx) { row_norm_backward(ctx, rms_norm_backward_op); });
 
 Tensor rms_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight,
                 const RmsNormOptions& options) {
   const Shape rows_shape = check_normalized("rms_norm", x, normalized_shape);
-  const int64_t d = normalized_shape.numel();
   check_parameter("rms_norm", "weight", weight, x, normalized_shape);
   check_mask("rms_norm", options.valid, rows_shape, x);
   const double epsilon = x.dtype() == DType::f32 ? std::numeric_limits<float>::epsilon()
                                                  : std::numeric_limits<double>::epsilon();
   const double eps = options.eps.value_or(epsilon);
   check_eps("rms_norm", eps);
-  if (d == 0) return no_values(x, weight, {});
-  const Operands in(x, weight, {}, options.valid);
-  Tensor y = empty_like(x);
-  dispatch_floating(x.dtype(), "rms_norm", [&]<class T>() {
-    kernels::rms_norm<T>(x.numel() / d, d, eps, in.input<T>(Activation::none), y.mutable_data<T>());
-  });
-  return record(rms_norm_op, std::move(y), {x, weight}, {x, weight, in.valid},
-                LayerNormAttrs{normalized_shape, eps, Activation::none});
+  if (normalized_shape.numel() == 0) return no_values(x, weight, {});
+  RowNormAttrs attrs = over_trailing_axes(x, normalized_shape, eps);
+  attrs.rows.centred = false;
+  return row_norm(rms_norm_op, x, weight, {}, options.valid, attrs);
 }
 
-// x^ is layer_norm's of rows of a group each; the weights are of channels and need ops of their own
-// (docs/derivations/group_norm.md).
+// As layer_norm_backward, with weights of channels (docs/derivations/group_norm.md)
+static Op group_norm_backward_op("group_norm_backward", [](Backward& ctx) {
+  const auto& attrs = ctx.attrs<RowNormAttrs>();
+  second_order(ctx, group_norm_groups(ctx.kept(0), attrs.rows.groups, ctx.kept(3)), attrs.eps,
+               attrs.weights);
+});
+
+// As layer_norm, with weights of channels (docs/derivations/group_norm.md)
+static Op group_norm_op("group_norm",
+                        [](Backward& ctx) { row_norm_backward(ctx, group_norm_backward_op); });
+
 Tensor group_norm(const Tensor& x, int64_t groups, const Tensor& weight, const Tensor& bias,
                   const GroupNormOptions& options) {
-  check(x.ndim() >= 2 && groups > 0 && x.size(1) % groups == 0,
-        "group_norm: {} groups of x {}, which needs channels in axis 1 that they divide", groups,
-        x.shape());
-  const int64_t n = x.size(0), c = x.size(1);
-  int64_t values = c / groups;
-  for (int i = 2; i < x.ndim(); ++i) values *= x.size(i);
+  const Shape grouped = group_norm_groups(x, groups).shape;  // (N, G, C / G, ...)
+  const int64_t n = x.size(0), c = x.size(1), inner = grouped[3], values = grouped[2] * inner;
   check(values != 1,
         "group_norm: {} groups of x {} have 1 value each, so nothing would be left of it; use "
         "fewer groups",
         groups, x.shape());
+  check_eps("group_norm", options.eps);
   check_parameter("group_norm", "weight", weight, x, {c});
   check_parameter("group_norm", "bias", bias, x, {c});
   check_mask("group_norm", options.valid, {n}, x);
-  const Tensor& valid = options.valid;
-  const Tensor of_groups =
-      valid ? raw::contiguous(expand(unsqueeze(valid, 1), {n, groups})) : valid;
-  Tensor y = reshape(layer_norm(reshape(x, {n, groups, values}), {values}, {}, {},
-                                {.eps = options.eps, .valid = of_groups}),
-                     x.shape());
-  Shape per_channel, per_sample{n};
-  for (int i = 1; i < x.ndim(); ++i) {
-    per_channel.push_back(i == 1 ? c : 1);
-    per_sample.push_back(1);
+  if (values == 0) {
+    Shape per_channel{c};  // of x[0]
+    for (int i = 2; i < x.ndim(); ++i) per_channel.push_back(1);
+    const auto of_axis = [&](const Tensor& v) { return v ? reshape(v, per_channel) : v; };
+    return no_values(x, of_axis(weight), of_axis(bias));
   }
-  if (weight) y = y * reshape(weight, per_channel);
-  if (bias) y = y + reshape(bias, per_channel);
-  if (options.activation == Activation::relu) y = relu(y);
-  return valid ? where(reshape(valid, per_sample), y, zeros({}, x.dtype())) : y;
+  return row_norm(group_norm_op, x, weight, bias, options.valid,
+                  {{n, groups, values, inner}, {c}, options.eps, options.activation});
 }
 
 namespace {

@@ -1,10 +1,14 @@
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/cast.h>
+#include <gradus/autograd/ops/detail/carried.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/norm_stages.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/where.h>
+
+#include <algorithm>
+#include <cmath>
 
 namespace gradus {
 
@@ -26,6 +30,20 @@ NormGroups rms_norm_groups(const Tensor& x, const Shape& normalized_shape, const
   NormGroups groups = layer_norm_groups(x, normalized_shape, valid);
   groups.centred = false;
   return groups;
+}
+
+NormGroups group_norm_groups(const Tensor& x, int64_t groups, const Tensor& valid) {
+  check(x.ndim() >= 2 && groups > 0 && x.size(1) % groups == 0,
+        "group_norm: {} groups of x {}, which needs channels in axis 1 that they divide", groups,
+        x.shape());
+  const int64_t n = x.size(0), channels = x.size(1) / groups;
+  int64_t inner = 1;
+  for (int i = 2; i < x.ndim(); ++i) inner *= x.size(i);
+  return {{n, groups, channels, inner},
+          {2, 3},
+          {1, groups, channels, 1},
+          valid ? reshape(valid, {n, 1, 1, 1}) : Tensor(),
+          static_cast<double>(channels * inner)};
 }
 
 NormGroups batch_norm_groups(const Tensor& x, ChannelAxis axis, const Tensor& valid) {
@@ -60,19 +78,68 @@ Tensor group_centre(const NormGroups& groups, const Tensor& v) {
   return zeros(one_a_group, v.dtype());
 }
 
+/// Whether the mask is of whole groups.
+bool leaves_out_groups(const NormGroups& groups) {
+  if (!groups.valid) return false;
+  for (int64_t axis : groups.axes)
+    if (groups.valid.size(axis) != 1) return false;
+  return true;
+}
+
 Tensor as(const Tensor& v, DType dtype) { return v ? cast(v, dtype) : v; }
 
-/// Whether f32 carries a norm by these statistics: the kernels' rule (kernels/norm/in_double.h), of
-/// the variance itself. A mean square of 0 may be of numbers that are not.
+/// Whether its dtype carries a norm by these statistics. In f64, and of a mean square, 0 may be of
+/// numbers whose squares vanish.
 bool is_ordinary(const NormGroups& groups, const Tensor& mean, const Tensor& variance) {
-  if (mean.dtype() != DType::f32) return true;
-  const std::vector<float> m = mean.to_vector<float>(), v = variance.to_vector<float>();
-  for (size_t i = 0; i < m.size(); ++i) {
-    const double about = m[i], spread = v[i];
-    if (about == 0 && spread == 0 && groups.centred) continue;
-    if (!(spread >= 0x1p-80 && spread <= 0x1p80 && about * about <= 64 * spread)) return false;
+  return detail::carries_deviations(mean, variance, kernels::kNormReach,
+                                    groups.centred && mean.dtype() == DType::f32);
+}
+
+/// y of such statistics, spread being variance + eps.
+NormForward normalize_by(const NormGroups& groups, const Tensor& x, const Tensor& mean,
+                         const Tensor& variance, Tensor spread, const Tensor& weight,
+                         const Tensor& bias) {
+  // A group that a mask leaves out has variance 0, and with eps = 0 no root either.
+  if (leaves_out_groups(groups)) spread = where(groups.valid, spread, ones({}, spread.dtype()));
+  NormForward f{mean, variance, rsqrt(spread), {}, {}};
+  f.xhat = clear_invalid(groups, reshape(x, groups.shape) - mean) * f.rstd;
+  Tensor y = weight ? f.xhat * reshape(weight, groups.weights) : f.xhat;
+  if (bias) y = clear_invalid(groups, y + reshape(bias, groups.weights));
+  f.y = reshape(y, x.shape());
+  return f;
+}
+
+/// A norm of x is one of x `scale`, with eps scale^2.
+struct ScaledForward {
+  NormForward f;   // of x `scale`
+  Tensor inverse;  // 1 / scale
+  Tensor scale;    // a power of two a group, by which its largest number is about 1; a constant
+};
+
+ScaledForward scaled_forward(const NormGroups& groups, const Tensor& x, const Tensor& weight,
+                             const Tensor& bias, double eps) {
+  const Tensor values = clear_invalid(groups, reshape(x, groups.shape));
+  ScaledForward s;
+  {
+    const NoRecord pause;
+    const Tensor largest = max(abs(values), groups.axes, true);
+    std::vector<double> scale, inverse;
+    for (double v : largest.to_vector<double>()) {
+      const double size = std::max(v, std::sqrt(eps));
+      const bool usual = size > 0 && std::isfinite(size);
+      const int exponent = usual ? std::clamp(std::ilogb(size), -1000, 1000) : 0;
+      scale.push_back(std::ldexp(1, -exponent));
+      inverse.push_back(std::ldexp(1, exponent));
+    }
+    s.scale = Tensor::from(scale, largest.shape());
+    s.inverse = Tensor::from(inverse, largest.shape());
   }
-  return true;
+  const Tensor scaled = values * s.scale, mean = group_centre(groups, scaled);
+  const Tensor variance = group_mean(groups, square(scaled - mean));
+  s.f = normalize_by(groups, scaled, mean, variance, variance + mul(s.scale, eps) * s.scale, weight,
+                     bias);
+  s.f.y = reshape(s.f.y, x.shape());
+  return s;
 }
 
 }  // namespace
@@ -84,6 +151,13 @@ NormForward norm_forward(const NormGroups& groups, const Tensor& x, const Tensor
   const Tensor variance = group_mean(groups, square(values - mean));
   if (is_ordinary(groups, mean, variance))
     return normalize_with(groups, x, mean, variance, weight, bias, eps);
+  if (x.dtype() == DType::f64) {
+    ScaledForward s = scaled_forward(groups, x, weight, bias, eps);
+    s.f.mean = s.f.mean * s.inverse;
+    s.f.variance = s.f.variance * s.inverse * s.inverse;
+    s.f.rstd = s.f.rstd * s.scale;
+    return s.f;
+  }
   const DType wide = DType::f64, own = x.dtype();
   NormForward f = norm_forward(groups, cast(x, wide), as(weight, wide), as(bias, wide), eps);
   for (Tensor* v : {&f.mean, &f.variance, &f.rstd, &f.xhat, &f.y}) *v = cast(*v, own);
@@ -93,16 +167,7 @@ NormForward norm_forward(const NormGroups& groups, const Tensor& x, const Tensor
 NormForward normalize_with(const NormGroups& groups, const Tensor& x, const Tensor& mean,
                            const Tensor& variance, const Tensor& weight, const Tensor& bias,
                            double eps) {
-  Tensor spread = variance + eps;
-  // A row that LayerNorm's mask leaves out has variance 0, and with eps = 0 no root either.
-  if (groups.valid && groups.valid.shape() == spread.shape())
-    spread = where(groups.valid, spread, ones({}, spread.dtype()));
-  NormForward f{mean, variance, rsqrt(spread), {}, {}};
-  f.xhat = clear_invalid(groups, reshape(x, groups.shape) - mean) * f.rstd;
-  Tensor y = weight ? f.xhat * reshape(weight, groups.weights) : f.xhat;
-  if (bias) y = clear_invalid(groups, y + reshape(bias, groups.weights));
-  f.y = reshape(y, x.shape());
-  return f;
+  return normalize_by(groups, x, mean, variance, variance + eps, weight, bias);
 }
 
 NormBackward norm_backward(const NormGroups& groups, const NormForward& f, const Tensor& weight,
@@ -126,17 +191,9 @@ NormBackward norm_backward(const NormGroups& groups, const NormForward& f, const
 // F = r sum p P(g) + sum pw dy x^ + sum pb dy.  Then, x^ = (x - mean) r and r = (var + eps)^-1/2:
 //   dF/dg = r P(p),   dF/dx^ = q = pw dy - r (p mean(g x^) + g mean(p x^)),   dF/dr = sum p P(g)
 //   dF/dx = r P(q) - r^2 x^ mean(p P(g))
-NormSecond norm_backward_backward(const NormGroups& groups, const Tensor& x, const Tensor& weight,
-                                  const Tensor& dy, double eps, const Tensor& ddx,
-                                  const Tensor& ddweight, const Tensor& ddbias) {
-  const NormForward f = norm_forward(groups, x, {}, {}, eps);
-  if (!is_ordinary(groups, f.mean, f.variance)) {
-    const DType own = x.dtype(), wide = DType::f64;
-    const NormSecond d =
-        norm_backward_backward(groups, cast(x, wide), as(weight, wide), cast(dy, wide), eps,
-                               as(ddx, wide), as(ddweight, wide), as(ddbias, wide));
-    return {cast(d.x, own), cast(d.weight, own), cast(d.dy, own)};
-  }
+static NormSecond second_order(const NormGroups& groups, const NormForward& f, const Tensor& weight,
+                               const Tensor& dy, const Tensor& ddx, const Tensor& ddweight,
+                               const Tensor& ddbias) {
   const auto mean = [&](const Tensor& v) { return group_mean(groups, v); };
   const auto project = [&](const Tensor& v) {
     return clear_invalid(groups, v - group_centre(groups, v) - f.xhat * mean(v * f.xhat));
@@ -162,13 +219,37 @@ NormSecond norm_backward_backward(const NormGroups& groups, const Tensor& x, con
   if (ddbias)
     add_to(to_dy, clear_invalid(groups, expand(reshape(ddbias, groups.weights), groups.shape)));
   if (q) add_to(to_x, f.rstd * project(q));
-  const auto shaped = [](const Tensor& v, const Shape& shape, DType dtype) {
-    return v ? reshape(v, shape) : zeros(shape, dtype);
+  const auto shaped = [&](const Tensor& v, const Shape& shape) {
+    return v ? reshape(v, shape) : zeros(shape, dy.dtype());
   };
   const auto cleared = [&](const Tensor& v) { return v ? clear_invalid(groups, v) : v; };
-  return {shaped(cleared(to_x), x.shape(), x.dtype()),
-          shaped(to_weight, {groups.weights.numel()}, x.dtype()),
-          shaped(cleared(to_dy), dy.shape(), x.dtype())};
+  return {shaped(cleared(to_x), groups.shape), shaped(to_weight, {groups.weights.numel()}),
+          shaped(cleared(to_dy), dy.shape())};
+}
+
+NormSecond norm_backward_backward(const NormGroups& groups, const Tensor& x, const Tensor& weight,
+                                  const Tensor& dy, double eps, const Tensor& ddx,
+                                  const Tensor& ddweight, const Tensor& ddbias) {
+  NormForward f = norm_forward(groups, x, {}, {}, eps);
+  const bool ordinary = is_ordinary(groups, f.mean, f.variance);
+  NormSecond d;
+  if (ordinary) d = second_order(groups, f, weight, dy, ddx, ddweight, ddbias);
+  if (x.dtype() == DType::f64 && !ordinary) {
+    // By the chain rule through x scale, ddx's part of that being ddx scale.
+    const ScaledForward s = scaled_forward(groups, x, {}, {}, eps);
+    const Tensor p = ddx ? reshape(ddx, groups.shape) * s.scale : ddx;
+    d = second_order(groups, s.f, weight, dy, p, ddweight, ddbias);
+    d.x = d.x * s.scale;
+  }
+  if (x.dtype() == DType::f32 &&
+      !(ordinary && all_finite(d.x) && all_finite(d.weight) && all_finite(d.dy))) {
+    const DType own = x.dtype(), wide = DType::f64;
+    d = norm_backward_backward(groups, cast(x, wide), as(weight, wide), cast(dy, wide), eps,
+                               as(ddx, wide), as(ddweight, wide), as(ddbias, wide));
+    for (Tensor* v : {&d.x, &d.weight, &d.dy}) *v = cast(*v, own);
+  }
+  d.x = reshape(d.x, x.shape());
+  return d;
 }
 
 }  // namespace gradus

@@ -16,11 +16,12 @@ struct NormGroups {
   double count;         ///< elements of a group
   bool centred = true;  ///< otherwise 0 stands for the mean, and the mean square for the variance
 };
-/// The groups of layer_norm, rms_norm and batch_norm for such an x.
+/// The groups of layer_norm, rms_norm, group_norm and batch_norm for such an x.
 NormGroups layer_norm_groups(const Tensor& x, const Shape& normalized_shape,
                              const Tensor& valid = {});
 NormGroups rms_norm_groups(const Tensor& x, const Shape& normalized_shape,
                            const Tensor& valid = {});
+NormGroups group_norm_groups(const Tensor& x, int64_t groups, const Tensor& valid = {});
 NormGroups batch_norm_groups(const Tensor& x, ChannelAxis axis = ChannelAxis::second,
                              const Tensor& valid = {});
 

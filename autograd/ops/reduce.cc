@@ -105,21 +105,6 @@ Tensor mean(const Tensor& x, const Axes& axes, bool keepdim) {
 
 namespace {
 
-/// Whether f32 carries x - mean: the mean, rounded, is off by at most 2^-24 of itself. `share`: the
-/// most that is of a standard deviation. variance: of x along the mean's axes.
-bool carries_deviations(const Tensor& mean, const Tensor& variance, double share) {
-  if (mean.dtype() != DType::f32) return true;
-  const std::vector<float> m = mean.to_vector<float>(), v = variance.to_vector<float>();
-  const double ratio = share * 0x1p24;
-  for (size_t i = 0; i < m.size(); ++i) {
-    const double about = m[i], spread = v[i];
-    const bool held = spread >= 0x1p-100 && spread <= 0x1p120;
-    if (!(spread == 0 && about == 0) && !(held && about * about <= ratio * ratio * spread))
-      return false;
-  }
-  return true;
-}
-
 Tensor deviations(const Tensor& x, const Axes& axes) { return x - mean(x, axes, true); }
 
 }  // namespace
@@ -135,7 +120,7 @@ static Op var_op("var", [](Backward& ctx) {
   const auto carries = [&](const Tensor&) {
     const NoRecord pause;
     const Tensor y = with_dims(ctx.kept(1), x.shape(), reduced);
-    return carries_deviations(mean(x, axes, true), y, 0x1p-21);
+    return detail::carries_deviations(mean(x, axes, true), y, kernels::kNormReach);
   };
   const Tensor centred =
       axes.ndim() == 0
@@ -159,7 +144,7 @@ Tensor var(const Tensor& x, const Axes& axes, bool keepdim, int64_t correction) 
       return mul(sum(square(deviations(v, axes)), axes, keepdim), 1.0 / static_cast<double>(count));
     };
     const auto carries = [&](const Tensor& v) {
-      return carries_deviations(mean(x, axes, keepdim), v, 0x1p-12);
+      return detail::carries_deviations(mean(x, axes, keepdim), v, 0x1p12);
     };
     y = detail::carried(compute, carries, x);
   }

@@ -19,8 +19,8 @@ template <class T>
 struct Element {
   Element(const NormGroup<T>& g, const GroupStats<T>& s, int64_t at, int64_t j)
       : xhat((static_cast<Wide<T>>(g.x[at]) - s.mean) * s.rstd),
-        weight(g.w ? static_cast<Wide<T>>(g.w[g.step * j]) : 1),
-        y(xhat * weight + (g.b ? static_cast<Wide<T>>(g.b[g.step * j]) : 0)) {}
+        weight(g.w ? static_cast<Wide<T>>(g.w[j / g.inner]) : 1),
+        y(xhat * weight + (g.b ? static_cast<Wide<T>>(g.b[j / g.inner]) : 0)) {}
   Wide<T> xhat, weight, y;
 };
 
@@ -31,7 +31,7 @@ GroupStats<T> stats_in_double(const NormGroup<T>& g, double eps) {
   Wide<T> count = 0, mean = 0, squares = 0;
   for_each_element(g, [&](int64_t, int64_t, bool valid) { count += valid; });
   // What the first round misses of the mean the second adds, so that equal numbers have variance 0.
-  for (int round = 0; round < 2; ++round) {
+  for (int round = 0; round < 2 && g.centred; ++round) {
     Wide<T> missed = 0;
     for_each_element(g, [&](int64_t at, int64_t, bool valid) {
       if (valid) missed += static_cast<Wide<T>>(g.x[at]) - mean;
@@ -60,7 +60,7 @@ bool are_finite(const NormGroup<T>& g, const T* dy) {
   for_each_element(g, [&](int64_t at, int64_t j, bool valid) {
     if (!valid) return;
     all &= std::isfinite(g.x[at]) && std::isfinite(dy[at]);
-    all &= (!g.w || std::isfinite(g.w[g.step * j])) && (!g.b || std::isfinite(g.b[g.step * j]));
+    all &= (!g.w || std::isfinite(g.w[j / g.inner])) && (!g.b || std::isfinite(g.b[j / g.inner]));
   });
   return all;
 }
@@ -78,11 +78,12 @@ void gradient_in_double(const NormGroup<T>& g, const GroupStats<T>& stats, bool 
     const Element<T> e(g, stats, at, j);
     const Wide<T> d = passing(e, at);
     ++count, sum += d * e.weight, product += d * e.weight * e.xhat;
-    if (dw) dw[g.step * j] += static_cast<double>(d * e.xhat);
-    if (db) db[g.step * j] += static_cast<double>(d);
+    if (dw) dw[j / g.inner] += static_cast<double>(d * e.xhat);
+    if (db) db[j / g.inner] += static_cast<double>(d);
   });
   if (!dx) return;
-  const Wide<T> mean = training ? sum / count : 0, slope = training ? product / count : 0;
+  const Wide<T> mean = training && g.centred ? sum / count : 0,
+                slope = training ? product / count : 0;
   for_each_element(g, [&](int64_t at, int64_t j, bool valid) {
     const Element<T> e(g, stats, at, j);
     dx[at] = !valid

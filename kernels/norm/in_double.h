@@ -22,18 +22,36 @@ static inline T magnitude(T v) {
   return v < 0 ? -v : v;
 }
 
-/// Whether T carries a group by these statistics. The mean, rounded, is off by 2^-24 of itself: up
-/// to 8 standard deviations, by at most 2^-21 of one. Beyond 2^40 squares come near the ends of
-/// f32.
+/// The largest standard deviation, and one over the smallest, whose square is not near the ends of
+/// T.
+template <class T>
+constexpr T kMostSpread = sizeof(T) == sizeof(float) ? T(0x1p40) : T(0x1p400);
+/// Standard deviations that a mean may be away from 0 for a norm. Rounded to f32 it is off by 2^-24
+/// of itself, so by at most 2^-21 of one.
+constexpr double kNormReach = 8;
+
+/// Whether a mean, rounded to T, lies within `reach` standard deviations of 0, where that matters.
+template <class T>
+static inline bool is_within_reach(T mean, T var, T reach) {
+  if constexpr (sizeof(T) == sizeof(double)) return magnitude(mean) <= T(0x1p1000);
+  return bool((mean == 0) | (mean * mean <= reach * reach * var));
+}
+
+/// Whether T carries deviations from this mean, and their squares.
+template <class T>
+static inline bool carries_deviations(T mean, T var, T reach) {
+  constexpr T most = kMostSpread<T> * kMostSpread<T>;
+  return bool((var >= 1 / most) & (var <= most)) && is_within_reach(mean, var, reach);
+}
+
+/// The same for a norm, by what its gradient keeps.
 template <class T>
 static inline bool is_ordinary(T mean, T rstd, T eps) {
-  if constexpr (sizeof(T) == sizeof(double))
-    return bool((magnitude(mean) <= 0x1p1000) & (rstd >= 0x1p-400) & (rstd <= 0x1p400));
-  const T ratio = mean * rstd;
-  // var / (var + eps), without what rounding rstd may have added
-  const T share = T(1 - 0x1p-20) - eps * (rstd * rstd);
-  return bool((rstd >= T(0x1p-40)) & (rstd <= T(0x1p40)) &
-              ((mean == 0) | (ratio * ratio <= 64 * share)));
+  constexpr T most = kMostSpread<T>;
+  // Both divided by var + eps, without what rounding rstd may have added to var.
+  const T ratio = mean * rstd, share = T(1 - 0x1p-20) - eps * (rstd * rstd);
+  return bool((rstd >= 1 / most) & (rstd <= most) &
+              is_within_reach(sizeof(T) == sizeof(double) ? mean : ratio, share, T(kNormReach)));
 }
 
 /// Whether T carries y = (x - mean) scale for every x; w is the weight in scale.
@@ -55,21 +73,21 @@ static inline bool is_ordinary_gradient(T sum, T product, IsZero is_zero) {
 }
 
 /// Elements with one mean: x at runs, where `valid` says so. Element j of a run has the weight
-/// w[step j], which null makes 1, and the bias b[step j], which null makes 0.
+/// w[j / inner], which null makes 1, and the bias b[j / inner], which null makes 0.
 template <class T>
 struct NormGroup {
   Runs runs;
   const T* x;
   const bool* valid;
   const T *w, *b;
-  int64_t step;
-  bool relu;
+  int64_t inner;
+  bool relu, centred = true;
 };
 
-/// Row `at / d` of x (rows, d).
+/// The row that begins at x[at].
 template <class T>
-static inline NormGroup<T> row_group(int64_t d, int64_t at, const NormInput<T>& in) {
-  return {{1, d, d, d}, in.x + at, nullptr, in.w, in.b, 1, in.relu};
+static inline NormGroup<T> row_group(const Rows& r, int64_t at, const NormInput<T>& in) {
+  return {{1, r.d, r.d, r.d}, in.x + at, nullptr, in.w, in.b, r.inner, in.relu, r.centred};
 }
 
 template <class T>
@@ -78,6 +96,7 @@ struct GroupStats {
 };
 
 /// Its own mean, biased variance and 1 / sqrt(var + eps); 0, 0 and 1 / sqrt(eps) without values.
+/// Where it is not centred, 0 stands for its mean.
 template <class T>
 GroupStats<T> stats_in_double(const NormGroup<T>& group, double eps);
 
@@ -90,8 +109,8 @@ void normalize_in_double(const NormGroup<T>& group, const GroupStats<T>& stats, 
 template <class T>
 bool are_finite(const NormGroup<T>& group, const T* dy);
 
-/// Adds to dw[step j] and db[step j], then dx where it is wanted: training's, or of mean and rstd
-/// that are constants.
+/// Adds to dw[j / inner] and db[j / inner], then dx where it is wanted: training's, or of mean and
+/// rstd that are constants.
 template <class T>
 void gradient_in_double(const NormGroup<T>& group, const GroupStats<T>& stats, bool training,
                         const T* dy, T* dx, double* dw, double* db);

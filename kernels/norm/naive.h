@@ -19,80 +19,63 @@ X passing(const NormInput<X>& in, int64_t j, X xhat, X dy) {
   return in.relu && scaled_and_shifted(in, j, xhat) <= 0 ? X(0) : dy;
 }
 
+/// Calls f(row, whether it is valid, place of its first weight) for each row.
+template <class F>
+void for_each_row(const NormRows& s, const bool* valid, F f) {
+  for (int64_t row = 0; row < s.samples * s.groups; ++row)
+    f(row, !valid || valid[row / s.groups], row % s.groups * (s.d / s.inner));
+}
+
+/// A row's mean and variance, or 0 and its mean square.
 template <class X>
-void layer_norm(int64_t rows, int64_t d, double eps, const NormInput<X>& in, X* y) {
-  using std::sqrt;
-  const X* x = in.x;
-  for (int64_t i = 0; i < rows; ++i, x += d, y += d) {
-    X mean = 0, var = 0;
-    const bool use = !in.valid || in.valid[i];
-    for (int64_t j = 0; j < d && use; ++j) mean += x[j] / X(d);
-    for (int64_t j = 0; j < d && use; ++j) var += (x[j] - mean) * (x[j] - mean) / X(d);
-    for (int64_t j = 0; j < d; ++j)
-      y[j] = use ? scaled_and_shifted<X>(in, j, (x[j] - mean) / sqrt(var + eps)) : X(0);
+struct RowStats {
+  RowStats(const NormRows& s, const X* x) {
+    for (int64_t j = 0; j < s.d && s.centred; ++j) mean += x[j] / X(s.d);
+    for (int64_t j = 0; j < s.d; ++j) var += (x[j] - mean) * (x[j] - mean) / X(s.d);
   }
+  X mean = 0, var = 0;
+};
+
+template <class X>
+void row_norm(const NormRows& s, double eps, const NormInput<X>& in, X* y) {
+  using std::sqrt;
+  for_each_row(s, in.valid, [&](int64_t row, bool use, int64_t weight) {
+    const X* x = in.x + row * s.d;
+    X* to = y + row * s.d;
+    for (int64_t j = 0; j < s.d; ++j) to[j] = 0;
+    if (!use) return;
+    const RowStats<X> stats(s, x);
+    for (int64_t j = 0; j < s.d; ++j)
+      to[j] = scaled_and_shifted<X>(in, weight + j / s.inner,
+                                    (x[j] - stats.mean) / sqrt(stats.var + eps));
+  });
 }
 
 template <class X>
-void layer_norm_backward(int64_t rows, int64_t d, double eps, const NormInput<X>& in, const X* dy,
-                         const NormGradients<X>& to) {
-  using std::sqrt;
-  const X* x = in.x;
-  X* dx = to.dx;
-  for (int64_t j = 0; j < d; ++j) to.dw[j] = to.db[j] = 0;
-  for (int64_t i = 0; i < rows; ++i, x += d, dy += d, dx += d) {
-    for (int64_t j = 0; j < d; ++j) dx[j] = 0;
-    if (in.valid && !in.valid[i]) continue;
-    X mean = 0, var = 0, mean_g = 0, mean_gx = 0;
-    for (int64_t j = 0; j < d; ++j) mean += x[j] / X(d);
-    for (int64_t j = 0; j < d; ++j) var += (x[j] - mean) * (x[j] - mean) / X(d);
-    const X r = 1 / sqrt(var + eps);
-    const auto xhat = [&](int64_t j) -> X { return (x[j] - mean) * r; };
-    const auto passed = [&](int64_t j) { return passing<X>(in, j, xhat(j), dy[j]); };
-    const auto g = [&](int64_t j) -> X { return in.w ? in.w[j] * passed(j) : passed(j); };
-    for (int64_t j = 0; j < d; ++j) mean_g += g(j) / X(d);
-    for (int64_t j = 0; j < d; ++j) mean_gx += g(j) * xhat(j) / X(d);
-    for (int64_t j = 0; j < d; ++j) {
-      dx[j] = r * (g(j) - mean_g - xhat(j) * mean_gx);
-      to.dw[j] += passed(j) * xhat(j);
-      to.db[j] += passed(j);
-    }
-  }
-}
-
-template <class X>
-void rms_norm(int64_t rows, int64_t d, double eps, const NormInput<X>& in, X* y) {
-  using std::sqrt;
-  const X* x = in.x;
-  for (int64_t i = 0; i < rows; ++i, x += d, y += d) {
-    X square = 0;
-    const bool use = !in.valid || in.valid[i];
-    for (int64_t j = 0; j < d && use; ++j) square += x[j] * x[j] / X(d);
-    for (int64_t j = 0; j < d; ++j)
-      y[j] = use ? X(x[j] / sqrt(square + eps) * (in.w ? in.w[j] : X(1))) : X(0);
-  }
-}
-
-template <class X>
-void rms_norm_backward(int64_t rows, int64_t d, double eps, const NormInput<X>& in, const X* dy,
+void row_norm_backward(const NormRows& s, double eps, const NormInput<X>& in, const X* dy,
                        const NormGradients<X>& to) {
   using std::sqrt;
-  const X* x = in.x;
-  X* dx = to.dx;
-  for (int64_t j = 0; j < d; ++j) to.dw[j] = 0;
-  for (int64_t i = 0; i < rows; ++i, x += d, dy += d, dx += d) {
-    for (int64_t j = 0; j < d; ++j) dx[j] = 0;
-    if (in.valid && !in.valid[i]) continue;
-    X square = 0, mean_gx = 0;
-    for (int64_t j = 0; j < d; ++j) square += x[j] * x[j] / X(d);
-    const X r = 1 / sqrt(square + eps);
-    const auto g = [&](int64_t j) -> X { return in.w ? in.w[j] * dy[j] : dy[j]; };
-    for (int64_t j = 0; j < d; ++j) mean_gx += g(j) * x[j] * r / X(d);
-    for (int64_t j = 0; j < d; ++j) {
-      dx[j] = r * (g(j) - x[j] * r * mean_gx);
-      to.dw[j] += dy[j] * x[j] * r;
+  for (int64_t j = 0; j < s.weights(); ++j) to.dw[j] = to.db[j] = 0;
+  for_each_row(s, in.valid, [&](int64_t row, bool use, int64_t weight) {
+    const X *x = in.x + row * s.d, *from = dy + row * s.d;
+    X* dx = to.dx + row * s.d;
+    for (int64_t j = 0; j < s.d; ++j) dx[j] = 0;
+    if (!use) return;
+    const RowStats<X> stats(s, x);
+    const X r = 1 / sqrt(stats.var + eps);
+    const auto at = [&](int64_t j) { return weight + j / s.inner; };
+    const auto xhat = [&](int64_t j) -> X { return (x[j] - stats.mean) * r; };
+    const auto passed = [&](int64_t j) { return passing<X>(in, at(j), xhat(j), from[j]); };
+    const auto g = [&](int64_t j) -> X { return in.w ? in.w[at(j)] * passed(j) : passed(j); };
+    X mean_g = 0, mean_gx = 0;
+    for (int64_t j = 0; j < s.d && s.centred; ++j) mean_g += g(j) / X(s.d);
+    for (int64_t j = 0; j < s.d; ++j) mean_gx += g(j) * xhat(j) / X(s.d);
+    for (int64_t j = 0; j < s.d; ++j) {
+      dx[j] = r * (g(j) - mean_g - xhat(j) * mean_gx);
+      to.dw[at(j)] += passed(j) * xhat(j);
+      to.db[at(j)] += passed(j);
     }
-  }
+  });
 }
 
 /// Calls f(place in x) for each valid element of a channel.

@@ -199,7 +199,7 @@ void in_double(const Channels& s, const NormInput<T>& in, Ordinary ordinary, Red
       if (ordinary(c)) continue;
       const Runs runs{s.outer, s.inner, s.channels * s.inner, s.inner};
       redo(c, NormGroup<T>{runs, in.x + c * s.inner, in.valid, in.w ? in.w + c : nullptr,
-                           in.b ? in.b + c : nullptr, 0, in.relu});
+                           in.b ? in.b + c : nullptr, s.inner, in.relu});
     }
   });
 }
@@ -366,6 +366,9 @@ void batch_norm(const Channels& shape, double eps, const NormInput<T>& in, T* y,
                     streamed<T>(numel(s)));
         });
   }
+  if (kernels<NormKernels<T>>().all_ordinary(s.channels, static_cast<T>(eps), mean, rstd, in.w,
+                                             nullptr, nullptr))
+    return;
   in_double(
       s, in, [&](int64_t c) { return is_ordinary_channel(f, c, static_cast<T>(eps)); },
       [&](int64_t c, const NormGroup<T>& group) {
@@ -392,6 +395,9 @@ void batch_norm_backward(const Channels& shape, double eps, const NormInput<T>& 
   } else {
     run_backward(s, f, dy, all);
   }
+  if (kernels<NormKernels<T>>().all_ordinary(s.channels, static_cast<T>(eps), mean, rstd, in.w,
+                                             all.dw, all.db))
+    return;
   in_double(
       s, in,
       [&](int64_t c) {
@@ -425,12 +431,57 @@ void batch_norm_backward_eval(const Channels& shape, const NormInput<T>& in, con
   batch_norm_normalize<T>(shape, {dy, in.valid, in.w}, zero, rstd, to.dx);
 }
 
+namespace {
+
+Rows rows_of(const NormRows& s, int64_t begin, int64_t end) {
+  return {begin, end, s.d, s.groups, s.inner, s.centred};
+}
+
 template <class T>
-void layer_norm(int64_t rows, int64_t d, double eps, const NormInput<T>& in, T* y, T* mean,
-                T* rstd) {
-  const auto kernel = kernels<NormKernels<T>>().layer_norm;
-  parallel_for_rows(rows, d, kGrain, [&](int64_t begin, int64_t end) {
-    kernel({begin, end, d}, eps, in, y, mean, rstd, streamed<T>(rows * d));
+NormInput<T> of_group(const NormRows& s, int64_t group, NormInput<T> in) {
+  const int64_t weight = group * (s.d / s.inner);
+  in.x += group * s.d;
+  if (in.w) in.w += weight;
+  if (in.b) in.b += weight;
+  return in;
+}
+
+/// body(first sample, samples' end, group) over pieces of `piece` samples of each group, in their
+/// order. Short rows come few at a time, so that those beside them in memory come soon.
+template <class Body>
+void for_each_group(const NormRows& s, int64_t piece, Body body) {
+  constexpr int64_t few = 8;
+  const auto of_piece = [&](int64_t p, int64_t group, int64_t groups_end) {
+    const int64_t end = std::min((p + 1) * piece, s.samples),
+                  step = groups_end - group > 1 ? few : piece;
+    for (int64_t i = p * piece; i < end; i += step)
+      for (int64_t g = group; g < groups_end; ++g) body(i, std::min(i + step, end), g);
+  };
+  const int64_t units = ceil_div(s.samples, piece) * s.groups;
+  parallel_for(units, per_grain(piece * s.d, kGrain), [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end;) {
+      const int64_t group = k % s.groups, count = std::min(s.groups - group, end - k);
+      of_piece(k / s.groups, group, group + count);
+      k += count;
+    }
+  });
+}
+
+template <class T>
+T* spread_memory(const NormRows& s) {
+  return s.inner > 1 ? scratch<T, struct Spread>(2 * s.d) : nullptr;
+}
+
+}  // namespace
+
+template <class T>
+void row_norm(const NormRows& s, double eps, const NormInput<T>& in, T* y, T* mean, T* rstd) {
+  const auto kernel = kernels<NormKernels<T>>().row_norm;
+  const int64_t size = s.groups * s.d;
+  for_each_group(s, per_grain(size, kGrain), [&](int64_t begin, int64_t end, int64_t group) {
+    kernel(rows_of(s, begin, end), eps, of_group(s, group, in), spread_memory<T>(s),
+           y + group * s.d, mean ? mean + group : nullptr, rstd ? rstd + group : nullptr,
+           streamed<T>(s.samples * size));
   });
 }
 
@@ -439,66 +490,74 @@ static bool all_finite(int64_t n, const T* x) {
   return !x || std::all_of(x, x + n, [](T v) { return std::isfinite(v); });
 }
 
-/// dw and db where T's sums of some rows overflow; sums: memory for (2, d).
+/// dw and db where T's sums of some rows overflow; sums: memory for (2, weights).
 template <class T>
-static void row_sums_in_double(int64_t rows, int64_t d, double eps, const NormInput<T>& in,
-                               const T* dy, const NormGradients<T>& to, double* sums) {
-  std::fill_n(sums, 2 * d, 0.0);
-  for (int64_t i = 0; i < rows; ++i) {
-    if (in.valid && !in.valid[i]) continue;
-    const NormGroup<T> row = row_group(d, i * d, in);
-    gradient_in_double<T>(row, stats_in_double(row, eps), true, dy + i * d, nullptr, sums,
-                          sums + d);
+static void row_sums_in_double(const NormRows& s, double eps, const NormInput<T>& in, const T* dy,
+                               const NormGradients<T>& to, double* sums) {
+  const int64_t weights = s.weights();
+  std::fill_n(sums, 2 * weights, 0.0);
+  for (int64_t k = 0; k < s.samples * s.groups; ++k) {
+    const int64_t group = k % s.groups, at = k / s.groups * s.groups * s.d;
+    if (in.valid && !in.valid[k / s.groups]) continue;
+    const NormGroup<T> row = row_group(rows_of(s, 0, 1), at, of_group(s, group, in));
+    double* const dw = sums + group * (s.d / s.inner);
+    gradient_in_double<T>(row, stats_in_double(row, eps), true, dy + k * s.d, nullptr, dw,
+                          dw + weights);
   }
   const auto put = [&](T* to_sums, const double* from) {  // columns apart stay as they are
-    for (int64_t j = 0; j < d && to_sums; ++j)
+    for (int64_t j = 0; j < weights && to_sums; ++j)
       if (!std::isfinite(to_sums[j])) to_sums[j] = static_cast<T>(from[j]);
   };
   put(to.dw, sums);
-  put(to.db, sums + d);
+  put(to.db, sums + weights);
 }
 
 template <class T>
-void layer_norm_backward(int64_t rows, int64_t d, double eps, const NormInput<T>& in, const T* mean,
-                         const T* rstd, const T* dy, const NormGradients<T>& to) {
-  const auto kernel = kernels<NormKernels<T>>().layer_norm_backward;
+void row_norm_backward(const NormRows& s, double eps, const NormInput<T>& in, const T* mean,
+                       const T* rstd, const T* dy, const NormGradients<T>& to) {
+  const auto kernel = kernels<NormKernels<T>>().row_norm_backward;
   const bool with_sums = to.dw || to.db;
-  // At most 64 sums over pieces of rows, and of four rows each, or with long rows there would be as
-  // many sums as elements.
-  const int64_t piece = std::max(
-                    {per_grain(d, kGrain), ceil_div(rows, 64), std::min<int64_t>(4, rows)}),
-                n = ceil_div(rows, piece);
-  double* parts = with_sums ? scratch<double, struct Parts>(2 * n * d) : nullptr;
-  parallel_for(n, 1, [&](int64_t begin, int64_t end) {
+  // At most 64 sums over pieces of samples, and of four samples each, or with long rows there would
+  // be as many sums as elements.
+  const int64_t size = s.groups * s.d, weights = s.weights(),
+                piece = std::max({per_grain(size, kGrain), ceil_div(s.samples, 64),
+                                  std::min<int64_t>(4, s.samples)}),
+                n = ceil_div(s.samples, piece);
+  double* parts = with_sums ? scratch<double, struct Parts>(2 * n * weights) : nullptr;
+  for_each_group(s, piece, [&](int64_t begin, int64_t end, int64_t group) {
+    const int64_t at = group * s.d, channels = s.d / s.inner;
     RowSums<T> sums{};
-    if (with_sums) sums.block = scratch<T, struct OfRows>(2 * d);
-    for (int64_t p = begin; p < end; ++p) {
-      if (with_sums) {
-        sums.dw = parts + 2 * p * d, sums.db = sums.dw + d;
-        std::fill_n(sums.dw, 2 * d, 0.0);
+    if (with_sums) {
+      sums.dw = parts + 2 * (begin / piece) * weights + group * channels;
+      sums.db = sums.dw + weights;
+      sums.block = scratch<T, struct OfRows>(2 * s.d);
+      if (begin % piece == 0) {
+        std::fill_n(sums.dw, channels, 0.0);
+        std::fill_n(sums.db, channels, 0.0);
       }
-      kernel({p * piece, std::min((p + 1) * piece, rows), d}, eps, in, mean, rstd, dy, to.dx, sums,
-             streamed<T>(rows * d));
     }
+    kernel(rows_of(s, begin, end), eps, of_group(s, group, in), spread_memory<T>(s),
+           mean ? mean + group : nullptr, rstd + group, dy + at, to.dx ? to.dx + at : nullptr, sums,
+           streamed<T>(s.samples * size));
   });
   if (!with_sums) return;
-  parallel_for_rows(d, 2 * n, kGrain, [&](int64_t begin, int64_t end) {
+  parallel_for_rows(weights, 2 * n, kGrain, [&](int64_t begin, int64_t end) {
     const auto add_up = [&](double* sums, T* total) {
       if (!total) return;
       for (int64_t p = 1; p < n; ++p)
-        for (int64_t j = begin; j < end; ++j) sums[j] += sums[2 * p * d + j];
+        for (int64_t j = begin; j < end; ++j) sums[j] += sums[2 * p * weights + j];
       for (int64_t j = begin; j < end; ++j)
         total[j] = n == 0 ? T(0) : static_cast<T>(sums[j]);  // of no rows
     };
     add_up(parts, to.dw);
-    add_up(parts + d, to.db);
+    add_up(parts + weights, to.db);
   });
-  if (!(all_finite(d, to.dw) && all_finite(d, to.db)))
-    row_sums_in_double(rows, d, eps, in, dy, to, parts);
+  if (!(all_finite(weights, to.dw) && all_finite(weights, to.db)))
+    row_sums_in_double(s, eps, in, dy, to, parts);
 }
 
 GRADUS_INSTANTIATE(batch_norm_rstd<T>, batch_norm_normalize<T>, batch_norm<T>,
-                   batch_norm_backward<T>, batch_norm_backward_eval<T>, layer_norm<T>,
-                   layer_norm_backward<T>)
+                   batch_norm_backward<T>, batch_norm_backward_eval<T>, row_norm<T>,
+                   row_norm_backward<T>)
 
 }  // namespace gradus::kernels

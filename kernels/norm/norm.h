@@ -25,29 +25,27 @@ struct NormGradients {
   T *dx, *dw, *db;
 };
 
-/// Each row by itself (Ba et al. 2016). mean and rstd may be null.
-/// x, y: (rows, d)   valid, mean, rstd: (rows)   w, b: (d)
-template <class T>
-void layer_norm(int64_t rows, int64_t d, double eps, const NormInput<T>& in, T* y, T* mean,
-                T* rstd);
+/// Rows of d values, `groups` of them a sample. In a row `inner` neighbouring values share a weight
+/// and a bias, and so do the samples.
+struct NormRows {
+  int64_t samples, groups, d, inner = 1;
+  bool centred = true;  ///< otherwise mean is 0, and var the mean square (Zhang & Sennrich 2019)
 
-/// dx = rstd (g - mean(g) - xhat mean(g xhat)) with g = w dy, dw = sum dy xhat, db = sum dy. With
-/// relu, 0 for dy where xhat w + b <= 0; dx may not be null then, since what passes is written
-/// there first.
-template <class T>
-void layer_norm_backward(int64_t rows, int64_t d, double eps, const NormInput<T>& in, const T* mean,
-                         const T* rstd, const T* dy, const NormGradients<T>& to);
+  int64_t weights() const { return groups * (d / inner); }
+};
 
-/// The same about 0 (Zhang & Sennrich 2019): y = x r w, r = 1 / sqrt(mean(x^2) + eps). in.b and
-/// in.relu are not read. f32 is computed in double, so that no square overflows or vanishes.
+/// Each row by itself: with one group Layer Normalization (Ba et al. 2016), with weights of
+/// channels Group Normalization (Wu & He 2018). mean and rstd may be null.
+/// x, y: (samples, groups, d)   valid: (samples)   mean, rstd: (samples, groups)   w, b: (weights)
 template <class T>
-void rms_norm(int64_t rows, int64_t d, double eps, const NormInput<T>& in, T* y);
+void row_norm(const NormRows& shape, double eps, const NormInput<T>& in, T* y, T* mean, T* rstd);
 
-/// dx = r (g - xhat mean(g xhat)) with xhat = x r and g = w dy, dw = sum dy xhat. to.db is not
-/// read.
+/// dx = rstd (g - mean(g) - xhat mean(g xhat)) with g = w dy, dw = sum dy xhat, db = sum dy; where
+/// rows are not centred, 0 stands for mean(g), and mean may be null. With relu, 0 for dy where xhat
+/// w + b <= 0; dx may not be null then, since what passes is written there first.
 template <class T>
-void rms_norm_backward(int64_t rows, int64_t d, double eps, const NormInput<T>& in, const T* dy,
-                       const NormGradients<T>& to);
+void row_norm_backward(const NormRows& shape, double eps, const NormInput<T>& in, const T* mean,
+                       const T* rstd, const T* dy, const NormGradients<T>& to);
 
 /// x is (outer, channels, inner): inner = 1 for (N, C) and channels last. A mask is (outer, inner).
 struct Channels {

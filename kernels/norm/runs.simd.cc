@@ -71,7 +71,7 @@ Moments block_moments(const Runs& r, const T* x, const bool* valid) {
 }
 
 template <class T, bool masked>
-Moments run_moments(const Runs& r, const T* x, const bool* valid) {
+GRADUS_INLINE inline Moments run_moments(const Runs& r, const T* x, const bool* valid) {
   if (r.rows == 1 && r.columns <= kBlockElements) return block_moments<T, masked>(r, x, valid);
   Moments total;
   for_each_block(r, [&](const Runs& block, int64_t offset, int64_t valid_offset) GRADUS_INLINE {
@@ -188,6 +188,17 @@ void reciprocal_std(int64_t n, double eps, const T* __restrict var, T* __restric
     rstd[i] = static_cast<T>(1 / math::sqrt(static_cast<double>(var[i]) + eps));
 }
 
+template <class T>
+bool all_ordinary(int64_t n, T eps, const T* mean, const T* rstd, const T* w, const T* dw,
+                  const T* db) {
+  int others = 0;
+  for (int64_t c = 0; c < n; ++c) others += !is_ordinary(mean[c], rstd[c], eps);
+  for (int64_t c = 0; c < n && w; ++c) others += !is_ordinary_map(T(0), rstd[c] * w[c], w[c]);
+  for (int64_t c = 0; c < n && dw; ++c)
+    others += !is_ordinary_gradient(db[c], dw[c], [] { return false; });
+  return others == 0;
+}
+
 /// f(first element, lanes, xhat w + b) for each vector of a row.
 template <class T, bool with_w, bool with_b, class F>
 GRADUS_INLINE inline void for_each_affine(int64_t d, T mean, T rstd, const T* x, const T* w,
@@ -219,11 +230,50 @@ void pass_row(int64_t d, T mean, T rstd, const T* x, const T* w, const T* b, con
                                      });
 }
 
+/// The sum of d values, f(first element, lanes) giving a vector of them. Few are added up in T, or
+/// with equal ones, whose roundings all go one way, it would be off by more than xhat may.
+template <class T, class F>
+GRADUS_INLINE inline double sum_of(int64_t d, F f) {
+  constexpr int64_t block = 16 * kParts * kWidth<T>;
+  double total = 0;
+  for (int64_t first = 0; first < d; first += block) {
+    Sums<T> sums;
+    for_each_vector<T, false>(smaller(block, d - first), nullptr,
+                              [&](int64_t j, int part, auto lanes)
+                                  GRADUS_INLINE { sums.parts[part] += f(first + j, lanes); });
+    total += sums.total();
+  }
+  return total;
+}
+
+template <class T>
+[[gnu::noinline]] double sum_of_squares(int64_t d, const T* x) {
+  return sum_of<T>(d, [&](int64_t j, auto lanes) GRADUS_INLINE {
+    const Vector<T> v = lanes.load(x + j);
+    return v * v;
+  });
+}
+
+/// A weight and a bias for each element of a row.
+template <class T>
+NormInput<T> for_each_element(const Rows& r, const NormInput<T>& in, T* spread) {
+  if (r.inner == 1) return in;
+  NormInput<T> each = in;
+  for (const T** weight : {&each.w, &each.b}) {
+    if (!*weight) continue;
+    for (int64_t j = 0; j < r.d; j += r.inner)
+      for (int64_t k = 0; k < r.inner; ++k) spread[j + k] = (*weight)[j / r.inner];
+    *weight = spread;
+    spread += r.d;
+  }
+  return each;
+}
+
 /// The same row the slow way; m and reciprocal become what it finds.
 template <class T>
-[[gnu::noinline]] void layer_norm_in_double(int64_t d, int64_t at, double eps,
-                                            const NormInput<T>& in, T& m, T& reciprocal, T* y) {
-  const NormGroup<T> group = row_group(d, at, in);
+[[gnu::noinline]] void row_norm_in_double(const Rows& r, int64_t at, double eps,
+                                          const NormInput<T>& in, T& m, T& reciprocal, T* y) {
+  const NormGroup<T> group = row_group(r, at, in);
   const GroupStats<T> stats = stats_in_double(group, eps);
   m = static_cast<T>(stats.mean);
   reciprocal = static_cast<T>(stats.rstd);
@@ -231,27 +281,30 @@ template <class T>
 }
 
 template <class T>
-void layer_norm(const Rows& r, double eps, const NormInput<T>& in, T* y, T* mean, T* rstd,
-                bool streamed) {
+void row_norm(const Rows& r, double eps, const NormInput<T>& in, T* spread, T* y, T* mean, T* rstd,
+              bool streamed) {
   streamed = streamed && streamable(y, r.d);
+  const NormInput<T> each = for_each_element(r, in, spread);
   const auto normalize = with_flags([](auto... flags) { return normalize_row<T, flags...>; }, in.w,
                                     in.b, in.relu, streamed);
   for (int64_t i = r.begin; i < r.end; ++i) {
-    const int64_t at = i * r.d;
+    const int64_t row = i * r.groups, at = row * r.d;
     T m = 0, reciprocal = 0;
     if (!in.valid || in.valid[i]) {
-      const Moments moments = run_moments<T, false>({1, r.d, r.d, r.d}, in.x + at, nullptr);
+      const Moments moments = r.centred
+                                  ? run_moments<T, false>({1, r.d, r.d, r.d}, in.x + at, nullptr)
+                                  : Moments{0, 0, sum_of_squares(r.d, in.x + at)};
       m = static_cast<T>(moments.mean);
       reciprocal = static_cast<T>(1 / math::sqrt(moments.squares / static_cast<double>(r.d) + eps));
       if (is_ordinary(m, reciprocal, static_cast<T>(eps)))
-        normalize(r.d, m, reciprocal, in.x + at, in.w, in.b, y + at);
+        normalize(r.d, m, reciprocal, in.x + at, each.w, each.b, y + at);
       else
-        layer_norm_in_double(r.d, at, eps, in, m, reciprocal, y);
+        row_norm_in_double(r, at, eps, in, m, reciprocal, y);
     } else {
       for (int64_t j = 0; j < r.d; ++j) y[at + j] = 0;
     }
-    if (mean) mean[i] = m;
-    if (rstd) rstd[i] = reciprocal;
+    if (mean) mean[row] = m;
+    if (rstd) rstd[row] = reciprocal;
   }
   if (streamed) order_streams();
 }
@@ -325,20 +378,21 @@ void row_gradients(int64_t d, const RowGradient<T>* rows, const T* x, const T* w
 
 /// A row's gradients the slow way, if all that they are made of are numbers.
 template <class T>
-[[gnu::noinline]] bool row_gradient_in_double(int64_t d, int64_t at, double eps,
+[[gnu::noinline]] bool row_gradient_in_double(const Rows& r, int64_t at, double eps,
                                               const NormInput<T>& in, const T* dy, T* dx,
                                               const RowSums<T>& sums) {
-  const NormGroup<T> group = row_group(d, at, in);
+  const NormGroup<T> group = row_group(r, at, in);
   if (!are_finite(group, dy + at)) return false;
   gradient_in_double(group, stats_in_double(group, eps), true, dy + at, dx ? dx + at : nullptr,
                      sums.dw, sums.db);
   return true;
 }
 
-/// With relu, what of dy passes it is written to dx first, and read from there.
+/// `each`: in with a weight for each element. With relu, what of dy passes it is written to dx
+/// first, and read from there.
 template <class T, bool with_w, bool with_dx, bool with_sums, bool streamed>
-void rows_gradient(const Rows& r, double eps, const NormInput<T>& in, const T* mean, const T* rstd,
-                   const T* dy, T* dx, const RowSums<T>& to) {
+void rows_gradient(const Rows& r, double eps, const NormInput<T>& in, const NormInput<T>& each,
+                   const T* mean, const T* rstd, const T* dy, T* dx, const RowSums<T>& to) {
   constexpr int together = 4;  // rows that share what is loaded of w, dw and db
   const auto pass = with_flags([](auto... flags) { return pass_row<T, flags...>; }, in.w, in.b);
   const T* passed = in.relu ? dx : dy;
@@ -346,47 +400,57 @@ void rows_gradient(const Rows& r, double eps, const NormInput<T>& in, const T* m
   RowGradient<T> pending[together];
   int count = 0;
   for (int64_t i = r.begin; i < r.end; ++i) {
-    const int64_t at = i * r.d;
+    const int64_t at = i * r.groups * r.d;
     if (in.valid && !in.valid[i]) {
       for (int64_t j = 0; j < r.d && with_dx; ++j) dx[at + j] = 0;
       continue;
     }
-    if (!is_ordinary(mean[i], rstd[i], static_cast<T>(eps)) &&
-        row_gradient_in_double(r.d, at, eps, in, dy, dx, to))
+    const T m = r.centred ? mean[i * r.groups] : T(0), reciprocal = rstd[i * r.groups];
+    if (!is_ordinary(m, reciprocal, static_cast<T>(eps)) &&
+        row_gradient_in_double(r, at, eps, in, dy, dx, to))
       continue;
     RowGradient<T>& row = pending[count];
-    row = {at, mean[i], rstd[i], 0, 0};
-    if (in.relu) pass(r.d, mean[i], rstd[i], in.x + at, in.w, in.b, dy + at, dx + at);
+    row = {at, m, reciprocal, 0, 0};
+    if (in.relu) pass(r.d, m, reciprocal, in.x + at, each.w, each.b, dy + at, dx + at);
     if (with_dx) {
       const GradientSums sums =
-          row_gradient_sums<T, with_w>(r.d, mean[i], in.x + at, in.w, passed + at);
-      const double scale = static_cast<double>(rstd[i]), each = 1 / static_cast<double>(r.d);
+          row_gradient_sums<T, with_w>(r.d, m, in.x + at, each.w, passed + at);
+      const double scale = static_cast<double>(reciprocal), share = 1 / static_cast<double>(r.d);
       const auto is_zero = [&] {
         const T* g = passed + at;
         for (int64_t j = 0; j < r.d; ++j)
-          if (g[j] != 0 && !(with_w && in.w[j] == 0)) return false;
+          if (g[j] != 0 && !(with_w && each.w[j] == 0)) return false;
         return true;
       };
       if (!is_ordinary_gradient(static_cast<T>(sums.dy), static_cast<T>(sums.dy_x * scale),
                                 is_zero) &&
-          row_gradient_in_double(r.d, at, eps, in, dy, dx, to))
+          row_gradient_in_double(r, at, eps, in, dy, dx, to))
         continue;
-      row.mean_dy = static_cast<T>(sums.dy * each);
-      row.slope = static_cast<T>(sums.dy_x * each * scale * scale);
+      row.mean_dy = r.centred ? static_cast<T>(sums.dy * share) : T(0);
+      row.slope = static_cast<T>(sums.dy_x * share * scale * scale);
     }
     if (++count < together) continue;
-    row_gradients<T, together, with_w, with_dx, with_sums, streamed>(r.d, pending, in.x, in.w,
+    row_gradients<T, together, with_w, with_dx, with_sums, streamed>(r.d, pending, in.x, each.w,
                                                                      passed, dx, dw, db);
     count = 0;
   }
   for (int k = 0; k < count; ++k)
-    row_gradients<T, 1, with_w, with_dx, with_sums, streamed>(r.d, pending + k, in.x, in.w, passed,
-                                                              dx, dw, db);
+    row_gradients<T, 1, with_w, with_dx, with_sums, streamed>(r.d, pending + k, in.x, each.w,
+                                                              passed, dx, dw, db);
+}
+
+/// Adds sums for each element of a row to those for its weights.
+template <class T>
+void add_to_weights(const Rows& r, const T* sums, double* to) {
+  if (r.inner == 1) return add_to(r.d, sums, to);
+  for (int64_t j = 0; j < r.d; j += r.inner)
+    *to++ += sum_of<T>(
+        r.inner, [&](int64_t k, auto lanes) GRADUS_INLINE { return lanes.load(sums + j + k); });
 }
 
 template <class T>
-void layer_norm_backward(const Rows& r, double eps, const NormInput<T>& in, const T* mean,
-                         const T* rstd, const T* dy, T* dx, const RowSums<T>& sums, bool streamed) {
+void row_norm_backward(const Rows& r, double eps, const NormInput<T>& in, T* spread, const T* mean,
+                       const T* rstd, const T* dy, T* dx, const RowSums<T>& sums, bool streamed) {
   streamed = streamed && dx && !in.relu && streamable(dx, r.d);
   const bool with_sums = sums.dw;
   if (!dx && !with_sums) return;
@@ -396,21 +460,23 @@ void layer_norm_backward(const Rows& r, double eps, const NormInput<T>& in, cons
                              (past_caches && with_dx)>;
       },
       in.w, dx, with_sums, streamed);
+  const NormInput<T> each = for_each_element(r, in, spread);
   const int64_t step = with_sums ? kBlockRows : r.end - r.begin;
   for (int64_t i = r.begin; i < r.end; i += step) {
     for (int64_t j = 0; j < 2 * r.d && with_sums; ++j) sums.block[j] = 0;
-    run({i, smaller(i + step, r.end), r.d}, eps, in, mean, rstd, dy, dx, sums);
+    run({i, smaller(i + step, r.end), r.d, r.groups, r.inner, r.centred}, eps, in, each, mean, rstd,
+        dy, dx, sums);
     if (!with_sums) continue;
-    add_to(r.d, sums.block, sums.dw);
-    add_to(r.d, sums.block + r.d, sums.db);
+    add_to_weights(r, sums.block, sums.dw);
+    add_to_weights(r, sums.block + r.d, sums.db);
   }
   if (streamed) order_streams();
 }
 
 template <class T>
-constexpr NormKernels<T> kTable = {
-    moments<T>,        normalize<T>,  gradient_sums<T>,      gradient<T>,
-    reciprocal_std<T>, layer_norm<T>, layer_norm_backward<T>};
+constexpr NormKernels<T> kTable = {moments<T>,  normalize<T>,        gradient_sums<T>,
+                                   gradient<T>, reciprocal_std<T>,   all_ordinary<T>,
+                                   row_norm<T>, row_norm_backward<T>};
 
 }  // namespace
 

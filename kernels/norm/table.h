@@ -45,12 +45,15 @@ struct GradientAffine {
   T mean_dy, slope;
 };
 
-/// Rows begin .. end - 1 of d elements each.
+/// One row of d elements in each of samples begin .. end - 1, which have `groups` rows: pointers to
+/// x, y, mean and rstd are to that row of sample 0, those to weights to that row's.
 struct Rows {
-  int64_t begin, end, d;
+  int64_t begin, end, d, groups = 1, inner = 1;
+  bool centred = true;
 };
 
-/// Where dw and db (d) of rows go, null: not wanted; `block` (2, d): memory for those of some rows.
+/// Where dw and db (d / inner) of rows go, null: not wanted; `block` (2, d): memory for those of
+/// some rows.
 template <class T>
 struct RowSums {
   double *dw, *db;
@@ -71,14 +74,19 @@ struct NormKernels {
                    const T* dy, T* dx, bool streamed);
   /// rstd = 1 / sqrt(var + eps).
   void (*rstd)(int64_t n, double eps, const T* var, T* rstd);
+  /// Whether T carries all of n channels (in_double.h), and their gradients with these sums; false
+  /// where that takes more than these to tell. w, dw with db: may be null.
+  bool (*all_ordinary)(int64_t n, T eps, const T* mean, const T* rstd, const T* w, const T* dw,
+                       const T* db);
 
-  /// As kernels::layer_norm, of some of the rows.
-  void (*layer_norm)(const Rows& r, double eps, const NormInput<T>& in, T* y, T* mean, T* rstd,
-                     bool streamed);
-  /// As kernels::layer_norm_backward, but adds to the sums over rows.
-  void (*layer_norm_backward)(const Rows& r, double eps, const NormInput<T>& in, const T* mean,
-                              const T* rstd, const T* dy, T* dx, const RowSums<T>& sums,
-                              bool streamed);
+  /// As kernels::row_norm, of some of the rows. `spread` (2, d): memory for weights that elements
+  /// share.
+  void (*row_norm)(const Rows& r, double eps, const NormInput<T>& in, T* spread, T* y, T* mean,
+                   T* rstd, bool streamed);
+  /// As kernels::row_norm_backward, but adds to the sums over rows.
+  void (*row_norm_backward)(const Rows& r, double eps, const NormInput<T>& in, T* spread,
+                            const T* mean, const T* rstd, const T* dy, T* dx,
+                            const RowSums<T>& sums, bool streamed);
 };
 
 /// Affine for each column; mean, scale, shift: (columns).

@@ -45,9 +45,9 @@ void max_pool2d(const Pool2dShape& s, const T* x, T* y, int64_t* indices) {
     max_window(s, x + k / (oh * ow) * s.height * s.width, k / ow % oh, k % ow, y + k, indices + k);
 }
 
-/// Calls f(index in x, index in y, divisor) for every term of every average, padding left out.
+/// Calls f(window's rows, columns, index in y, divisor) for every average, padding left out.
 template <class F>
-void for_each_average_term(const Pool2dShape& s, F f) {
+void for_each_average(const Pool2dShape& s, F f) {
   const int64_t oh = s.output_height(), ow = s.output_width();
   for (int64_t k = 0; k < s.y_size(); ++k) {
     const int64_t top = k / ow % oh * s.stride_h - s.padding_h,
@@ -59,20 +59,27 @@ void for_each_average_term(const Pool2dShape& s, F f) {
     const int64_t counted = s.count_include_pad
                                 ? (bottom - top) * (right - left)
                                 : (rows.end - rows.begin) * (columns.end - columns.begin);
-    for (int64_t h = rows.begin; h < rows.end; ++h)
-      for (int64_t v = columns.begin; v < columns.end; ++v)
-        f(k / (oh * ow) * s.height * s.width + h * s.width + v, k, counted);
+    f(rows, columns, k, counted);
   }
 }
 
-// In the following Sum, what is added up in, is T or wider.
-
-template <class T, class Sum>
-void avg_pool2d(const Pool2dShape& s, const T* x, Sum* y) {
-  for (int64_t k = 0; k < s.y_size(); ++k) y[k] = Sum(0);
-  for_each_average_term(s,
-                        [&](int64_t ix, int64_t iy, int64_t n) { y[iy] += Sum(x[ix]) / Sum(n); });
+/// Calls f(index in x, index in y, divisor) for every term of every average.
+template <class F>
+void for_each_average_term(const Pool2dShape& s, F f) {
+  const int64_t outputs = s.output_height() * s.output_width();
+  for_each_average(s, [&](Range rows, Range columns, int64_t k, int64_t counted) {
+    for (int64_t h = rows.begin; h < rows.end; ++h)
+      for (int64_t v = columns.begin; v < columns.end; ++v)
+        f((k / outputs * s.height + h) * s.width + v, k, counted);
+  });
 }
+
+template <class T>
+void avg_pool2d(const Pool2dShape& s, const T* x, T* y) {
+  for (int64_t k = 0; k < s.y_size(); ++k) y[k] = T(0);
+  for_each_average_term(s, [&](int64_t ix, int64_t iy, int64_t n) { y[iy] += x[ix] / T(n); });
+}
+/// Sum, what is added up in, is T or wider.
 template <class T, class Sum>
 void avg_pool2d_backward(const Pool2dShape& s, const T* dy, Sum* dx) {
   for (int64_t k = 0; k < s.x_size(); ++k) dx[k] = Sum(0);
@@ -91,16 +98,16 @@ void for_each_adaptive_window(int64_t planes, int64_t height, int64_t width, int
   }
 }
 
-template <class T, class Sum>
+template <class T>
 void adaptive_avg_pool2d(int64_t planes, int64_t height, int64_t width, int64_t oh, int64_t ow,
-                         const T* x, Sum* y) {
+                         const T* x, T* y) {
   for_each_adaptive_window(
       planes, height, width, oh, ow,
       [&](int64_t plane, int64_t k, int64_t top, int64_t bottom, int64_t left, int64_t right) {
-        Sum sum(0);
+        T sum(0);
         for (int64_t h = top; h < bottom; ++h)
-          for (int64_t v = left; v < right; ++v) sum += Sum(x[plane + h * width + v]);
-        y[k] = sum / Sum((bottom - top) * (right - left));
+          for (int64_t v = left; v < right; ++v) sum += x[plane + h * width + v];
+        y[k] = sum / T((bottom - top) * (right - left));
       });
 }
 template <class T>

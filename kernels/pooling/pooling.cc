@@ -2,12 +2,14 @@
 #include <gradus/kernels/pooling/naive.h>
 #include <gradus/kernels/pooling/pooling.h>
 #include <gradus/kernels/pooling/table.h>
+#include <gradus/kernels/reduce/table.h>
 #include <gradus/kernels/runtime/isa.h>
 #include <gradus/kernels/runtime/long_sum.h>
 #include <gradus/kernels/runtime/threads.h>
 #include <gradus/kernels/runtime/windows.h>
 
 #include <algorithm>
+#include <cmath>
 
 namespace gradus::kernels {
 
@@ -82,6 +84,41 @@ void max_plane(const Pool2dShape& s, Range inside, const T* x, T* y, int64_t* in
   }
 }
 
+/// The sum of a window of an image `width` wide, added up in blocks, the blocks in double.
+template <class T>
+double block_sum(Range rows, Range columns, int64_t width, const T* x) {
+  const ReduceKernels<T>& table = kernels<ReduceKernels<T>>();
+  if (columns.end - columns.begin == width)
+    return table.sum((rows.end - rows.begin) * width, x + rows.begin * width);
+  constexpr int64_t tile = 512;
+  T sums[tile];
+  double total = 0;
+  for (int64_t j = columns.begin; j < columns.end; j += tile)
+    for (int64_t i = rows.begin; i < rows.end; i += kSumRows) {
+      const int64_t count = std::min(tile, columns.end - j);
+      table.sum_block(std::min(kSumRows, rows.end - i), count, x + i * width + j, width, sums);
+      total += table.sum(count, sums);
+    }
+  return total;
+}
+
+/// The mean of such a window as that of `count` values, where a sum leaves T.
+template <class T>
+[[gnu::noinline]] T mean_in_double(Range rows, Range columns, int64_t width, const T* x,
+                                   int64_t count) {
+  double sum = 0;
+  for (int64_t h = rows.begin; h < rows.end; ++h)
+    for (int64_t v = columns.begin; v < columns.end; ++v)
+      sum += static_cast<double>(x[h * width + v]);
+  return static_cast<T>(sum / static_cast<double>(count));
+}
+
+template <class T>
+T window_mean(Range rows, Range columns, int64_t width, const T* x, int64_t count) {
+  const auto mean = static_cast<T>(block_sum(rows, columns, width, x) / static_cast<double>(count));
+  return std::isfinite(mean) ? mean : mean_in_double(rows, columns, width, x, count);
+}
+
 Range adaptive_range(int64_t i, int64_t size, int64_t outputs) {
   return {i * size / outputs, ((i + 1) * size + outputs - 1) / outputs};
 }
@@ -92,18 +129,23 @@ int64_t adaptive_terms(int64_t all, int64_t parts) {
   return ceil_div(all, parts) + (all % parts != 0);
 }
 
+/// Adds dx where windows overlap; elsewhere there is one term, which is dx.
 template <class T, class Sum>
 void adaptive_avg_plane_backward(int64_t height, int64_t width, int64_t output_height,
-                                 int64_t output_width, const T* dy, Sum* dx) {
-  std::fill_n(dx, height * width, Sum(0));
+                                 int64_t output_width, bool overlap, const T* dy, Sum* dx) {
+  if (overlap) std::fill_n(dx, height * width, Sum(0));
   for (int64_t i = 0; i < output_height; ++i) {
     const Range rows = adaptive_range(i, height, output_height);
     for (int64_t j = 0; j < output_width; ++j) {
       const Range columns = adaptive_range(j, width, output_width);
-      const Sum share = Sum(*dy++) / Sum((rows.end - rows.begin) * (columns.end - columns.begin));
-      for (int64_t h = rows.begin; h < rows.end; ++h) {
-        Sum* const row = dx + h * width;
-        for (int64_t v = columns.begin; v < columns.end; ++v) row[v] += share;
+      const int64_t across = columns.end - columns.begin;
+      const Sum share = Sum(*dy++) / Sum((rows.end - rows.begin) * across);
+      Sum* row = dx + rows.begin * width + columns.begin;
+      for (int64_t h = rows.begin; h < rows.end; ++h, row += width) {
+        if (overlap)
+          for (int64_t v = 0; v < across; ++v) row[v] += share;
+        else
+          for (int64_t v = 0; v < across; ++v) row[v] = share;
       }
     }
   }
@@ -182,8 +224,12 @@ void avg_pool2d(const Pool2dShape& s, const T* x, T* y) {
   check_pool2d("avg_pool2d", s);
   const int64_t terms = std::min(s.kernel_h, s.height) * std::min(s.kernel_w, s.width);
   for_each_averaged(s, [&](const Pool2dShape& one, int64_t p) {
-    add_up(terms, one.y_size(), y + p * one.y_size(),
-           [&](auto* sums) { naive::avg_pool2d(one, x + p * one.x_size(), sums); });
+    const T* plane = x + p * one.x_size();
+    T* means = y + p * one.y_size();
+    if (terms <= kSumTerms) return naive::avg_pool2d(one, plane, means);
+    naive::for_each_average(one, [&](Range rows, Range columns, int64_t k, int64_t counted) {
+      means[k] = window_mean(rows, columns, one.width, plane, counted);
+    });
   });
 }
 
@@ -204,10 +250,22 @@ void adaptive_avg_pool2d(int64_t planes, int64_t height, int64_t width, int64_t 
   const int64_t in = height * width, out = output_height * output_width;
   if (planes * in == 0) return;
   const int64_t terms = adaptive_terms(height, output_height) * adaptive_terms(width, output_width);
+  const bool few = terms <= kSumTerms && output_width > 1;
   for_each_plane(planes, in, [&](int64_t p) {
-    add_up(terms, out, y + p * out, [&](auto* sums) {
-      naive::adaptive_avg_pool2d(1, height, width, output_height, output_width, x + p * in, sums);
-    });
+    const T* plane = x + p * in;
+    T* means = y + p * out;
+    if (few)
+      naive::adaptive_avg_pool2d(1, height, width, output_height, output_width, plane, means);
+    if (few && std::all_of(means, means + out, [](T v) { return std::isfinite(v); })) return;
+    for (int64_t k = 0; k < out; ++k) {
+      const Range rows = adaptive_range(k / output_width, height, output_height),
+                  columns = adaptive_range(k % output_width, width, output_width);
+      const int64_t count = (rows.end - rows.begin) * (columns.end - columns.begin);
+      if (!few)
+        means[k] = window_mean(rows, columns, width, plane, count);
+      else if (!std::isfinite(means[k]))
+        means[k] = mean_in_double(rows, columns, width, plane, count);
+    }
   });
 }
 
@@ -219,7 +277,8 @@ void adaptive_avg_pool2d_backward(int64_t planes, int64_t height, int64_t width,
   const int64_t terms = adaptive_terms(output_height, height) * adaptive_terms(output_width, width);
   for_each_plane(planes, in, [&](int64_t p) {
     add_up(terms, in, dx + p * in, [&](auto* sums) {
-      adaptive_avg_plane_backward(height, width, output_height, output_width, dy + p * out, sums);
+      adaptive_avg_plane_backward(height, width, output_height, output_width, terms > 1,
+                                  dy + p * out, sums);
     });
   });
 }

@@ -36,6 +36,26 @@ std::vector<OpSample> layer_norm_samples() {
   return samples;
 }
 
+std::vector<OpSample> group_norm_samples() {
+  std::vector<OpSample> samples;
+  for (const Activation activation : {Activation::none, Activation::relu}) {
+    const auto add = [&](const char* label, std::vector<Tensor> inputs, int64_t groups,
+                         Tensor valid) {
+      const GroupNormOptions options{.valid = valid, .activation = activation};
+      samples.push_back(
+          {label_of(label, activation), std::move(inputs), [=](std::span<const Tensor> in) {
+             return group_norm(in[0], groups, input_or_none(in, 1), input_or_none(in, 2), options);
+           }});
+    };
+    const Tensor w = sample({4}, 2, 0.5, 2), b = sample({4}, 3);
+    add("(2, 4, 2, 3) with weight and bias", {sample({2, 4, 2, 3}, 1), w, b}, 2, {});
+    add("(3, 6) of two groups", {sample({3, 6}, 1)}, 2, {});
+    add("(2, 4, 3) a group a channel, with weight", {sample({2, 4, 3}, 1), w}, 4, {});
+    add("(5, 4, 2) masked", {sample({5, 4, 2}, 1), w, b}, 1, sample_mask({5}));
+  }
+  return samples;
+}
+
 std::vector<OpSample> rms_norm_samples() {
   const auto add = [](const char* label, std::vector<Tensor> inputs, Shape shape, Tensor valid) {
     const RmsNormOptions options{.eps = 1e-3, .valid = valid};
@@ -79,6 +99,8 @@ std::vector<OpSample> batch_norm_samples(bool training) {
 }  // namespace
 
 static OpSamples layer_norm_row("layer_norm", layer_norm_samples);
+
+static OpSamples group_norm_row("group_norm", group_norm_samples);
 
 static OpSamples rms_norm_row("rms_norm", rms_norm_samples);
 

@@ -423,7 +423,11 @@ BOOST_AUTO_TEST_CASE(integers_of_ops) {
           rms_norm(x23, {n});
           rms_norm(x23, {n, n});
         }},
-       {"group_norm", [](int64_t n) { group_norm(x23, n); }},
+       {"group_norm",
+        [](int64_t n) {
+          group_norm(x23, n);
+          group_norm_groups(x23, n);
+        }},
        {"self_attention",
         [](int64_t n) {
           sound(self_attention(ones({1, 2, 6}), n));

@@ -60,8 +60,24 @@ Case batch_case(const Shape& x, ChannelAxis axis, bool affine, Tensor valid = {}
           [=](const Tensor& v, const Tensor& m) { return batch_norm_groups(v, axis, m); }};
 }
 
+Case group_case(const Shape& x, int64_t groups, bool affine, Tensor valid = {}) {
+  return {"group_norm " + str(x) + (valid ? " masked" : ""),
+          x,
+          {x[1]},
+          affine,
+          valid,
+          [=](const Tensor& v, const Tensor& w, const Tensor& b, const Tensor& m) {
+            return group_norm(v, groups, w, b, {.eps = kEps, .valid = m});
+          },
+          [=](const Tensor& v, const Tensor& m) { return group_norm_groups(v, groups, m); }};
+}
+
 std::vector<Case> cases() {
-  return {layer_case({5, 7}, {7}, true),
+  return {group_case({3, 6, 2, 2}, 2, true),
+          group_case({2, 4, 5}, 4, true),
+          group_case({5, 6}, 3, false),
+          group_case({4, 4, 3}, 1, true, bools({4}, {1, 0, 1, 1})),
+          layer_case({5, 7}, {7}, true),
           layer_case({3, 4, 5}, {5}, false),
           layer_case({3, 2, 4, 3}, {4, 3}, true),
           layer_case({4, 3, 9}, {9}, true, bools({4, 3}, {1, 1, 0, 1, 0, 0, 1, 1, 1, 0, 1, 1})),
@@ -162,8 +178,9 @@ BOOST_AUTO_TEST_CASE(padding_has_no_influence) {
     if (!c.valid) continue;
     const Inputs in = inputs_of(c);
     // (N, C, L) as (N, L, C), so that what a mask leaves are rows.
-    const bool turn = c.x.ndim() == 3 && c.valid.size(1) != c.x[1];
+    const bool turn = c.x.ndim() == 3 && c.valid.ndim() == 2 && c.valid.size(1) != c.x[1];
     const auto rows_of = [&](const Tensor& t) {
+      if (c.valid.ndim() == 1) return t;  // samples
       return reshape(turn ? transpose(t) : t, {-1, turn ? c.x[1] : c.x.back()});
     };
     const auto alone = [&](const Tensor& t) {
@@ -194,18 +211,29 @@ BOOST_AUTO_TEST_CASE(padding_has_no_influence) {
 // A row that is masked has variance 0, and eps may be 0 as well.
 BOOST_AUTO_TEST_CASE(padding_without_eps) {
   const Tensor x = sample({3, 4}, 1), w = sample({4}, 2, 0.5, 2), dy = sample({3, 4}, 4);
-  const auto second = [&](const Tensor& v, const Tensor& upstream, const Tensor& valid) {
-    Tape tape;
-    const auto d = tape.gradient(layer_norm(v, {4}, w, {}, {.eps = 0, .valid = valid}), {v, w},
-                                 {.create_graph = CreateGraph::yes, .dy = upstream});
-    return tape.gradient(sum(square(d[0])) + sum(square(d[1])), {v, w});
-  };
-  const auto alone = [](const Tensor& t) { return concat({slice(t, 0, 0, 1), slice(t, 0, 2, 3)}); };
-  const auto masked = second(x, dy, bools({3}, {1, 0, 1}));
-  const auto expected = second(alone(x).set_requires_grad(), alone(dy), {});
-  check_same("ddx", alone(masked[0]), expected[0]);
-  check_close("ddx where padded", select(masked[0], 0, 1), {0, 0, 0, 0}, 0);
-  check_same("ddw", masked[1], expected[1]);
+  const std::function<Tensor(const Tensor&, const Tensor&)> norms[] = {
+      [&](const Tensor& v, const Tensor& valid) {
+        return layer_norm(v, {4}, w, {}, {.eps = 0, .valid = valid});
+      },
+      [&](const Tensor& v, const Tensor& valid) {
+        return group_norm(v, 2, w, {}, {.eps = 0, .valid = valid});
+      }};
+  for (const auto& norm : norms) {
+    const auto second = [&](const Tensor& v, const Tensor& upstream, const Tensor& valid) {
+      Tape tape;
+      const auto d =
+          tape.gradient(norm(v, valid), {v, w}, {.create_graph = CreateGraph::yes, .dy = upstream});
+      return tape.gradient(sum(square(d[0])) + sum(square(d[1])), {v, w});
+    };
+    const auto alone = [](const Tensor& t) {
+      return concat({slice(t, 0, 0, 1), slice(t, 0, 2, 3)});
+    };
+    const auto masked = second(x, dy, bools({3}, {1, 0, 1}));
+    const auto expected = second(alone(x).set_requires_grad(), alone(dy), {});
+    check_same("ddx", alone(masked[0]), expected[0]);
+    check_close("ddx where padded", select(masked[0], 0, 1), {0, 0, 0, 0}, 0);
+    check_same("ddw", masked[1], expected[1]);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(statistics_are_of_the_valid_alone) {
@@ -240,6 +268,9 @@ BOOST_AUTO_TEST_CASE(an_activation_is_the_op_of_its_own) {
   const Norm layer = [](auto& x, auto& w, auto& b, auto& valid, Activation activation) {
     return TensorList{layer_norm(x, w.shape(), w, b, {.valid = valid, .activation = activation})};
   };
+  const Norm group = [](auto& x, auto& w, auto& b, auto& valid, Activation activation) {
+    return TensorList{group_norm(x, 2, w, b, {.valid = valid, .activation = activation})};
+  };
   const Norm inference = [](auto& x, auto& w, auto& b, auto& valid, Activation activation) {
     const Tensor mean = raw::cast(sample(w.shape(), 5), x.dtype()),
                  var = raw::cast(sample(w.shape(), 6, 0.5, 2), x.dtype());
@@ -256,6 +287,10 @@ BOOST_AUTO_TEST_CASE(an_activation_is_the_op_of_its_own) {
                        {"layer_norm", {300, 70}, {70}, {}, layer},
                        {"layer_norm", {3, 4, 5, 7}, {4, 5, 7}, {}, layer},
                        {"layer_norm", {3, 5, 40}, {40}, {3, 5}, layer},
+                       {"group_norm", {5, 6}, {6}, {}, group},
+                       {"group_norm", {300, 70}, {70}, {}, group},
+                       {"group_norm", {3, 4, 5, 7}, {4}, {}, group},
+                       {"group_norm", {3, 4, 40}, {4}, {3}, group},
                        {"batch_norm_inference", {5, 3}, {3}, {}, inference},
                        {"batch_norm_inference", {3, 4, 6}, {4}, {3, 6}, inference}};
   // The norm's results, gradients, and gradients of the gradients' sum of squares

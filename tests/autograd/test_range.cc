@@ -6,6 +6,7 @@
 #include <gradus/autograd/ops/loss.h>
 #include <gradus/autograd/ops/norm.h>
 #include <gradus/autograd/ops/norm_stages.h>
+#include <gradus/autograd/ops/pool.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/softmax.h>
@@ -48,6 +49,26 @@ std::vector<Case> cases() {
        [](const Tensor& x) {
          return mean(x, {0, 2}, true);
        }},
+      {"avg_pool2d",
+       [](const Tensor& x) {
+         return avg_pool2d(unsqueeze(x, 0), {2, 3});
+       }},
+      {"avg_pool2d of large windows",
+       [](const Tensor& x) {
+         return avg_pool2d(reshape(x, {1, 1, 15, 7}), {14, 6}, {.stride = Pair{1, 1}});
+       }},
+      {"adaptive_avg_pool2d",
+       [](const Tensor& x) {
+         return adaptive_avg_pool2d(unsqueeze(x, 0), {2, 3});
+       }},
+      {"adaptive_avg_pool2d to one",
+       [](const Tensor& x) {
+         return adaptive_avg_pool2d(unsqueeze(x, 0), {1, 1});
+       }},
+      {"adaptive_avg_pool2d of large windows",
+       [](const Tensor& x) {
+         return adaptive_avg_pool2d(reshape(x, {1, 1, 15, 7}), {1, 2});
+       }},
       {"var", [](const Tensor& x) { return var(x, {}, false, 1); }},
       {"var of rows", [](const Tensor& x) { return var(x, {2}, false, 0); }},
       {"var over two axes",
@@ -64,6 +85,7 @@ std::vector<Case> cases() {
          return rms_norm(x, {3, 7}, {}, {.eps = 0});
        }},
       {"group_norm", [](const Tensor& x) { return group_norm(x, 3); }},
+      {"group_norm of one group", [](const Tensor& x) { return group_norm(x, 1); }},
       {"log_softmax", [](const Tensor& x) { return log_softmax(x, 2); }},
       {"cross_entropy",
        [](const Tensor& x) {
@@ -165,34 +187,195 @@ BOOST_AUTO_TEST_CASE(gradients_of_long_rows) {
       }
 }
 
+// Of x, weights and upstream gradients each of its own size: products of two may leave f32 where
+// the gradient does not.
+BOOST_AUTO_TEST_CASE(norms_with_weights) {
+  using Norm = std::function<Tensor(const Tensor& x, const Tensor& w, const Tensor& b,
+                                    const Tensor& samples, Activation relu)>;
+  const auto group = [](int64_t groups) -> Norm {
+    return [=](auto& x, auto& w, auto& b, auto& samples, Activation relu) {
+      return group_norm(x, groups, w, b, {.valid = samples, .activation = relu});
+    };
+  };
+  const auto rows = [](const Tensor& x) { return reshape(x, {5, 24}); };
+  const auto each = [](const Tensor& w) {
+    return reshape(expand(reshape(w, {4, 1}), {4, 6}), {24});
+  };
+  const auto positions = [](const Tensor& samples) {
+    return samples ? expand(unsqueeze(samples, 1), {5, 6}) : samples;
+  };
+  const std::pair<const char*, Norm> norms[] = {
+      {"layer_norm",
+       [=](auto& x, auto& w, auto& b, auto& samples, Activation relu) {
+         return reshape(
+             layer_norm(rows(x), {24}, each(w), each(b), {.valid = samples, .activation = relu}),
+             x.shape());
+       }},
+      {"rms_norm",
+       [=](auto& x, auto& w, auto&, auto& samples, Activation) {
+         return reshape(rms_norm(rows(x), {24}, each(w), {.eps = 1e-5, .valid = samples}),
+                        x.shape());
+       }},
+      {"group_norm of one group", group(1)},
+      {"group_norm", group(2)},
+      {"instance_norm", group(4)},
+      {"batch_norm",
+       [=](auto& x, auto& w, auto& b, auto& samples, Activation relu) {
+         return batch_norm(x, w, b, {.valid = positions(samples), .activation = relu}).y;
+       }},
+      {"batch_norm, channels last", [=](auto& x, auto& w, auto& b, auto& samples, Activation relu) {
+         const BatchNormOptions options{
+             .axis = ChannelAxis::last, .valid = positions(samples), .activation = relu};
+         return transpose(batch_norm(transpose(x), w, b, options).y);
+       }}};
+  Generator random(7);
+  const Tensor x = randn({5, 4, 6}, random), w = add(randn({4}, random), 3);
+  const Tensor there = raw::cast(Tensor::of({1, 0, 1, 1, 1}, DType::i64), DType::boolean);
+  for (const double x_size : {1e-20, 1.0, 1e20, 1e30})
+    for (const double w_size : {1e-20, 1.0, 1e20, 1e30})
+      for (const double dy_size : {1e-25, 1.0, 1e7, 1e25, 1e30})
+        for (const Tensor& samples : {Tensor(), there})
+          for (const Activation relu : {Activation::none, Activation::relu})
+            for (const auto& [name, norm] : norms) {
+              const auto results = [&, &norm = norm](DType dtype) {
+                const auto leaf = [&](const Tensor& v, double size) {
+                  return cast(mul(v, size), dtype).set_requires_grad();
+                };
+                const Tensor at = leaf(x, x_size), weight = leaf(w, w_size), bias = leaf(w, w_size);
+                Tape tape;
+                TensorList all{norm(at, weight, bias, samples, relu)};
+                for (Tensor& d :
+                     tape.gradient(all[0], {at, weight, bias},
+                                   {.dy = upstream(all[0], dy_size, true), .allow_unused = true}))
+                  all.push_back(std::move(d));
+                return all;
+              };
+              const TensorList got = results(DType::f32), expected = results(DType::f64);
+              for (size_t i = 0; i < got.size(); ++i)
+                if (got[i])
+                  compare(std::string(name) + (samples ? " masked" : "") +
+                              (relu == Activation::relu ? " relu" : "") + ", x " +
+                              std::to_string(std::log10(x_size)) + ", w " +
+                              std::to_string(std::log10(w_size)) + ", dy " +
+                              std::to_string(std::log10(dy_size)) + ", result " + std::to_string(i),
+                          got[i], expected[i]);
+            }
+}
+
 // The stages' statistics, and the second order of the norms, which is made of them.
 BOOST_AUTO_TEST_CASE(norm_stages) {
   for (const Tensor& x : inputs())
-    for (const std::string norm : {"layer_norm", "rms_norm", "batch_norm"}) {
-      const bool layer = norm == "layer_norm", rms = norm == "rms_norm";
+    for (const std::string norm : {"layer_norm", "rms_norm", "group_norm", "batch_norm"}) {
+      const bool layer = norm == "layer_norm", rms = norm == "rms_norm",
+                 group = norm == "group_norm";
       const std::string what = norm + " of " + std::to_string(x.to_vector<float>()[0]);
       const auto second = [&](const Tensor& at) {
         Tensor leaf = at, dy = upstream(at);
         leaf.set_requires_grad();
         dy.set_requires_grad();
         Tape tape;
-        const Tensor y = layer ? layer_norm(leaf, {7})
-                         : rms ? rms_norm(leaf, {7}, {}, {.eps = 1e-5})
-                               : batch_norm(leaf, {}, {}).y;
+        const Tensor y = layer   ? layer_norm(leaf, {7})
+                         : rms   ? rms_norm(leaf, {7}, {}, {.eps = 1e-5})
+                         : group ? group_norm(leaf, 3)
+                                 : batch_norm(leaf, {}, {}).y;
         const Tensor dx = tape.gradient(y, leaf, {.create_graph = CreateGraph::yes, .dy = dy});
         return tape.gradient(dx, dy, {.dy = upstream(dx)});
       };
       compare(what + ", second order", second(x), second(cast(x, DType::f64)), 0x1p-18);
       const auto forward = [&](const Tensor& at) {
-        return norm_forward(layer ? layer_norm_groups(at, {7})
-                            : rms ? rms_norm_groups(at, {7})
-                                  : batch_norm_groups(at),
+        return norm_forward(layer   ? layer_norm_groups(at, {7})
+                            : rms   ? rms_norm_groups(at, {7})
+                            : group ? group_norm_groups(at, 3)
+                                    : batch_norm_groups(at),
                             at, {}, {}, 1e-5);
       };
       const NormForward f = forward(x), wide = forward(cast(x, DType::f64));
       compare(what + ", stages", f.y, wide.y);
       compare(what + ", variance", f.variance, wide.variance);
     }
+}
+
+// Where a product of weight and upstream gradient leaves f32.
+BOOST_AUTO_TEST_CASE(second_order_with_weights) {
+  Generator random(13);
+  const Tensor x = randn({5, 4}, random), w = add(randn({4}, random), 3);
+  for (const double w_size : {1e-25, 1e20, 1e30})
+    for (const double dy_size : {1e-10, 1e25, 1e30}) {
+      const auto second = [&](DType dtype) {
+        const Tensor at = cast(x, dtype).set_requires_grad(),
+                     weight = cast(mul(w, w_size), dtype).set_requires_grad(),
+                     dy = upstream(at, dy_size, true).set_requires_grad();
+        Tape tape;
+        const auto first = tape.gradient(layer_norm(at, {4}, weight), {at, weight},
+                                         {.create_graph = CreateGraph::yes, .dy = dy});
+        return tape.gradient(first[0], {at, weight, dy}, {.dy = upstream(first[0], 1e-20)});
+      };
+      const std::vector<Tensor> got = second(DType::f32), expected = second(DType::f64);
+      for (size_t i = 0; i < got.size(); ++i)
+        compare(fmt::format("w {}, dy {}, result {}", w_size, dy_size, i), got[i], expected[i],
+                0x1p-18);
+    }
+}
+
+// y depends on x / sqrt(eps) alone: with powers of two both are the same numbers at any size.
+BOOST_AUTO_TEST_CASE(norms_of_f64_to_third_order) {
+  using Norm = std::function<Tensor(const Tensor& x, const Tensor& w, double eps)>;
+  const std::pair<const char*, Norm> norms[] = {
+      {"layer_norm",
+       [](auto& x, auto& w, double eps) {
+         return layer_norm(reshape(x, {4, 15}), {15},
+                           reshape(expand(unsqueeze(w, 1), {3, 5}), {15}), {}, {.eps = eps});
+       }},
+      {"rms_norm",
+       [](auto& x, auto& w, double eps) {
+         return rms_norm(reshape(x, {4, 15}), {15}, reshape(expand(unsqueeze(w, 1), {3, 5}), {15}),
+                         {.eps = eps});
+       }},
+      {"group_norm", [](auto& x, auto& w, double eps) { return group_norm(x, 3, w, {}, {eps}); }},
+      {"batch_norm", [](auto& x, auto& w, double eps) { return batch_norm(x, w, {}, {eps}).y; }}};
+  Generator random(11);
+  const auto drawn = [&](const Shape& shape) { return cast(randn(shape, random), DType::f64); };
+  const Shape shape{4, 3, 5};
+  const Tensor x = add(drawn(shape), 0.7), w = add(drawn({3}), 2), dy = drawn(shape),
+               p = drawn(shape), pw = drawn({3}), u = drawn(shape);
+  // What the gradients and their gradients are where x is `scale` larger, in the units of scale 1.
+  const auto results = [&](const Norm& norm, const Tensor& scale, double eps) {
+    const Tensor inverse = reciprocal(scale);
+    const Tensor at = (x * scale).set_requires_grad(), weight = raw::clone(w).set_requires_grad(),
+                 upstream = raw::clone(dy).set_requires_grad();
+    Tape tape;
+    const Tensor y = reshape(norm(at, weight, eps), shape);
+    const auto first =
+        tape.gradient(y, {at, weight}, {.create_graph = CreateGraph::yes, .dy = upstream});
+    const Tensor f = sum(first[0] * scale * p) + sum(first[1] * pw);
+    const auto second =
+        tape.gradient(f, {at, weight, upstream}, {.create_graph = CreateGraph::yes});
+    const Tensor third = tape.gradient(sum(second[2] * u), at);
+    return TensorList{y,         first[0] * scale, first[1],     second[0] * scale,
+                      second[1], second[2],        third * scale};
+  };
+  const auto mixed = [](const Shape& of) {
+    std::vector<double> scale;
+    for (int64_t i = 0; i < of.numel(); ++i)
+      scale.push_back(std::ldexp(1, i % 2 == 0 ? 664 : -500));
+    return Tensor::from(scale, of);
+  };
+  for (const auto& [name, norm] : norms) {
+    const TensorList expected = results(norm, ones({}, DType::f64), 0);
+    const auto check = [&, &name = name, &norm = norm](const char* what, const Tensor& scale,
+                                                       double eps) {
+      const TensorList got = results(norm, scale, eps);
+      for (size_t i = 0; i < got.size(); ++i)
+        compare(fmt::format("{} {}, result {}", name, what, i), got[i], expected[i], 0x1p-42);
+    };
+    for (int exponent : {-1000, -664, -500, 500, 540, 664, 1000}) {
+      const std::string what = "times 2^" + std::to_string(exponent);
+      check(what.c_str(), full({}, std::ldexp(1, exponent), DType::f64), 0);
+      if (exponent > 0) check(what.c_str(), full({}, std::ldexp(1, exponent), DType::f64), 1e-5);
+    }
+    const bool batch = std::string(name) == "batch_norm";
+    check("of mixed sizes", mixed(batch ? Shape{1, 3, 1} : Shape{4, 1, 1}), 0);
+  }
 }
 
 namespace {

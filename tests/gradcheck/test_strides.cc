@@ -465,6 +465,12 @@ std::vector<Call> norm_calls() {
   calls.push_back(call(
       "group_norm", {numbers({2, 4, 3}, 1), w4, b4, mask({2})},
       [](std::span<const Tensor> x) { return group_norm(x[0], 2, x[1], x[2], {.valid = x[3]}); }));
+  calls.push_back({"group_norm_groups",
+                   {numbers({2, 4, 3}, 1), w4, b4, mask({2})},
+                   [](std::span<const Tensor> x) {
+                     const NormGroups groups = group_norm_groups(x[0], 2, x[3]);
+                     return Results{norm_forward(groups, x[0], x[1], x[2], 1e-5).y};
+                   }});
   calls.push_back({"rms_norm_groups",
                    {numbers({2, 3, 4}, 1), w4, b4, mask({2, 3})},
                    [](std::span<const Tensor> x) {

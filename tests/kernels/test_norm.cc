@@ -249,7 +249,7 @@ BOOST_AUTO_TEST_CASE(f32_statistics_far_from_zero) {
       Values<float> w, x = as<float>(p.x), y(x.size()), mean(static_cast<size_t>(s.outer)),
                        rstd(mean);
       const int64_t d = s.channels * s.inner;
-      layer_norm<float>(s.outer, d, 0, {x.data()}, y.data(), mean.data(), rstd.data());
+      row_norm<float>({s.outer, 1, d}, 0, {x.data()}, y.data(), mean.data(), rstd.data());
       for (int64_t i = 0; i < s.outer; ++i) {
         const double* row = p.x.data() + i * d;
         double m = 0, v = 0;
@@ -306,30 +306,27 @@ BOOST_AUTO_TEST_CASE(nothing_valid_gives_zeros) {
 
 namespace {
 
-struct LayerProblem {
-  LayerProblem(int64_t n, int64_t features, bool masked, bool with_w, bool with_b,
-               bool before_relu = false)
-      : rows(n),
-        d(features),
-        mask(n, 11),
-        relu(before_relu),
-        x(random(n * d, 0.7, 5)),
-        dy(random(n * d, 0.3, 6)) {
-    if (with_w) w = random(d, 1.5, 7);
-    if (with_b) b = random(d, 0.5, 8);
+struct RowProblem {
+  RowProblem(const NormRows& shape, bool masked, bool with_w, bool with_b, bool before_relu = false)
+      : s(shape), mask(s.samples, 5), relu(before_relu) {
+    const int64_t size = s.groups * s.d, n = s.samples * size;
+    x = random(n, 0.7, 1);
+    dy = random(n, 0.3, 2);
+    if (with_w) w = random(s.weights(), 1.5, 3);
+    if (with_b) b = random(s.weights(), 0.5, 4);
     if (masked) valid = mask.data();
-    for (int64_t k = 0; k < n * d && masked; ++k)
-      if (!valid[k / d]) x[static_cast<size_t>(k)] = dy[static_cast<size_t>(k)] = std::nan("");
+    for (int64_t k = 0; k < n && masked; ++k)
+      if (!valid[k / size]) x[static_cast<size_t>(k)] = dy[static_cast<size_t>(k)] = std::nan("");
     if (relu) clear_ties();
   }
   /// No gradient comes from where rounding decides whether the relu lets it pass.
   void clear_ties() {
     Values<double> y(x.size());
-    naive::layer_norm(rows, d, kEps, {x.data(), valid, pointer(w), pointer(b)}, y.data());
+    naive::row_norm(s, kEps, {x.data(), valid, pointer(w), pointer(b)}, y.data());
     for (size_t k = 0; k < y.size(); ++k)
       if (std::abs(y[k]) < 1e-4 && !std::isnan(dy[k])) dy[k] = 0;
   }
-  int64_t rows, d;
+  NormRows s;
   Mask mask;
   const bool* valid = nullptr;
   bool relu;
@@ -337,15 +334,15 @@ struct LayerProblem {
 };
 
 template <class T>
-struct LayerResult {
-  explicit LayerResult(const LayerProblem& p)
+struct RowResult {
+  explicit RowResult(const RowProblem& p)
       : y(p.x.size(), T(7)),
         dx(y),
-        mean(static_cast<size_t>(p.rows), T(7)),
+        mean(static_cast<size_t>(p.s.samples * p.s.groups), T(7)),
         rstd(mean),
-        dw(static_cast<size_t>(p.d), T(7)),
+        dw(static_cast<size_t>(p.s.weights()), T(7)),
         db(dw) {}
-  bool operator==(const LayerResult& o) const {
+  bool operator==(const RowResult& o) const {
     return same_bits(y, o.y) && same_bits(dx, o.dx) && same_bits(mean, o.mean) &&
            same_bits(rstd, o.rstd) && same_bits(dw, o.dw) && same_bits(db, o.db);
   }
@@ -354,25 +351,24 @@ struct LayerResult {
 };
 
 template <class T>
-LayerResult<T> run(const LayerProblem& p) {
+RowResult<T> run(const RowProblem& p) {
   const Given<T> g(p);
-  LayerResult<T> r(p);
-  layer_norm(p.rows, p.d, kEps, g.in, r.y.data(), r.mean.data(), r.rstd.data());
-  layer_norm_backward<T>(p.rows, p.d, kEps, g.in, r.mean.data(), r.rstd.data(), g.dy.data(),
-                         r.gradients());
+  RowResult<T> r(p);
+  row_norm(p.s, kEps, g.in, r.y.data(), r.mean.data(), r.rstd.data());
+  row_norm_backward<T>(p.s, kEps, g.in, r.mean.data(), r.rstd.data(), g.dy.data(), r.gradients());
   return r;
 }
 
-LayerResult<Exact> define(const LayerProblem& p) {
-  LayerResult<Exact> r(p);
+RowResult<Exact> define(const RowProblem& p) {
+  RowResult<Exact> r(p);
   const Given<Exact> g(p);
-  naive::layer_norm(p.rows, p.d, kEps, g.in, r.y.data());
-  naive::layer_norm_backward(p.rows, p.d, kEps, g.in, g.dy.data(), r.gradients());
+  naive::row_norm(p.s, kEps, g.in, r.y.data());
+  naive::row_norm_backward(p.s, kEps, g.in, g.dy.data(), r.gradients());
   return r;
 }
 
 template <class T>
-void compare(const LayerResult<T>& r, const LayerResult<Exact>& exact) {
+void compare(const RowResult<T>& r, const RowResult<Exact>& exact) {
   check_close(r.y, exact.y, 16);
   check_close(r.dx, exact.dx, 16);
   check_close(r.dw, exact.dw, 64);
@@ -388,8 +384,8 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(layer_norm_is_its_definition, T, Scalars) {
   for (const auto& [rows, d] : shapes) {
     for (int kind = 0; kind < 16; ++kind) {
       BOOST_TEST_CONTEXT(rows << "x" << d << " kind " << kind) {
-        const LayerProblem p(rows, d, kind & 1, kind & 2, kind & 4, kind & 8);
-        const LayerResult<T> r = run<T>(p);
+        const RowProblem p({rows, 1, d}, kind & 1, kind & 2, kind & 4, kind & 8);
+        const RowResult<T> r = run<T>(p);
         compare(r, define(p));
         for (int64_t i = 0; i < rows && p.valid; ++i) {
           const auto at = static_cast<size_t>(i);
@@ -400,47 +396,41 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(layer_norm_is_its_definition, T, Scalars) {
   }
 }
 
-BOOST_AUTO_TEST_CASE_TEMPLATE(rms_norm_is_its_definition, T, Scalars) {
-  const int64_t shapes[][2] = {{0, 5}, {1, 2}, {3, 5}, {5, 16}, {300, 10}, {131, 67}, {2, 9001}};
-  for (const auto& shape : shapes)
-    for (int kind = 0; kind < 4; ++kind) {
-      const int64_t rows = shape[0], d = shape[1];
-      BOOST_TEST_CONTEXT(rows << "x" << d << " kind " << kind) {
-        const LayerProblem p(rows, d, kind & 1, kind & 2, false, false);
-        const auto run = [&] {
-          LayerResult<T> r(p);
-          const Given<T> g(p);
-          rms_norm<T>(rows, d, kEps, g.in, r.y.data());
-          rms_norm_backward<T>(rows, d, kEps, g.in, g.dy.data(), r.gradients());
-          return r;
-        };
+namespace {
+
+/// Groups and shared weights of every kind: rows short and long, few and many, of one channel.
+const NormRows kGroups[] = {{0, 2, 6, 3},    {3, 2, 6, 3},    {5, 4, 9, 9},      {7, 3, 34, 17},
+                            {4, 2, 64, 1},   {300, 5, 4, 2},  {9, 1, 130, 65},   {131, 2, 68, 4},
+                            {3, 2, 4098, 6}, {2, 1, 9001, 1}, {1, 3, 9001, 9001}};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(groups_are_their_definition, T, Scalars) {
+  for (NormRows s : kGroups)
+    for (int kind = 0; kind < 32; ++kind)
+      BOOST_TEST_CONTEXT(s.samples << "x" << s.groups << "x" << s.d << " kind " << kind) {
+        s.centred = !(kind & 16);
+        const RowProblem p(s, kind & 1, kind & 2, kind & 4, kind & 8);
         set_threads(1);
-        const LayerResult<T> one = run();
+        const RowResult<T> one = run<T>(p);
+        compare(one, define(p));
         set_threads(2);
-        BOOST_TEST((run() == one));
-        LayerResult<Exact> exact(p);
-        const Given<Exact> g(p);
-        naive::rms_norm(rows, d, kEps, g.in, exact.y.data());
-        naive::rms_norm_backward(rows, d, kEps, g.in, g.dy.data(), exact.gradients());
-        check_close(one.y, exact.y, 16);
-        check_close(one.dx, exact.dx, 16);
-        check_close(one.dw, exact.dw, 64);
+        BOOST_TEST((run<T>(p) == one));
       }
-    }
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(layer_norm_of_extreme_values, T, Scalars) {
   for (const auto& [rows, d] : {std::pair<int64_t, int64_t>{7, 17}, {31, 130}, {3, 4097}})
     for (double size : {1e-15, 1e15}) {
-      LayerProblem p(rows, d, false, false, false);
+      RowProblem p({rows, 1, d}, false, false, false);
       for (double& v : p.x) v = static_cast<float>(size * v);
-      const LayerResult<T> r = run<T>(p);
-      const LayerResult<Exact> exact = define(p);
+      const RowResult<T> r = run<T>(p);
+      const RowResult<Exact> exact = define(p);
       check_close(r.y, exact.y, 16, 0);
       check_close(r.dx, exact.dx, 16, 0);
       for (double bad : {HUGE_VAL, std::nan("")}) {  // spoils its row and nothing else
         p.x[static_cast<size_t>(d + d / 2)] = bad;
-        const LayerResult<T> rs = run<T>(p);
+        const RowResult<T> rs = run<T>(p);
         bool right = true;
         for (int64_t k = 0; k < rows * d; ++k) {
           const auto at = static_cast<size_t>(k);
@@ -470,16 +460,18 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(streamed_results_are_the_same, T, Scalars) {
       dx.check_at(offset);
     }
   }
-  for (const auto& [rows, d, relu] : {std::tuple{2100, 512, true}, {1200, 1001, false}}) {
-    const LayerProblem p(rows, d, false, true, true, relu);
+  for (const auto& [s, relu] : {std::pair{NormRows{2100, 1, 512}, true},
+                                {NormRows{1200, 1, 1001}, false},
+                                {NormRows{525, 4, 512, 16}, true}}) {
+    const RowProblem p(s, false, true, true, relu);
     const Given<T> g(p);
-    LayerResult<T> r = run<T>(p);
+    RowResult<T> r = run<T>(p);
     compare(r, define(p));
     StreamedTo<T> y(r.y), dx(r.dx);
     for (int64_t offset : {0, 1}) {
-      layer_norm(rows, d, kEps, g.in, y.block.data() + offset, r.mean.data(), r.rstd.data());
-      layer_norm_backward<T>(rows, d, kEps, g.in, r.mean.data(), r.rstd.data(), g.dy.data(),
-                             {dx.block.data() + offset, r.dw.data(), r.db.data()});
+      row_norm(s, kEps, g.in, y.block.data() + offset, r.mean.data(), r.rstd.data());
+      row_norm_backward<T>(s, kEps, g.in, r.mean.data(), r.rstd.data(), g.dy.data(),
+                           {dx.block.data() + offset, r.dw.data(), r.db.data()});
       y.check_at(offset);
       dx.check_at(offset);
     }
@@ -487,16 +479,15 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(streamed_results_are_the_same, T, Scalars) {
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(any_result_of_layer_norm_may_be_left_out, T, Scalars) {
-  const LayerProblem p(131, 67, true, true, true);
-  const LayerResult<T> whole = run<T>(p);
+  const RowProblem p({131, 1, 67}, true, true, true);
+  const RowResult<T> whole = run<T>(p);
   const Given<T> g(p);
-  LayerResult<T> r(p);
+  RowResult<T> r(p);
   r.mean = whole.mean;
   r.rstd = whole.rstd;
-  layer_norm<T>(p.rows, p.d, kEps, g.in, r.y.data(), nullptr, nullptr);
+  row_norm<T>(p.s, kEps, g.in, r.y.data(), nullptr, nullptr);
   const auto backward = [&](T* dx, T* dw, T* db) {
-    layer_norm_backward<T>(p.rows, p.d, kEps, g.in, r.mean.data(), r.rstd.data(), g.dy.data(),
-                           {dx, dw, db});
+    row_norm_backward<T>(p.s, kEps, g.in, r.mean.data(), r.rstd.data(), g.dy.data(), {dx, dw, db});
   };
   backward(r.dx.data(), nullptr, nullptr);
   backward(nullptr, r.dw.data(), nullptr);
@@ -511,9 +502,9 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(any_result_of_layer_norm_may_be_left_out, T, Scala
 BOOST_AUTO_TEST_CASE_TEMPLATE(layer_norm_is_the_same_on_any_number_of_threads, T, Scalars) {
   for (const auto& [rows, d] : {std::pair<int64_t, int64_t>{5001, 67}, {701, 513}, {5, 40000}}) {
     for (bool relu : {false, true}) {
-      const LayerProblem p(rows, d, true, true, true, relu);
+      const RowProblem p({rows, 1, d}, true, true, true, relu);
       set_threads(1);
-      const LayerResult<T> one = run<T>(p);
+      const RowResult<T> one = run<T>(p);
       for (int count : {2, 3}) {
         set_threads(count);
         BOOST_TEST((run<T>(p) == one));
@@ -572,18 +563,21 @@ void check_naive_batch_norm(const Channels& s, bool training, bool relu) {
 
 BOOST_AUTO_TEST_CASE(the_naive_gradients_are_those_of_the_definitions) {
   for (bool relu : {false, true}) {
-    const LayerProblem l(3, 5, false, true, true, relu);
-    const LayerResult<Exact> r = define(l);
-    const Given<Dual> g(l);
-    const auto forward = [&](const Dual* x, const Dual* w, const Dual* b, Dual* y) {
-      naive::layer_norm(l.rows, l.d, kEps, {x, nullptr, w, b, relu}, y);
-    };
-    check_gradient(l.x, r.dx, l.dy,
-                   [&](const Dual* v, Dual* y) { forward(v, g.w.data(), g.b.data(), y); });
-    check_gradient(l.w, r.dw, l.dy,
-                   [&](const Dual* v, Dual* y) { forward(g.x.data(), v, g.b.data(), y); });
-    check_gradient(l.b, r.db, l.dy,
-                   [&](const Dual* v, Dual* y) { forward(g.x.data(), g.w.data(), v, y); });
+    for (const NormRows& shape :
+         {NormRows{3, 1, 5}, NormRows{3, 2, 6, 3}, NormRows{3, 1, 5, 1, false}}) {
+      const RowProblem l(shape, false, true, true, relu);
+      const RowResult<Exact> r = define(l);
+      const Given<Dual> g(l);
+      const auto forward = [&](const Dual* x, const Dual* w, const Dual* b, Dual* y) {
+        naive::row_norm(l.s, kEps, {x, nullptr, w, b, relu}, y);
+      };
+      check_gradient(l.x, r.dx, l.dy,
+                     [&](const Dual* v, Dual* y) { forward(v, g.w.data(), g.b.data(), y); });
+      check_gradient(l.w, r.dw, l.dy,
+                     [&](const Dual* v, Dual* y) { forward(g.x.data(), v, g.b.data(), y); });
+      check_gradient(l.b, r.db, l.dy,
+                     [&](const Dual* v, Dual* y) { forward(g.x.data(), g.w.data(), v, y); });
+    }
     for (const Channels& s : {Channels{5, 3, 1}, Channels{3, 2, 4}})
       for (bool training : {true, false}) check_naive_batch_norm(s, training, relu);
   }
@@ -649,18 +643,18 @@ void check_level(Isa isa, const Channels& s, bool masked, bool relu) {
 }
 
 template <class T>
-void check_rows_at_level(Isa isa, int64_t d, bool relu) {
-  const LayerProblem p(131, d, true, true, true, relu);
-  const LayerResult<Exact> exact = define(p);
+void check_rows_at_level(Isa isa, int64_t d, int64_t inner, bool centred, bool relu) {
+  const RowProblem p({131, 1, d, inner, centred}, true, true, true, relu);
+  const RowResult<Exact> exact = define(p);
   const NormKernels<T>& table = table_for<NormKernels<T>>(isa);
   const Given<T> g(p);
-  LayerResult<T> r(p);
-  Values<T> block(2 * g.w.size());
+  RowResult<T> r(p);
+  Values<T> block(2 * p.x.size()), spread(block);
   Values<double> dw(g.w.size()), db(g.w.size());
-  const Rows all{0, p.rows, d};
-  table.layer_norm(all, kEps, g.in, r.y.data(), r.mean.data(), r.rstd.data(), true);
-  table.layer_norm_backward(all, kEps, g.in, r.mean.data(), r.rstd.data(), g.dy.data(), r.dx.data(),
-                            {dw.data(), db.data(), block.data()}, true);
+  const Rows all{0, 131, d, 1, inner, centred};
+  table.row_norm(all, kEps, g.in, spread.data(), r.y.data(), r.mean.data(), r.rstd.data(), true);
+  table.row_norm_backward(all, kEps, g.in, spread.data(), r.mean.data(), r.rstd.data(), g.dy.data(),
+                          r.dx.data(), {dw.data(), db.data(), block.data()}, true);
   BOOST_TEST_CONTEXT(name(isa) << " rows of " << d << " relu " << relu) {
     check_close(r.y, exact.y, 16);
     check_close(r.dx, exact.dx, d == 1 ? 64 : 16);
@@ -683,7 +677,10 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(norms_at_every_level, T, Scalars) {
                                        << " relu " << relu)
     check_level<T>(isa, s, masked, relu);
     for (int64_t d : {1, 3, 16, 37, 65, 131, 4500}) {
-      for (bool relu : {false, true}) check_rows_at_level<T>(isa, d, relu);
+      for (bool relu : {false, true}) {
+        check_rows_at_level<T>(isa, d, 1, true, relu);
+        check_rows_at_level<T>(isa, 2 * d, d, relu, relu);
+      }
     }
   }
 }
