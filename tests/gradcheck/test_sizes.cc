@@ -297,6 +297,26 @@ BOOST_AUTO_TEST_CASE(every_op) {
   BOOST_TEST(total > 400);
 }
 
+// Each size of a single input: what then does not fit is an Error.
+BOOST_AUTO_TEST_CASE(inputs_that_do_not_fit) {
+  int refused = 0, compared = 0;
+  for (const OpSamples* op : all_op_samples())
+    for (const OpSample& s : op->make())
+      for (size_t i = 0; i < s.inputs.size(); ++i)
+        for (int axis = 0; axis < s.inputs[i].ndim(); ++axis)
+          for (const int64_t to : {0, 1, 17}) {
+            std::vector<Tensor> inputs(s.inputs.begin(), s.inputs.end());
+            Shape shape = inputs[i].shape();
+            if (op->name == std::string("unbind") && to < shape[axis]) continue;
+            shape[axis] = to;
+            inputs[i] = sample(shape, 5, 0.2, 1.8);
+            BOOST_TEST_CONTEXT(fmt::format("{}, {}, input {} of {}", op->name, s.label, i, shape))
+            (try_to_compare(s.f, inputs, true) ? compared : refused) += 1;
+          }
+  BOOST_TEST_MESSAGE(refused << " refused, " << compared << " comparisons");
+  BOOST_TEST(refused > 500);
+}
+
 BOOST_AUTO_TEST_CASE(sizes_that_kernels_cut) {
   int total = 0;
   for (const Cut& cut : cuts())
