@@ -25,7 +25,8 @@ class AllModules : public Visitor {
   }
 };
 
-/// A module in f64 for a while; then everything is as it was, bit for bit.
+/// A module in f64 for a while; then everything is as it was, bit for bit, whatever happened
+/// between: that asks for no memory, since the old elements were kept, not converted back.
 class InDouble {
  public:
   explicit InDouble(Module& module) {
@@ -40,11 +41,10 @@ class InDouble {
   }
   ~InDouble() {
     for (Saved& s : saved_) {
-      if (!s.tensor.shares_storage(s.values)) s.tensor.set_data(s.values);
+      if (!holds(s.tensor, s.values)) s.tensor.set_data(s.values);
       s.tensor.set_grad(s.grad);
     }
-    // From the top: train() reaches down.
-    for (const auto& [module, training] : training_) module->train(training);
+    for (const auto& [module, training] : training_) module->set_training(training);
   }
   InDouble(const InDouble&) = delete;
   InDouble& operator=(const InDouble&) = delete;
@@ -53,6 +53,10 @@ class InDouble {
   struct Saved {
     Tensor tensor, values, grad;
   };
+  static bool holds(const Tensor& tensor, const Tensor& values) {
+    return tensor.shares_storage(values) && tensor.shape() == values.shape() &&
+           tensor.dtype() == values.dtype();
+  }
   std::vector<Saved> saved_;
   std::vector<std::pair<Module*, bool>> training_;
 };

@@ -2,6 +2,7 @@
 #include <gradus/autograd/ops/norm.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
+#include <gradus/autograd/ops/where.h>
 #include <gradus/layers/activation.h>
 #include <gradus/layers/batch_norm.h>
 
@@ -98,6 +99,18 @@ Tensor BatchNorm::forward(const Tensor& x, const Tensor& valid) {
   return y;
 }
 
+/// In f64: of means rounded to f32, far from 0, the variance would be that of the rounding.
+static Tensor exact_mean(const Tensor& x, const BatchNormOptions& options, int64_t count) {
+  const NoRecord pause;
+  const int channel = options.axis == ChannelAxis::last ? x.ndim() - 1 : 1;
+  Axes others;
+  for (int i = 0; i < x.ndim(); ++i)
+    if (i != channel) others.push_back(i);
+  Tensor values = raw::cast(x, DType::f64);
+  if (options.valid) values = where(unsqueeze(options.valid, channel), values, 0.0);
+  return sum(values, others) / static_cast<double>(count);
+}
+
 /// y of samples that share their statistics, which `own` becomes if they are enough.
 Tensor BatchNorm::normalize(const Tensor& x, const BatchNormOptions& options,
                             std::optional<BatchStatistics>& own) {
@@ -110,7 +123,8 @@ Tensor BatchNorm::normalize(const Tensor& x, const BatchNormOptions& options,
                                 weight, bias, options);
   }
   BatchNormResult result = batch_norm(x, weight, bias, options);
-  own.emplace(BatchStatistics{std::move(result.mean), std::move(result.var), result.count});
+  own.emplace(BatchStatistics{std::move(result.mean), std::move(result.var), result.count,
+                              observer ? exact_mean(x, options, result.count) : Tensor()});
   return std::move(result.y);
 }
 

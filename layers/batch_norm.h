@@ -21,8 +21,9 @@ struct BatchNormLayerOptions {
 
 /// What x was normalized by: constants.
 struct BatchStatistics {
-  Tensor mean, var;  ///< (C); var biased
-  int64_t count;     ///< values a channel had
+  Tensor mean, var;   ///< (C); var biased
+  int64_t count;      ///< values a channel had
+  Tensor exact_mean;  ///< (C), f64: the mean, not rounded to x's dtype
 };
 
 /// Batch Normalization (Ioffe & Szegedy 2015, algorithm 1), per channel over all other axes:

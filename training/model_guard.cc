@@ -1,3 +1,4 @@
+#include <gradus/layers/detail/put_back.h>
 #include <gradus/training/detail/model_guard.h>
 
 namespace gradus::detail {
@@ -6,18 +7,9 @@ ModelGuard::ModelGuard(Module& model) : modules_(model.named_modules()) {
   for (const auto& [path, module] : modules_) trained_.push_back(module->training());
 }
 
-/// Where the buffer's elements lie, for views of it; in memory of their own if they no longer fit.
-static void write(const Tensor& values, Tensor& buffer) noexcept {
-  try {
-    raw::copy(values, buffer);
-  } catch (...) {
-    buffer.set_data(values);
-  }
-}
-
 ModelGuard::~ModelGuard() {
   for (Kept& one : kept_)
-    if (one.buffer.version() != one.version) write(one.values, one.buffer);
+    if (one.buffer.version() != one.version) put_back(one.values, one.buffer);
   if (!begun_) return;
   swap_observers();
   for (size_t i = 0; i < modules_.size(); ++i) modules_[i].second->set_training(trained_[i]);

@@ -40,7 +40,7 @@ class Heard {
  private:
   // Chan, Golub & LeVeque 1979
   void add(const BatchStatistics& batch) {
-    const std::vector<double> mean = batch.mean.to_vector<double>(),
+    const std::vector<double> mean = batch.exact_mean.to_vector<double>(),
                               var = batch.var.to_vector<double>();
     const auto n = static_cast<double>(batch.count);
     const double share = n / (count_ + n);

@@ -111,17 +111,20 @@ void check_bounds(const char* op, const Tensor& x, double low, double high) {
   Tensor op(const Tensor& x) { return apply(functions::Functor{}, x); }
 #include <gradus/kernels/elementwise/formulas.inc>
 
-Tensor relu_gradient(const Tensor& dy, const Tensor& y) {
-  check_same_dtype("relu_gradient", dy, y);
-  check(dy.shape() == y.shape(), "relu_gradient: dy {} for y {}", dy.shape(), y.shape());
-  return gradient(functions::Relu{}, dy, y);
+/// The part of dy that `kept`, of the same shape, chooses.
+template <class F>
+static Tensor choose(const Tensor& dy, const Tensor& kept) {
+  check_same_dtype(kChoice<F>, dy, kept);
+  check(dy.shape() == kept.shape(), "{}: dy {} for {}", kChoice<F>, dy.shape(), kept.shape());
+  return gradient(F{}, dy, kept);
 }
 
+Tensor relu_gradient(const Tensor& dy, const Tensor& y) { return choose<functions::Relu>(dy, y); }
 Tensor ahead_gradient(const Tensor& dy, const Tensor& order) {
-  return gradient(functions::Ahead{}, dy, order);
+  return choose<functions::Ahead>(dy, order);
 }
 Tensor behind_gradient(const Tensor& dy, const Tensor& order) {
-  return gradient(functions::Behind{}, dy, order);
+  return choose<functions::Behind>(dy, order);
 }
 
 Tensor gelu(const Tensor& x, GeluForm form) {

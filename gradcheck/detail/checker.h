@@ -3,6 +3,7 @@
 #include <gradus/gradcheck/detail/judge.h>
 #include <gradus/gradcheck/detail/numeric_derivative.h>
 #include <gradus/gradcheck/gradcheck.h>
+#include <gradus/layers/detail/put_back.h>
 
 #include <span>
 #include <string>
@@ -13,8 +14,9 @@ namespace gradus::checking {
 /// Moves a tensor's values from where they are; puts them back at the end.
 class Perturbation {
  public:
-  explicit Perturbation(const Tensor& x) : x_(x), values_(x.to_vector<double>()) {}
-  ~Perturbation() { along({}, 0); }
+  explicit Perturbation(const Tensor& x)
+      : x_(x), before_(raw::clone(x)), values_(x.to_vector<double>()) {}
+  ~Perturbation() { gradus::detail::put_back(before_, x_); }
   Perturbation(const Perturbation&) = delete;
   Perturbation& operator=(const Perturbation&) = delete;
   const std::vector<double>& values() const { return values_; }
@@ -24,7 +26,7 @@ class Perturbation {
   void along(std::span<const double> v, double h);
 
  private:
-  Tensor x_;
+  Tensor x_, before_;
   std::vector<double> values_;
 };
 

@@ -1,6 +1,7 @@
 #include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/tape.h>
 #include <gradus/gradcheck/detail/evaluation.h>
+#include <gradus/layers/detail/put_back.h>
 
 #include <cmath>
 #include <cstring>
@@ -54,6 +55,14 @@ std::string describe_difference(const Tensor& a, const Tensor& b, double toleran
 StateGuard::StateGuard(std::span<const Tensor> buffers)
     : random_(default_generator().state()), buffers_(buffers.begin(), buffers.end()) {
   for (const Tensor& buffer : buffers) values_.push_back(raw::clone(buffer));
+}
+
+StateGuard::~StateGuard() {
+  try {
+    restore();
+  } catch (...) {  // there is no memory, or f gave a buffer another shape
+    for (size_t i = 0; i < buffers_.size(); ++i) gradus::detail::put_back(values_[i], buffers_[i]);
+  }
 }
 
 void StateGuard::restore() {

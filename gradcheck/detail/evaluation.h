@@ -12,7 +12,7 @@ namespace gradus::checking {
 class StateGuard {
  public:
   explicit StateGuard(std::span<const Tensor> buffers);
-  ~StateGuard() { restore(); }
+  ~StateGuard();
   StateGuard(const StateGuard&) = delete;
   StateGuard& operator=(const StateGuard&) = delete;
   void restore();

@@ -71,6 +71,12 @@ bool is_moderate(const Values& values) {
   });
 }
 
+/// Where f32 overflows, or loses digits.
+bool is_beyond(double value) {
+  const double size = std::abs(value);
+  return size > 1e37 || (size > 0 && size < 1e-37);
+}
+
 Tensor moved(const Tensor& x, double by, Generator* signs) {
   Values values = x.to_vector<double>();
   if (signs)
@@ -95,9 +101,7 @@ void widen(std::vector<Expected>& all, const Evaluate& evaluate, double by, Gene
       }
       for (size_t j = 0; j < all[i].value.size(); ++j) {
         all[i].bound[j] = std::max(all[i].bound[j], kinks * largest);
-        const double size = std::abs(all[i].value[j]);
-        if (largest / by > 1e37 || size > 1e37 || (size > 0 && size < 1e-37))
-          all[i].beyond[j] = true;
+        if (largest / by > 1e37 || is_beyond(all[i].value[j])) all[i].beyond[j] = true;
       }
     }
   }
@@ -308,6 +312,8 @@ void Program::compare(const Step& step, const Tensor& y) {
   std::vector<Expected> e = expected(evaluate, size, by, signs, 1);
   const Values values = y.to_vector<double>();
   ++outcome_.compared;
+  const std::string_view name = step.name;
+  outcome_.functions.insert(name.substr(0, name.find(' ')));
   if (values.size() != e[0].value.size())
     return found(
         fmt::format("{}: {} elements, but {} in f64", step.name, values.size(), e[0].value.size()));
@@ -319,14 +325,16 @@ void Program::compare(const Step& step, const Tensor& y) {
                       e[0].value[at], e[0].bound[at]));
 }
 
-/// Back from the sum of the results, each times constant weights.
+/// Back from the sum of the results, each times constant weights; of their squares, whose gradients
+/// depend on the results, where the sweep records itself.
 void Program::sweep(Tape& tape) {
+  create_graph_ = bytes_.one_in(3);
   Tensor total;
   for (size_t i = 0; i < values_.size(); ++i) {
     weights_.push_back({});
     if (leaf_[i] || (i + 1 < values_.size() && bytes_.below(2))) continue;
     weights_[i] = numbers(values_[i].shape(), bytes_.below(4));
-    const Tensor part = sum(mul(values_[i], weights_[i]));
+    const Tensor part = sum(mul(create_graph_ ? square(values_[i]) : values_[i], weights_[i]));
     total = total ? add(total, part) : part;
   }
   gradients_.resize(values_.size());
@@ -335,7 +343,6 @@ void Program::sweep(Tape& tape) {
   for (size_t i = 0; i < values_.size(); ++i)
     if (needs_grad(values_[i])) xs.push_back(values_[i]), places.push_back(i);
   if (!total || !needs_grad(total) || xs.empty()) return;
-  create_graph_ = bytes_.one_in(4);
   const auto create_graph = create_graph_ ? CreateGraph::yes : CreateGraph::no;
   const std::vector<Tensor> dx = tape.gradient(
       total, xs, {.create_graph = create_graph, .keep_graph = true, .allow_unused = true});
@@ -345,8 +352,10 @@ void Program::sweep(Tape& tape) {
     for (const Tensor& d : dx)
       if (d && needs_grad(d)) square = square ? add(square, sum(mul(d, d))) : sum(mul(d, d));
     if (square && needs_grad(square))
-      tape.gradient(square, xs, {.keep_graph = true, .allow_unused = true});
+      tape.gradient(square, xs,
+                    {.create_graph = create_graph, .keep_graph = true, .allow_unused = true});
   }
+  for (uint32_t i = 0; i < tape.size(); ++i) outcome_.recorded.insert(tape.info(i).op);
   tape.backward(total);
   for (size_t i = 0; i < values_.size(); ++i) {
     if (!leaf_[i] || !values_[i].requires_grad()) continue;
@@ -379,6 +388,13 @@ void Program::compare_gradients() {
       const auto n = static_cast<size_t>(values_[i].numel());
       sums[i] = {weights_[i] ? weights_[i].to_vector<double>() : Values(n, 0), Values(n, 0),
                  std::vector<bool>(n, false)};
+      if (!create_graph_ || !weights_[i]) continue;
+      const Values values = values_[i].to_vector<double>();
+      for (size_t j = 0; j < n; ++j) {
+        sums[i].value[j] *= 2 * values[j];
+        sums[i].bound[j] = 0x1p-22 * std::abs(sums[i].value[j]);
+        sums[i].beyond[j] = is_beyond(sums[i].value[j]);
+      }
     }
     Generator signs(23);
     for (const Step& step : steps_) {
@@ -473,11 +489,19 @@ void binary(Program& p) {
     const char* name;
     Binary f;
   };
-  static constexpr Row rows[] = {{"add", add},         {"sub", sub},
-                                 {"mul", mul},         {"div", div},
-                                 {"maximum", maximum}, {"minimum", minimum},
-                                 {"pow", pow},         {"less", less},
-                                 {"equal", equal},     {"greater_equal", greater_equal}};
+  static constexpr Row rows[] = {{"add", add},
+                                 {"sub", sub},
+                                 {"mul", mul},
+                                 {"div", div},
+                                 {"maximum", maximum},
+                                 {"minimum", minimum},
+                                 {"pow", pow},
+                                 {"less", less},
+                                 {"equal", equal},
+                                 {"greater_equal", greater_equal},
+                                 {"greater", greater},
+                                 {"less_equal", less_equal},
+                                 {"not_equal", not_equal}};
   const Row row = p.bytes().one_of(rows);
   const size_t a = p.any();
   Shape shape = p.shape(a);
@@ -488,30 +512,69 @@ void binary(Program& p) {
   p.call(row.name, {a, p.of(shape)}, [f = row.f](auto x) { return f(x[0], x[1]); });
 }
 
+void logic(Program& p) {
+  const size_t a = p.any();
+  const int64_t which = p.bytes().below(3);
+  constexpr const char* names[] = {"logical_and", "logical_or", "logical_not"};
+  p.call(names[which], {a, p.of(p.shape(a))}, [=](auto x) {
+    const Tensor left = greater(x[0], 0), right = less(x[1], 0.5);
+    return which == 0   ? logical_and(left, right)
+           : which == 1 ? logical_or(left, right)
+                        : logical_not(left);
+  });
+}
+
 void with_number(Program& p) {
+  struct Row {
+    const char* name;
+    Tensor (*f)(const Tensor& x, double n, double m);
+  };
+  static constexpr Row rows[] = {
+      {"add number", [](const Tensor& x, double n, double) { return add(x, n); }},
+      {"mul number", [](const Tensor& x, double n, double) { return mul(x, n); }},
+      {"div number", [](const Tensor& x, double n, double) { return div(x, n); }},
+      {"div of a number", [](const Tensor& x, double n, double) { return div(n, x); }},
+      {"pow number", [](const Tensor& x, double n, double) { return pow(x, n); }},
+      {"affine", [](const Tensor& x, double n, double m) { return affine(x, n, m); }},
+      {"clamp", [](const Tensor& x, double n, double m) { return clamp(x, n, m); }},
+      {"inside", [](const Tensor& x, double n, double m) { return inside(x, n, m); }},
+      {"sub number", [](const Tensor& x, double n, double) { return sub(x, n); }},
+      {"sub of a number", [](const Tensor& x, double n, double) { return sub(n, x); }},
+      {"less number", [](const Tensor& x, double n, double) { return less(x, n); }},
+      {"less_equal number", [](const Tensor& x, double n, double) { return less_equal(x, n); }},
+      {"greater number", [](const Tensor& x, double n, double) { return greater(x, n); }},
+      {"greater_equal number",
+       [](const Tensor& x, double n, double) { return greater_equal(x, n); }},
+      {"equal number", [](const Tensor& x, double n, double) { return equal(x, n); }},
+      {"not_equal number", [](const Tensor& x, double n, double) { return not_equal(x, n); }}};
   constexpr double numbers[] = {0, 1, -1, 2, 3, 0.5, -0.5, -2, 1.5, 4, kInf, kNaN, 1e39, -3, 0.25};
   const double n = p.bytes().one_of(numbers), m = p.bytes().one_of(numbers);
-  const int64_t which = p.bytes().below(8);
-  constexpr const char* names[] = {"add number", "mul number", "div number", "number div",
-                                   "pow number", "affine",     "clamp",      "inside"};
-  p.call(names[which], {p.any()}, [=](auto x) {
+  const Row row = p.bytes().one_of(rows);
+  p.call(row.name, {p.any()}, [=, f = row.f](auto x) { return f(x[0], n, m); });
+}
+
+// To another dtype and back.
+void casts(Program& p) {
+  const DType dtype = p.bytes().one_of({DType::f64, DType::f64, DType::i64, DType::boolean});
+  p.call("cast", {p.any()}, [=](auto x) { return cast(cast(x[0], dtype), x[0].dtype()); });
+}
+
+/// Gradients that have functions of their own; their other argument counts as a number, too.
+void backward_functions(Program& p) {
+  const size_t a = p.any(), b = p.of(p.shape(a));
+  const int64_t which = p.bytes().below(4);
+  constexpr const char* names[] = {"relu_gradient", "softmax_backward", "ahead_gradient",
+                                   "behind_gradient"};
+  p.call(names[which], {a, b}, [=](auto x) {
     switch (which) {
       case 0:
-        return add(x[0], n);
+        return relu_gradient(x[0], x[1]);
       case 1:
-        return mul(x[0], n);
+        return softmax_backward(x[1], x[0]);
       case 2:
-        return div(x[0], n);
-      case 3:
-        return div(n, x[0]);
-      case 4:
-        return pow(x[0], n);
-      case 5:
-        return affine(x[0], n, m);
-      case 6:
-        return clamp(x[0], n, m);
+        return ahead_gradient(x[0], sign(x[1]));
       default:
-        return inside(x[0], n, m);
+        return behind_gradient(x[0], sign(x[1]));
     }
   });
 }
@@ -521,7 +584,7 @@ void reduction(Program& p) {
   const Axes axes = p.axes(p.shape(a));
   const int64_t which = p.bytes().below(7);
   const bool keepdim = p.bytes().below(2);
-  constexpr const char* names[] = {"sum", "mean", "var", "max", "min", "argmax", "all of var"};
+  constexpr const char* names[] = {"sum", "mean", "var", "max", "min", "argmax", "var of all"};
   p.call(names[which], {a}, [=](auto x) {
     switch (which) {
       case 0:
@@ -549,9 +612,16 @@ void shapes(Program& p) {
   constexpr int64_t steps[] = {1, 2, 3, 1, 7};
   const int64_t begin = p.bytes().below(9) - 3, end = p.bytes().below(40) - 3,
                 step = p.bytes().one_of(steps);
-  constexpr const char* names[] = {"reshape", "flatten", "transpose", "unsqueeze", "squeeze",
-                                   "expand",  "slice",   "select",    "unbind",    "flatten all"};
-  const int64_t which = p.bytes().below(10);
+  constexpr const char* names[] = {"reshape", "flatten",     "transpose", "unsqueeze",
+                                   "squeeze", "expand",      "slice",     "select",
+                                   "unbind",  "flatten all", "permute",   "sum_to"};
+  const int64_t which = p.bytes().below(12);
+  Axes order;
+  for (int64_t k = 0; k < s.ndim(); ++k) order.push_back((k + end + 3) % s.ndim());
+  Shape target = s;
+  for (int k = 0; k < s.ndim(); ++k)
+    if ((end + 3) >> k & 1) target[k] = 1;
+  if (step == 2 && s.ndim() > 0) target = target.erased(0);
   p.call(names[which], {a}, [=](auto x) {
     switch (which) {
       case 0:
@@ -575,8 +645,12 @@ void shapes(Program& p) {
         check(!parts.empty(), "unbind: no parts");
         return parts.size() > 1 ? add(parts[0], parts.back()) : parts[0];
       }
-      default:
+      case 9:
         return flatten(x[0]);
+      case 10:
+        return permute(x[0], order);
+      default:
+        return sum_to(x[0], target);
     }
   });
 }
@@ -601,17 +675,22 @@ void product(Program& p) {
   p.call("matmul", {a, p.of(t)}, [=](auto x) { return matmul(x[0], x[1], ta, tb); });
 }
 
+Tensor input_or_none(std::span<const Tensor> x, size_t i) { return i < x.size() ? x[i] : Tensor(); }
+
+Activation activation(Program& p) {
+  return p.bytes().below(2) ? Activation::relu : Activation::none;
+}
+
 void dense(Program& p) {
   const size_t a = p.any();
   const Shape s = p.shape(a);
   constexpr int64_t sizes[] = {1, 3, 8, 17, 0, 5, 16, 33};
   const int64_t n = p.bytes().one_of(sizes), k = s.ndim() > 0 ? s[-1] : 1;
-  const Activation activation = p.bytes().below(2) ? Activation::relu : Activation::none;
+  const Activation relu = activation(p);
   const size_t w = p.of({n, k});
   std::vector<size_t> inputs{a, w};
   if (p.bytes().below(2)) inputs.push_back(p.of({n}));
-  p.call("linear", inputs,
-         [=](auto x) { return linear(x[0], x[1], x.size() > 2 ? x[2] : Tensor(), activation); });
+  p.call("linear", inputs, [=](auto x) { return linear(x[0], x[1], input_or_none(x, 2), relu); });
 }
 
 void softmaxes(Program& p) {
@@ -630,35 +709,82 @@ void softmaxes(Program& p) {
   });
 }
 
-void norms(Program& p) {
+/// x, and no, one or two of the norm's parameters.
+std::vector<size_t> with_parameters(Program& p, size_t x, const Shape& shape, int64_t most) {
+  std::vector<size_t> inputs{x};
+  for (int64_t n = p.bytes().below(most + 1); n > 0; --n) inputs.push_back(p.of(shape));
+  return inputs;
+}
+
+/// Over the last axes: layer_norm and rms_norm, whose own eps would be another in f64.
+void row_norms(Program& p) {
   const size_t a = p.any();
   const Shape s = p.shape(a);
-  const bool batch = p.bytes().below(2), last = p.bytes().below(2);
-  const Activation activation = p.bytes().below(2) ? Activation::relu : Activation::none;
-  const int64_t channels = s.ndim() == 0 ? 1 : batch && !last && s.ndim() > 1 ? s[1] : s[-1];
-  Tensor valid;
-  if (s.ndim() > 0 && p.bytes().one_in(3))
-    valid = p.mask(s.erased(batch && !last && s.ndim() > 1 ? 1 : s.ndim() - 1));
-  std::vector<size_t> inputs{a};
-  const int64_t weights = p.bytes().below(3);
-  for (int64_t i = 0; i < weights; ++i) inputs.push_back(p.of({channels}));
-  if (batch)
+  const bool centred = p.bytes().below(2);
+  const int last = s.ndim() > 1 && p.bytes().one_in(3) ? 2 : std::min(s.ndim(), 1);
+  Shape normalized, rows = s;
+  for (int i = s.ndim() - last; i < s.ndim(); ++i) {
+    normalized.push_back(s[i]);
+    rows = rows.erased(rows.ndim() - 1);
+  }
+  const Tensor valid = p.bytes().one_in(3) ? p.mask(rows) : Tensor();
+  if (!centred)
+    return p.call(
+        "rms_norm", with_parameters(p, a, normalized, 1),
+        [=](auto x) {
+          return rms_norm(x[0], normalized, input_or_none(x, 1), {.eps = 1e-5, .valid = valid});
+        },
+        1, kNormTerms);
+  const LayerNormOptions options{.valid = valid, .activation = activation(p)};
+  p.call(
+      "layer_norm", with_parameters(p, a, normalized, 2),
+      [=](auto x) {
+        return layer_norm(x[0], normalized, input_or_none(x, 1), input_or_none(x, 2), options);
+      },
+      1, kNormTerms);
+}
+
+/// By channels: group_norm, batch_norm and batch_norm_inference.
+void channel_norms(Program& p) {
+  const size_t a = p.any();
+  const Shape s = p.shape(a);
+  const int64_t which = p.bytes().below(3);
+  const bool last = s.ndim() < 2 || (which > 0 && p.bytes().below(2));
+  const int64_t channels = s.ndim() == 0 ? 1 : last ? s[-1] : s[1];
+  const Activation relu = activation(p);
+  const bool masked = s.ndim() > 0 && p.bytes().one_in(3);
+  const std::vector<size_t> inputs = with_parameters(p, a, {channels}, 2);
+  if (which == 0) {
+    const int64_t groups = p.bytes().one_of<int64_t>({1, 2, 3, channels, 4});
+    const Tensor valid = masked ? p.mask({s[0]}) : Tensor();
+    return p.call(
+        "group_norm", inputs,
+        [=](auto x) {
+          return group_norm(x[0], groups, input_or_none(x, 1), input_or_none(x, 2),
+                            {.valid = valid, .activation = relu});
+        },
+        1, kNormTerms);
+  }
+  const BatchNormOptions options{
+      .axis = last ? ChannelAxis::last : ChannelAxis::second,
+      .valid = masked ? p.mask(s.erased(last ? s.ndim() - 1 : 1)) : Tensor(),
+      .activation = relu};
+  if (which == 1)
     return p.call(
         "batch_norm", inputs,
         [=](auto x) {
-          return batch_norm(x[0], x.size() > 1 ? x[1] : Tensor(), x.size() > 2 ? x[2] : Tensor(),
-                            {.axis = last ? ChannelAxis::last : ChannelAxis::second,
-                             .valid = valid,
-                             .activation = activation})
-              .y;
+          return batch_norm(x[0], input_or_none(x, 1), input_or_none(x, 2), options).y;
         },
         1, kNormTerms);
+  const Tensor mean = p.numbers({channels}, p.bytes().below(4)), var = p.numbers({channels}, 2);
   p.call(
-      "layer_norm", inputs,
+      "batch_norm_inference", inputs,
       [=](auto x) {
-        return layer_norm(x[0], {channels}, x.size() > 1 ? x[1] : Tensor(),
-                          x.size() > 2 ? x[2] : Tensor(),
-                          {.valid = valid, .activation = activation});
+        const auto like = [&](const Tensor& statistic) {
+          return raw::cast(statistic, x[0].dtype());
+        };
+        return batch_norm_inference(x[0], like(mean), like(var), input_or_none(x, 1),
+                                    input_or_none(x, 2), options);
       },
       1, kNormTerms);
 }
@@ -695,8 +821,11 @@ void losses(Program& p) {
 void choices(Program& p) {
   const size_t a = p.any();
   const Tensor mask = p.lay_out(p.mask(p.shape(a)));
-  if (p.bytes().below(2))
+  const int64_t which = p.bytes().below(6);
+  if (which < 3)
     return p.call("where", {a, p.of(p.shape(a))}, [=](auto x) { return where(mask, x[0], x[1]); });
+  if (which == 4)
+    return p.call("where of a number", {a}, [=](auto x) { return where(mask, 0.5, x[0]); });
   p.call("masked_fill", {a}, [=](auto x) { return masked_fill(x[0], mask, -3); });
 }
 
@@ -739,7 +868,7 @@ void convolution(Program& p) {
       "conv2d", inputs,
       [=](auto x) {
         return conv2d(
-            x[0], x[1], x.size() > 2 ? x[2] : Tensor(),
+            x[0], x[1], input_or_none(x, 2),
             {.stride = {stride, stride},
              .padding = {padding, padding},
              .dilation = {dilation, dilation},
@@ -755,7 +884,7 @@ void pooling(Program& p) {
   if (p.shape(a).ndim() != 4)
     a = p.of(
         {p.bytes().below(3), p.bytes().below(4), p.bytes().one_of(sizes), p.bytes().one_of(sizes)});
-  const Pair kernel{p.bytes().below(4), 1 + p.bytes().below(3)};
+  const Pair kernel{p.bytes().one_of<int64_t>({2, 3, 1, 2, 3, 0}), 1 + p.bytes().below(3)};
   const Pool2dOptions options{.stride = Pair{1 + p.bytes().below(3), 2},
                               .padding = {p.bytes().below(2), p.bytes().below(2)},
                               .ceil_mode = p.bytes().below(2) == 1,
@@ -782,11 +911,47 @@ void attention(Program& p) {
   if (kind == 1) options.mask = p.mask({tq, tk});
   if (kind == 2) options.key_padding = p.mask({n, tk});
   if (kind == 3) inputs.push_back(p.of({n, tq, tk}));
-  p.call("attention", inputs, [=](auto x) {
+  p.call("scaled_dot_product_attention", inputs, [=](auto x) {
     AttentionOptions o = options;
     if (x.size() > 3) o.mask = x[3];
     return scaled_dot_product_attention(x[0], x[1], x[2], o);
   });
+}
+
+void own_attention(Program& p) {
+  constexpr int64_t lengths[] = {1, 2, 4, 5, 8, 33, 0, 17};
+  const int64_t n = 1 + p.bytes().below(2), t = p.bytes().one_of(lengths),
+                heads = 1 + p.bytes().below(3), d = p.bytes().one_of({3, 1, 8, 4});
+  const int64_t kind = p.bytes().below(4);
+  AttentionOptions options;
+  options.causal = p.bytes().one_in(3);
+  if (kind == 1) options.mask = p.mask({t, t});
+  if (kind == 2) options.key_padding = p.mask({n, t});
+  std::vector<size_t> inputs{p.of({n, t, 3 * heads * d})};
+  if (kind == 3) inputs.push_back(p.of({n, heads, t, t}));
+  p.call("self_attention", inputs, [=](auto x) {
+    AttentionOptions o = options;
+    if (x.size() > 1) o.mask = x[1];
+    return self_attention(x[0], heads, o);
+  });
+}
+
+void cell(Program& p) {
+  const auto kind = static_cast<CellKind>(p.bytes().below(4));
+  const int64_t n = p.bytes().below(4), h = p.bytes().one_of({1, 4, 9, 17});
+  const Shape gates{n, gates_of(kind) * h};
+  std::vector<size_t> inputs{p.of(gates), p.of(gates)};
+  for (int64_t k = p.bytes().below(kind == CellKind::lstm ? 3 : 2); k > 0; --k)
+    inputs.push_back(p.of({n, h}));
+  const bool c = p.bytes().below(2);
+  p.call(
+      "cell_step", inputs,
+      [=](auto x) {
+        const CellState next =
+            cell_step(kind, x[0], x[1], {input_or_none(x, 2), input_or_none(x, 3)});
+        return c && next.c ? next.c : next.h;
+      },
+      1, 2);
 }
 
 void recurrent(Program& p) {
@@ -805,7 +970,7 @@ void recurrent(Program& p) {
   p.call(
       "recurrence", inputs,
       [=](auto x) {
-        const CellState first{x.size() > 3 ? x[3] : Tensor(), x.size() > 4 ? x[4] : Tensor()};
+        const CellState first{input_or_none(x, 3), input_or_none(x, 4)};
         const RecurrenceResult r = recurrence(kind, x[0], first, {x[1], x[2], {}, {}}, valid);
         return what == 0 && r.y ? r.y : r.state.h;
       },
@@ -820,10 +985,14 @@ void random(Program& p) {
   });
 }
 
-constexpr void (*kOps[])(Program&) = {
-    unary,  binary,      reduction, shapes, product,   dense,       softmaxes, norms,
-    losses, choices,     indexing,  join,   pooling,   convolution, attention, recurrent,
-    random, with_number, unary,     binary, reduction, shapes};
+// A row more takes the place of one that stands twice, so that stored programs keep their meaning.
+constexpr void (*kOps[32])(Program&) = {
+    unary,       binary,        reduction,     shapes,    product,   dense,
+    softmaxes,   row_norms,     losses,        choices,   indexing,  join,
+    pooling,     convolution,   attention,     recurrent, random,    with_number,
+    casts,       channel_norms, own_attention, cell,      logic,     backward_functions,
+    unary,       binary,        reduction,     shapes,    row_norms, channel_norms,
+    with_number, pooling};
 
 Outcome Program::run() {
   try {

@@ -1,5 +1,6 @@
 // Random programs of ops, see program.h: those of the corpus, and some from a fixed seed.
 #define BOOST_TEST_MODULE programs
+#include <gradus/autograd/op.h>
 #include <gradus/tensor/random.h>
 #include <gradus/tensor/runtime.h>
 
@@ -9,6 +10,8 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <regex>
+#include <set>
 #include <vector>
 
 #include "tests/fuzz/program.h"
@@ -26,6 +29,28 @@ struct Total {
   }
   int64_t ops = 0, errors = 0, compared = 0;
 };
+
+/// The functions that the headers of ops declare.
+std::set<std::string> public_functions() {
+  const std::regex declaration(R"(^(inline )?[A-Za-z]\w* (\w+)\(.*)");
+  std::set<std::string> names;
+  std::smatch match;
+  for (const auto& entry : std::filesystem::directory_iterator(GRADUS_SOURCE_DIR "/autograd/ops")) {
+    if (entry.path().extension() != ".h") continue;
+    // What happens within a norm, which the lab shows; its functions make the same of it.
+    if (entry.path().filename() == "norm_stages.h") continue;
+    std::ifstream in(entry.path());
+    for (std::string line; std::getline(in, line);)
+      if (std::regex_match(line, match, declaration)) names.insert(match[2]);
+  }
+  return names;
+}
+
+std::vector<uint8_t> random_program(Generator& generator) {
+  std::vector<uint8_t> bytes(8 + generator.below(120));
+  for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(generator.below(256));
+  return bytes;
+}
 
 struct OneThread {
   OneThread() { set_threads(1); }
@@ -63,13 +88,32 @@ BOOST_AUTO_TEST_CASE(from_a_seed) {
   if (const char* s = std::getenv("GRADUS_SEED")) seed = std::strtoull(s, nullptr, 10);
   Generator generator(seed);
   Total total;
-  for (int64_t i = 0; i < programs; ++i) {
-    std::vector<uint8_t> bytes(8 + generator.below(120));
-    for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(generator.below(256));
-    total.add(fuzz::run_program(bytes), "program " + std::to_string(i));
-  }
+  for (int64_t i = 0; i < programs; ++i)
+    total.add(fuzz::run_program(random_program(generator)), "program " + std::to_string(i));
   BOOST_TEST_MESSAGE(total.ops << " ops, " << total.errors << " errors, " << total.compared
                                << " comparisons");
   BOOST_TEST(total.ops > programs);
   BOOST_TEST(total.compared > programs);
+}
+
+// A function that the programs do not know is compared by nobody; nor is an op.
+BOOST_AUTO_TEST_CASE(every_function_and_op) {
+  std::set<std::string> functions = public_functions(), ops;
+  for (const char* without_numbers : {"all", "all_finite", "any", "one_hot"})
+    BOOST_TEST(functions.erase(without_numbers) == 1U);
+  for (const char* in_place : {"copy_", "fill_"}) BOOST_TEST(functions.erase(in_place) == 1U);
+  BOOST_TEST(functions.size() > 90);
+  for (const Op* op : all_ops()) ops.insert(op->name);
+  Generator generator(12);
+  Total total;
+  int programs = 0;
+  for (; programs < 20000 && !(functions.empty() && ops.empty()); ++programs) {
+    const fuzz::Outcome outcome = fuzz::run_program(random_program(generator));
+    for (std::string_view name : outcome.functions) functions.erase(std::string(name));
+    for (std::string_view name : outcome.recorded) ops.erase(std::string(name));
+    total.add(outcome, "program " + std::to_string(programs));
+  }
+  BOOST_TEST_MESSAGE(programs << " programs");
+  for (const std::string& name : functions) BOOST_ERROR("no program calls " << name);
+  for (const std::string& name : ops) BOOST_ERROR("no program records " << name);
 }

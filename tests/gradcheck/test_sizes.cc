@@ -5,8 +5,14 @@
 #include <gradus/gradcheck/samples.h>
 #include <gradus/gradus.h>
 
+#include <filesystem>
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <map>
+#include <regex>
+#include <set>
+#include <sstream>
 
 #include "tests/checks.h"
 
@@ -134,7 +140,68 @@ std::vector<int64_t> around(std::initializer_list<int64_t> sizes) {
   return all;
 }
 
-// The sizes are the kernels' constants: lengths of vectors, blocks, tiles, pieces, grains.
+/// The integers that the kernels and ops are cut by, as their sources state them: "path:name" from
+/// the tree's root, and the expression.
+const std::map<std::string, std::string>& constants() {
+  static const std::map<std::string, std::string> found = [] {
+    std::map<std::string, std::string> all;
+    const std::string root = GRADUS_SOURCE_DIR "/";
+    const std::regex declaration(R"(constexpr (?:int|int64_t|size_t) ([^;()\[\]]*|[^;]*=[^;]*);)"),
+        one(R"((k[A-Z]\w*) = ([^,]+))");
+    for (const char* folder : {"kernels", "autograd"})
+      for (const auto& entry : std::filesystem::recursive_directory_iterator(root + folder)) {
+        const std::string path = entry.path().string();
+        if (!path.ends_with(".cc") && !path.ends_with(".h")) continue;
+        std::ifstream in(path);
+        const std::string text(std::istreambuf_iterator<char>(in), {});
+        for (std::sregex_iterator d(text.begin(), text.end(), declaration), end; d != end; ++d) {
+          const std::string names = (*d)[1];
+          for (std::sregex_iterator k(names.begin(), names.end(), one); k != end; ++k)
+            all[path.substr(root.size()) + ":" + k->str(1)] = k->str(2);
+        }
+      }
+    return all;
+  }();
+  return found;
+}
+
+std::set<std::string> walked_constants;
+
+/// The value of a constant: a number, or a few with <<, *, / between, or names of others.
+int64_t constant(const std::string& name) {
+  const auto found = constants().find(name);
+  BOOST_TEST_REQUIRE((found != constants().end()), "no constant " << name);
+  walked_constants.insert(name);
+  std::istringstream words(
+      std::regex_replace(found->second, std::regex(R"(int64_t\{(\d+)\})"), "$1"));
+  int64_t value = 0;
+  std::string before, word;
+  while (words >> word) {
+    if (word == "<<" || word == "*" || word == "/") {
+      before = word;
+      continue;
+    }
+    const int64_t next = std::isdigit(static_cast<unsigned char>(word[0]))
+                             ? std::stoll(word, nullptr, 0)
+                             : constant("kernels/runtime/threads.h:" + word);
+    value = before == "<<"  ? value << next
+            : before == "*" ? value * next
+            : before == "/" ? value / next
+                            : next;
+  }
+  return value;
+}
+
+/// Just below, at, and just above the constants of the kernels, each over what a size counts for.
+std::vector<int64_t> at(std::initializer_list<const char*> names, int64_t each = 1) {
+  std::vector<int64_t> all{0, 1};
+  for (const char* name : names) {
+    const int64_t n = constant(std::string("kernels/") + name) / each;
+    for (int64_t k : {n - 1, n, n + 1}) all.push_back(k);
+  }
+  return all;
+}
+
 std::vector<Cut> cuts() {
   const auto rows = shapes([](int64_t n) { return std::vector<Shape>{{3, n}}; });
   const auto columns = shapes([](int64_t n) { return std::vector<Shape>{{5, n}}; });
@@ -151,92 +218,293 @@ std::vector<Cut> cuts() {
   const auto pixels = shapes([](int64_t n) { return std::vector<Shape>{{2, 3, n}, {3}, {3}}; });
   const auto product = [](Ops x) { return matmul(x[0], x[1]); };
   const auto conv = [](Ops x) { return conv2d(x[0], x[1], x[2], {.padding = {1, 1}}); };
-  const std::vector<int64_t> vectors = around({4, 8, 16, 32, 64, 128}),
-                             blocks = around({512, 1024}), tall = around({64, 128, 512}),
-                             pieces = {0, 1, 65535, 65536, 65537, 70000, 131073};
+  ;
+  // Sizes that no constant states: whole vectors of each instruction set, a few of them, a rest.
+  const std::vector<int64_t> vectors = around({4, 8, 16, 32, 64, 128});
+  const auto shape = [](auto of) {
+    return shapes([=](int64_t n) { return std::vector<Shape>(of(n)); });
+  };
+  using Shapes = std::vector<Shape>;
+  const Tensor few = Tensor::of({2, 0, 2}, DType::i64);
   std::vector<Cut> all{
       {"exp of vectors", [](Ops x) { return exp(x[0]); }, rows, vectors},
-      {"mul over a grain", [](Ops x) { return mul(x[0], x[0]); }, one_row, {32767, 32769, 65537}},
-      {"sum of rows", along(sum, 1), rows, blocks},
-      {"sum of a long row", along(sum, 1), one_row, pieces},
-      {"sum of columns", along(sum, 0), columns, blocks},
-      {"sum of tall columns", along(sum, 0), deep, tall},
-      {"mean of all", [](Ops x) { return mean(x[0]); }, rows, pieces},
+      {"exp over a grain", [](Ops x) { return exp(x[0]); }, one_row,
+       at({"runtime/threads.h:kFunctionGrain"})},
+      {"mul over a grain", [](Ops x) { return mul(x[0], x[0]); }, one_row,
+       at({"runtime/threads.h:kGrain"})},
+      {"pow", [](Ops x) { return pow(x[0], x[1]); }, shape([](int64_t n) {
+         return Shapes{{2, n}, {2, n}};
+       }),
+       at({"elementwise/elementwise.cc:kPowerBlock"})},
+      {"pow of a number", [](Ops x) { return pow(x[0], 1.7); }, rows,
+       at({"elementwise/elementwise.cc:kPowerBlock"})},
+      {"copy of a transpose", [](Ops x) { return contiguous(transpose(x[0])) * x[1]; },
+       shape([](int64_t n) {
+         return Shapes{{n, 70}, {70, n}};
+       }),
+       at({"elementwise/copy.cc:kTile"})},
+      {"sum of rows", along(sum, 1), rows,
+       at({"runtime/long_sum.h:kSumTerms", "reduce/reduce.simd.cc:kBlockElements"})},
+      {"sum of a long row", along(sum, 1), one_row, at({"reduce/reduce.cc:kPiece"})},
+      {"sum of columns", along(sum, 0), columns,
+       at({"reduce/reduce.cc:kTile", "reduce/reduce.simd.cc:kTileColumns"})},
+      {"sum of tall columns", along(sum, 0), deep,
+       at({"reduce/table.h:kSumRows", "reduce/reduce.cc:kTile"})},
+      {"sum of very tall columns", along(sum, 0), deep, at({"reduce/reduce.cc:kPiece"}, 3)},
+      {"mean of all", [](Ops x) { return mean(x[0]); }, rows, at({"reduce/reduce.cc:kPiece"}, 3)},
+      {"var of a long row", [](Ops x) { return var(x[0], {1}); }, one_row,
+       at({"reduce/reduce.simd.cc:kBlockElements", "reduce/reduce.cc:kPiece"})},
       {"max of rows", along(max, 1), rows, vectors},
-      {"max of a long row", along(max, 1), one_row, pieces},
-      {"min of a long row", along(min, 1), one_row, pieces},
-      {"max of columns", along(max, 0), columns, blocks},
-      {"softmax of rows", [](Ops x) { return softmax(x[0]); }, rows, around({16, 128, 2048})},
-      {"softmax of many rows", [](Ops x) { return softmax(x[0]); }, deep, tall},
-      {"log_softmax", [](Ops x) { return log_softmax(x[0]); }, rows, around({2048})},
-      {"logsumexp", [](Ops x) { return logsumexp(x[0]); }, rows, around({128, 2048})},
-      {"layer_norm of rows", norm, weighted, around({8, 16, 4096})},
+      {"max of a long row", along(max, 1), one_row, at({"reduce/reduce.cc:kPiece"})},
+      {"min of a long row", along(min, 1), one_row, at({"reduce/reduce.cc:kPiece"})},
+      {"max of columns", along(max, 0), columns, at({"reduce/reduce.cc:kTile"})},
+      {"softmax of rows", [](Ops x) { return softmax(x[0]); }, rows,
+       at({"softmax/softmax.simd.cc:kBlockElements", "softmax/softmax.simd.cc:kBlockRows"})},
+      {"softmax of many rows", [](Ops x) { return softmax(x[0]); }, deep,
+       at({"softmax/softmax.simd.cc:kBlockRows"})},
+      {"log_softmax", [](Ops x) { return log_softmax(x[0]); }, rows,
+       at({"softmax/softmax.simd.cc:kBlockElements"})},
+      {"logsumexp", [](Ops x) { return logsumexp(x[0]); }, rows,
+       at({"softmax/softmax.simd.cc:kBlockElements", "softmax/softmax.simd.cc:kBlockRows"})},
+      {"cross_entropy, classes",
+       [](Ops x) {
+         return cross_entropy(x[0], Tensor::of({0, 0, 0}, DType::i64));
+       },
+       rows, at({"softmax/softmax.simd.cc:kBlockElements"})},
+      {"cross_entropy, rows",
+       [](Ops x) { return cross_entropy(x[0], zeros({x[0].size(0)}, DType::i64)); }, deep,
+       at({"softmax/softmax.simd.cc:kBlockRows"})},
+      {"cross_entropy over a grain",
+       [](Ops x) { return cross_entropy(x[0], zeros({x[0].size(0)}, DType::i64)); }, deep,
+       at({"runtime/threads.h:kFunctionGrain"}, 3)},
+      {"mse_loss", [](Ops x) { return mse_loss(x[0], square(x[0])); }, one_row,
+       at({"reduce/reduce.simd.cc:kBlockElements", "reduce/reduce.cc:kPiece"})},
+      {"layer_norm of rows", norm, weighted, at({"norm/runs.simd.cc:kBlockElements"})},
+      {"layer_norm of vectors", norm, weighted, vectors},
       {"layer_norm of many rows", [](Ops x) { return layer_norm(x[0], {3}); }, deep,
-       around({64, 128})},
+       at({"norm/runs.simd.cc:kBlockRows"})},
       {"layer_norm, masked",
        [](Ops x) {
          return layer_norm(x[0], {x[0].size(1)}, {}, {},
                            {.valid = greater(Tensor::of({1, 0, 1}), 0)});
        },
-       rows, around({8})},
-      {"batch_norm, channels last", batch(ChannelAxis::last), weighted, around({16, 512})},
-      {"batch_norm of pixels", batch(ChannelAxis::second), pixels, around({16, 4096})},
-      {"matmul, k", product, shapes([](int64_t n) {
-         return std::vector<Shape>{{3, n}, {n, 5}};
+       rows, vectors},
+      {"rms_norm of rows",
+       [](Ops x) { return rms_norm(x[0], {x[1].size(0)}, x[1], {.eps = 1e-5}); },
+       shape([](int64_t n) {
+         return Shapes{{4, n}, {n}};
        }),
-       around({128, 256, 4096})},
-      {"matmul, rows", product, shapes([](int64_t n) {
-         return std::vector<Shape>{{n, 7}, {7, 5}};
+       at({"norm/rms.cc:kParts", "norm/runs.simd.cc:kBlockElements"})},
+      {"rms_norm of many rows", [](Ops x) { return rms_norm(x[0], {3}, x[1], {.eps = 1e-5}); },
+       shape([](int64_t n) {
+         return Shapes{{n, 3}, {3}};
        }),
-       around({16, 64, 96})},
-      {"matmul, columns", product, shapes([](int64_t n) {
-         return std::vector<Shape>{{3, 7}, {7, n}};
+       at({"norm/runs.simd.cc:kBlockRows"})},
+      {"rms_norm over a grain", [](Ops x) { return rms_norm(x[0], {3}, x[1], {.eps = 1e-5}); },
+       shape([](int64_t n) {
+         return Shapes{{n, 3}, {3}};
        }),
-       around({16, 64, 96})},
-      {"linear", [](Ops x) { return linear(x[0], x[1], x[2], Activation::relu); },
-       shapes([](int64_t n) {
-         return std::vector<Shape>{{6, n}, {9, n}, {9}};
+       at({"runtime/threads.h:kGrain"}, 3)},
+      {"group_norm, pixels", [](Ops x) { return group_norm(x[0], 2, x[1], x[2]); },
+       shape([](int64_t n) {
+         return Shapes{{2, 4, n}, {4}, {4}};
+       }),
+       at({"norm/runs.simd.cc:kBlockElements", "norm/runs.simd.cc:kBlockRows"})},
+      {"group_norm, channels", [](Ops x) { return group_norm(x[0], 1, x[1], x[2]); },
+       shape([](int64_t n) {
+         return Shapes{{3, n, 2}, {n}, {n}};
        }),
        vectors},
+      {"group_norm, samples", [](Ops x) { return group_norm(x[0], 2, x[1], x[2]); },
+       shape([](int64_t n) {
+         return Shapes{{n, 4, 2}, {4}, {4}};
+       }),
+       at({"norm/runs.simd.cc:kBlockRows"})},
+      {"batch_norm, channels", batch(ChannelAxis::last), weighted,
+       at({"norm/columns.simd.cc:kTileColumns"})},
+      {"batch_norm, few channels", batch(ChannelAxis::last), weighted, vectors},
+      {"batch_norm, rows", batch(ChannelAxis::last), shape([](int64_t n) {
+         return Shapes{{n, 3}, {3}, {3}};
+       }),
+       at({"norm/columns.simd.cc:kBlockRows"})},
+      {"batch_norm, tiles", batch(ChannelAxis::last), shape([](int64_t n) {
+         return Shapes{{n, 512}, {512}, {512}};
+       }),
+       at({"norm/columns.simd.cc:kTileElements"}, 512)},
+      {"batch_norm, pieces", batch(ChannelAxis::last), shape([](int64_t n) {
+         return Shapes{{n, 3}, {3}, {3}};
+       }),
+       at({"norm/norm.cc:kPiece"}, 3)},
+      {"batch_norm of pixels", batch(ChannelAxis::second), pixels,
+       at({"norm/runs.simd.cc:kBlockElements", "norm/norm.cc:kPiece"})},
+      {"batch_norm_inference",
+       [](Ops x) {
+         const Tensor one = ones({x[1].size(0)}, x[0].dtype());
+         return batch_norm_inference(x[0], one, one, x[1], x[2]);
+       },
+       pixels, at({"norm/runs.simd.cc:kBlockElements"})},
+      {"matmul, k", product, shape([](int64_t n) {
+         return Shapes{{3, n}, {n, 5}};
+       }),
+       at({"gemm/gemm.simd.cc:kShortBlockK", "gemm/gemm.simd.cc:kBlockK",
+           "gemm/gemm.cc:kPieceOfK"})},
+      {"matmul, pieces of k", product, shape([](int64_t n) {
+         return Shapes{{16, 2 * n}, {2 * n, 16}};
+       }),
+       at({"gemm/gemm.cc:kPieceOfK"})},
+      {"matmul, rows", product, shape([](int64_t n) {
+         return Shapes{{n, 7}, {7, 5}};
+       }),
+       at({"gemm/gemm.simd.cc:kMaxRows", "gemm/gemm.cc:kThinRows", "gemm/gemm.cc:kManyRows"})},
+      {"matmul, columns", product, shape([](int64_t n) {
+         return Shapes{{3, 7}, {7, n}};
+       }),
+       vectors},
+      {"matmul over a grain", product, shape([](int64_t n) {
+         return Shapes{{n, 64}, {64, 64}};
+       }),
+       at({"runtime/threads.h:kProductGrain"}, 64 * 64)},
+      {"matmul over two grains", product, shape([](int64_t n) {
+         return Shapes{{n, 64}, {64, 128}};
+       }),
+       at({"runtime/threads.h:kProductGrain"}, 64 * 64)},
+      {"matmul, batches", product, shape([](int64_t n) {
+         return Shapes{{n, 64, 128}, {n, 128, 64}};
+       }),
+       at({"gemm/gemm.cc:kMaxTiles"})},
+      {"matmul, A copied", [](Ops x) { return matmul(x[0], x[1], true); }, shape([](int64_t n) {
+         return Shapes{{256, n}, {256, n}};
+       }),
+       at({"gemm/gemm.cc:kCopiedColumns", "gemm/gemm.cc:kCopiedTile"})},
+      {"matmul, A copied or not", [](Ops x) { return matmul(x[0], x[1], true); },
+       shape([](int64_t n) {
+         return Shapes{{n, 64}, {n, 64}};
+       }),
+       at({"gemm/gemm.cc:kCopied"}, 64 * 64)},
+      {"linear", [](Ops x) { return linear(x[0], x[1], x[2], Activation::relu); },
+       shape([](int64_t n) {
+         return Shapes{{6, n}, {9, n}, {9}};
+       }),
+       vectors},
+      {"linear of few rows", [](Ops x) { return linear(x[0], x[1]); }, shape([](int64_t n) {
+         return Shapes{{n, 512}, {512, 512}};
+       }),
+       at({"gemm/gemm.cc:kThin"}, 512 * 512)},
       {"attention, queries",
        [](Ops x) { return scaled_dot_product_attention(x[0], x[1], x[1], {.causal = true}); },
-       shapes([](int64_t n) {
-         return std::vector<Shape>{{2, n, 4}, {2, 9, 4}};
+       shape([](int64_t n) {
+         return Shapes{{2, n, 4}, {2, 9, 4}};
        }),
-       around({32, 64})},
+       at({"attention/attention.cc:kQueries"})},
       {"attention, keys", [](Ops x) { return scaled_dot_product_attention(x[0], x[1], x[1]); },
-       shapes([](int64_t n) {
-         return std::vector<Shape>{{2, 5, 4}, {2, n, 4}};
+       shape([](int64_t n) {
+         return Shapes{{2, 5, 4}, {2, n, 4}};
        }),
-       around({32, 64})},
-      {"conv2d, width", conv, shapes([](int64_t n) {
-         return std::vector<Shape>{{1, 8, 6, n}, {8, 8, 3, 3}, {8}};
+       at({"attention/attention.cc:kQueries"})},
+      {"attention over a grain",
+       [](Ops x) { return scaled_dot_product_attention(x[0], x[1], x[1]); }, shape([](int64_t n) {
+         return Shapes{{n, 32, 32}, {n, 32, 32}};
        }),
-       around({4, 16, 64})},
-      {"conv2d, channels", conv, shapes([](int64_t n) {
-         return std::vector<Shape>{{2, n, 5, 6}, {9, n, 3, 3}, {9}};
+       at({"runtime/threads.h:kProductGrain"}, 2 * 32 * 32 * 32)},
+      {"conv2d, width", conv, shape([](int64_t n) {
+         return Shapes{{1, 8, 6, n}, {8, 8, 3, 3}, {8}};
        }),
-       around({8, 16, 32})},
-      {"conv2d, outputs", conv, shapes([](int64_t n) {
-         return std::vector<Shape>{{2, 3, 5, 6}, {n, 3, 3, 3}, {n}};
+       vectors},
+      {"conv2d, tiles", conv, shape([](int64_t n) {
+         return Shapes{{1, 8, 4, 4 * n}, {8, 8, 3, 3}, {8}};
        }),
-       around({8, 16, 128})},
+       at({"conv/conv.cc:kWinogradTiles", "conv/table.h:kMaxRun", "conv/winograd.cc:kBlockTiles"})},
+      {"conv2d, channels", conv, shape([](int64_t n) {
+         return Shapes{{2, n, 5, 6}, {9, n, 3, 3}, {9}};
+       }),
+       at({"conv/conv.cc:kWinogradChannels", "conv/table.h:kChannels", "conv/winograd.cc:kShortSum",
+           "conv/winograd.cc:kLongSum"})},
+      {"conv2d, taps", conv, shape([](int64_t n) {
+         return Shapes{{1, n, 4, 4}, {3, n, 3, 3}, {3}};
+       }),
+       at({"conv/conv.cc:kDirectTaps"}, 9)},
+      {"conv2d, outputs", conv, shape([](int64_t n) {
+         return Shapes{{2, 3, 5, 6}, {n, 3, 3, 3}, {n}};
+       }),
+       at({"conv/direct.simd.cc:kGradientOuts", "conv/conv.cc:kWinogradChannels",
+           "conv/conv.cc:kDirectOutputs"})},
+      {"conv2d, weights", conv, shape([](int64_t n) {
+         return Shapes{{1, 128, 5, 6}, {n, 128, 3, 3}, {n}};
+       }),
+       at({"conv/conv.cc:kWinogradWeights"}, 128)},
+      {"conv2d, batch", conv, shape([](int64_t n) {
+         return Shapes{{n, 8, 5, 6}, {8, 8, 3, 3}, {8}};
+       }),
+       at({"conv/paths.h:kPieces"})},
+      {"conv2d, few taps", [](Ops x) { return conv2d(x[0], x[1]); }, shape([](int64_t n) {
+         return Shapes{{1, n, 5, 6}, {4, n, 1, 1}};
+       }),
+       at({"conv/direct.simd.cc:kGradientTaps"})},
+      {"conv2d of a large image",
+       [](Ops x) {
+         const auto direct =
+             x[0].dtype() == DType::f32 ? ConvAlgorithm::direct : ConvAlgorithm::im2col;
+         return conv2d(x[0], x[1], {}, {.algorithm = direct});
+       },
+       shape([](int64_t n) {
+         return Shapes{{1, 2, 1024, n}, {3, 2, 1, 1}};
+       }),
+       {4, 5, 8, 9, 16, 17}},
       {"max_pool2d",
        [](Ops x) {
          return max_pool2d(x[0], {2, 2});
        },
-       shapes([](int64_t n) {
-         return std::vector<Shape>{{1, 2, 4, n}};
+       shape([](int64_t n) {
+         return Shapes{{1, 2, 4, n}};
        }),
        vectors},
-      {"embedding",
+      {"avg_pool2d",
        [](Ops x) {
-         return embedding(x[0], Tensor::of({2, 0, 2}, DType::i64));
+         return avg_pool2d(x[0], {2, 2});
        },
-       shapes([](int64_t n) {
-         return std::vector<Shape>{{3, n}};
+       shape([](int64_t n) {
+         return Shapes{{1, 2, 4, n}};
        }),
-       around({16, 5461})}};
+       vectors},
+      {"adaptive_avg_pool2d", [](Ops x) { return adaptive_avg_pool2d(x[0], {2, 3}); },
+       shape([](int64_t n) {
+         return Shapes{{1, 2, 4, n}};
+       }),
+       vectors},
+      {"poolings over a grain",
+       [](Ops x) { return max_pool2d(x[0], {2, 2}) + avg_pool2d(x[0], {2, 2}); },
+       shape([](int64_t n) {
+         return Shapes{{n, 2, 16, 16}};
+       }),
+       at({"runtime/threads.h:kGrain"}, 2 * 16 * 16)},
+      {"average of a large window", [](Ops x) { return avg_pool2d(x[0], {4, x[0].size(3)}); },
+       shape([](int64_t n) {
+         return Shapes{{1, 2, 4, n}};
+       }),
+       at({"reduce/reduce.simd.cc:kBlockElements"}, 4)},
+      {"embedding", [=](Ops x) { return embedding(x[0], few); }, columns,
+       at({"index/index.cc:kIndexGrain"}, 3)},
+      {"embedding of many", [](Ops x) { return embedding(x[0], zeros({1024}, DType::i64)); },
+       columns, at({"index/index.cc:kIndexGrain"}, 1024)},
+      {"index_select", [=](Ops x) { return index_select(x[0], 1, few); }, shape([](int64_t n) {
+         return Shapes{{n, 4, 4}};
+       }),
+       at({"index/index.cc:kIndexGrain"}, 16)},
+      {"index_add", [=](Ops x) { return index_add(x[0], 1, few, x[1]); }, shape([](int64_t n) {
+         return Shapes{{n, 4, 4}, {n, 3, 4}};
+       }),
+       at({"index/index.cc:kIndexGrain"}, 16)},
+      {"gather", [](Ops x) { return gather(x[0], 1, zeros(x[0].shape(), DType::i64)); },
+       shape([](int64_t n) {
+         return Shapes{{n, 4, 4}};
+       }),
+       at({"index/index.cc:kIndexGrain"}, 16)},
+      {"scatter_add",
+       [](Ops x) { return scatter_add(x[0], 1, zeros(x[1].shape(), DType::i64), x[1]); },
+       shape([](int64_t n) {
+         return Shapes{{n, 4, 4}, {n, 3, 4}};
+       }),
+       at({"index/index.cc:kIndexGrain"}, 16)}};
   for (const CellKind kind : {CellKind::tanh, CellKind::relu, CellKind::lstm, CellKind::gru})
     for (const bool steps : {false, true})
       all.push_back(
@@ -297,6 +565,26 @@ BOOST_AUTO_TEST_CASE(every_op) {
   BOOST_TEST(total > 400);
 }
 
+// Each size of a single input: what then does not fit is an Error.
+BOOST_AUTO_TEST_CASE(inputs_that_do_not_fit) {
+  int refused = 0, compared = 0;
+  for (const OpSamples* op : all_op_samples())
+    for (const OpSample& s : op->make())
+      for (size_t i = 0; i < s.inputs.size(); ++i)
+        for (int axis = 0; axis < s.inputs[i].ndim(); ++axis)
+          for (const int64_t to : {0, 1, 17}) {
+            std::vector<Tensor> inputs(s.inputs.begin(), s.inputs.end());
+            Shape shape = inputs[i].shape();
+            if (op->name == std::string("unbind") && to < shape[axis]) continue;
+            shape[axis] = to;
+            inputs[i] = sample(shape, 5, 0.2, 1.8);
+            BOOST_TEST_CONTEXT(fmt::format("{}, {}, input {} of {}", op->name, s.label, i, shape))
+            (try_to_compare(s.f, inputs, true) ? compared : refused) += 1;
+          }
+  BOOST_TEST_MESSAGE(refused << " refused, " << compared << " comparisons");
+  BOOST_TEST(refused > 500);
+}
+
 BOOST_AUTO_TEST_CASE(sizes_that_kernels_cut) {
   int total = 0;
   for (const Cut& cut : cuts())
@@ -304,4 +592,45 @@ BOOST_AUTO_TEST_CASE(sizes_that_kernels_cut) {
   total += try_to_compare(cut.f, cut.inputs(n), n < 300);
   BOOST_TEST_MESSAGE(total << " comparisons");
   BOOST_TEST(total > 200);
+}
+
+// A constant that no row above walks is a size at which a kernel takes another way, and that nobody
+// tries.
+BOOST_AUTO_TEST_CASE(every_constant_that_cuts) {
+  cuts();
+  const std::map<std::string, const char*> others{
+      {"kernels/runtime/threads.cc:kMaxThreads", "of threads"},
+      {"kernels/runtime/threads.cc:kSmallNs", "nanoseconds"},
+      {"kernels/runtime/loops.h:kMaxLoops", "dimensions"},
+      {"kernels/elementwise/elementwise.h:kLargestIntegerPower", "an exponent"},
+      {"kernels/elementwise/copy.cc:kTo", "an index"},
+      {"kernels/elementwise/copy.cc:kFrom", "an index"},
+      {"kernels/reduce/reduce.simd.cc:kAccumulators", "vectors; see `vectors`"},
+      {"kernels/gemm/gemm.simd.cc:kAccumulators", "registers of an instruction set"},
+      {"kernels/gemm/gemm.simd.cc:kMaxVectors", "registers of an instruction set"},
+      {"kernels/gemm/gemm.simd.cc:kPanel", "bytes, of the others"},
+      {"kernels/gemm/gemm.cc:kLarge", "2^31 products, OpenBLAS's: tests/kernels/test_gemm.cc"},
+      {"kernels/gemm/gemm.cc:kSmallC", "2^29 products; beyond, k is whole as below kPieceOfK"},
+      {"kernels/conv/direct.simd.cc:kLanes", "a vector"},
+      {"kernels/conv/direct.simd.cc:kOuts", "registers of an instruction set"},
+      {"kernels/conv/direct.simd.cc:kPixels", "registers of an instruction set"},
+      {"kernels/conv/direct.simd.cc:kGradientPixels", "1024 vectors, see conv2d of a large image"},
+      {"kernels/conv/winograd.cc:kMost", "hostile tiles: tests/kernels/test_conv.cc"},
+      {"kernels/conv/definition.cc:kBlock", "hostile images: tests/kernels/test_conv.cc"},
+      {"kernels/conv/winograd.simd.cc:kLanes", "a vector"},
+      {"kernels/conv/winograd.simd.cc:kMaxColumns", "of kMaxRun"},
+      {"kernels/conv/winograd.simd.cc:kSeenRow", "of kMaxRun"},
+      {"kernels/conv/winograd.simd.cc:kExponent", "bits"},
+      {"kernels/conv/table.h:kSeenPixels", "of kMaxRun"},
+      {"autograd/detail/tape_buffers.h:kChunk", "nodes of a tape"},
+      {"autograd/tape.cc:kLargestSpare", "nodes of a tape"},
+      {"autograd/ops/shape.cc:kMostParts", "beyond it an error: tests/autograd/test_extremes.cc"},
+      {"autograd/ops/rnn.cc:kInputs", "an index"}};
+  BOOST_TEST(walked_constants.size() > 35);
+  for (const auto& [name, expression] : constants())
+    if (!name.starts_with("kernels/vector/"))  // lanes and registers
+      BOOST_TEST((walked_constants.contains(name) != others.contains(name)),
+                 name << " = " << expression << " is walked by no row, or by one and excused");
+  for (const auto& [name, reason] : others)
+    BOOST_TEST(constants().contains(name), name << " is excused and not there");
 }

@@ -151,6 +151,36 @@ struct Tied : Module {
 
 }  // namespace
 
+// In f32 again, with its modes, statistics and gradients.
+BOOST_AUTO_TEST_CASE(a_module_in_a_gradient_check) {
+  Sequential model(Linear(2, 2), BatchNorm(2));
+  model.initialize(1);
+  model[1].eval();
+  for (Tensor& parameter : model.parameters()) parameter.set_grad(ones_like(parameter));
+  const Tensor x = Tensor::of({1, 2, -1, 0.5, 3, 1}), in = reshape(x, {3, 2});
+  const std::string before = print(model);
+  const auto as_before = [&] {
+    BOOST_REQUIRE(print(model) == before);
+    BOOST_REQUIRE((model.training() && !model[1].training()));
+    for (const Tensor& parameter : model.parameters())
+      BOOST_REQUIRE((parameter.dtype() == DType::f32 && parameter.grad()));
+  };
+  starve(
+      "gradcheck", [&] { gradcheck(model, in); }, as_before);
+  const std::span inputs(&in, 1);
+  const auto spoil = [&](std::span<const Tensor>) -> Tensor {
+    model.eval();
+    for (Tensor& parameter : model.parameters()) parameter.set_data(ones({3}));
+    throw std::bad_alloc();
+  };
+  test::each_fault([&](int64_t k, bool for_good) {
+    const test::Fault fault =
+        test::with_fault(k, for_good, [&] { gradcheck(model, spoil, inputs); });
+    as_before();
+    return fault.refused;
+  });
+}
+
 // Modes, observers and statistics are as they were, or, of statistics that were asked for, new.
 BOOST_AUTO_TEST_CASE(training) {
   Mlp model(3, 2, {.norm = Norm::batch});

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
-#include <chrono>
 #include <filesystem>
 #include <fstream>
 
@@ -38,12 +37,6 @@ std::string repeated(const std::string& text, size_t times) {
   std::string all;
   for (size_t i = 0; i < times; ++i) all += text;
   return all;
-}
-
-double seconds_of(const std::function<void()>& f) {
-  const auto begin = std::chrono::steady_clock::now();
-  f();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
 int64_t peak_megabytes() {
@@ -154,14 +147,6 @@ BOOST_AUTO_TEST_CASE(headers_that_are_wrong) {
   BOOST_CHECK_EXCEPTION(load_safetensors(file.path), Error, says("not a safetensors file"));
 }
 
-BOOST_AUTO_TEST_CASE(the_time_is_linear_in_the_names) {
-  NamedTensors tensors;
-  for (int i = 0; i < 60'000; ++i) tensors.emplace_back("layers." + std::to_string(i), ones({}));
-  const File file;
-  BOOST_TEST(seconds_of([&] { save_safetensors(file.path, tensors); }) < 5);
-  BOOST_TEST(seconds_of([&] { BOOST_TEST(load_safetensors(file.path).size() == 60'000u); }) < 5);
-}
-
 BOOST_AUTO_TEST_CASE(neither_depth_nor_length_takes_memory) {
   const size_t count = 10'000'000;
   const std::string long_lists = "{\"x\":" + entry('[' + repeated("1,", count / 2) + "1]") + '}';
@@ -170,4 +155,15 @@ BOOST_AUTO_TEST_CASE(neither_depth_nor_length_takes_memory) {
   const int64_t before = peak_megabytes();
   for (const File& file : files) BOOST_CHECK_THROW(load_safetensors(file.path), Error);
   BOOST_TEST(peak_megabytes() - before < 40);
+}
+
+// A search through all names for each would not end before CTest's timeout.
+BOOST_AUTO_TEST_CASE(the_time_is_linear_in_the_names) {
+  constexpr size_t kNames = 500'000;
+  NamedTensors tensors;
+  const Tensor x = ones({});
+  for (size_t i = 0; i < kNames; ++i) tensors.emplace_back("layers." + std::to_string(i), x);
+  const File file;
+  save_safetensors(file.path, tensors);
+  BOOST_TEST(load_safetensors(file.path).size() == kNames);
 }

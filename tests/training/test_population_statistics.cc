@@ -1,6 +1,7 @@
 #define BOOST_TEST_MODULE population_statistics
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/compare.h>
+#include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/layers/batch_norm.h>
@@ -50,6 +51,26 @@ BOOST_AUTO_TEST_CASE(they_are_those_of_all_values_together) {
     check_close("var", norm.running_var, values(var(x, {0, 2}, false, 0)), tolerance);
     BOOST_TEST(norm.num_batches_tracked.item() == 3);
     BOOST_TEST(!norm.training());
+  }
+}
+
+// Batches' means rounded to f32 would differ by up to 1e-3, a tenth of the spread.
+BOOST_AUTO_TEST_CASE(a_mean_far_from_0) {
+  const Tensor x = raw::cast(wave({200, 3, 4}, 0.02, 1.7, 1e4), DType::f32),
+               wide = raw::cast(x, DType::f64), valid = less(wave({200, 4}, 1, 0.6, 0), 0.5),
+               all = ones({200, 4}, DType::boolean);
+  for (const Tensor& mask : {all, valid}) {
+    BatchNorm norm(3);
+    population_statistics(norm, [&] {
+      for (int64_t i = 0; i < 200; i += 2)
+        norm.forward(slice(x, 0, i, i + 2), slice(mask, 0, i, i + 2));
+    });
+    const Tensor m = expand(unsqueeze(mask, 1), x.shape()), number = raw::cast(m, DType::f64),
+                 count = sum(number, {0, 2}), mean = sum(wide * number, {0, 2}) / count,
+                 d = (wide - reshape(mean, {1, 3, 1})) * number,
+                 var = sum(square(d), {0, 2}) / count;
+    check_close("mean", norm.running_mean, values(mean), 1e-7);
+    check_close("var", raw::cast(norm.running_var, DType::f64) / var, {1, 1, 1}, 1e-6);
   }
 }
 
