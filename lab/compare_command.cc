@@ -7,6 +7,7 @@
 #include "lab/command.h"
 #include "lab/compare_models.h"
 #include "lab/compare_optimizers.h"
+#include "lab/json_text.h"
 #include "lab/progress.h"
 #include "lab/report.h"
 
@@ -48,7 +49,7 @@ void tell_of_unfinished(const Run& run, int64_t epochs) {
 
 int run(const Settings& settings) {
   if (settings.threads > 0) set_threads(settings.threads);
-  prepare_folder(settings.output);
+  const ResultsFolder folder(settings.output);
   stop_on_signals();
   std::signal(SIGPIPE, SIG_IGN);  // results are written even if nobody reads the table
   const std::vector<Run> runs = [&] {
@@ -69,7 +70,7 @@ int run(const Settings& settings) {
   const std::vector<Summary> summaries = summarize(runs);
   std::string shown;
   if (settings.json)
-    shown = to_json(settings.options, runs).dump(2) + "\n";
+    shown = json_text(to_json(settings.options, runs)) + "\n";
   else
     for (const std::string& part : {table(summaries), findings(summaries)})
       if (!part.empty()) shown += part + "\n";
@@ -144,7 +145,7 @@ Command::Run setup(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--threads", settings->threads,
                  "Threads; 0: one a core; results do not depend on it")
-      ->check(CLI::Range(0, 1024))
+      ->check(CLI::Range(0, 256))
       ->capture_default_str();
   app.add_option("--output", settings->output, "Folder for the results")->capture_default_str();
   app.add_flag("--json", settings->json, "Print the summary as JSON instead of the table");

@@ -42,7 +42,17 @@ nlohmann::ordered_json to_json(const CompareOptions& options, const std::vector<
 std::vector<std::string> write_results(const std::string& folder, const CompareOptions& options,
                                        const std::vector<Run>& runs);
 
-/// Makes sure that files can be written there, before hours are spent.
-void prepare_folder(const std::string& folder);
+/// A folder for results, made if it is not there; an Error before hours are spent if files cannot
+/// be written into it, or while another gradus writes there.
+class ResultsFolder {
+ public:
+  explicit ResultsFolder(const std::string& folder);
+  ~ResultsFolder();
+  ResultsFolder(const ResultsFolder&) = delete;
+  ResultsFolder& operator=(const ResultsFolder&) = delete;
+
+ private:
+  int descriptor_;  // holds a lock, which ends with the process in any case
+};
 
 }  // namespace gradus::lab

@@ -1,6 +1,9 @@
 // The program as its users start it.
 #define BOOST_TEST_MODULE program
+#include <fcntl.h>
+#include <fmt/format.h>
 #include <pty.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -12,6 +15,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -511,4 +515,57 @@ BOOST_AUTO_TEST_CASE(vowels_are_for_sequence_models) {
     BOOST_TEST(row["model"] != "cnn");
     BOOST_TEST(row["test_loss_mean"] > 0);
   }
+}
+
+// Output that goes nowhere is a failure; what is ignored stays so; names are any bytes.
+BOOST_AUTO_TEST_CASE(output_that_cannot_be_written) {
+  const Folder folder;
+  for (const char* command : {"info", "--help", "gradcheck add", "lab --list"})
+    for (const char* to : {">/dev/full", ">&-"}) {
+      const Result result = run(folder, fmt::format("{} {} 2>err; exit $?", command, to));
+      BOOST_TEST(result.code == 1, command << to);
+      BOOST_TEST(read(folder.path / "err").starts_with("gradus: standard output cannot be written"),
+                 command << to);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(two_programs_do_not_share_a_folder) {
+  const Folder folder;
+  const std::string arguments =
+      "compare --models mlp --norms batch --epochs 1 --seeds 1 --output x";
+  BOOST_TEST(run(folder, arguments).code == 0);
+  const int held = ::open((folder.path / "x").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  BOOST_REQUIRE(::flock(held, LOCK_EX) == 0);
+  const std::string before = read(folder.path / "x" / "metrics.csv");
+  check_wrong_input(folder, arguments, "x: another gradus writes its results there");
+  check_wrong_input(folder, "lab axes --seeds 1 --out x", "another gradus writes");
+  BOOST_TEST(read(folder.path / "x" / "metrics.csv") == before);
+  ::close(held);
+  BOOST_TEST(run(folder, arguments).code == 0);
+}
+
+BOOST_AUTO_TEST_CASE(folders_have_any_name) {
+  const Folder folder;
+  for (const std::string name : {"caf\xe9", "-d", "a b", "it's", "%s{}", "x;y"}) {
+    write_images(folder.path / name, 60, 10, 6);
+    const std::string word = "'" + std::regex_replace(name, std::regex("'"), "'\\''") + "'";
+    const Result result =
+        run(folder, fmt::format("compare --models mlp --norms batch --epochs 1 --seeds 1 --json "
+                                "--data={} --output={}",
+                                word, word));
+    BOOST_TEST(result.code == 0, name << ": " << result.err);
+    BOOST_TEST(json::accept(result.out));
+    BOOST_TEST(fs::exists(folder.path / name / "curves.svg"));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(ignored_signals_stay_ignored) {
+  const Folder folder;
+  const Result result = run(folder,
+                            "compare --models cnn --norms batch --epochs 40 --seeds 1 >log 2>&1 & "
+                            "p=$!; sleep 0.3; kill -INT $p; "
+                            "kill -HUP $p; wait $p",
+                            "trap '' INT HUP;");
+  BOOST_TEST(result.code == 0, result.err);
+  BOOST_TEST(read(folder.path / "log").find("stopped") == std::string::npos);
 }
