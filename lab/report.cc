@@ -331,21 +331,20 @@ std::string findings(const std::vector<Summary>& summaries) {
   return text;
 }
 
+nlohmann::ordered_json to_json(const CompareOptions& options) {
+  return {{"models", options.models},         {"norms", options.norms},
+          {"seeds", options.seeds},           {"epochs", options.epochs},
+          {"batch_size", options.batch_size}, {"lr", options.lr},
+          {"optimizer", options.optimizer},   {"data", options.data}};
+}
+
 nlohmann::ordered_json to_json(const CompareOptions& options, const std::vector<Run>& runs) {
   const size_t planned =
       options.models.size() * options.norms.size() * static_cast<size_t>(options.seeds);
   const auto ended = [](const Run& run) { return run.finished || run.diverged_in != 0; };
   nlohmann::ordered_json json = {
       {"version", GRADUS_VERSION},
-      {"options",
-       {{"models", options.models},
-        {"norms", options.norms},
-        {"seeds", options.seeds},
-        {"epochs", options.epochs},
-        {"batch_size", options.batch_size},
-        {"lr", options.lr},
-        {"optimizer", options.optimizer},
-        {"data", options.data}}},
+      {"options", to_json(options)},
       {"complete", static_cast<size_t>(std::count_if(runs.begin(), runs.end(), ended)) == planned},
       {"results", nlohmann::ordered_json::array()}};
   for (const Summary& s : summarize(runs)) {
@@ -393,16 +392,23 @@ ResultsFolder::ResultsFolder(const std::string& folder) {
 
 ResultsFolder::~ResultsFolder() { ::close(descriptor_); }
 
-std::vector<std::string> write_results(const std::string& folder, const CompareOptions& options,
-                                       const std::vector<Run>& runs) {
+std::vector<std::string> write_tables(const std::string& folder, const CompareOptions& options,
+                                      const std::vector<Run>& runs) {
   const fs::path root = folder;
-  const std::string metrics = root / "metrics.csv", summary = root / "summary.json",
-                    script = root / "curves.gp";
+  const std::string metrics = root / "metrics.csv", summary = root / "summary.json";
   write_file(metrics, [&](std::ostream& file) { file << csv(runs); });
   write_file(summary,
              [&](std::ostream& file) { file << json_text(to_json(options, runs)) << "\n"; });
-  write_file(script, [&](std::ostream& file) { file << gnuplot_script(runs); });
-  return {metrics, summary, draw(script, root / "curves.svg")};
+  return {metrics, summary};
+}
+
+std::vector<std::string> write_results(const std::string& folder, const CompareOptions& options,
+                                       const std::vector<Run>& runs) {
+  const fs::path root = folder, script = root / "curves.gp";
+  std::vector<std::string> lines = write_tables(folder, options, runs);
+  write_file(script.string(), [&](std::ostream& file) { file << gnuplot_script(runs); });
+  lines.push_back(draw(script, root / "curves.svg"));
+  return lines;
 }
 
 }  // namespace gradus::lab

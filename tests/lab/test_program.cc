@@ -569,3 +569,46 @@ BOOST_AUTO_TEST_CASE(ignored_signals_stay_ignored) {
   BOOST_TEST(result.code == 0, result.err);
   BOOST_TEST(read(folder.path / "log").find("stopped") == std::string::npos);
 }
+
+// Killed at any moment it goes on after the last whole epoch, and ends with the same bits.
+BOOST_AUTO_TEST_CASE(a_killed_comparison_is_resumed) {
+  const Folder folder;
+  const std::string options =
+      "compare --models mlp,transformer --norms none,batch --epochs 6 --seeds 2 --batch-size 64 ";
+  BOOST_TEST(run(folder, options + "--output whole").code == 0);
+  int kills = 0;
+  bool ended = false;
+  for (int i = 0; !ended; ++i) {
+    std::fflush(nullptr);
+    const pid_t child = ::fork();
+    if (child == 0) {
+      if (!std::freopen("/dev/null", "w", stdout) || !std::freopen("/dev/null", "w", stderr) ||
+          ::chdir(folder.path.c_str()) != 0)
+        ::_exit(127);
+      const char* const arguments[] = {"gradus",   "compare",    "--models",     "mlp,transformer",
+                                       "--norms",  "none,batch", "--epochs",     "6",
+                                       "--seeds",  "2",          "--batch-size", "64",
+                                       "--output", "killed",     "--resume",     nullptr};
+      ::execv(GRADUS_PROGRAM, const_cast<char* const*>(arguments));
+      ::_exit(127);
+    }
+    ::usleep(static_cast<useconds_t>(60'000 + 7919 * i % 90'000));
+    ::kill(child, SIGKILL);
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    ended = WIFEXITED(status);
+    kills += !ended;
+    BOOST_TEST_REQUIRE((!ended || WEXITSTATUS(status) == 0));
+    BOOST_TEST_REQUIRE(i < 400);
+    if (i == 2)
+      check_wrong_input(folder, options + "--output killed",
+                        "holds an unfinished comparison; --resume goes on with it");
+    if (i == 3)
+      check_wrong_input(folder, options + "--lr 0.1 --resume --output killed",
+                        "the unfinished comparison in killed is of");
+  }
+  BOOST_TEST_MESSAGE(kills << " kills");
+  BOOST_TEST(kills > 3);
+  BOOST_TEST(metrics(folder.path / "killed") == metrics(folder.path / "whole"));
+  BOOST_TEST(!fs::exists(folder.path / "killed" / "checkpoint.safetensors"));
+}
