@@ -1,50 +1,245 @@
+#include <fcntl.h>
 #include <gradus/base/error.h>
 #include <gradus/base/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
-#include <fstream>
+#include <filesystem>
+#include <ostream>
+#include <streambuf>
 #include <system_error>
+#include <utility>
 
 namespace gradus {
 
 namespace {
 
-/// The file while it is written, under another name; taken away unless it took its place.
-class PartialFile {
- public:
-  explicit PartialFile(const std::string& path) : path_(path), partial_(path + ".partial") {}
-  PartialFile(const PartialFile&) = delete;
-  PartialFile& operator=(const PartialFile&) = delete;
-  ~PartialFile() {
-    if (!partial_.empty()) std::remove(partial_.c_str());
+namespace fs = std::filesystem;
+
+constexpr size_t kBuffer = size_t{1} << 16;
+constexpr int kMostLinks = 40;  // as Linux
+
+[[noreturn]] void fail_with(int reason, const std::string& path, const char* what) {
+  fail("{}: cannot be {}: {}", path, what, std::generic_category().message(reason));
+}
+
+/// f, which returns a negative number and sets errno, until no signal interrupts it.
+template <class F>
+auto uninterrupted(F f) {
+  for (;;) {
+    const auto result = f();
+    if (result >= 0 || errno != EINTR) return result;
   }
-  const std::string& name() const { return partial_; }
-  void take_place() {
-    if (std::rename(partial_.c_str(), path_.c_str()) != 0) {
-      const int failure = errno;
-      throw Error(fmt::format("{}: cannot be written: {}", path_,
-                              std::generic_category().message(failure)));
+}
+
+int open_file(const std::string& path, int flags, mode_t mode = 0) {
+  if (path.find('\0') != std::string::npos) {
+    errno = EINVAL;
+    return -1;
+  }
+  return uninterrupted([&] { return ::open(path.c_str(), flags | O_CLOEXEC | O_NOCTTY, mode); });
+}
+
+/// A descriptor that is written through a buffer; the reason of the first write that failed.
+class Output : public std::streambuf {
+ public:
+  explicit Output(int descriptor) : descriptor_(descriptor) { empty(); }
+  Output(const Output&) = delete;
+  Output& operator=(const Output&) = delete;
+  ~Output() override {
+    if (descriptor_ >= 0) ::close(descriptor_);
+  }
+  int descriptor() const { return descriptor_; }
+
+  /// What is left goes to the disk, and the descriptor is closed: 0, or the reason of a failure.
+  int finish() {
+    sync();
+    // What has no disk behind it says EINVAL, and a disk that cannot be written to EROFS.
+    if (failure_ == 0 && uninterrupted([&] { return ::fsync(descriptor_); }) < 0 &&
+        errno != EINVAL && errno != EROFS)
+      failure_ = errno;
+    // Linux closes it whatever close() says, so that it must not be called again.
+    if (::close(std::exchange(descriptor_, -1)) < 0 && errno != EINTR && failure_ == 0)
+      failure_ = errno;
+    return failure_;
+  }
+
+ protected:
+  int overflow(int c) override {
+    if (sync() < 0) return traits_type::eof();
+    if (!traits_type::eq_int_type(c, traits_type::eof())) {
+      *pptr() = traits_type::to_char_type(c);
+      pbump(1);
     }
-    partial_.clear();
+    return traits_type::not_eof(c);
+  }
+  int sync() override {
+    const char* const begin = pbase();
+    const char* const end = pptr();
+    empty();
+    return put(begin, static_cast<size_t>(end - begin)) ? 0 : -1;
+  }
+  std::streamsize xsputn(const char* s, std::streamsize n) override {
+    if (n <= epptr() - pptr()) return std::streambuf::xsputn(s, n);
+    return sync() == 0 && put(s, static_cast<size_t>(n)) ? n : 0;
   }
 
  private:
-  const std::string& path_;
-  std::string partial_;
+  void empty() { setp(buffer_, buffer_ + sizeof buffer_); }
+  bool put(const char* data, size_t n) {
+    while (failure_ == 0 && n > 0) {
+      const ssize_t written = uninterrupted([&] { return ::write(descriptor_, data, n); });
+      if (written < 0) {
+        failure_ = errno;
+      } else {
+        data += written;
+        n -= static_cast<size_t>(written);
+      }
+    }
+    return failure_ == 0;
+  }
+
+  char buffer_[1 << 14];
+  int descriptor_, failure_ = 0;
 };
+
+void fill(const std::string& path, Output& output,
+          const std::function<void(std::ostream&)>& write) {
+  std::ostream stream(&output);
+  write(stream);
+  const int failure = output.finish();
+  if (failure != 0) fail_with(failure, path, "written");
+  if (!stream) fail("{}: cannot be written", path);
+}
+
+void write_directly(const std::string& path, const std::function<void(std::ostream&)>& write) {
+  const int descriptor = open_file(path, O_WRONLY | O_TRUNC);
+  if (descriptor < 0) fail_with(errno, path, "written");
+  Output output(descriptor);
+  fill(path, output, write);
+}
+
+/// The file that `path` names through any symbolic links, whether it is there or not.
+fs::path target_of(const std::string& path) {
+  fs::path target = path;
+  std::error_code error;
+  for (int links = 0; fs::is_symlink(fs::symlink_status(target, error)); ++links) {
+    if (links == kMostLinks) fail_with(ELOOP, path, "written");
+    const fs::path next = fs::read_symlink(target, error);
+    if (error) fail_with(error.value(), path, "written");
+    target = target.parent_path() / next;  // which is `next` alone if that is absolute
+  }
+  return target;
+}
+
+/// A new file beside another, which takes its place; taken away unless it did.
+class Replacement {
+ public:
+  explicit Replacement(const fs::path& target) {
+    static std::atomic<uint64_t> count{0};
+    do {
+      name_ = target.parent_path() / fmt::format(".gradus-{}-{}.partial", ::getpid(), count++);
+      descriptor_ = open_file(name_.native(), O_WRONLY | O_CREAT | O_EXCL, 0666);
+    } while (descriptor_ < 0 && errno == EEXIST);
+    if (descriptor_ < 0) name_.clear();
+  }
+  Replacement(const Replacement&) = delete;
+  Replacement& operator=(const Replacement&) = delete;
+  ~Replacement() {
+    if (!name_.empty()) ::unlink(name_.c_str());
+  }
+  int descriptor() const { return descriptor_; }
+  /// 0, or why not.
+  int take_place_of(const fs::path& target) {
+    if (uninterrupted([&] { return ::rename(name_.c_str(), target.c_str()); }) < 0) return errno;
+    name_.clear();
+    return 0;
+  }
+  const fs::path& name() const { return name_; }
+
+ private:
+  fs::path name_;
+  int descriptor_ = -1;
+};
+
+/// A rename lasts once its folder is on the disk; not every system can be asked for that.
+void sync_folder_of(const fs::path& file) {
+  const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
+  const int descriptor = open_file(folder.native(), O_RDONLY | O_DIRECTORY);
+  if (descriptor < 0) return;
+  ::fsync(descriptor);
+  ::close(descriptor);
+}
 
 }  // namespace
 
 void write_file(const std::string& path, const std::function<void(std::ostream&)>& write) {
-  PartialFile partial(path);
-  {
-    std::ofstream file(partial.name(), std::ios::binary);
-    write(file);
-    file.close();
-    if (!file) throw Error(path + ": cannot be written");
+  struct stat old {};
+  const bool exists = ::stat(path.c_str(), &old) == 0;
+  if (!exists && errno != ENOENT) fail_with(errno, path, "written");
+  if (exists && S_ISDIR(old.st_mode)) fail_with(EISDIR, path, "written");
+  if (exists && ::access(path.c_str(), W_OK) < 0) fail_with(errno, path, "written");
+  if (exists && !S_ISREG(old.st_mode)) return write_directly(path, write);
+
+  const fs::path target = target_of(path);
+  Replacement file(target);
+  if (file.descriptor() < 0) fail_with(errno, path, "written");
+  Output output(file.descriptor());
+  if (exists) {
+    // Of another's file we become the owner where we may not give it away; so be it.
+    if (old.st_uid != ::geteuid() || old.st_gid != ::getegid())
+      (void)!::fchown(output.descriptor(), old.st_uid, old.st_gid);
+    if (uninterrupted([&] { return ::fchmod(output.descriptor(), old.st_mode & 07777); }) < 0)
+      fail_with(errno, path, "written");
   }
-  partial.take_place();
+  fill(path, output, write);
+  const int failure = file.take_place_of(target);
+  if (failure == EBUSY) {  // a mount point
+    const std::string bytes = read_file(file.name().native());
+    return write_directly(path, [&](std::ostream& to) { to << bytes; });
+  }
+  if (failure != 0) fail_with(failure, path, "written");
+  sync_folder_of(target);
+}
+
+FileReader::FileReader(std::string path)
+    : path_(std::move(path)), descriptor_(open_file(path_, O_RDONLY)) {
+  struct stat status {};
+  if (descriptor_ < 0) fail_with(errno, path_, "opened");
+  if (::fstat(descriptor_, &status) < 0 || S_ISDIR(status.st_mode)) {
+    const int reason = S_ISDIR(status.st_mode) ? EISDIR : errno;
+    ::close(descriptor_);
+    fail_with(reason, path_, "read");
+  }
+  if (S_ISREG(status.st_mode)) size_ = static_cast<uint64_t>(status.st_size);
+}
+
+FileReader::~FileReader() { ::close(descriptor_); }
+
+size_t FileReader::read(char* to, size_t count) {
+  size_t got = 0;
+  while (got < count) {
+    const ssize_t n = uninterrupted([&] { return ::read(descriptor_, to + got, count - got); });
+    if (n < 0) fail_with(errno, path_, "read");
+    if (n == 0) break;
+    got += static_cast<size_t>(n);
+  }
+  return got;
+}
+
+std::string read_file(const std::string& path) {
+  FileReader file(path);
+  std::string bytes;
+  for (size_t piece = file.size() + 1;; piece = kBuffer) {
+    const size_t before = bytes.size();
+    bytes.resize(before + piece);
+    const size_t got = file.read(bytes.data() + before, piece);
+    bytes.resize(before + got);
+    if (got < piece) return bytes;
+  }
 }
 
 }  // namespace gradus

@@ -1,11 +1,39 @@
 #pragma once
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <iosfwd>
 #include <string>
 
 namespace gradus {
 
-/// The file gets what `write` writes, whole, or an Error leaves it as it was.
+/// The file gets what `write` writes, whole, or an Error that says why leaves it as it was. The
+/// bytes go to a new file of a name of its own in the same folder, reach the disk (fsync) and take
+/// the file's place (rename), with the permissions that it had. A symbolic link is followed to the
+/// file that it names. What cannot be replaced, a device, a FIFO, a file that is a mount point, is
+/// written directly.
 void write_file(const std::string& path, const std::function<void(std::ostream&)>& write);
+
+/// All bytes of a file; an Error with the path and the system's reason if they cannot be read.
+std::string read_file(const std::string& path);
+
+/// A file that is read piece by piece. What the system refuses is an Error with the path and the
+/// reason.
+class FileReader {
+ public:
+  explicit FileReader(std::string path);
+  ~FileReader();
+  FileReader(const FileReader&) = delete;
+  FileReader& operator=(const FileReader&) = delete;
+  /// The bytes of a regular file; of others 0.
+  uint64_t size() const { return size_; }
+  /// The next bytes, `count` unless the file ends before; how many they are.
+  size_t read(char* to, size_t count);
+
+ private:
+  std::string path_;
+  uint64_t size_ = 0;
+  int descriptor_;
+};
 
 }  // namespace gradus

@@ -17,7 +17,7 @@ extern const size_t digits_csv_gz_size;
 
 Dataset digits() {
   constexpr int64_t kCount = 1797, kPixels = 64;
-  const std::string csv = gunzip("digits", digits_csv_gz, digits_csv_gz_size);
+  const std::string csv = MaybeGzipped("digits", digits_csv_gz, digits_csv_gz_size).read();
   Dataset data{"digits", empty({kCount, 1, 8, 8}), empty({kCount}, DType::i64), 10};
   float* pixel = data.x.mutable_data<float>();
   int64_t* label = data.y.mutable_data<int64_t>();

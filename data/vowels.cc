@@ -44,7 +44,7 @@ Dataset read_part(int64_t count, const unsigned char* lengths, const unsigned ch
 }  // namespace
 
 Split japanese_vowels() {
-  const std::string bytes = gunzip("vowels", vowels_bin_gz, vowels_bin_gz_size);
+  const std::string bytes = MaybeGzipped("vowels", vowels_bin_gz, vowels_bin_gz_size).read();
   const auto* const lengths = reinterpret_cast<const unsigned char*>(bytes.data());
   constexpr int64_t kCount = kTrain + kTest;
   const auto size = static_cast<int64_t>(bytes.size());

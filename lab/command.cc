@@ -2,6 +2,10 @@
 
 #include <gradus/base/detail/named.h>
 
+#include <algorithm>
+#include <cctype>
+#include <string_view>
+
 namespace gradus::lab {
 
 namespace {
@@ -11,6 +15,20 @@ constinit const Command* first_command = nullptr;
 Command::Command(const char* command_name, const char* command_summary, Setup command_setup)
     : name(command_name), summary(command_summary), setup(command_setup), next(first_command) {
   first_command = this;
+}
+
+std::string shell_word(const std::string& word) {
+  const auto plain = [](unsigned char c) {
+    return c >= 0x80 || std::isalnum(c) ||
+           std::string_view("_-+=./:,@%").find(static_cast<char>(c)) != std::string_view::npos;
+  };
+  if (!word.empty() && std::all_of(word.begin(), word.end(), plain)) return word;
+  std::string quoted = "'";
+  for (const char c : word) {
+    if (c == '\'') quoted += "'\\'";
+    quoted += c;
+  }
+  return quoted + "'";
 }
 
 std::vector<const Command*> all_commands() { return detail::sorted_rows(first_command); }

@@ -1,6 +1,7 @@
 #pragma once
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <string>
 #include <vector>
 
 namespace gradus::lab {
@@ -30,6 +31,9 @@ struct Command {
   Setup setup;
   const Command* next;
 };
+
+/// A word of a command to be typed: quoted unless no shell takes its letters for something else.
+std::string shell_word(const std::string& word);
 
 /// Sorted by name.
 std::vector<const Command*> all_commands();

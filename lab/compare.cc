@@ -6,11 +6,14 @@
 #include <gradus/data/idx.h>
 #include <gradus/data/loader.h>
 #include <gradus/optim/schedule.h>
+#include <gradus/tensor/tensor_file.h>
+#include <gradus/training/checkpoint.h>
 #include <gradus/training/evaluate.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <filesystem>
 #include <numeric>
 #include <optional>
 
@@ -127,20 +130,67 @@ class Forecast {
   std::vector<double> costs_;  // of the runs of one seed, in their order
 };
 
-/// Fills in `run`; calls `step_done(epoch, part of the epoch, mean loss)`.
-void train(AnyModule& model, const Split& data, const CompareOptions& options, Run& run,
-           const std::function<void(int64_t, double, double)>& step_done,
-           const std::function<bool()>& stop) {
+/// What a run becomes, as numbers for a checkpoint; which run it is follows from its place.
+void append(const Run& run, std::vector<double>& numbers) {
+  for (const double number :
+       {run.step_ms, static_cast<double>(run.diverged_in), static_cast<double>(run.finished),
+        static_cast<double>(run.epochs.size())})
+    numbers.push_back(number);
+  for (const EpochMetrics& e : run.epochs)
+    for (const double number : {static_cast<double>(e.epoch), e.train_loss, e.test_accuracy,
+                                e.test_accuracy_batch_stats, e.test_loss})
+      numbers.push_back(number);
+}
+
+std::vector<Run> runs_from(const std::vector<double>& numbers) {
+  std::vector<Run> runs;
+  for (auto at = numbers.begin(); at != numbers.end();) {
+    const auto next = [&] {
+      check(at != numbers.end(), "compare: the checkpoint's runs are cut");
+      return *at++;
+    };
+    Run& run = runs.emplace_back();
+    run.step_ms = next();
+    run.diverged_in = static_cast<int64_t>(next());
+    run.finished = next() != 0;
+    for (auto epochs = static_cast<int64_t>(next()); epochs > 0; --epochs) {
+      const auto epoch = static_cast<int64_t>(next());
+      const double loss = next(), accuracy = next(), batch_accuracy = next();
+      run.epochs.push_back({epoch, loss, accuracy, batch_accuracy, next()});
+    }
+  }
+  return runs;
+}
+
+/// The runs in the checkpoint of an interrupted comparison, the last of which was under way.
+std::vector<Run> earlier_runs(const std::string& checkpoint) {
+  if (!std::filesystem::exists(checkpoint)) return {};
+  for (const auto& [name, values] : load_tensors(checkpoint))
+    if (name == "runs") return runs_from(values.to_vector<double>());
+  fail("{}: is no checkpoint of a comparison", checkpoint);
+}
+
+/// Goes on with the last of `runs`, from the file if that has `epochs` of it; calls
+/// `step_done(epoch, part of the epoch, mean loss)`.
+void train(AnyModule& model, const Split& data, const CompareOptions& options,
+           std::vector<Run>& runs, const std::function<void(int64_t, double, double)>& step_done,
+           const std::function<bool()>& stop, const std::string& file) {
+  Run& run = runs.back();
   const auto optimizer = find_optimizer(options.optimizer).make(model->parameters(), options.lr);
+  std::vector<double> numbers, step_ms;
+  Checkpoint checkpoint;
+  checkpoint.add("model", *model).add("optimizer", *optimizer);
+  checkpoint.add("generator", default_generator()).add("runs", numbers).add("step_ms", step_ms);
+  if (!run.epochs.empty()) checkpoint.load(file);
   const ModelRow& row = find_model(run.model);
   const DataLoader loader = training_loader(data, options, run.seed);
   const int64_t steps = options.epochs * loader.size();
   const int64_t warmup = std::min(loader.size(), steps - 1);
   const Schedule schedule = warmup_schedule(warmup, cosine_schedule(steps - warmup));
   const double black = min(data.train.x).item();
-  int64_t step = 0;
-  std::vector<double> step_ms;
-  for (int64_t epoch = 1; epoch <= options.epochs; ++epoch) {
+  int64_t step = static_cast<int64_t>(run.epochs.size()) * loader.size();
+  for (int64_t epoch = static_cast<int64_t>(run.epochs.size()) + 1; epoch <= options.epochs;
+       ++epoch) {
     model->train();
     double loss_sum = 0;
     int64_t done = 0;
@@ -173,9 +223,12 @@ void train(AnyModule& model, const Split& data, const CompareOptions& options, R
     const double train_loss = loss_sum / static_cast<double>(loader.size());
     run.step_ms = median(step_ms);
     run.epochs.push_back({epoch, train_loss, found.accuracy, batch_accuracy, found.loss});
+    run.finished = epoch == options.epochs;
+    numbers.clear();
+    for (const Run& each : runs) append(each, numbers);
+    checkpoint.save(file);
     step_done(epoch, 1, train_loss);
   }
-  run.finished = true;
 }
 
 }  // namespace
@@ -188,7 +241,7 @@ int64_t Run::epochs_to(double accuracy) const {
 
 std::vector<Run> compare(const CompareOptions& options,
                          const std::function<void(const Progress&)>& progress,
-                         const std::function<bool()>& stop) {
+                         const std::function<bool()>& stop, const std::string& checkpoint) {
   check(options.seeds > 0 && options.epochs > 0 && options.batch_size > 1,
         "compare: needs at least 1 seed, 1 epoch and a batch of 2, got {}, {} and {}",
         options.seeds, options.epochs, options.batch_size);
@@ -198,6 +251,7 @@ std::vector<Run> compare(const CompareOptions& options,
       .make({Parameter({1}, Init::zeros())}, options.lr);  // fails early
   const size_t count =
       options.models.size() * options.norms.size() * static_cast<size_t>(options.seeds);
+  const std::vector<Run> earlier = earlier_runs(checkpoint);
   std::optional<Forecast> forecast;
   std::vector<Run> runs;
   for (int64_t seed = 1; seed <= options.seeds; ++seed) {
@@ -213,6 +267,14 @@ std::vector<Run> compare(const CompareOptions& options,
         if (options.data == "digits")
           run.test_to_train =
               static_cast<double>(data.test.size()) / static_cast<double>(data.train.size());
+        if (runs.size() <= earlier.size()) {
+          const Run& known = earlier[runs.size() - 1];
+          run.step_ms = known.step_ms;
+          run.diverged_in = known.diverged_in;
+          run.finished = known.finished;
+          run.epochs = known.epochs;
+          if (run.finished || run.diverged_in != 0) continue;
+        }
         const auto begin = Clock::now();
         const auto step_done = [&](int64_t epoch, double part, double loss) {
           const double run_part =
@@ -221,6 +283,7 @@ std::vector<Run> compare(const CompareOptions& options,
           progress({.run = runs.size(),
                     .runs = count,
                     .current = run,
+                    .all = runs,
                     .epoch = epoch,
                     .epochs = options.epochs,
                     .loss = loss,
@@ -228,7 +291,7 @@ std::vector<Run> compare(const CompareOptions& options,
                     .seconds_left = forecast->seconds_left(runs.size() - 1, run_part)});
         };
         try {
-          train(model, data, options, run, step_done, stop);
+          train(model, data, options, runs, step_done, stop, checkpoint);
         } catch (const Stopped&) {
           return runs;
         }

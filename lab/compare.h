@@ -44,6 +44,7 @@ struct Run {
 struct Progress {
   size_t run, runs;  ///< run counts from 1
   const Run& current;
+  const std::vector<Run>& all;  ///< up to the current one
   int64_t epoch, epochs;
   double loss;      ///< mean of this epoch's steps so far
   bool epoch_done;  ///< or given up: see Run::diverged_in
@@ -52,9 +53,10 @@ struct Progress {
 
 /// Trains every combination. Within a seed all runs share the split, the initial values of equally
 /// named parameters, and the batches. Stops early when `stop` says so; the last run is then the one
-/// that was under way.
+/// that was under way. After each epoch the file `checkpoint` has all that it takes to go on; if it
+/// is there at first, its runs and epochs are not done again, and the result has the same bits.
 std::vector<Run> compare(const CompareOptions& options,
                          const std::function<void(const Progress&)>& progress,
-                         const std::function<bool()>& stop);
+                         const std::function<bool()>& stop, const std::string& checkpoint);
 
 }  // namespace gradus::lab

@@ -1,18 +1,24 @@
 #include <gradus/base/detail/named.h>
+#include <gradus/base/file.h>
 #include <gradus/tensor/runtime.h>
+#include <gradus/version.h>
 
 #include <csignal>
+#include <filesystem>
 #include <memory>
 
 #include "lab/command.h"
 #include "lab/compare_models.h"
 #include "lab/compare_optimizers.h"
+#include "lab/json_text.h"
 #include "lab/progress.h"
 #include "lab/report.h"
 
 namespace gradus::lab {
 
 namespace {
+
+namespace fs = std::filesystem;
 
 void show(ProgressLine& display, const Progress& p) {
   const bool run_done = p.epoch_done && (p.epoch == p.epochs || p.current.diverged_in != 0);
@@ -33,8 +39,43 @@ struct Settings {
   CompareOptions options;
   std::string output = "gradus-compare";
   int threads = 0;
-  bool json = false;
+  bool json = false, resume = false, fresh = false;
 };
+
+fs::path checkpoint_of(const Settings& settings) {
+  return fs::path(settings.output) / "checkpoint.safetensors";
+}
+fs::path options_of(const Settings& settings) { return fs::path(settings.output) / "options.json"; }
+
+/// Makes the folder's checkpoint one of these options, or says why it cannot be.
+void enter(const Settings& settings) {
+  const nlohmann::ordered_json now = {{"gradus", GRADUS_VERSION},
+                                      {"options", to_json(settings.options)}};
+  const fs::path file = options_of(settings), checkpoint = checkpoint_of(settings);
+  const bool unfinished = fs::exists(checkpoint) && fs::exists(file);
+  check(!unfinished || settings.resume || settings.fresh,
+        "compare: {} holds an unfinished comparison; --resume goes on with it, --fresh begins anew",
+        settings.output);
+  if (unfinished && settings.resume) {
+    const auto before = nlohmann::ordered_json::parse(read_file(file.string()), nullptr, false);
+    check(before == now, "compare: the unfinished comparison in {} is of {}, this one of {}",
+          settings.output, before.is_discarded() ? "damaged options" : json_text(before, -1),
+          json_text(now, -1));
+    return;
+  }
+  if (settings.resume)
+    std::fprintf(stderr, "gradus: nothing is unfinished in %s; it begins\n",
+                 settings.output.c_str());
+  fs::remove(checkpoint);
+  write_file(file.string(), [&](std::ostream& out) { out << json_text(now) << "\n"; });
+}
+
+/// The tables of the runs that have ended, without pictures of earlier ones.
+void write_ended(const Settings& settings, const std::vector<Run>& runs) {
+  write_tables(settings.output, settings.options, runs);
+  for (const char* drawn : {"curves.gp", "curves.svg"})
+    fs::remove(fs::path(settings.output) / drawn);
+}
 
 void tell_of_unfinished(const Run& run, int64_t epochs) {
   std::fprintf(stderr, "gradus: stopped in %s %s seed %d after %d of %d epochs", run.model.c_str(),
@@ -48,14 +89,20 @@ void tell_of_unfinished(const Run& run, int64_t epochs) {
 
 int run(const Settings& settings) {
   if (settings.threads > 0) set_threads(settings.threads);
-  prepare_folder(settings.output);
+  const ResultsFolder folder(settings.output);
+  enter(settings);
   stop_on_signals();
   std::signal(SIGPIPE, SIG_IGN);  // results are written even if nobody reads the table
   const std::vector<Run> runs = [&] {
     ProgressLine display;
     return compare(
-        settings.options, [&](const Progress& p) { show(display, p); },
-        [] { return stopped_by() != 0; });
+        settings.options,
+        [&](const Progress& p) {
+          show(display, p);
+          if (p.epoch_done && (p.current.finished || p.current.diverged_in != 0))
+            write_ended(settings, p.all);
+        },
+        [] { return stopped_by() != 0; }, checkpoint_of(settings).string());
   }();
   const bool anything =
       std::any_of(runs.begin(), runs.end(), [](const Run& run) { return !run.epochs.empty(); });
@@ -69,7 +116,7 @@ int run(const Settings& settings) {
   const std::vector<Summary> summaries = summarize(runs);
   std::string shown;
   if (settings.json)
-    shown = to_json(settings.options, runs).dump(2) + "\n";
+    shown = json_text(to_json(settings.options, runs)) + "\n";
   else
     for (const std::string& part : {table(summaries), findings(summaries)})
       if (!part.empty()) shown += part + "\n";
@@ -77,7 +124,13 @@ int run(const Settings& settings) {
   std::fflush(stdout);
   for (const std::string& line : write_results(settings.output, settings.options, runs))
     std::fprintf(settings.json ? stderr : stdout, "%s\n", line.c_str());
-  return stopped_by() != 0 ? 128 + stopped_by() : 0;
+  if (stopped_by() != 0) {
+    std::fprintf(stderr, "gradus: the same command with --resume goes on\n");
+    return 128 + stopped_by();
+  }
+  fs::remove(checkpoint_of(settings));
+  fs::remove(options_of(settings));
+  return 0;
 }
 
 constexpr const char* kTraining = R"(
@@ -102,7 +155,9 @@ The table, a row for each norm:
 The output folder gets metrics.csv (a row for each run and epoch), summary.json,
 curves.gp and, drawn from it by gnuplot, curves.svg.
 
-Ctrl-C stops the training and reports what is done; a second Ctrl-C ends at once.
+Results of runs that have ended are there at once. Ctrl-C stops the training and
+reports what is done; a second Ctrl-C ends at once. However it ended, --resume
+goes on after the last whole epoch, with the same results as without a break.
 Exit codes: 0 done, 2 wrong input, 130 stopped by Ctrl-C.
 
   gradus compare --models cnn --norms none,batch --seeds 10
@@ -144,9 +199,14 @@ Command::Run setup(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--threads", settings->threads,
                  "Threads; 0: one a core; results do not depend on it")
-      ->check(CLI::Range(0, 1024))
+      ->check(CLI::Range(0, 256))
       ->capture_default_str();
   app.add_option("--output", settings->output, "Folder for the results")->capture_default_str();
+  CLI::Option* const resume =
+      app.add_flag("--resume", settings->resume,
+                   "Go on with the unfinished comparison in the folder, with the same bits");
+  app.add_flag("--fresh", settings->fresh, "Begin anew, whatever is unfinished in the folder")
+      ->excludes(resume);
   app.add_flag("--json", settings->json, "Print the summary as JSON instead of the table");
   return [settings, models] {
     CompareOptions& chosen = settings->options;

@@ -2,37 +2,85 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <gradus/base/file.h>
+#include <poll.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
+#include <csignal>
 #include <cstring>
 
 namespace gradus::lab {
 
-std::string gnuplot(const std::string& script, const std::string& picture) {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr auto kLongest = std::chrono::seconds(60);
+
+/// The process, whose output `output` is; an errno if it cannot be started.
+int start(const std::string& script, int output, pid_t& child) {
   posix_spawn_file_actions_t files;
   posix_spawn_file_actions_init(&files);
   posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, picture.c_str(),
-                                   O_WRONLY | O_CREAT | O_TRUNC, 0666);
+  posix_spawn_file_actions_adddup2(&files, output, STDOUT_FILENO);
   posix_spawn_file_actions_addopen(&files, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
-  std::string program = "gnuplot", file = script;
+  // A script's name may begin with a dash.
+  std::string program = "gnuplot", file = script.starts_with('-') ? "./" + script : script;
   char* arguments[] = {program.data(), file.data(), nullptr};
-  pid_t child = 0;
   const int failure = ::posix_spawnp(&child, "gnuplot", &files, &attributes, arguments, environ);
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&files);
-  if (failure == ENOENT) return "gnuplot is not installed";
-  if (failure != 0) return fmt::format("gnuplot cannot be started: {}", std::strerror(failure));
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0)
-    if (errno != EINTR) return "gnuplot was lost";
-  return status == 0 ? "" : "gnuplot failed";
+  return failure;
+}
+
+/// All that comes from the pipe; false if its end does not within the time.
+bool drain(int pipe, std::string& bytes) {
+  const auto end = Clock::now() + kLongest;
+  for (;;) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now());
+    if (left.count() <= 0) return false;
+    pollfd ready{pipe, POLLIN, 0};
+    if (::poll(&ready, 1, static_cast<int>(left.count())) <= 0) continue;
+    char piece[1 << 14];
+    const ssize_t n = ::read(pipe, piece, sizeof piece);
+    if (n == 0) return true;
+    if (n > 0) bytes.append(piece, static_cast<size_t>(n));
+  }
+}
+
+}  // namespace
+
+GnuplotPicture gnuplot(const std::string& script) {
+  int pipe[2];
+  if (::pipe2(pipe, O_CLOEXEC) != 0)
+    return {"", fmt::format("gnuplot cannot be started: {}", std::strerror(errno))};
+  pid_t child = 0;
+  const int failure = start(script, pipe[1], child);
+  ::close(pipe[1]);
+  GnuplotPicture picture;
+  if (failure == 0) {
+    const bool in_time = drain(pipe[0], picture.bytes);
+    if (!in_time) ::kill(-child, SIGKILL);
+    int status = 0;
+    while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    if (!in_time)
+      picture = {"", "gnuplot took more than a minute, and was ended"};
+    else if (status != 0)
+      picture = {"", "gnuplot failed"};
+  } else {
+    picture.failure = failure == ENOENT
+                          ? "gnuplot is not installed"
+                          : fmt::format("gnuplot cannot be started: {}", std::strerror(failure));
+  }
+  ::close(pipe[0]);
+  return picture;
 }
 
 }  // namespace gradus::lab

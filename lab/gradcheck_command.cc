@@ -7,6 +7,7 @@
 #include "lab/command.h"
 #include "lab/compare_models.h"
 #include "lab/gradcheck.h"
+#include "lab/json_text.h"
 
 namespace gradus::lab {
 
@@ -37,7 +38,7 @@ int run(Options& options) {
     if (live) fmt::print(stderr, "\r\033[K");
   }
   if (options.json)
-    fmt::print("{}\n", to_json(checked).dump(2));
+    fmt::print("{}\n", json_text(to_json(checked)));
   else
     fmt::print("{}\n", gradcheck_table(checked));
   for (const Checked& c : checked)

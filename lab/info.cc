@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "lab/command.h"
+#include "lab/json_text.h"
 
 namespace gradus::lab {
 
@@ -70,7 +71,7 @@ std::vector<std::string> what_makes_it_slow() {
 std::string shown(const nlohmann::ordered_json& value) {
   if (value.is_string()) return value.get<std::string>();
   if (value.is_number_float()) return fmt::format("{:.1f}", value.get<double>());
-  if (!value.is_array()) return value.dump();
+  if (!value.is_array()) return json_text(value, -1);
   return fmt::format("{}", fmt::join(value.get<std::vector<std::string>>(), " "));
 }
 
@@ -130,7 +131,7 @@ Command::Run setup(CLI::App& app) {
   app.add_flag("--json", *json, "As JSON");
   return [json] {
     const nlohmann::ordered_json facts = info();
-    fmt::print("{}\n", *json ? facts.dump(2) : to_text(facts));
+    fmt::print("{}\n", *json ? json_text(facts) : to_text(facts));
     return 0;
   };
 }

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "lab/command.h"
+#include "lab/json_text.h"
 #include "lab/page/page.h"
 #include "lab/progress.h"
 #include "lab/study/lab.h"
@@ -94,7 +95,7 @@ int run(const Settings& settings) {
   for (const std::string& line : result.left_out)
     std::fprintf(stderr, "gradus: %s\n", line.c_str());
   if (settings.json)
-    fmt::print("{}\n", to_json(result.findings).dump(2));
+    fmt::print("{}\n", json_text(to_json(result.findings)));
   else
     std::fputs(summary(result, settings.options.study.data).c_str(), stdout);
   std::fflush(stdout);

@@ -1,11 +1,25 @@
 #include <gradus/version.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 
 #include "lab/command.h"
 
+namespace {
+
+using namespace gradus::lab;
+
+/// Results that nobody got are a failure: a full disk, a closed descriptor.
+int checked(int code) {
+  if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return code;
+  std::fprintf(stderr, "gradus: standard output cannot be written: %s\n", std::strerror(errno));
+  return code == 0 ? 1 : code;
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
-  using namespace gradus::lab;
   CLI::App program{
       "Gradus: automatic differentiation for small models; Batch against Layer Normalization"};
   program.require_subcommand(0, 1);
@@ -21,11 +35,11 @@ int main(int argc, char** argv) {
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return program.exit(error) == 0 ? 0 : 2;
+    return checked(program.exit(error) == 0 ? 0 : 2);
   }
   try {
     for (const auto& [app, run] : commands)
-      if (*app) return run();
+      if (*app) return checked(run());
     std::fputs(program.help().c_str(), stderr);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "gradus: %s\n", error.what());

@@ -32,7 +32,12 @@ void stop_on_signals() {
   struct sigaction action {};
   action.sa_handler = [](int signal) { signal_number = signal; };
   action.sa_flags = SA_RESTART | static_cast<int>(SA_RESETHAND);
-  for (int signal : {SIGINT, SIGTERM, SIGHUP}) ::sigaction(signal, &action, nullptr);
+  for (int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction before {};
+    // What is ignored stays so: by nohup, or in a shell's background.
+    if (::sigaction(signal, nullptr, &before) == 0 && before.sa_handler != SIG_IGN)
+      ::sigaction(signal, &action, nullptr);
+  }
 }
 
 int stopped_by() { return signal_number; }

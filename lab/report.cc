@@ -1,15 +1,21 @@
 #include "lab/report.h"
 
+#include <fcntl.h>
 #include <gradus/base/error.h>
 #include <gradus/base/file.h>
 #include <gradus/version.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
+#include <cstring>
 #include <filesystem>
-#include <fstream>
 
+#include "lab/command.h"
 #include "lab/gnuplot.h"
+#include "lab/json_text.h"
 #include "lab/study/statistics.h"
 
 namespace gradus::lab {
@@ -141,15 +147,21 @@ std::string gnuplot_script(const std::vector<Run>& runs) {
 
 /// Draws the script's picture beside it; returns the line to tell.
 std::string draw(const fs::path& script, const fs::path& picture) {
-  const fs::path partial = picture.string() + ".partial";
-  const std::string failure = gnuplot(script.string(), partial.string());
-  std::error_code error;
-  if (failure.empty()) fs::rename(partial, picture, error);
-  if (failure.empty() && !error) return picture.string();
-  fs::remove(partial, error);
-  fs::remove(picture, error);  // one of earlier results
+  std::string failure;
+  try {
+    const GnuplotPicture drawn = gnuplot(script.string());
+    failure = drawn.failure;
+    if (failure.empty()) {
+      write_file(picture.string(), [&](std::ostream& out) { out << drawn.bytes; });
+      return picture.string();
+    }
+  } catch (const Error& error) {
+    failure = error.what();
+  }
+  std::error_code ignored;
+  fs::remove(picture, ignored);  // one of earlier results
   return fmt::format("no picture of the learning curves: {}; later: gnuplot {} > {}", failure,
-                     script.string(), picture.string());
+                     shell_word(script.string()), shell_word(picture.string()));
 }
 
 std::string accuracy_cell(const Summary& s) {
@@ -319,21 +331,20 @@ std::string findings(const std::vector<Summary>& summaries) {
   return text;
 }
 
+nlohmann::ordered_json to_json(const CompareOptions& options) {
+  return {{"models", options.models},         {"norms", options.norms},
+          {"seeds", options.seeds},           {"epochs", options.epochs},
+          {"batch_size", options.batch_size}, {"lr", options.lr},
+          {"optimizer", options.optimizer},   {"data", options.data}};
+}
+
 nlohmann::ordered_json to_json(const CompareOptions& options, const std::vector<Run>& runs) {
   const size_t planned =
       options.models.size() * options.norms.size() * static_cast<size_t>(options.seeds);
   const auto ended = [](const Run& run) { return run.finished || run.diverged_in != 0; };
   nlohmann::ordered_json json = {
       {"version", GRADUS_VERSION},
-      {"options",
-       {{"models", options.models},
-        {"norms", options.norms},
-        {"seeds", options.seeds},
-        {"epochs", options.epochs},
-        {"batch_size", options.batch_size},
-        {"lr", options.lr},
-        {"optimizer", options.optimizer},
-        {"data", options.data}}},
+      {"options", to_json(options)},
       {"complete", static_cast<size_t>(std::count_if(runs.begin(), runs.end(), ended)) == planned},
       {"results", nlohmann::ordered_json::array()}};
   for (const Summary& s : summarize(runs)) {
@@ -363,26 +374,41 @@ nlohmann::ordered_json to_json(const CompareOptions& options, const std::vector<
   return json;
 }
 
-void prepare_folder(const std::string& folder) {
+ResultsFolder::ResultsFolder(const std::string& folder) {
   std::error_code failure;
   fs::create_directories(folder, failure);
-  const fs::path probe = fs::path(folder) / ".gradus-probe";
-  std::ofstream file(probe);
-  check(!failure && file.good(), "{}: cannot be written to{}{}", folder, failure ? ": " : "",
-        failure ? failure.message() : "");
-  file.close();
-  fs::remove(probe, failure);
+  descriptor_ = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor_ < 0 || ::access(folder.c_str(), W_OK | X_OK) != 0)
+    throw Error(fmt::format("{}: cannot be written to: {}", folder,
+                            failure ? failure.message() : std::strerror(errno)));
+  if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    ::close(descriptor_);
+    throw Error(
+        fmt::format("{}: another gradus writes its results there; give another folder, or "
+                    "wait until it has ended",
+                    folder));
+  }
+}
+
+ResultsFolder::~ResultsFolder() { ::close(descriptor_); }
+
+std::vector<std::string> write_tables(const std::string& folder, const CompareOptions& options,
+                                      const std::vector<Run>& runs) {
+  const fs::path root = folder;
+  const std::string metrics = root / "metrics.csv", summary = root / "summary.json";
+  write_file(metrics, [&](std::ostream& file) { file << csv(runs); });
+  write_file(summary,
+             [&](std::ostream& file) { file << json_text(to_json(options, runs)) << "\n"; });
+  return {metrics, summary};
 }
 
 std::vector<std::string> write_results(const std::string& folder, const CompareOptions& options,
                                        const std::vector<Run>& runs) {
-  const fs::path root = folder;
-  const std::string metrics = root / "metrics.csv", summary = root / "summary.json",
-                    script = root / "curves.gp";
-  write_file(metrics, [&](std::ostream& file) { file << csv(runs); });
-  write_file(summary, [&](std::ostream& file) { file << to_json(options, runs).dump(2) << "\n"; });
-  write_file(script, [&](std::ostream& file) { file << gnuplot_script(runs); });
-  return {metrics, summary, draw(script, root / "curves.svg")};
+  const fs::path root = folder, script = root / "curves.gp";
+  std::vector<std::string> lines = write_tables(folder, options, runs);
+  write_file(script.string(), [&](std::ostream& file) { file << gnuplot_script(runs); });
+  lines.push_back(draw(script, root / "curves.svg"));
+  return lines;
 }
 
 }  // namespace gradus::lab

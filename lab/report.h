@@ -35,14 +35,28 @@ std::vector<Summary> summarize(const std::vector<Run>& runs);
 std::string table(const std::vector<Summary>& summaries);
 /// What differed, in sentences.
 std::string findings(const std::vector<Summary>& summaries);
+nlohmann::ordered_json to_json(const CompareOptions& options);
 nlohmann::ordered_json to_json(const CompareOptions& options, const std::vector<Run>& runs);
 
-/// Writes metrics.csv, summary.json, curves.gp and, if gnuplot is installed, curves.svg; returns
-/// their paths, and a line if there is no picture. A file is replaced whole or not at all.
+/// Writes metrics.csv and summary.json; returns their paths.
+std::vector<std::string> write_tables(const std::string& folder, const CompareOptions& options,
+                                      const std::vector<Run>& runs);
+/// The same, and curves.gp and, if gnuplot is installed, curves.svg; returns also its path, or a
+/// line that says why there is no picture. A file is replaced whole or not at all.
 std::vector<std::string> write_results(const std::string& folder, const CompareOptions& options,
                                        const std::vector<Run>& runs);
 
-/// Makes sure that files can be written there, before hours are spent.
-void prepare_folder(const std::string& folder);
+/// A folder for results, made if it is not there; an Error before hours are spent if files cannot
+/// be written into it, or while another gradus writes there.
+class ResultsFolder {
+ public:
+  explicit ResultsFolder(const std::string& folder);
+  ~ResultsFolder();
+  ResultsFolder(const ResultsFolder&) = delete;
+  ResultsFolder& operator=(const ResultsFolder&) = delete;
+
+ private:
+  int descriptor_;  // holds a lock, which ends with the process in any case
+};
 
 }  // namespace gradus::lab

@@ -3,8 +3,9 @@
 #include <gradus/tensor/safetensors.h>
 
 #include <algorithm>
-#include <fstream>
 #include <nlohmann/json.hpp>
+#include <numeric>
+#include <ostream>
 #include <unordered_set>
 
 namespace gradus {
@@ -14,6 +15,7 @@ namespace {
 // Eight bytes of little-endian header length, a JSON header, the elements; host order is
 // little-endian on every processor this is built for.
 constexpr uint64_t kLargestHeader = 100'000'000;
+constexpr std::string_view kMetadata = "__metadata__", kByteOrderMark = "\xef\xbb\xbf";
 
 const char* type_name(DType dtype) {
   return detail::with_row(dtype, [](const auto& row) { return row.file_name; });
@@ -49,13 +51,14 @@ void check_names(const std::string& path, const Named& named, NameOf name_of) {
 }
 
 /// Hears the header as it is parsed (nlohmann's SAX), and keeps nothing but the entries: what it
-/// takes of memory and stack does not depend on how deep the rest is nested.
+/// takes of memory and stack does not depend on how deep the rest is nested. It takes what the
+/// format's reference reader takes, but for tensors and dtypes that are written in another way.
 class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
  public:
   explicit HeaderReader(const std::string& path) : path_(path) {}
   std::vector<Entry> entries;
 
-  bool null() override { return other("null"); }
+  bool null() override { return (metadata_ && depth_ == kNames) || other("null"); }
   bool boolean(bool) override { return other("a boolean"); }
   bool number_integer(int64_t) override { return other("a negative number"); }
   bool number_float(double, const std::string&) override { return other("a fraction"); }
@@ -68,6 +71,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     return true;
   }
   bool string(std::string& value) override {
+    if (metadata_ && depth_ == kFields) return true;
     if (depth_ != kFields || field_ != "dtype") return other("text");
     entries.back().dtype = std::move(value);
     return true;
@@ -77,10 +81,13 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     return deeper();
   }
   bool key(std::string& name) override {
-    if (depth_ == kFields) field_ = name;
+    if (depth_ == kFields) new_field(name);
     if (depth_ != kNames) return true;
-    metadata_ = name == "__metadata__";
+    if (metadata_) metadata_is_over_ = true;
+    metadata_ = name == kMetadata;
+    if (metadata_ && metadata_is_over_) wrong("is there twice");
     field_.clear();
+    fields_ = 0;
     if (!metadata_) entries.emplace_back().name = std::move(name);
     return true;
   }
@@ -91,12 +98,11 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     return true;
   }
   bool start_array(size_t) override {
-    if (depth_ < kFields || list_) other("a list");
-    if (depth_ == kFields && !metadata_) {
+    if (depth_ < kFields || list_ || metadata_) other("a list");
+    if (depth_ == kFields) {
       list_ = field_ == "shape"          ? &entries.back().shape
               : field_ == "data_offsets" ? &entries.back().data_offsets
                                          : nullptr;
-      if (list_) list_->clear();
       if (field_ == "shape") entries.back().has_shape = true;
       if (field_ == "dtype") other("a list");
     }
@@ -113,17 +119,28 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
 
  private:
   // The depth at which names of tensors stand, and that of their fields.
-  static constexpr int kNames = 1, kFields = 2, kDeepest = 16;
+  static constexpr int kNames = 1, kFields = 2, kDeepest = 127;
+  static constexpr std::string_view kOurs[] = {"dtype", "shape", "data_offsets"};
 
   [[noreturn]] void wrong(const std::string& what) const {
-    fail("{}: the header is not what safetensors says: {}{}{}", path_,
-         entries.empty() ? "" : entries.back().name, entries.empty() ? "" : ": ", what);
+    const std::string_view name = metadata_         ? kMetadata
+                                  : entries.empty() ? ""
+                                                    : std::string_view(entries.back().name);
+    fail("{}: the header is not what safetensors says: {}{}{}", path_, name,
+         name.empty() ? "" : ": ", what);
+  }
+  void new_field(const std::string& name) {
+    field_ = name;
+    const auto* const ours = std::find(std::begin(kOurs), std::end(kOurs), field_);
+    if (metadata_ || ours == std::end(kOurs)) return;
+    const unsigned bit = 1U << (ours - std::begin(kOurs));
+    if (fields_ & bit) wrong(field_ + " is there twice");
+    fields_ |= bit;
   }
   /// A value that is not the one that stands here; in fields that are not ours it may be anything.
   bool other(const char* what) const {
-    const bool ours = depth_ < kFields || list_ ||
-                      (depth_ == kFields && !metadata_ &&
-                       (field_ == "dtype" || field_ == "shape" || field_ == "data_offsets"));
+    const bool ours = depth_ < kFields || list_ || metadata_ ||
+                      (depth_ == kFields && std::ranges::find(kOurs, field_) != std::end(kOurs));
     if (ours)
       wrong(fmt::format("{}{}{} where it has no place", field_, field_.empty() ? "" : ": ", what));
     return true;
@@ -135,41 +152,66 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
 
   const std::string& path_;
   int depth_ = 0;
-  bool metadata_ = false;
+  bool metadata_ = false, metadata_is_over_ = false;
   std::string field_;
+  unsigned fields_ = 0;                    // of kOurs that were there, a bit each
   std::vector<uint64_t>* list_ = nullptr;  // that is being read
 };
 
-Tensor read_tensor(const std::string& path, const Entry& entry, uint64_t data_size,
-                   std::ifstream& file, uint64_t data_begin) {
-  const DType dtype = type_from(path, entry.name, entry.dtype);
+/// The shape, if the element count and the bytes are those of the tensor's place.
+Shape shape_of(const std::string& path, const Entry& entry, DType dtype) {
   Shape shape;
-  const bool no_elements =
-      std::find(entry.shape.begin(), entry.shape.end(), 0) != entry.shape.end();
-  uint64_t bytes = no_elements ? 0 : size_of(dtype);
+  uint64_t bytes = size_of(dtype);
   for (const uint64_t n : entry.shape) {
-    check(no_elements || bytes <= data_size / n, "{}: {} is larger than the file", path,
-          entry.name);
+    check(
+        n == 0 || std::max(bytes, uint64_t{1}) <= uint64_t{std::numeric_limits<int64_t>::max()} / n,
+        "{}: {} is larger than the file", path, entry.name);
     bytes *= n;
     shape.push_back(static_cast<int64_t>(n));
   }
   const uint64_t begin = entry.data_offsets[0], end = entry.data_offsets[1];
-  check(begin <= end && end <= data_size && end - begin == bytes,
-        "{}: {} {} should lie in bytes {} to {} of {}", path, entry.name, shape, begin, end,
-        data_size);
-  Tensor x = empty(shape, dtype);
-  file.seekg(static_cast<std::streamoff>(data_begin + begin));
-  file.read(x.mutable_bytes(), static_cast<std::streamsize>(bytes));
-  check(file.good() || bytes == 0, "{}: {} cannot be read", path, entry.name);
+  check(end - begin == bytes, "{}: {} {} has {} bytes, in the file {} to {}", path, entry.name,
+        shape, bytes, begin, end);
+  return shape;
+}
+
+Tensor read_tensor(const std::string& path, const Entry& entry, FileReader& file) {
+  const DType dtype = type_from(path, entry.name, entry.dtype);
+  Tensor x = empty(shape_of(path, entry, dtype), dtype);
+  const auto bytes = static_cast<size_t>(x.numel()) * size_of(dtype);
+  check(file.read(x.mutable_bytes(), bytes) == bytes, "{}: {} cannot be read whole", path,
+        entry.name);
   if (dtype == DType::boolean)
     for (const char byte : std::span(x.bytes(), bytes))
       check(byte == 0 || byte == 1, "{}: {} {} BOOL has a byte {}, which is neither 0 nor 1", path,
-            entry.name, shape, static_cast<int>(static_cast<unsigned char>(byte)));
+            entry.name, x.shape(), static_cast<int>(static_cast<unsigned char>(byte)));
   return x;
+}
+
+/// The entries as they lie in the file, one behind the other up to its end.
+std::vector<size_t> in_file_order(const std::string& path, const std::vector<Entry>& entries,
+                                  uint64_t data_size) {
+  std::vector<size_t> order(entries.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::sort(order, {}, [&](size_t i) { return entries[i].data_offsets; });
+  uint64_t at = 0;
+  for (const size_t i : order) {
+    const uint64_t begin = entries[i].data_offsets[0], end = entries[i].data_offsets[1];
+    check(begin == at && end >= begin && end <= data_size,
+          "{}: {} should lie in bytes {} to {} of {}, and begin at {}: tensors follow each other "
+          "without holes",
+          path, entries[i].name, begin, end, data_size, at);
+    at = end;
+  }
+  check(at == data_size, "{}: {} bytes behind the last tensor", path, data_size - at);
+  return order;
 }
 
 std::string header_of(const std::string& path, const NamedTensors& tensors) {
   check_names(path, tensors, [](const auto& named) -> std::string_view { return named.first; });
+  for (const auto& [name, x] : tensors)
+    check(name != kMetadata, "{}: no tensor can be called {}, which means something else in a file",
+          path, name);
   detail::JsonList header('{');
   uint64_t offset = 0;
   for (const auto& [name, x] : tensors) {
@@ -205,22 +247,23 @@ void save_safetensors(const std::string& path, const NamedTensors& tensors) {
 }
 
 NamedTensors load_safetensors(const std::string& path) {
-  std::ifstream file(path, std::ios::binary | std::ios::ate);
-  check(file.good(), "{}: cannot be opened", path);
-  const auto size = static_cast<uint64_t>(file.tellg());
+  FileReader file(path);
   uint64_t length = 0;
-  file.seekg(0);
-  file.read(reinterpret_cast<char*>(&length), sizeof length);
-  check(file.good() && length <= kLargestHeader && length <= size - 8,
-        "{}: not a safetensors file: {} bytes with a header of {}", path, size, length);
+  const size_t got = file.read(reinterpret_cast<char*>(&length), sizeof length);
+  check(got == sizeof length && length <= kLargestHeader && length <= file.size() - 8,
+        "{}: not a safetensors file: {} bytes with a header of {}", path, file.size(), length);
   std::string text(length, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(length));
+  // nlohmann passes over a mark at the beginning, and takes a zero for the end.
+  check(file.read(text.data(), length) == length && !text.starts_with(kByteOrderMark) &&
+            text.find('\0') == std::string::npos,
+        "{}: the header is not what safetensors says: it is no UTF-8 text of JSON", path);
   HeaderReader header(path);
   nlohmann::json::sax_parse(text, &header);
-  check_names(path, header.entries, [](const Entry& e) -> std::string_view { return e.name; });
-  NamedTensors tensors;
-  for (const Entry& entry : header.entries)
-    tensors.emplace_back(entry.name, read_tensor(path, entry, size - 8 - length, file, 8 + length));
+  const std::vector<Entry>& entries = header.entries;
+  check_names(path, entries, [](const Entry& e) -> std::string_view { return e.name; });
+  NamedTensors tensors(entries.size());
+  for (const size_t i : in_file_order(path, entries, file.size() - 8 - length))
+    tensors[i] = {entries[i].name, read_tensor(path, entries[i], file)};
   return tensors;
 }
 

@@ -1,8 +1,11 @@
 #pragma once
 #include <gradus/tensor/tensor.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -19,6 +22,14 @@ inline auto says(std::string text) {
     if (!found) BOOST_TEST_MESSAGE("the message was: " << e.what());
     return found;
   };
+}
+
+/// Whether a file that this process replaces others with is still there.
+inline bool partial_files_are_left(const std::filesystem::path& folder = ".") {
+  const std::string begin = fmt::format(".gradus-{}-", ::getpid());
+  return std::any_of(std::filesystem::directory_iterator(folder), {}, [&](const auto& entry) {
+    return entry.path().filename().string().starts_with(begin);
+  });
 }
 
 /// |y - expected| <= tolerance max(1, |expected|) for every element, in row-major order.

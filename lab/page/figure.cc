@@ -4,8 +4,6 @@
 #include <gradus/base/file.h>
 
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 
 #include "lab/gnuplot.h"
 
@@ -89,18 +87,15 @@ Drawing draw(const std::string& folder, const Figure& figure) {
                  script = fs::path(folder) / (figure.name + ".gp");
   write_file(script.string(),
              [&](std::ostream& out) { out << settings(figure) << figure.script << "\n"; });
-  const std::string partial = picture.string() + ".partial";
-  Drawing drawing{"", gnuplot(script.string(), partial)};
-  std::error_code ignored;
+  const GnuplotPicture drawn = gnuplot(script.string());
+  Drawing drawing{"", drawn.failure};
   if (drawing.failure.empty()) {
-    std::ostringstream text;
-    text << std::ifstream(partial).rdbuf();
-    drawing.svg = without_own_titles(with_titles(text.str()));
+    drawing.svg = without_own_titles(with_titles(drawn.bytes));
     write_file(picture.string(), [&](std::ostream& out) { out << drawing.svg; });
   } else {
+    std::error_code ignored;
     fs::remove(picture, ignored);  // one of earlier results
   }
-  fs::remove(partial, ignored);
   return drawing;
 }
 

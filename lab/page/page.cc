@@ -10,6 +10,7 @@
 #include <ostream>
 #include <set>
 
+#include "lab/json_text.h"
 #include "lab/page/contents.h"
 #include "lab/page/figure.h"
 #include "lab/page/microscope.h"
@@ -439,7 +440,7 @@ constexpr const char* kHead = R"(<!DOCTYPE html>
 
 /// A JSON text that cannot end the element that it stands in.
 std::string in_script(const nlohmann::ordered_json& json) {
-  return replace_all(json.dump(), "<", "\\u003c");
+  return replace_all(json_text(json, -1), "<", "\\u003c");
 }
 
 std::string page(Source& source, const nlohmann::ordered_json& microscope) {
@@ -488,7 +489,7 @@ std::vector<std::string> write_page(const std::string& folder, const StudyOption
   const std::filesystem::path root = folder;
   const std::string html = page(source, microscope);
   write_file((root / "microscope.json").string(),
-             [&](std::ostream& out) { out << microscope.dump() << "\n"; });
+             [&](std::ostream& out) { out << json_text(microscope, -1) << "\n"; });
   write_file((root / "report.html").string(), [&](std::ostream& out) { out << html; });
   return source.failures;
 }

@@ -12,6 +12,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "lab/json_text.h"
 #include "lab/report.h"
 #include "lab/study/nets.h"
 #include "lab/study/tuning.h"
@@ -23,14 +24,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
-std::string text_of(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  check(file.good(), "{}: cannot be read", path.string());
-  return text.str();
-}
-
 /// What all results of a folder have in common.
 ordered_json identity(const StudyOptions& options) {
   return {{"gradus", GRADUS_VERSION},
@@ -41,22 +34,22 @@ ordered_json identity(const StudyOptions& options) {
           {"data", options.data}};
 }
 
-/// Makes the folder ready, or says why it cannot be.
+/// Makes the folder's files those of these options, or says why they cannot be.
 void enter_folder(const LabOptions& options) {
-  prepare_folder(options.out);
   const fs::path file = fs::path(options.out) / "study.json";
   const ordered_json now = identity(options.study);
   if (fs::exists(file) && !options.fresh) {
-    const ordered_json before = ordered_json::parse(text_of(file), nullptr, false);
+    const ordered_json before = ordered_json::parse(read_file(file), nullptr, false);
     check(before == now,
           "lab: {} holds results of another run ({}), this one is {}; nothing is mixed: give "
           "another --out, or --fresh to begin anew",
-          options.out, before.is_discarded() ? "damaged" : before.dump(), now.dump());
+          options.out, before.is_discarded() ? "damaged" : json_text(before, -1),
+          json_text(now, -1));
     return;
   }
   for (const Experiment* experiment : all_experiments())
     fs::remove(fs::path(options.out) / fmt::format("{}.csv", experiment->name));
-  write_file(file.string(), [&](std::ostream& out) { out << now.dump(2) << "\n"; });
+  write_file(file.string(), [&](std::ostream& out) { out << json_text(now) << "\n"; });
 }
 
 /// Why an experiment is not for the images of the options; empty where it is.
@@ -110,6 +103,7 @@ LabResult run_lab(const LabOptions& options,
   LabResult result;
   check_options(options);
   const auto experiments = chosen(options, result.left_out);
+  const ResultsFolder folder(options.out);
   enter_folder(options);
   const int threads = options.threads > 0 ? options.threads : gradus::threads();
   const auto file_of = [&](const Experiment& e) {
@@ -145,7 +139,7 @@ LabResult run_lab(const LabOptions& options,
   result.stopped = stop();
   for (const Experiment* experiment : all_experiments())
     if (const fs::path file = file_of(*experiment); fs::exists(file))
-      result.experiments.emplace_back(experiment->name, from_csv(file.string(), text_of(file)));
+      result.experiments.emplace_back(experiment->name, from_csv(file.string(), read_file(file)));
   result.findings = judge(result.experiments);
   if (options.study.data != "digits")
     for (Finding& finding : result.findings)
@@ -164,7 +158,7 @@ LabResult run_lab(const LabOptions& options,
                                     {"parts", v.parts},
                                     {"complete", v.complete}});
   write_file((fs::path(options.out) / "claims.json").string(),
-             [&](std::ostream& out) { out << claims.dump(2) << "\n"; });
+             [&](std::ostream& out) { out << json_text(claims) << "\n"; });
   return result;
 }
 

@@ -16,7 +16,7 @@ void tune_all(const LabOptions& options, const std::function<void(const std::str
               const std::function<bool()>& stop) {
   for (const std::string& name : options.names) find_experiment(name);
   if (options.study.data != "digits") run_images(options.study.data, kTuningSeed);
-  prepare_folder(options.out);
+  const ResultsFolder folder(options.out);
   std::vector<TunedRate> rates;
   std::vector<Job> jobs;
   for (const Experiment* experiment : all_experiments()) {

@@ -1,6 +1,9 @@
 // The program as its users start it.
 #define BOOST_TEST_MODULE program
+#include <fcntl.h>
+#include <fmt/format.h>
 #include <pty.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -12,6 +15,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -511,4 +515,100 @@ BOOST_AUTO_TEST_CASE(vowels_are_for_sequence_models) {
     BOOST_TEST(row["model"] != "cnn");
     BOOST_TEST(row["test_loss_mean"] > 0);
   }
+}
+
+// Output that goes nowhere is a failure; what is ignored stays so; names are any bytes.
+BOOST_AUTO_TEST_CASE(output_that_cannot_be_written) {
+  const Folder folder;
+  for (const char* command : {"info", "--help", "gradcheck add", "lab --list"})
+    for (const char* to : {">/dev/full", ">&-"}) {
+      const Result result = run(folder, fmt::format("{} {} 2>err; exit $?", command, to));
+      BOOST_TEST(result.code == 1, command << to);
+      BOOST_TEST(read(folder.path / "err").starts_with("gradus: standard output cannot be written"),
+                 command << to);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(two_programs_do_not_share_a_folder) {
+  const Folder folder;
+  const std::string arguments =
+      "compare --models mlp --norms batch --epochs 1 --seeds 1 --output x";
+  BOOST_TEST(run(folder, arguments).code == 0);
+  const int held = ::open((folder.path / "x").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  BOOST_REQUIRE(::flock(held, LOCK_EX) == 0);
+  const std::string before = read(folder.path / "x" / "metrics.csv");
+  check_wrong_input(folder, arguments, "x: another gradus writes its results there");
+  check_wrong_input(folder, "lab axes --seeds 1 --out x", "another gradus writes");
+  BOOST_TEST(read(folder.path / "x" / "metrics.csv") == before);
+  ::close(held);
+  BOOST_TEST(run(folder, arguments).code == 0);
+}
+
+BOOST_AUTO_TEST_CASE(folders_have_any_name) {
+  const Folder folder;
+  for (const std::string name : {"caf\xe9", "-d", "a b", "it's", "%s{}", "x;y"}) {
+    write_images(folder.path / name, 60, 10, 6);
+    const std::string word = "'" + std::regex_replace(name, std::regex("'"), "'\\''") + "'";
+    const Result result =
+        run(folder, fmt::format("compare --models mlp --norms batch --epochs 1 --seeds 1 --json "
+                                "--data={} --output={}",
+                                word, word));
+    BOOST_TEST(result.code == 0, name << ": " << result.err);
+    BOOST_TEST(json::accept(result.out));
+    BOOST_TEST(fs::exists(folder.path / name / "curves.svg"));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(ignored_signals_stay_ignored) {
+  const Folder folder;
+  const Result result = run(folder,
+                            "compare --models cnn --norms batch --epochs 40 --seeds 1 >log 2>&1 & "
+                            "p=$!; sleep 0.3; kill -INT $p; "
+                            "kill -HUP $p; wait $p",
+                            "trap '' INT HUP;");
+  BOOST_TEST(result.code == 0, result.err);
+  BOOST_TEST(read(folder.path / "log").find("stopped") == std::string::npos);
+}
+
+// Killed at any moment it goes on after the last whole epoch, and ends with the same bits.
+BOOST_AUTO_TEST_CASE(a_killed_comparison_is_resumed) {
+  const Folder folder;
+  const std::string options =
+      "compare --models mlp,transformer --norms none,batch --epochs 6 --seeds 2 --batch-size 64 ";
+  BOOST_TEST(run(folder, options + "--output whole").code == 0);
+  int kills = 0;
+  bool ended = false;
+  for (int i = 0; !ended; ++i) {
+    std::fflush(nullptr);
+    const pid_t child = ::fork();
+    if (child == 0) {
+      if (!std::freopen("/dev/null", "w", stdout) || !std::freopen("/dev/null", "w", stderr) ||
+          ::chdir(folder.path.c_str()) != 0)
+        ::_exit(127);
+      const char* const arguments[] = {"gradus",   "compare",    "--models",     "mlp,transformer",
+                                       "--norms",  "none,batch", "--epochs",     "6",
+                                       "--seeds",  "2",          "--batch-size", "64",
+                                       "--output", "killed",     "--resume",     nullptr};
+      ::execv(GRADUS_PROGRAM, const_cast<char* const*>(arguments));
+      ::_exit(127);
+    }
+    ::usleep(static_cast<useconds_t>(60'000 + 7919 * i % 90'000));
+    ::kill(child, SIGKILL);
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    ended = WIFEXITED(status);
+    kills += !ended;
+    BOOST_TEST_REQUIRE((!ended || WEXITSTATUS(status) == 0));
+    BOOST_TEST_REQUIRE(i < 400);
+    if (i == 2)
+      check_wrong_input(folder, options + "--output killed",
+                        "holds an unfinished comparison; --resume goes on with it");
+    if (i == 3)
+      check_wrong_input(folder, options + "--lr 0.1 --resume --output killed",
+                        "the unfinished comparison in killed is of");
+  }
+  BOOST_TEST_MESSAGE(kills << " kills");
+  BOOST_TEST(kills > 3);
+  BOOST_TEST(metrics(folder.path / "killed") == metrics(folder.path / "whole"));
+  BOOST_TEST(!fs::exists(folder.path / "killed" / "checkpoint.safetensors"));
 }

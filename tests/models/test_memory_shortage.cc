@@ -12,6 +12,7 @@
 #include <fstream>
 #include <functional>
 
+#include "tests/checks.h"
 #include "tests/faults.h"
 
 using namespace gradus;
@@ -77,7 +78,7 @@ BOOST_AUTO_TEST_CASE(saving) {
       [&] {
         const std::string found = contents(path);
         BOOST_REQUIRE((found == "as it was" || found == whole));
-        BOOST_REQUIRE(!std::filesystem::exists(path + ".partial"));
+        BOOST_REQUIRE(!test::partial_files_are_left());
         write(path, "as it was");
       });
 }

@@ -1,0 +1,328 @@
+// One way to write a file: old or new, whole, whatever fails, whoever else writes, whenever it
+// ends.
+#define BOOST_TEST_MODULE file
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <gradus/base/file.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <boost/test/unit_test.hpp>
+#include <cerrno>
+#include <csignal>
+#include <cstdarg>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <ostream>
+#include <thread>
+
+#include "tests/checks.h"
+
+using namespace gradus;
+using test::says;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Folder {
+  fs::path path = fs::temp_directory_path() / fmt::format("gradus-test-file-{}", ::getpid());
+  Folder() { fs::create_directory(path); }
+  ~Folder() { fs::remove_all(path); }
+  std::string operator/(const char* name) const { return path / name; }
+  size_t files() const {
+    return static_cast<size_t>(std::distance(fs::directory_iterator(path), {}));
+  }
+};
+
+void write(const std::string& path, const std::string& text) {
+  write_file(path, [&](std::ostream& out) { out << text; });
+}
+
+mode_t mode_of(const std::string& path) {
+  struct stat status {};
+  BOOST_REQUIRE(::stat(path.c_str(), &status) == 0);
+  return status.st_mode & 07777;
+}
+
+/// The exit status of a child that runs f.
+int in_a_child(const std::function<int()>& f) {
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(f());
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/// Bytes of one letter: half an old file and half a new one cannot be taken for either.
+std::string letters(int i) { return std::string(200'000, static_cast<char>('a' + i % 26)); }
+
+bool is_whole(const std::string& text) {
+  return text.size() == 200'000 && text.find_first_not_of(text[0]) == std::string::npos;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(what_is_written_is_read) {
+  const Folder folder;
+  for (const size_t size : {0, 1, 16383, 16384, 16385, 1'000'003}) {
+    const std::string text(size, 'x');
+    write(folder / "a", text);
+    BOOST_TEST((read_file(folder / "a") == text), size);
+    write_file(folder / "a", [&](std::ostream& out) {
+      for (const char c : text) out.put(c);
+    });
+    BOOST_TEST((read_file(folder / "a") == text), size);
+  }
+  BOOST_TEST(folder.files() == 1u);
+  FileReader reader(folder / "a");
+  char some[10];
+  BOOST_TEST(reader.size() == 1'000'003u);
+  BOOST_TEST(reader.read(some, sizeof some) == 10u);
+}
+
+BOOST_AUTO_TEST_CASE(permissions_stay) {
+  const Folder folder;
+  const mode_t umask_before = ::umask(027);
+  write(folder / "new", "x");
+  BOOST_TEST(mode_of(folder / "new") == 0640u);
+  for (const mode_t mode : {0600, 0644, 0666, 0751}) {
+    ::chmod((folder / "new").c_str(), mode);
+    write(folder / "new", "y");
+    BOOST_TEST(mode_of(folder / "new") == mode);
+  }
+  ::umask(umask_before);
+}
+
+BOOST_AUTO_TEST_CASE(links_are_followed) {
+  const Folder folder;
+  fs::create_directory(folder / "far");
+  fs::create_symlink("far/file", folder / "near");
+  fs::create_symlink("near", folder / "nearer");
+  for (const char* text : {"first", "second"}) {
+    write(folder / "nearer", text);  // at first it leads nowhere
+    BOOST_TEST(read_file(folder / "far/file") == text);
+    BOOST_TEST(fs::is_symlink(folder / "near"));
+    BOOST_TEST(fs::is_symlink(folder / "nearer"));
+  }
+  fs::create_symlink("loop", folder / "loop");
+  BOOST_CHECK_EXCEPTION(write(folder / "loop", "x"), Error,
+                        says("loop: cannot be written: Too many"));
+  BOOST_CHECK_EXCEPTION(read_file(folder / "loop"), Error,
+                        says("loop: cannot be opened: Too many"));
+}
+
+BOOST_AUTO_TEST_CASE(what_cannot_be_says_why) {
+  const Folder folder;
+  write(folder / "file", "x");
+  BOOST_CHECK_EXCEPTION(write(folder / "none/a", "x"), Error,
+                        says("none/a: cannot be written: No such file or directory"));
+  BOOST_CHECK_EXCEPTION(write(folder / "file/a", "x"), Error, says("Not a directory"));
+  BOOST_CHECK_EXCEPTION(write(folder.path, "x"), Error, says("cannot be written: Is a directory"));
+  BOOST_CHECK_EXCEPTION(write("", "x"), Error, says("No such file or directory"));
+  BOOST_CHECK_EXCEPTION(write(folder / std::string(300, 'a').c_str(), "x"), Error,
+                        says("File name too long"));
+  BOOST_CHECK_EXCEPTION(read_file(folder / "none"), Error, says("none: cannot be opened: No such"));
+  BOOST_CHECK_EXCEPTION(read_file(folder.path), Error, says("cannot be read: Is a directory"));
+  using namespace std::string_literals;
+  BOOST_CHECK_THROW(read_file((folder / "file") + "\0x"s), Error);
+}
+
+BOOST_AUTO_TEST_CASE(who_throws_while_writing_leaves_the_old_file) {
+  const Folder folder;
+  write(folder / "a", "old");
+  BOOST_CHECK_THROW(write_file(folder / "a",
+                               [](std::ostream& out) {
+                                 out << letters(0);
+                                 throw std::runtime_error("no");
+                               }),
+                    std::runtime_error);
+  BOOST_CHECK_EXCEPTION(
+      write_file(folder / "a", [](std::ostream& out) { out.setstate(std::ios::failbit); }), Error,
+      says("a: cannot be written"));
+  BOOST_TEST(read_file(folder / "a") == "old");
+  BOOST_TEST(folder.files() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(a_planted_link_gets_nothing) {
+  const Folder folder;
+  const int status = in_a_child([&] {
+    write(folder / "victim", "mine");
+    for (int i = 0; i < 50; ++i)
+      fs::create_symlink("victim",
+                         folder.path / fmt::format(".gradus-{}-{}.partial", ::getpid(), i));
+    write(folder / "a", "x");
+    return read_file(folder / "victim") == "mine" && read_file(folder / "a") == "x" ? 0 : 1;
+  });
+  BOOST_TEST(status == 0);
+}
+
+BOOST_AUTO_TEST_CASE(fifos_and_devices_stay_what_they_are) {
+  const Folder folder;
+  BOOST_REQUIRE(::mkfifo((folder / "fifo").c_str(), 0600) == 0);
+  std::string got;
+  std::thread reader([&] { got = read_file(folder / "fifo"); });
+  write(folder / "fifo", letters(3));
+  reader.join();
+  BOOST_TEST((got == letters(3)));
+  BOOST_TEST(fs::is_fifo(folder / "fifo"));
+  if (::mknod((folder / "null").c_str(), S_IFCHR | 0666, ::makedev(1, 3)) == 0) {  // root may
+    // A container may keep devices from being opened.
+    const int descriptor = ::open((folder / "null").c_str(), O_WRONLY | O_CLOEXEC);
+    if (descriptor >= 0) {
+      ::close(descriptor);
+      write(folder / "null", "x");
+      BOOST_TEST(fs::is_character_file(folder / "null"));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_mount_point_is_written_directly) {
+  const Folder folder;
+  write(folder / "outside", "old");
+  write(folder / "inside", "");
+  constexpr int kMayNot = 77;
+  const int status = in_a_child([&] {
+    if (::unshare(CLONE_NEWNS) != 0 ||
+        ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        ::mount((folder / "outside").c_str(), (folder / "inside").c_str(), nullptr, MS_BIND,
+                nullptr) != 0)
+      return kMayNot;
+    write(folder / "inside", "new");
+    return read_file(folder / "inside") == "new" ? 0 : 1;
+  });
+  BOOST_TEST((status == 0 || status == kMayNot));
+  if (status == 0) BOOST_TEST(read_file(folder / "outside") == "new");
+  BOOST_TEST(folder.files() == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(a_file_that_grows_too_large_is_not_there) {
+  const Folder folder;
+  write(folder / "a", "old");
+  const int status = in_a_child([&] {
+    ::signal(SIGXFSZ, SIG_IGN);
+    const rlimit limit{100'000, 100'000};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    try {
+      write(folder / "a", letters(0));
+    } catch (const Error& error) {
+      return std::string(error.what()).ends_with("a: cannot be written: File too large") ? 0 : 1;
+    }
+    return 2;
+  });
+  BOOST_TEST(status == 0);
+  BOOST_TEST(read_file(folder / "a") == "old");
+  BOOST_TEST(folder.files() == 1u);
+}
+
+// Writers that are killed at any moment, and another that is not: the file is always whole.
+BOOST_AUTO_TEST_CASE(killed_writers_leave_a_whole_file) {
+  const Folder folder;
+  write(folder / "a", letters(0));
+  std::atomic<bool> stop{false};
+  std::thread other([&] {
+    for (int i = 0; !stop; ++i) write(folder / "a", letters(i));
+  });
+  int whole = 0;
+  constexpr int kKills = 200;
+  for (int i = 0; i < kKills; ++i) {
+    const pid_t child = ::fork();
+    if (child == 0)
+      for (int k = i;; ++k) write(folder / "a", letters(k));
+    for (int k = 0; k < 1 + i % 5; ++k) whole += is_whole(read_file(folder / "a")) ? 0 : 1;
+    ::usleep(static_cast<useconds_t>(97 * i % 3000));
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+    BOOST_TEST(is_whole(read_file(folder / "a")), "kill " << i);
+  }
+  stop = true;
+  other.join();
+  BOOST_TEST(whole == 0);
+  BOOST_TEST(is_whole(read_file(folder / "a")));
+}
+
+#ifndef GRADUS_SANITIZED  // which has these functions' places itself
+
+namespace {
+
+thread_local int calls_until_failure = -1, failure_number = 0;
+thread_local bool failed = false;
+
+/// Whether this call of the system fails.
+bool fails() {
+  if (calls_until_failure < 0 || calls_until_failure-- > 0) return false;
+  errno = failure_number;
+  return failed = true;
+}
+
+template <class F>
+F* real(const char* name) {
+  return reinterpret_cast<F*>(::dlsym(RTLD_NEXT, name));
+}
+
+}  // namespace
+
+extern "C" {
+int open(const char* path, int flags, ...) {
+  va_list rest;
+  va_start(rest, flags);
+  const mode_t mode = flags & O_CREAT ? va_arg(rest, mode_t) : 0;
+  va_end(rest);
+  return fails() ? -1 : real<int(const char*, int, ...)>("open")(path, flags, mode);
+}
+ssize_t write(int file, const void* data, size_t size) {
+  return fails() ? -1 : real<ssize_t(int, const void*, size_t)>("write")(file, data, size);
+}
+ssize_t read(int file, void* data, size_t size) {
+  return fails() ? -1 : real<ssize_t(int, void*, size_t)>("read")(file, data, size);
+}
+int fsync(int file) { return fails() ? -1 : real<int(int)>("fsync")(file); }
+int fchmod(int file, mode_t mode) {
+  return fails() ? -1 : real<int(int, mode_t)>("fchmod")(file, mode);
+}
+int rename(const char* from, const char* to) {
+  return fails() ? -1 : real<int(const char*, const char*)>("rename")(from, to);
+}
+}
+
+// Every call of the system fails once: an Error with the reason and the old file, or all went well
+// without it. An interrupted one is done again.
+BOOST_AUTO_TEST_CASE(any_call_of_the_system_may_fail) {
+  const Folder folder;
+  for (const int number : {EIO, ENOSPC, EACCES, EINTR, EDQUOT}) {
+    int k = 0, errors = 0;
+    for (failed = true; failed; ++k) {
+      write(folder / "a", letters(1));
+      failed = false;
+      failure_number = number;
+      calls_until_failure = k;
+      std::string text;
+      bool threw = false;
+      try {
+        write(folder / "a", letters(2));
+        text = read_file(folder / "a");
+      } catch (const Error& error) {
+        threw = true;
+        BOOST_TEST(std::string(error.what()).ends_with(std::generic_category().message(number)),
+                   error.what());
+      }
+      calls_until_failure = -1;
+      errors += threw;
+      BOOST_TEST((number != EINTR || !threw));
+      const std::string now = read_file(folder / "a");
+      BOOST_TEST((now == letters(2) || (threw && now == letters(1))), "call " << k);
+      BOOST_TEST((threw || text == letters(2)), "call " << k);
+      BOOST_TEST(folder.files() == 1u, "call " << k);
+    }
+    BOOST_TEST(k > 6);
+    BOOST_TEST((errors > 4 || number == EINTR), errors);
+  }
+}
+
+#endif

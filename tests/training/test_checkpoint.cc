@@ -1,0 +1,178 @@
+// A training that is killed and resumed, at any moment, ends with the bits of one that was not.
+#define BOOST_TEST_MODULE checkpoint
+#include <gradus/base/file.h>
+#include <gradus/gradus.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <boost/test/unit_test.hpp>
+#include <csignal>
+#include <filesystem>
+#include <random>
+
+#include "tests/checks.h"
+
+using namespace gradus;
+using test::says;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Folder {
+  fs::path path = fs::temp_directory_path() / fmt::format("gradus-test-checkpoint-{}", ::getpid());
+  Folder() { fs::create_directory(path); }
+  ~Folder() { fs::remove_all(path); }
+  std::string operator/(const char* name) const { return path / name; }
+};
+
+/// A training in which everything has a state: moments, running statistics, dropout, an order that
+/// is drawn, a rate that falls, an average of the weights, a list that grows.
+struct Training {
+  Sequential model{Linear(64, 24), BatchNorm(24), Relu(), Dropout(0.2), Linear(24, 10)};
+  Adam optimizer{model.parameters(), {.lr = 0.01}};
+  Generator noise{5, "noise"};
+  Tensor average = zeros({24, 64});
+  std::vector<double> losses;
+  int64_t epoch = 0, batch = 0, step = 0;
+  bool warm = false;
+  double best = 1e300;
+  Checkpoint checkpoint;
+
+  Training() {
+    manual_seed(7);
+    model.initialize(3);
+    checkpoint.add("model", model).add("optimizer", optimizer).add("noise", noise);
+    checkpoint.add("dropout", default_generator()).add("average", average).add("losses", losses);
+    checkpoint.add("epoch", epoch).add("batch", batch).add("step", step);
+    checkpoint.add("warm", warm).add("best", best);
+  }
+
+  void one_step(const Batch& b, double rate) {
+    Tape tape;
+    const Tensor x = reshape(b.x, {b.x.size(0), 64});
+    const Tensor loss = cross_entropy(model(x + 0.1 * randn(x.shape(), noise)), b.y);
+    optimizer.zero_grad();
+    tape.backward(loss);
+    optimizer.set_lr_factor(rate);
+    optimizer.step();
+    raw::copy(raw::clone(0.9 * average + 0.1 * model.parameters()[0]), average);
+    losses.push_back(loss.item());
+    best = std::min(best, loss.item());
+    warm = true;
+  }
+
+  /// Two epochs; saves after each step.
+  void run(const std::string& path) {
+    if (fs::exists(path)) checkpoint.load(path);
+    const DataLoader loader(digits()[arange(400)], {.batch_size = 32, .seed = 2});
+    const Schedule schedule = warmup_schedule(5, cosine_schedule(21));
+    for (; epoch < 2; ++epoch, batch = 0) {
+      const DataLoader::Epoch batches = loader.epoch(static_cast<uint64_t>(epoch));
+      while (batch < loader.size()) {
+        one_step(batches.batch(batch), schedule(step));
+        ++batch, ++step;
+        checkpoint.save(path);
+      }
+    }
+    checkpoint.save(path);
+  }
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(killed_at_any_moment_it_ends_with_the_same_bits) {
+  const Folder folder;
+  Training whole;
+  whole.run(folder / "whole");
+  std::mt19937 random(1);
+  int kills = 0;
+  for (int i = 0; kills < 50; ++i) {
+    const std::string path = folder.path / std::to_string(i);
+    for (bool ended = false; !ended;) {
+      const pid_t child = ::fork();
+      if (child == 0) {
+        Training().run(path);
+        ::_exit(0);
+      }
+      ::usleep(2000 + random() % 30'000);
+      ::kill(child, SIGKILL);
+      int status = 0;
+      ::waitpid(child, &status, 0);
+      ended = WIFEXITED(status);
+      BOOST_REQUIRE((!ended || WEXITSTATUS(status) == 0));
+      kills += !ended;
+    }
+    BOOST_TEST((read_file(path) == read_file(folder / "whole")), "training " << i);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(all_kinds_of_values_come_back) {
+  const Folder folder;
+  int64_t large = (int64_t{1} << 62) + 1;
+  double number = 0x1.fffffffffffffp-3;
+  bool flag = true;
+  std::vector<double> list{1, 2.5}, none;
+  Tensor tensor = Tensor::of({1, 2}), column = transpose(ones({3, 2}), 0, 1);
+  Generator generator(9, "x");
+  Checkpoint checkpoint;
+  checkpoint.add("large", large).add("number", number).add("flag", flag).add("list", list);
+  checkpoint.add("none", none).add("tensor", tensor).add("column", column);
+  checkpoint.add("generator", generator);
+  checkpoint.save(folder / "c");
+  const double next = generator.uniform();
+  large = 0, number = 0, flag = false, list = {}, none = {7};
+  raw::copy(zeros({2}), tensor);
+  raw::copy(zeros({2, 3}), column);
+  checkpoint.load(folder / "c");
+  BOOST_TEST(large == (int64_t{1} << 62) + 1);
+  BOOST_TEST(number == 0x1.fffffffffffffp-3);
+  BOOST_TEST(flag);
+  BOOST_TEST((list == std::vector<double>{1, 2.5}));
+  BOOST_TEST(none.empty());
+  BOOST_TEST((tensor.to_vector<float>() == std::vector<float>{1, 2}));
+  BOOST_TEST((column.to_vector<float>() == std::vector<float>(6, 1)));
+  BOOST_TEST(generator.uniform() == next);
+}
+
+BOOST_AUTO_TEST_CASE(what_does_not_fit_changes_nothing) {
+  const Folder folder;
+  Linear model(2, 3), other(2, 4);
+  Sgd optimizer(model.parameters(), {.lr = 0.1, .momentum = 0.9}),
+      other_optimizer(other.parameters(), {.lr = 0.2, .momentum = 0.9});
+  int64_t step = 3;
+  Checkpoint wrong;
+  wrong.add("step", step).add("model", other).add("optimizer", other_optimizer);
+  wrong.save(folder / "wrong");
+  step = 5;
+  Checkpoint checkpoint;
+  checkpoint.add("step", step).add("model", model).add("optimizer", optimizer);
+  const std::vector<float> before = model.parameters()[0].to_vector<float>();
+  BOOST_CHECK_EXCEPTION(checkpoint.load(folder / "wrong"), Error,
+                        says("weight is (3, 2) f32 here"));
+  BOOST_TEST(step == 5);
+  BOOST_TEST((model.parameters()[0].to_vector<float>() == before));
+  save_tensors(folder / "less", {{"step", full({}, 1, DType::i64)}});
+  BOOST_CHECK_EXCEPTION(checkpoint.load(folder / "less"), Error,
+                        says("less: holds nothing of model"));
+  Checkpoint less;
+  less.add("step", step);
+  BOOST_CHECK_EXCEPTION(less.load(folder / "wrong"), Error, says("nothing here is called model"));
+  for (const auto& [tensor, words] :
+       {std::pair{ones({}), "step is one () i64"}, {ones({2}, DType::i64), "step is one () i64"}}) {
+    save_tensors(folder / "other", {{"step", tensor}});
+    BOOST_CHECK_EXCEPTION(less.load(folder / "other"), Error, says(words));
+  }
+  BOOST_TEST(step == 5);
+  BOOST_CHECK_THROW(checkpoint.load(folder / "none"), Error);
+}
+
+BOOST_AUTO_TEST_CASE(names_that_cannot_be) {
+  int64_t step = 0;
+  Tensor nothing;
+  Checkpoint checkpoint;
+  checkpoint.add("step", step);
+  BOOST_CHECK_EXCEPTION(checkpoint.add("step", step), Error, says("two parts are called step"));
+  BOOST_CHECK_EXCEPTION(checkpoint.add("", step), Error, says("is no name for a part"));
+  BOOST_CHECK_EXCEPTION(checkpoint.add("a.b", step), Error, says("a.b"));
+  BOOST_CHECK_EXCEPTION(checkpoint.add("x", nothing), Error, says("x is an empty handle"));
+}

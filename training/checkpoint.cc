@@ -1,0 +1,126 @@
+#include <gradus/tensor/tensor_file.h>
+#include <gradus/training/checkpoint.h>
+
+#include <algorithm>
+#include <cstring>
+#include <unordered_map>
+
+namespace gradus {
+
+namespace {
+
+Tensor words_of(const Generator::State& state) {
+  Tensor words = empty({3}, DType::i64);
+  std::memcpy(words.mutable_bytes(), &state, sizeof state);
+  return words;
+}
+
+Generator::State state_from(const Tensor& words) {
+  Generator::State state{};
+  static_assert(sizeof state == 3 * sizeof(int64_t));
+  std::memcpy(&state, words.bytes(), sizeof state);
+  return state;
+}
+
+NamedTensors copied(NamedTensors tensors) {
+  for (auto& [name, tensor] : tensors) tensor = raw::clone(tensor);
+  return tensors;
+}
+
+}  // namespace
+
+Checkpoint& Checkpoint::add_part(Part part) {
+  check(!part.name.empty() && part.name.find('.') == std::string::npos,
+        "Checkpoint: \"{}\" is no name for a part: it is empty or has a dot", part.name);
+  check(std::ranges::find(parts_, part.name, &Part::name) == parts_.end(),
+        "Checkpoint: two parts are called {}", part.name);
+  parts_.push_back(std::move(part));
+  return *this;
+}
+
+Checkpoint& Checkpoint::add_value(std::string name, std::function<Tensor()> get,
+                                  std::function<void(const Tensor&)> set) {
+  return add_part({name,
+                   [get] {
+                     return NamedTensors{{"", get()}};
+                   },
+                   [name, get, set](const NamedTensors& values) {
+                     const Tensor now = get();
+                     check(values.size() == 1 && values[0].first.empty() &&
+                               values[0].second.shape() == now.shape() &&
+                               values[0].second.dtype() == now.dtype(),
+                           "Checkpoint: {} is one {} {}", name, now.shape(), now.dtype());
+                     set(values[0].second);
+                   }});
+}
+
+Checkpoint& Checkpoint::add(std::string name, Module& module) {
+  return add_part({std::move(name), [&module] { return module.state(); },
+                   [&module](const NamedTensors& values) { module.load_state(values); }});
+}
+
+Checkpoint& Checkpoint::add(std::string name, Optimizer& optimizer) {
+  return add_part({std::move(name), [&optimizer] { return optimizer.state(); },
+                   [&optimizer](const NamedTensors& values) { optimizer.load_state(values); }});
+}
+
+Checkpoint& Checkpoint::add(std::string name, Generator& generator) {
+  return add_value(
+      std::move(name), [&generator] { return words_of(generator.state()); },
+      [&generator](const Tensor& words) { generator.set_state(state_from(words)); });
+}
+
+Checkpoint& Checkpoint::add(std::string name, Tensor& tensor) {
+  check(bool(tensor), "Checkpoint: {} is an empty handle, no tensor", name);
+  return add_value(
+      std::move(name), [&tensor] { return tensor; },
+      [&tensor](const Tensor& values) { raw::copy(values, tensor, "Checkpoint"); });
+}
+
+Checkpoint& Checkpoint::add(std::string name, std::vector<double>& values) {
+  return add_part(
+      {name,
+       [&values] {
+         return NamedTensors{{"", Tensor::from(values, {static_cast<int64_t>(values.size())})}};
+       },
+       [name, &values](const NamedTensors& given) {
+         check(given.size() == 1 && given[0].first.empty() && given[0].second.ndim() == 1 &&
+                   given[0].second.dtype() == DType::f64,
+               "Checkpoint: {} is one list of f64", name);
+         values = given[0].second.to_vector<double>();
+       }});
+}
+
+void Checkpoint::save(const std::string& path) const {
+  NamedTensors all;
+  for (const Part& part : parts_)
+    for (auto& [key, tensor] : part.get())
+      all.emplace_back(key.empty() ? part.name : part.name + "." + key, std::move(tensor));
+  save_tensors(path, all);
+}
+
+void Checkpoint::load(const std::string& path) {
+  std::unordered_map<std::string, NamedTensors> given;
+  for (auto& [full_name, tensor] : load_tensors(path)) {
+    const size_t dot = std::min(full_name.find('.'), full_name.size());
+    const std::string part = full_name.substr(0, dot);
+    check(std::ranges::find(parts_, part, &Part::name) != parts_.end(),
+          "{}: holds {}, and nothing here is called {}", path, full_name, part);
+    given[part].emplace_back(full_name.substr(std::min(dot + 1, full_name.size())),
+                             std::move(tensor));
+  }
+  std::vector<NamedTensors> before;
+  for (const Part& part : parts_) {
+    check(given.contains(part.name), "{}: holds nothing of {}", path, part.name);
+    before.push_back(copied(part.get()));
+  }
+  size_t set = 0;
+  try {
+    for (; set < parts_.size(); ++set) parts_[set].set(given.at(parts_[set].name));
+  } catch (...) {
+    while (set-- > 0) parts_[set].set(before[set]);
+    throw;
+  }
+}
+
+}  // namespace gradus

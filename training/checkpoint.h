@@ -1,0 +1,74 @@
+#pragma once
+#include <gradus/layers/module.h>
+#include <gradus/optim/optimizer.h>
+#include <gradus/tensor/random.h>
+
+#include <concepts>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace gradus {
+
+/// All that a training goes on from, in one file:
+///
+///   int64_t step = 0;
+///   Checkpoint checkpoint;
+///   checkpoint.add("model", model).add("optimizer", optimizer).add("step", step)
+///       .add("generator", default_generator());
+///   if (std::filesystem::exists(path)) checkpoint.load(path);
+///   for (; step < steps; checkpoint.save(path)) ...
+///
+/// A training that was killed and loads its checkpoint ends with the same bits as one that was not,
+/// if everything that it changes from step to step was added: a DataLoader's place is the numbers
+/// of its epoch and batch, a Schedule's is its step. Whether modules train or are evaluated is not
+/// kept.
+///
+/// What is added must outlive the checkpoint. Errors of add(): a name that is empty, has a dot, or
+/// is there already.
+class Checkpoint {
+ public:
+  /// Parameters and buffers, "<name>.<path>" in the file.
+  Checkpoint& add(std::string name, Module& module);
+  /// What Optimizer::state() is, "<name>.<key>".
+  Checkpoint& add(std::string name, Optimizer& optimizer);
+  /// Seed, stream and position (i64, (3)).
+  Checkpoint& add(std::string name, Generator& generator);
+  /// A tensor, which keeps its shape and dtype.
+  Checkpoint& add(std::string name, Tensor& tensor);
+  /// A number or a flag (i64, f64 or bool, ()).
+  template <class T>
+  requires std::same_as<T, int64_t> || std::same_as<T, double> || std::same_as<T, bool> Checkpoint&
+  add(std::string name, T& value) {
+    return add_value(
+        std::move(name),
+        [&value] {
+          Tensor x = empty({}, dtype_of<T>);
+          x.mutable_data<T>()[0] = value;
+          return x;
+        },
+        [&value](const Tensor& x) { value = x.data<T>()[0]; });
+  }
+  /// Numbers, of which there may be more from step to step (f64, (n)).
+  Checkpoint& add(std::string name, std::vector<double>& values);
+
+  /// Writes everything, in the format of the path's ending; see save_tensors().
+  void save(const std::string& path) const;
+  /// Brings everything back. Errors: those of load_tensors(), values that are missing, that are of
+  /// nothing here, or that do not fit; then nothing changes.
+  void load(const std::string& path);
+
+ private:
+  struct Part {
+    std::string name;
+    std::function<NamedTensors()> get;
+    std::function<void(const NamedTensors&)> set;
+  };
+  Checkpoint& add_part(Part part);
+  Checkpoint& add_value(std::string name, std::function<Tensor()> get,
+                        std::function<void(const Tensor&)> set);
+
+  std::vector<Part> parts_;
+};
+
+}  // namespace gradus
