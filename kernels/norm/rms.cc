@@ -74,8 +74,7 @@ void rms_norm(int64_t rows, int64_t d, double eps, const NormInput<T>& in, T* y)
 template <class T>
 void rms_norm_backward(int64_t rows, int64_t d, double eps, const NormInput<T>& in, const T* dy,
                        const NormGradients<T>& to) {
-  static constinit thread_local Workspace<double, struct RmsRstd> workspace;
-  double* rstd = workspace.of_size(rows);
+  double* rstd = workspace<double, struct RmsRstd>(rows);
   parallel_for_rows(rows, d, kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const T *x = in.x + i * d, *from = dy + i * d;
@@ -100,8 +99,7 @@ void rms_norm_backward(int64_t rows, int64_t d, double eps, const NormInput<T>& 
   });
   if (!to.dw) return;
   parallel_for_rows(d, rows, kGrain, [&](int64_t begin, int64_t end) {
-    static constinit thread_local Workspace<double, struct RmsWeight> sums;
-    double* dw = sums.of_size(end - begin);
+    double* dw = workspace<double, struct RmsWeight>(end - begin);
     std::fill(dw, dw + (end - begin), 0.0);
     for (int64_t i = 0; i < rows; ++i)
       if (is_valid(in, i))
