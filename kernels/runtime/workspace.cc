@@ -57,24 +57,30 @@ std::span<WorkspaceBlock> this_threads_blocks() {
   return {workspace_table.blocks, static_cast<size_t>(workspace_table.count)};
 }
 
+/// Room for so many blocks in this thread's table; false: memory is refused.
+bool reserve(int64_t count) noexcept {
+  WorkspaceTable& table = workspace_table;
+  if (count <= table.count) return true;
+  void* larger = std::realloc(table.blocks, static_cast<size_t>(count) * sizeof(WorkspaceBlock));
+  if (!larger) return false;
+  table.blocks = static_cast<WorkspaceBlock*>(larger);
+  std::fill(table.blocks + table.count, table.blocks + count, WorkspaceBlock{});
+  table.count = count;
+  return true;
+}
+
 /// The use's block of this thread, empty if it had none.
 WorkspaceBlock& block_of(WorkspaceUse& use) {
   if (use.place == 0) use.place = places++;
-  WorkspaceTable& table = workspace_table;
-  if (use.place >= table.count) {
-    const int64_t count = std::max(places, 2 * table.count);
-    void* larger = std::realloc(table.blocks, static_cast<size_t>(count) * sizeof(WorkspaceBlock));
-    if (!larger) throw std::bad_alloc();
-    table.blocks = static_cast<WorkspaceBlock*>(larger);
-    std::fill(table.blocks + table.count, table.blocks + count, WorkspaceBlock{});
-    table.count = count;
-  }
-  WorkspaceBlock& block = table.blocks[use.place];
+  if (!reserve(use.place + 1)) throw std::bad_alloc();
+  WorkspaceBlock& block = workspace_table.blocks[use.place];
   block.use = &use;
   return block;
 }
 
 struct AtThreadEnd {
+  // For all uses there are, about: a thread that comes to one at a late step does not ask malloc.
+  AtThreadEnd() { reserve(128); }
   ~AtThreadEnd() {
     const std::lock_guard lock(process_mutex);
     for (WorkspaceBlock& block : this_threads_blocks()) give_back(block);
