@@ -4,7 +4,13 @@ namespace gradus {
 
 namespace detail {
 [[gnu::tls_model("initial-exec")]] constinit thread_local ErrorContext* error_context = nullptr;
-}
+
+#ifdef _GLIBCXX_DEBUG
+const bool library_built_with_GLIBCXX_DEBUG = true;
+#else
+const bool library_built_without_GLIBCXX_DEBUG = true;
+#endif
+}  // namespace detail
 
 std::string error_path() {
   std::string path;
@@ -15,10 +21,9 @@ std::string error_path() {
   return path;
 }
 
-void throw_error(fmt::string_view format, fmt::format_args args) {
-  const std::string message = fmt::vformat(format, args);
-  const std::string path = error_path();
-  throw Error(path.empty() ? message : "in " + path + ": " + message);
+void throw_error(std::string_view message) {
+  const std::string path = error_path(), text(message);
+  throw Error(path.empty() ? text : "in " + path + ": " + text);
 }
 
 }  // namespace gradus

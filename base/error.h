@@ -9,6 +9,18 @@
 
 namespace gradus {
 
+namespace detail {
+// With _GLIBCXX_DEBUG std::vector and others are different types: of a program and a library that
+// do not agree, the linker says that this is undefined.
+#ifdef _GLIBCXX_DEBUG
+extern const bool library_built_with_GLIBCXX_DEBUG;
+[[gnu::used]] static const bool* const same_containers = &library_built_with_GLIBCXX_DEBUG;
+#else
+extern const bool library_built_without_GLIBCXX_DEBUG;
+[[gnu::used]] static const bool* const same_containers = &library_built_without_GLIBCXX_DEBUG;
+#endif
+}  // namespace detail
+
 /// What a user did wrong: the op, every shape and dtype involved, the likely cause.
 class Error : public std::runtime_error {
  public:
@@ -40,22 +52,31 @@ class ErrorContext {
   ErrorContext* outer_;
 };
 
-/// Throws Error with the formatted message, which begins with the names of this thread's contexts.
-[[noreturn]] void throw_error(fmt::string_view format, fmt::format_args args);
+/// Throws Error with the message, which begins with the names of this thread's contexts.
+[[noreturn]] void throw_error(std::string_view message);
+
+namespace detail {
+/// Here, and not in the library, none of whose functions has a type of fmt's in its signature: a
+/// program's fmt may be another than the library's.
+[[noreturn, gnu::cold, gnu::noinline]] inline void throw_formatted(fmt::string_view format,
+                                                                   fmt::format_args args) {
+  throw_error(fmt::vformat(format, args));
+}
+}  // namespace detail
 
 /// Throws Error with the formatted message.
 template <class... Args>
 [[noreturn]] void fail(fmt::format_string<Args...> format, Args&&... args) {
-  throw_error(format, fmt::make_format_args(args...));
+  detail::throw_formatted(format, fmt::make_format_args(args...));
 }
 
 /// The same unless `condition` holds. The arguments are evaluated in any case: where that costs,
-/// `if (...) fail(...)`.
+/// `if (...) fail(...)`. In parentheses, as in `(check)(...)`, no macro of that name is meant.
 template <class... Args>
-void check(bool condition, fmt::format_string<Args...> format, Args&&... args) {
+void(check)(bool condition, fmt::format_string<Args...> format, Args&&... args) {
   if (condition) [[likely]]
     return;
-  throw_error(format, fmt::make_format_args(args...));
+  detail::throw_formatted(format, fmt::make_format_args(args...));
 }
 
 }  // namespace gradus

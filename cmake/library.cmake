@@ -111,8 +111,7 @@ foreach(level IN LISTS simd_levels)
   target_sources(gradus PRIVATE $<TARGET_OBJECTS:gradus_simd_${level}>)
 endforeach()
 
-target_include_directories(gradus PUBLIC $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>
-                                         $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+target_include_directories(gradus PUBLIC $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>)
 target_compile_features(gradus PUBLIC cxx_std_20)
 target_link_libraries(gradus PUBLIC fmt::fmt PRIVATE $<BUILD_INTERFACE:gradus_options> Threads::Threads ZLIB::ZLIB ${CMAKE_DL_LIBS}
                                                        $<BUILD_INTERFACE:nlohmann_json::nlohmann_json>)

@@ -1,6 +1,6 @@
 # What every target of ours is compiled with: warnings, sanitizers; through ccache where it is installed.
 find_program(GRADUS_CCACHE ccache)
-if(GRADUS_IS_TOP_LEVEL AND GRADUS_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+if(PROJECT_IS_TOP_LEVEL AND GRADUS_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${GRADUS_CCACHE})
 endif()
 add_library(gradus_options INTERFACE)

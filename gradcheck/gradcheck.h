@@ -145,7 +145,8 @@ inline GradcheckReport gradgradcheck(const Function& f, std::initializer_list<Te
 }  // namespace gradus
 
 template <>
-struct fmt::formatter<gradus::GradcheckReport> : fmt::formatter<fmt::string_view> {
-  auto format(const gradus::GradcheckReport& report, format_context& context) const
-      -> format_context::iterator;
+struct fmt::formatter<gradus::GradcheckReport> : gradus::TextFormatter {
+  auto format(const gradus::GradcheckReport& report, format_context& context) const {
+    return write(report.table(), context);
+  }
 };

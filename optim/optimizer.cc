@@ -46,7 +46,7 @@ void Optimizer::check_new(const Tensor& parameter, const Group& group) const {
   check(parameter && parameter.requires_grad(), "{}: parameter {} {} does not require a gradient",
         method_, parameter ? parameter.name() : "", parameter ? str(parameter.shape()) : "(empty)");
   const auto compare_with = [&](const Group& known) {
-    for (const Slot& slot : known.slots) {
+    for (const Slot& slot : known.members) {
       check(!slot.parameter.is(parameter), "{}: parameter {} {} is given twice", method_,
             parameter.name(), parameter.shape());
       check(!raw::overlap(slot.parameter, parameter),
@@ -65,9 +65,9 @@ void Optimizer::add_group(const ParameterGroup& group) {
   Group added{{}, group.lr, group.weight_decay};
   for (const Tensor& parameter : group.parameters) {
     check_new(parameter, added);
-    added.slots.push_back({parameter, {}, 0});
+    added.members.push_back({parameter, {}, 0});
   }
-  for (Slot& slot : added.slots) slot.parameter.set_parameter_state(ParameterState::shown);
+  for (Slot& slot : added.members) slot.parameter.set_parameter_state(ParameterState::shown);
   groups_.push_back(std::move(added));
 }
 
@@ -89,13 +89,13 @@ void Optimizer::set_lr_factor(double factor) {
 
 void Optimizer::zero_grad() {
   for (Group& group : groups_)
-    for (Slot& slot : group.slots) slot.parameter.set_grad({});
+    for (Slot& slot : group.members) slot.parameter.set_grad({});
 }
 
 template <class Visit>
 void Optimizer::each_to_step(Visit visit) {
   for (Group& group : groups_)
-    for (Slot& slot : group.slots)
+    for (Slot& slot : group.members)
       if (const Tensor& gradient = slot.parameter.grad()) visit(group, slot, gradient);
 }
 
@@ -169,7 +169,7 @@ void Optimizer::check_held(const Group& group) const {
   const auto check_one = [&](const char* what, double value, bool held) {
     if (held) [[likely]]
       return;
-    for (const Slot& slot : group.slots) {
+    for (const Slot& slot : group.members) {
       const Tensor& p = slot.parameter;
       if (p.grad() && p.dtype() == DType::f32)
         fail("{}: parameter {} {} is f32, which does not hold {} {}", method_, p.name(), p.shape(),
@@ -231,8 +231,8 @@ NamedTensors Optimizer::state() const {
   for (size_t g = 0; g < groups_.size(); ++g) {
     add(fmt::format("{}.lr", g), groups_[g].lr, DType::f64);
     add(fmt::format("{}.weight_decay", g), groups_[g].weight_decay, DType::f64);
-    for (size_t i = 0; i < groups_[g].slots.size(); ++i) {
-      const Slot& slot = groups_[g].slots[i];
+    for (size_t i = 0; i < groups_[g].members.size(); ++i) {
+      const Slot& slot = groups_[g].members[i];
       const std::string path = fmt::format("{}.{}.", g, i);
       add(path + "step", static_cast<double>(slot.steps), DType::i64);
       for (size_t m = 0; m < slot.moments.size(); ++m)
@@ -315,8 +315,8 @@ void Optimizer::load_state(const NamedTensors& values) {
       loaded[g].weight_decay = state.number(fmt::format("{}.weight_decay", g), DType::f64);
       check_rate("Optimizer", "the learning rate", loaded[g].lr);
       check_rate("Optimizer", "weight decay", loaded[g].weight_decay);
-      for (size_t i = 0; i < loaded[g].slots.size(); ++i)
-        load_slot(state, fmt::format("{}.{}.", g, i), loaded[g].slots[i]);
+      for (size_t i = 0; i < loaded[g].members.size(); ++i)
+        load_slot(state, fmt::format("{}.{}.", g, i), loaded[g].members[i]);
     }
     state.check_all_used();
   } catch (...) {

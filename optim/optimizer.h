@@ -84,7 +84,7 @@ class Optimizer {
   /// The largest number that an update at this rate and weight decay multiplies by, beside the
   /// constants.
   virtual double largest_factor(double lr, double weight_decay) const {
-    return std::max(lr, weight_decay);
+    return (std::max)(lr, weight_decay);
   }
   /// Whether update() may throw. It is then given copies, which take the originals' places when all
   /// parameters are updated.
@@ -103,7 +103,7 @@ class Optimizer {
     int64_t fits_at = -1;  ///< a version of the parameter at which fits() held; -1: none is known
   };
   struct Group {
-    std::vector<Slot> slots;
+    std::vector<Slot> members;
     double lr, weight_decay;
   };
   /// What an update goes over that cannot go over the slot's own memory.

@@ -22,7 +22,7 @@ class Sgd : public Optimizer {
 
  protected:
   void update(const Update& u) override;
-  bool has_moment(size_t) const override { return options_.momentum != 0; }
+  bool has_moment(size_t) const override { return options_.momentum > 0; }
   void check_constants() const override;
   bool update_may_fail() const override { return false; }
 

@@ -1,5 +1,6 @@
 #pragma once
 #include <gradus/base/error.h>
+#include <gradus/base/formatter.h>
 
 #include <concepts>
 #include <cstddef>
@@ -87,6 +88,8 @@ decltype(auto) dispatch_floating(DType dtype, const char* op, F&& f) {
 }  // namespace gradus
 
 template <>
-struct fmt::formatter<gradus::DType> : fmt::formatter<fmt::string_view> {
-  auto format(gradus::DType dtype, format_context& context) const -> format_context::iterator;
+struct fmt::formatter<gradus::DType> : gradus::TextFormatter {
+  auto format(gradus::DType dtype, format_context& context) const {
+    return write(gradus::name(dtype), context);
+  }
 };

@@ -114,24 +114,6 @@ std::string str(const Shape& shape) {
   return fmt::format("({}{})", fmt::join(shape, ", "), shape.ndim() == 1 ? "," : "");
 }
 
+std::string str(const Tensor& x, int digits) { return x ? Printer(x, digits).text() : "tensor()"; }
+
 }  // namespace gradus
-
-namespace fmt {
-
-auto formatter<gradus::Shape>::format(const gradus::Shape& shape, format_context& context) const
-    -> format_context::iterator {
-  return formatter<string_view>::format(gradus::str(shape), context);
-}
-
-auto formatter<gradus::DType>::format(gradus::DType dtype, format_context& context) const
-    -> format_context::iterator {
-  return formatter<string_view>::format(gradus::name(dtype), context);
-}
-
-auto formatter<gradus::Tensor>::format(const gradus::Tensor& x, format_context& context) const
-    -> format_context::iterator {
-  const std::string text = x ? gradus::Printer(x, digits).text() : "tensor()";
-  return std::copy(text.begin(), text.end(), context.out());
-}
-
-}  // namespace fmt

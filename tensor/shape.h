@@ -1,5 +1,6 @@
 #pragma once
 #include <gradus/base/error.h>
+#include <gradus/base/formatter.h>
 
 #include <array>
 #include <cstdint>
@@ -18,7 +19,7 @@ class Shape {
   /// These sizes; more than 8 are an error.
   Shape(std::initializer_list<int64_t> sizes) : Shape(std::span(sizes.begin(), sizes.size())) {}
   explicit Shape(std::span<const int64_t> sizes) : ndim_(static_cast<int>(sizes.size())) {
-    check(sizes.size() <= kMaxDims, "Shape: more than {} dimensions", kMaxDims);
+    (check)(sizes.size() <= kMaxDims, "Shape: more than {} dimensions", kMaxDims);
     for (int i = 0; i < ndim_; ++i) sizes_[i] = sizes[static_cast<size_t>(i)];
   }
   /// How many sizes.
@@ -44,7 +45,7 @@ class Shape {
   }
   /// One more size at the end; a ninth is an error.
   void push_back(int64_t size) {
-    check(ndim_ < kMaxDims, "Shape: more than {} dimensions", kMaxDims);
+    (check)(ndim_ < kMaxDims, "Shape: more than {} dimensions", kMaxDims);
     sizes_[ndim_++] = size;
   }
   /// This shape with `size` put in before position i, or without position i, which must be there.
@@ -92,7 +93,8 @@ Shape broadcast_shapes(const char* op, const Shape& a, const Shape& b);
 }  // namespace gradus
 
 template <>
-struct fmt::formatter<gradus::Shape> : fmt::formatter<fmt::string_view> {
-  auto format(const gradus::Shape& shape, format_context& context) const
-      -> format_context::iterator;
+struct fmt::formatter<gradus::Shape> : gradus::TextFormatter {
+  auto format(const gradus::Shape& shape, format_context& context) const {
+    return write(gradus::str(shape), context);
+  }
 };

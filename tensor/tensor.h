@@ -79,7 +79,8 @@ class Tensor {
     return *this;
   }
   Tensor& operator=(Tensor&& other) noexcept {
-    Tensor(std::move(other)).swap(*this);
+    Tensor taken(std::move(other));
+    taken.swap(*this);
     return *this;
   }
   /// The tensor ends with its last handle.
@@ -365,12 +366,12 @@ template <class Values>
 Tensor Tensor::copy_of(const Values& values, const Shape& shape) {
   using T = std::remove_cv_t<typename Values::value_type>;
   using Stored = StoredElement<T>;
-  check(static_cast<int64_t>(values.size()) == shape.numel(),
-        "Tensor::from: {} values for shape {}", values.size(), shape);
+  (check)(static_cast<int64_t>(values.size()) == shape.numel(),
+          "Tensor::from: {} values for shape {}", values.size(), shape);
   if constexpr (sizeof(T) == sizeof(int64_t) && std::unsigned_integral<T>)
     for (T value : values)
-      check(value <= uint64_t{std::numeric_limits<int64_t>::max()},
-            "Tensor::from: i64 cannot hold {}", value);
+      (check)(value <= uint64_t{(std::numeric_limits<int64_t>::max)()},
+              "Tensor::from: i64 cannot hold {}", value);
   Tensor x = empty(shape, dtype_of<Stored>);
   std::copy(values.begin(), values.end(), x.mutable_data<Stored>());
   return x;
@@ -383,18 +384,22 @@ std::vector<T> Tensor::to_vector() const {
   const Stored *first = x.data<Stored>(), *last = first + x.numel();
   if constexpr (!std::same_as<T, Stored>)
     for (const Stored* value = first; value != last; ++value)
-      check(static_cast<Stored>(static_cast<T>(*value)) == *value &&
-                !(std::unsigned_integral<T> && *value < 0),
-            "to_vector: {} does not fit the integer type asked for", *value);
+      (check)(static_cast<Stored>(static_cast<T>(*value)) == *value &&
+                  !(std::unsigned_integral<T> && *value < 0),
+              "to_vector: {} does not fit the integer type asked for", *value);
   return std::vector<T>(first, last);
 }
+
+/// The values in nested brackets, then the dtype; of more than 1000 elements the first and last 3
+/// of each axis. It is what fmt prints, where "{:.6}" asks for 6 digits after the point.
+std::string str(const Tensor& x, int digits = 4);
 
 }  // namespace gradus
 
 /// Prints the values in nested brackets, then the dtype; of more than 1000 elements the first and
 /// last 3 of each axis. "{:.6}" asks for 6 digits after the point instead of 4.
 template <>
-struct fmt::formatter<gradus::Tensor> {
+struct fmt::formatter<gradus::Tensor> : gradus::TextFormatter {
   constexpr auto parse(format_parse_context& context) -> format_parse_context::iterator {
     auto it = context.begin();
     if (it == context.end() || *it == '}') return it;
@@ -406,7 +411,9 @@ struct fmt::formatter<gradus::Tensor> {
     }
     return it;
   }
-  auto format(const gradus::Tensor& x, format_context& context) const -> format_context::iterator;
+  auto format(const gradus::Tensor& x, format_context& context) const {
+    return copy(gradus::str(x, digits), context);
+  }
 
   static constexpr int kMaxDigits = 99;
   int digits = 4;

@@ -10,9 +10,9 @@ namespace gradus {
 
 namespace detail {
 
-template <class F, size_t... I>
-constexpr bool takes_tensors(std::index_sequence<I...>) {
-  return std::is_invocable_r_v<Tensor, F&, decltype((void(I), std::declval<const Tensor&>()))...>;
+template <class F, size_t... i>
+constexpr bool takes_tensors(std::index_sequence<i...>) {
+  return std::is_invocable_r_v<Tensor, F&, decltype((void(i), std::declval<const Tensor&>()))...>;
 }
 
 /// How many single tensors F takes, 1 to 6; 0: it takes something else.
@@ -51,12 +51,12 @@ class Function {
  private:
   using OfSpan = std::function<Tensor(std::span<const Tensor>)>;
 
-  template <class F, size_t... I>
-  static OfSpan spread(F f, std::index_sequence<I...>) {
+  template <class F, size_t... i>
+  static OfSpan spread(F f, std::index_sequence<i...>) {
     return [f = std::move(f)](std::span<const Tensor> x) mutable -> Tensor {
-      check(x.size() == sizeof...(I), "a function of {} tensors was given {}", sizeof...(I),
-            x.size());
-      return f(x[I]...);
+      (check)(x.size() == sizeof...(i), "a function of {} tensors was given {}", sizeof...(i),
+              x.size());
+      return f(x[i]...);
     };
   }
 

@@ -12,9 +12,9 @@ Tensor mean(const Tensor& x, const Axes& axes = {}, bool keepdim = false);
 /// sum (x - mean)^2 / (n - correction), n elements a group; in two passes.
 Tensor var(const Tensor& x, const Axes& axes = {}, bool keepdim = false, int64_t correction = 1);
 /// The largest; NaN if there is one. Equal ones share the gradient.
-Tensor max(const Tensor& x, const Axes& axes = {}, bool keepdim = false);
+Tensor(max)(const Tensor& x, const Axes& axes = {}, bool keepdim = false);
 /// The smallest, likewise.
-Tensor min(const Tensor& x, const Axes& axes = {}, bool keepdim = false);
+Tensor(min)(const Tensor& x, const Axes& axes = {}, bool keepdim = false);
 /// Where along the axis the first of the largest stands (i64); of several axes, the place among
 /// their elements in row-major order.
 Tensor argmax(const Tensor& x, int64_t axis, bool keepdim = false);

@@ -181,9 +181,3 @@ std::ostream& operator<<(std::ostream& out, const GradcheckReport& report) {
 }
 
 }  // namespace gradus
-
-auto fmt::formatter<gradus::GradcheckReport>::format(const gradus::GradcheckReport& report,
-                                                     format_context& context) const
-    -> format_context::iterator {
-  return fmt::formatter<fmt::string_view>::format(report.table(), context);
-}

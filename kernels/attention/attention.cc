@@ -177,8 +177,7 @@ struct Block {
   }
   /// A copy of x (m, n), 0 for what is not finite.
   const T* cleared(int64_t m, int64_t n, const T* x, int64_t row) const {
-    static constinit thread_local Workspace<T, struct Cleared> workspace;
-    T* const copy = workspace.of_size(m * n);
+    T* const copy = workspace<T, struct Cleared>(m * n);
     for (int64_t i = 0; i < m; ++i)
       for (int64_t j = 0; j < n; ++j)
         copy[i * n + j] = std::isfinite(x[i * row + j]) ? x[i * row + j] : T(0);
@@ -188,8 +187,7 @@ struct Block {
 
 template <class T>
 T* scores_workspace(int64_t count) {
-  static constinit thread_local Workspace<T, struct Scores> workspace;
-  return workspace.of_size(count);
+  return workspace<T, struct Scores>(count);
 }
 
 }  // namespace

@@ -37,8 +37,7 @@ Group transposed(const Group& g) {
 
 /// The taps' places in a padded image.
 const int64_t* tap_offsets(const Group& g) {
-  static constinit thread_local Workspace<int64_t, struct Offsets> workspace;
-  int64_t* const offsets = workspace.of_size(g.taps());
+  int64_t* const offsets = workspace<int64_t, struct Offsets>(g.taps());
   int64_t k = 0;
   for (int64_t c = 0; c < g.in; ++c)
     for (int64_t p = 0; p < g.kernel_h; ++p)
@@ -51,8 +50,7 @@ const int64_t* tap_offsets(const Group& g) {
 /// x with zeros around it, and a vector of them behind it, in this thread's workspace.
 const float* padded(const Group& g, const float* x) {
   const int64_t height = g.padded_height(), width = g.padded_width();
-  static constinit thread_local Workspace<float, struct Padded> workspace;
-  float* const image = workspace.of_size(g.in * height * width + table().width);
+  float* const image = workspace<float, struct Padded>(g.in * height * width + table().width);
   float* to = image;
   for (int64_t c = 0; c < g.in; ++c)
     for (int64_t i = 0; i < height; ++i, to += width) {
@@ -103,8 +101,7 @@ void direct_conv2d(const Conv2dShape& s, const float* x, const float* w, const f
 void direct_conv2d_input(const Conv2dShape& s, const float* dy, const float* w, float* dx) {
   const Group g = group_of(s);
   const int64_t places = g.kernel_h * g.kernel_w;
-  static constinit thread_local Workspace<float, struct Rotated> workspace;
-  float* const rotated = workspace.of_size(s.w_size());
+  float* const rotated = workspace<float, struct Rotated>(s.w_size());
   for (int64_t i = 0; i < s.out_channels * g.in; ++i) {
     const int64_t group = i / (g.out * g.in), o = i / g.in % g.out, c = i % g.in;
     std::reverse_copy(w + i * places, w + (i + 1) * places,

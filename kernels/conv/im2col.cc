@@ -79,8 +79,7 @@ void col2im(const Conv2dShape& s, const T* columns, T* x) {
 
 template <class T>
 T* column_memory(int64_t size) {
-  static constinit thread_local Workspace<T, struct Columns> columns;
-  return columns.of_size(size);
+  return workspace<T, struct Columns>(size);
 }
 
 /// Calls f(n, g) for each image and group, spread over the threads by size.

@@ -58,8 +58,7 @@ void sum_over_images(const Conv2dShape& s, const T* dy, T* dw, T* db, Add add) {
   const int64_t pieces = ceil_div(s.batch, images);
   const int64_t weights = s.w_size(), size = weights + s.out_channels;
   const int64_t plane = s.output_height() * s.output_width();
-  static constinit thread_local Workspace<T, Add> workspace;
-  T* const parts = workspace.of_size(pieces * size);
+  T* const parts = workspace<T, Add>(pieces * size);
   parallel_for(pieces, 1, [&](int64_t piece, int64_t) {
     T* const sums = parts + piece * size;
     LongSum<T, Add> images_sum;

@@ -141,14 +141,12 @@ const uint16_t* correlate(int64_t batch, const Images& in, const Images& out, co
                           Points<const float> u, const float* bias, float* y) {
   const Tiles tiles(batch, out.height, out.width);
   const Layout v_layout(tiles.in_block(), in.channels), m_layout(tiles.in_block(), out.channels);
-  static constinit thread_local Workspace<uint16_t, struct Hostile> marks;
-  uint16_t* const hostile = marks.of_size(tiles.runs * tiles.run);
+  uint16_t* const hostile = workspace<uint16_t, struct Hostile>(tiles.runs * tiles.run);
   std::atomic<bool> found = false;
   const int near = powers_for(std::min(in.channels, kLongSum)),
             apart = powers_for(std::min(in.channels, kShortSum));
   parallel_for(tiles.runs, tiles.runs_per_block, [&](int64_t begin, int64_t end) {
-    static constinit thread_local Workspace<float, struct ForwardBlock> workspace;
-    float* const memory = workspace.of_size(v_layout.size() + m_layout.size());
+    float* const memory = workspace<float, struct ForwardBlock>(v_layout.size() + m_layout.size());
     const Points<float> v = v_layout.at(memory), m = m_layout.at(memory + v_layout.size());
     uint16_t zero[kBlockTiles];
     int32_t pixels[kSeenPixels];
@@ -184,8 +182,7 @@ class Patches {
 
   Patches(const Images& in, const Images& out)
       : in_(in), out_(out), taps_(9 * in.channels), plane_(out.height * out.width) {
-    static constinit thread_local Workspace<float, struct PatchMemory> workspace;
-    patches_ = workspace.of_size((taps_ + out.channels) * kMost);
+    patches_ = workspace<float, struct PatchMemory>((taps_ + out.channels) * kMost);
     sums_ = patches_ + taps_ * kMost;
   }
 
@@ -260,8 +257,7 @@ void correlate_marked(int64_t batch, const Images& in, const Images& out, const 
 Points<const float> transformed_weights(int64_t in, int64_t out, const float* w, int64_t in_stride,
                                         int64_t out_stride, bool rotated) {
   const Layout layout(in, out);
-  static constinit thread_local Workspace<float, struct Weights> workspace;
-  const Points<float> u = layout.at(workspace.of_size(layout.size()));
+  const Points<float> u = layout.at(workspace<float, struct Weights>(layout.size()));
   std::atomic<bool> served = true;
   parallel_for(in, std::max<int64_t>(1, (1 << 10) / out), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
@@ -274,8 +270,7 @@ Points<const float> transformed_weights(int64_t in, int64_t out, const float* w,
 /// The same weights as a matrix (in, 3, 3, out).
 const float* weight_matrix(int64_t in, int64_t out, const float* w, int64_t in_stride,
                            int64_t out_stride, bool rotated) {
-  static constinit thread_local Workspace<float, struct WeightMatrix> workspace;
-  float* const matrix = workspace.of_size(in * 9 * out);
+  float* const matrix = workspace<float, struct WeightMatrix>(in * 9 * out);
   float* to = matrix;
   for (int64_t i = 0; i < in; ++i)
     for (int64_t k = 0; k < 9; ++k)
@@ -308,8 +303,8 @@ void sum_piece(const Tiles& tiles, int64_t begin, int64_t end, const Images& in,
                const float* x, const float* dy, const Part& part, float* sums) {
   const Layout v_layout(tiles.in_block(), in.channels), m_layout(tiles.in_block(), out.channels),
       u_layout(out.channels, in.channels);
-  static constinit thread_local Workspace<float, struct WeightBlock> workspace;
-  float* const memory = workspace.of_size(v_layout.size() + m_layout.size() + u_layout.size());
+  float* const memory =
+      workspace<float, struct WeightBlock>(v_layout.size() + m_layout.size() + u_layout.size());
   const Points<float> v = v_layout.at(memory), m = m_layout.at(memory + v_layout.size()),
                       u = u_layout.at(memory + v_layout.size() + m_layout.size());
   LongSum<float, Part> db;
@@ -377,8 +372,7 @@ void winograd_conv2d_weight(const Conv2dShape& s, const float* x, const float* d
   const int64_t runs = std::max<int64_t>(1, blocks) * tiles.runs_per_block;
   const int64_t pieces = ceil_div(tiles.runs, runs);
   const Part part(in, out);
-  static constinit thread_local Workspace<float, struct WeightSums> workspace;
-  float* const sums = workspace.of_size(pieces * part.size);
+  float* const sums = workspace<float, struct WeightSums>(pieces * part.size);
   for_each_group(s, [&](int64_t x0, int64_t y0, int64_t w0, int64_t first_out) {
     parallel_for(pieces, 1, [&](int64_t piece, int64_t) {
       sum_piece(tiles, piece * runs, std::min(tiles.runs, (piece + 1) * runs),

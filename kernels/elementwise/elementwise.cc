@@ -17,12 +17,11 @@ namespace {
 /// only meet rows that run or stay.
 template <int k, class T, int count>
 const T* dense(Loops<count>& loops, const T* x) {
-  static constinit thread_local Workspace<T, struct Copy> workspace;
   const int last = loops.ndim - 1;
   if (loops.strides[k][last] == 0 || loops.strides[k][last] == 1) return x;
   int64_t sizes[kMaxLoops] = {}, n = 1;
   for (int i = 0; i <= last; ++i) n *= sizes[i] = loops.strides[k][i] == 0 ? 1 : loops.sizes[i];
-  T* copy = workspace.of_size(n);
+  T* copy = workspace<T, struct Copy>(n);
   copy_strided(sizeof(T), loops.ndim, sizes, reinterpret_cast<const char*>(x), loops.strides[k],
                reinterpret_cast<char*>(copy));
   int64_t stride = 1;

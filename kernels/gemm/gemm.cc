@@ -64,10 +64,10 @@ void multiply(const GemmProblem<T>& g, GemmPath path) {
   if (path == GemmPath::in_place) return table.in_place(g);
   if (path == GemmPath::panels) return table.panels(g);
   if (path == GemmPath::openblas) return call_blas(with_row_in_c(g));
-  static constinit thread_local Workspace<T, struct Copies> workspace;
+  struct Copies;
   if (path == GemmPath::copied)
-    return table.copied(g, workspace.of_size(table.copied_workspace(g.m)));
-  T* const packed = workspace.of_size(table.packed_size(g.n, g.k));
+    return table.copied(g, workspace<T, Copies>(table.copied_workspace(g.m)));
+  T* const packed = workspace<T, Copies>(table.packed_size(g.n, g.k));
   table.pack(g, packed);
   table.prepacked(g, packed);
 }
@@ -143,8 +143,7 @@ void multiply_tiles(const GemmProblem<T>& g, GemmPath path) {
 template <class T>
 void multiply_pieces_of_k(const GemmProblem<T>& g, GemmPath path, int64_t pieces) {
   const int64_t length = ceil_div(g.k, pieces), size = g.m * g.n;
-  static constinit thread_local Workspace<T, struct Partial> workspace;
-  T* parts = workspace.of_size(pieces * size);
+  T* parts = workspace<T, struct Partial>(pieces * size);
   parallel_for(pieces, 1, [&](int64_t piece, int64_t) {
     const int64_t p = piece * length;
     GemmProblem<T> problem = piece_of_k(g, p, std::min(length, g.k - p));

@@ -16,13 +16,6 @@ constexpr int64_t kPiece = 1 << 16;  // of a channel, and of columns, that threa
 
 int64_t numel(const Channels& s) { return s.outer * s.channels * s.inner; }
 
-/// Memory of the calling thread, another for each use.
-template <class T, class Use>
-T* scratch(int64_t count) {
-  static constinit thread_local Workspace<T, Use> workspace;
-  return workspace.of_size(count);
-}
-
 /// A single channel is one run whatever its axes.
 Channels simplified(const Channels& s) {
   return s.channels == 1 ? Channels{1, 1, s.outer * s.inner} : s;
@@ -76,7 +69,7 @@ void sweep_channels(const Channels& s, First first, Combine combine, Then then) 
     });
     return;
   }
-  Part* parts = scratch<Part, struct Parts>(s.channels * n);
+  Part* parts = workspace<Part, struct Parts>(s.channels * n);
   parallel_for(s.channels * n, 1, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) parts[k] = first(k / n, cut.piece(k / n, k % n));
   });
@@ -119,8 +112,8 @@ template <class T>
 void column_stats(const Channels& s, const NormInput<T>& in, T* mean, T* var) {
   const ColumnNormKernels<T>& table = kernels<ColumnNormKernels<T>>();
   const int64_t columns = s.channels, n = std::max<int64_t>(1, ceil_div(s.outer, rows_of_piece(s)));
-  double* parts = scratch<double, struct Parts>(2 * n * columns);
-  int64_t* counts = scratch<int64_t, struct Parts>(n);
+  double* parts = workspace<double, struct Parts>(2 * n * columns);
+  int64_t* counts = workspace<int64_t, struct Parts>(n);
   std::fill_n(parts, 2 * columns, 0.0);
   counts[0] = 0;
   for_row_pieces(s, [&](int64_t row, int64_t rows, int64_t p) {
@@ -151,7 +144,7 @@ struct Transform {
   Affine<T> at(int64_t c) const { return {mean[c], scale(c), in.b ? in.b[c] : T(0), in.relu}; }
   /// In memory of the calling thread.
   ColumnAffine<T> of_columns(int64_t columns) const {
-    T *scale = scratch<T, struct PerColumn>(2 * columns), *shift = scale + columns;
+    T *scale = workspace<T, struct PerColumn>(2 * columns), *shift = scale + columns;
     for (int64_t c = 0; c < columns; ++c) scale[c] = at(c).scale, shift[c] = at(c).shift;
     return {mean, scale, shift, in.relu};
   }
@@ -237,7 +230,7 @@ template <class T>
 void column_gradient(const Channels& s, const Transform<T>& f, const T* dy, int64_t count,
                      const NormGradients<T>& to) {
   const ColumnAffine<T> columns = f.of_columns(s.channels);
-  T *mean_dy = scratch<T, struct PerColumnOfGradient>(2 * s.channels),
+  T *mean_dy = workspace<T, struct PerColumnOfGradient>(2 * s.channels),
     *slope = mean_dy + s.channels;
   for (int64_t c = 0; c < s.channels; ++c) {
     const GradientAffine<T> g = gradient_affine(f, c, to.dw[c], to.db[c], count);
@@ -258,7 +251,7 @@ void column_sums(const Channels& s, const Transform<T>& f, const T* dy,
   const ColumnAffine<T> affine = f.of_columns(s.channels);
   const auto kernel = kernels<ColumnNormKernels<T>>().gradient_sums;
   const int64_t columns = s.channels, n = std::max<int64_t>(1, ceil_div(s.outer, rows_of_piece(s)));
-  double* parts = scratch<double, struct Parts>(2 * n * columns);
+  double* parts = workspace<double, struct Parts>(2 * n * columns);
   std::fill_n(parts, 2 * n * columns, 0.0);
   for_row_pieces(s, [&](int64_t row, int64_t rows, int64_t p) {
     double* sums = parts + 2 * p * columns;
@@ -387,7 +380,7 @@ void batch_norm_backward(const Channels& shape, double eps, const NormInput<T>& 
                          const T* rstd, const T* dy, const NormGradients<T>& to) {
   const Channels s = simplified(shape);
   const Transform<T> f{in, mean, rstd};
-  T* sums = scratch<T, struct ChannelSums>(2 * s.channels);
+  T* sums = workspace<T, struct ChannelSums>(2 * s.channels);
   const NormGradients<T> all{to.dx, to.dw ? to.dw : sums, to.db ? to.db : sums + s.channels};
   if (in_columns(s)) {
     column_sums(s, f, dy, all);
@@ -415,7 +408,7 @@ void batch_norm_backward_eval(const Channels& shape, const NormInput<T>& in, con
     const Channels s = simplified(shape);
     const NormInput<T> values{in.x, in.valid};
     const Transform<T> f{values, mean, rstd};
-    T* sums = scratch<T, struct ChannelSums>(2 * s.channels);
+    T* sums = workspace<T, struct ChannelSums>(2 * s.channels);
     const NormGradients<T> all{nullptr, to.dw ? to.dw : sums, to.db ? to.db : sums + s.channels};
     in_columns(s) ? column_sums(s, f, dy, all) : run_backward<T>(s, f, dy, all);
     in_double(
@@ -426,7 +419,7 @@ void batch_norm_backward_eval(const Channels& shape, const NormInput<T>& in, con
         });
   }
   if (!to.dx) return;
-  T* zero = scratch<T, struct ChannelSums>(shape.channels);
+  T* zero = workspace<T, struct ChannelSums>(shape.channels);
   std::fill_n(zero, shape.channels, T(0));
   batch_norm_normalize<T>(shape, {dy, in.valid, in.w}, zero, rstd, to.dx);
 }
@@ -469,7 +462,7 @@ void for_each_group(const NormRows& s, int64_t piece, Body body) {
 
 template <class T>
 T* spread_memory(const NormRows& s) {
-  return s.inner > 1 ? scratch<T, struct Spread>(2 * s.d) : nullptr;
+  return s.inner > 1 ? workspace<T, struct Spread>(2 * s.d) : nullptr;
 }
 
 }  // namespace
@@ -523,14 +516,14 @@ void row_norm_backward(const NormRows& s, double eps, const NormInput<T>& in, co
                 piece = std::max({per_grain(size, kGrain), ceil_div(s.samples, 64),
                                   std::min<int64_t>(4, s.samples)}),
                 n = ceil_div(s.samples, piece);
-  double* parts = with_sums ? scratch<double, struct Parts>(2 * n * weights) : nullptr;
+  double* parts = with_sums ? workspace<double, struct Parts>(2 * n * weights) : nullptr;
   for_each_group(s, piece, [&](int64_t begin, int64_t end, int64_t group) {
     const int64_t at = group * s.d, channels = s.d / s.inner;
     RowSums<T> sums{};
     if (with_sums) {
       sums.dw = parts + 2 * (begin / piece) * weights + group * channels;
       sums.db = sums.dw + weights;
-      sums.block = scratch<T, struct OfRows>(2 * s.d);
+      sums.block = workspace<T, struct OfRows>(2 * s.d);
       if (begin % piece == 0) {
         std::fill_n(sums.dw, channels, 0.0);
         std::fill_n(sums.db, channels, 0.0);

@@ -24,8 +24,7 @@ void sum_rows(int64_t rows, int64_t n, const T* x, T* y) {
     });
     return;
   }
-  static constinit thread_local Workspace<double, struct RowParts> workspace;
-  double* parts = workspace.of_size(rows * pieces);
+  double* parts = workspace<double, struct RowParts>(rows * pieces);
   parallel_for(rows * pieces, 1, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) {
       const int64_t first = k % pieces * kPiece;
@@ -78,8 +77,7 @@ void sum_columns(int64_t outer, int64_t n, int64_t inner, const T* x, T* y) {
     });
     return;
   }
-  static constinit thread_local Workspace<double, struct ColumnParts> workspace;
-  double* parts = workspace.of_size(outer * pieces * inner);
+  double* parts = workspace<double, struct ColumnParts>(outer * pieces * inner);
   parallel_for(outer * pieces * tiles, 1, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) {
       const int64_t j = k % tiles * kTile, columns = std::min(kTile, inner - j);
@@ -116,10 +114,8 @@ void extremum_rows(RowExtremum<T> kernel, int64_t rows, int64_t n, const T* x, T
   }
   // The extremum of the pieces' extrema.
   const int64_t pieces = ceil_div(n, kPiece);
-  static constinit thread_local Workspace<T, struct Values> value_workspace;
-  static constinit thread_local Workspace<int64_t, struct Indices> index_workspace;
-  T* values = value_workspace.of_size(pieces);
-  int64_t* indices = index_workspace.of_size(pieces);
+  T* values = workspace<T, struct Values>(pieces);
+  int64_t* indices = workspace<int64_t, struct Indices>(pieces);
   parallel_for(pieces, 1, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) {
       const Extremum<T> found =
@@ -158,9 +154,8 @@ template <class T>
 double sum_of_squares(int64_t n, const T* x) {
   const auto kernel = kernels<ReduceKernels<T>>().sum_of_squares;
   if (n <= kPiece) return kernel(n, x);
-  static constinit thread_local Workspace<double, struct SquareParts> workspace;
   const int64_t pieces = ceil_div(n, kPiece);
-  double* parts = workspace.of_size(pieces);
+  double* parts = workspace<double, struct SquareParts>(pieces);
   parallel_for(n, kPiece, [&](int64_t begin, int64_t end) {
     parts[begin / kPiece] = kernel(end - begin, x + begin);
   });

@@ -37,7 +37,6 @@ template <class T>
 class PackedWeights {
  public:
   PackedWeights(const Recurrence<T>& r, Transpose transpose) {
-    static constinit thread_local Workspace<T, struct Packed> workspace;
     const bool forward = transpose == Transpose::yes;
     const int64_t hidden = r.hidden, rows = gates_of(r.kind) * hidden;
     const int64_t inputs = forward && r.w_ih ? r.inputs : 0;
@@ -47,7 +46,7 @@ class PackedWeights {
       const int64_t count = products[i].count * hidden;
       size += sizes[i] = forward ? packed_size<T>(count, hidden) : packed_size<T>(hidden, count);
     }
-    T* to = workspace.of_size(size);
+    T* to = workspace<T, struct Packed>(size);
     if (inputs > 0) pack(transpose, rows, inputs, r.w_ih, inputs, to);
     input = to;
     to += packed_size<T>(rows, inputs);
@@ -65,9 +64,8 @@ class PackedWeights {
 /// What the products' sums lack, for each kept gate.
 template <class T>
 const T* kept_bias(const Recurrence<T>& r) {
-  static constinit thread_local Workspace<T, struct Bias> workspace;
   const int64_t rows = gates_of(r.kind) * r.hidden, kept = kept_gates_of(r.kind) * r.hidden;
-  T* bias = workspace.of_size(kept);
+  T* bias = workspace<T, struct Bias>(kept);
   for (int64_t i = 0; i < kept; ++i) bias[i] = r.b_ih && i < rows ? r.b_ih[i] : T(0);
   if (!r.b_hh) return bias;
   for (const Gates& gates : recurrent_gates(r.kind))
@@ -201,8 +199,7 @@ struct StepMajor {
   StepMajor(const Recurrence<T>& r, const T* from, int64_t x_step, int64_t x_row, int64_t width)
       : x(from), row(x_row) {
     if (!r.valid && (r.steps == 1 || x_step == r.batch * x_row)) return;
-    static constinit thread_local Workspace<T, Tag> workspace;
-    T* to = workspace.of_size(r.steps * r.batch * width);
+    T* to = workspace<T, Tag>(r.steps * r.batch * width);
     x = to;
     row = width;
     for (int64_t t = 0; t < r.steps; ++t)
@@ -245,8 +242,7 @@ void recurrence_weight_gradients(const Recurrence<T>& r, const T* h, const T* dg
               d.w_hh.sum + gates.row * hidden * hidden, r.from_zero ? r.batch : 0);
   }
   if (!d.b_ih.sum && !d.b_hh.sum) return;
-  static constinit thread_local Workspace<T, struct BiasSums> workspace;
-  T* sums = workspace.of_size(kept);
+  T* sums = workspace<T, struct BiasSums>(kept);
   sum<T>(1, positions, kept, dgates, sums);
   if (d.b_ih.sum) put(d.b_ih, 0, rows, sums);
   if (d.b_hh.sum)

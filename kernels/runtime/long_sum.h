@@ -15,8 +15,7 @@ constexpr int64_t kSumTerms = 64;
 template <class T, class Fill>
 void add_up(int64_t terms, int64_t size, T* y, Fill fill) {
   if (terms <= kSumTerms || std::is_same_v<T, double>) return fill(y);
-  static constinit thread_local Workspace<double, Fill> workspace;
-  double* const sums = workspace.of_size(size);
+  double* const sums = workspace<double, Fill>(size);
   fill(sums);
   std::transform(sums, sums + size, y, [](double sum) { return static_cast<T>(sum); });
 }
@@ -50,9 +49,8 @@ class LongSum {
       for (int64_t j = 0; j < columns_; ++j) f(sums_[i * row_ + j], *total++);
   }
   void carry() {
-    static constinit thread_local Workspace<double, LongSum> workspace;
     if (!totals_) {
-      totals_ = workspace.of_size(rows_ * columns_);
+      totals_ = workspace<double, LongSum>(rows_ * columns_);
       std::fill_n(totals_, rows_ * columns_, 0.0);
     }
     for_each(totals_, [](T& sum, double& total) { total += static_cast<double>(sum), sum = 0; });

@@ -8,9 +8,13 @@
 #include <cstdlib>
 #include <mutex>
 #include <new>
+#include <span>
 #include <utility>
 
 namespace gradus::kernels::detail {
+
+// Trivially destructible: threads end after static destructors too.
+constinit thread_local WorkspaceTable workspace_table;
 
 struct SpareBlock {
   SpareBlock* next;
@@ -20,9 +24,8 @@ namespace {
 
 using gradus::detail::process_mutex;
 
-// Trivially destructible: threads end after static destructors too.
-constinit thread_local WorkspaceBlock* blocks = nullptr;
 constinit WorkspaceUse* uses = nullptr;  // under process_mutex, with what they hold
+constinit int64_t places = 1;            // under it, too
 
 void add_spare(WorkspaceUse& use) {
   void* memory = std::aligned_alloc(64, static_cast<size_t>(use.bytes));
@@ -50,10 +53,39 @@ void give_back(WorkspaceBlock& block) {
   block.bytes = 0;
 }
 
+std::span<WorkspaceBlock> this_threads_blocks() {
+  return {workspace_table.blocks, static_cast<size_t>(workspace_table.count)};
+}
+
+/// Room for so many blocks in this thread's table; false: memory is refused.
+bool reserve(int64_t count) noexcept {
+  WorkspaceTable& table = workspace_table;
+  if (count <= table.count) return true;
+  void* larger = std::realloc(table.blocks, static_cast<size_t>(count) * sizeof(WorkspaceBlock));
+  if (!larger) return false;
+  table.blocks = static_cast<WorkspaceBlock*>(larger);
+  std::fill(table.blocks + table.count, table.blocks + count, WorkspaceBlock{});
+  table.count = count;
+  return true;
+}
+
+/// The use's block of this thread, empty if it had none.
+WorkspaceBlock& block_of(WorkspaceUse& use) {
+  if (use.place == 0) use.place = places++;
+  if (!reserve(use.place + 1)) throw std::bad_alloc();
+  WorkspaceBlock& block = workspace_table.blocks[use.place];
+  block.use = &use;
+  return block;
+}
+
 struct AtThreadEnd {
+  // For all uses there are, about: a thread that comes to one at a late step does not ask malloc.
+  AtThreadEnd() { reserve(128); }
   ~AtThreadEnd() {
     const std::lock_guard lock(process_mutex);
-    for (; blocks; blocks = blocks->next) give_back(*blocks);
+    for (WorkspaceBlock& block : this_threads_blocks()) give_back(block);
+    std::free(workspace_table.blocks);
+    workspace_table = {};
   }
 };
 
@@ -61,9 +93,9 @@ struct AtThreadEnd {
 /// back.
 void give_all_back() noexcept {
   const std::lock_guard lock(process_mutex);
-  for (WorkspaceBlock* block = blocks; block; block = block->next) {
-    gradus::detail::count_kept(-block->bytes);
-    give_back(*block);
+  for (WorkspaceBlock& block : this_threads_blocks()) {
+    gradus::detail::count_kept(-block.bytes);
+    give_back(block);
   }
   for (; uses; uses = uses->next) {
     free_spares(*uses);
@@ -79,14 +111,11 @@ void give_back_at_thread_end() {
   (void)at_thread_end;
 }
 
-void grow(WorkspaceUse& use, WorkspaceBlock& block, int64_t bytes) {
-  if (!block.use) {
-    give_back_at_thread_end();
-    block.use = &use;
-    block.next = blocks;
-    blocks = &block;
-  }
+void* grow(WorkspaceUse& use, int64_t bytes) {
+  if (bytes == 0) return nullptr;
+  give_back_at_thread_end();
   const std::lock_guard lock(process_mutex);
+  WorkspaceBlock& block = block_of(use);
   if (bytes > use.bytes) {
     free_spares(use);
     if (use.bytes == 0) use.next = std::exchange(uses, &use);
@@ -101,6 +130,7 @@ void grow(WorkspaceUse& use, WorkspaceBlock& block, int64_t bytes) {
   give_back(block);
   block.memory = memory;
   block.bytes = use.bytes;
+  return memory;
 }
 
 }  // namespace gradus::kernels::detail

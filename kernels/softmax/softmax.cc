@@ -73,8 +73,7 @@ void log_softmax(int64_t rows, int64_t d, const T* x, T* y) {
 template <class T>
 void logsumexp(int64_t rows, int64_t d, const T* x, T* y) {
   const auto kernel = kernels<SoftmaxKernels<T>>().log_sums;
-  static constinit thread_local Workspace<T, struct Shift> workspace;
-  T* shift = workspace.of_size(rows);
+  T* shift = workspace<T, struct Shift>(rows);
   parallel_for_rows(rows, d, kFunctionGrain, [&](int64_t begin, int64_t end) {
     kernel(end - begin, d, x + begin * d, shift + begin, y + begin);
     for (int64_t i = begin; i < end; ++i) y[i] += shift[i];
@@ -103,10 +102,8 @@ CrossEntropyTotals cross_entropy(int64_t rows, int64_t classes, const T* x, cons
   const SoftmaxKernels<T>& table = kernels<SoftmaxKernels<T>>();
   const double weight = check_labels(rows, classes, labels, w, options.ignore_index);
   const Targets<T> target(classes, labels, w, options);
-  static constinit thread_local Workspace<T, struct Shift> workspace;
-  static constinit thread_local Workspace<double, struct Losses> loss_workspace;
-  T *shift = workspace.of_size(2 * rows), *log_sum = shift + rows;
-  double* losses = loss_workspace.of_size(rows);
+  T *shift = workspace<T, struct Shift>(2 * rows), *log_sum = shift + rows;
+  double* losses = workspace<double, struct Losses>(rows);
   parallel_for_rows(rows, classes, kFunctionGrain, [&](int64_t begin, int64_t end) {
     table.log_sums(end - begin, classes, x + begin * classes, shift + begin, log_sum + begin);
     for (int64_t i = begin; i < end; ++i) {
@@ -139,8 +136,7 @@ void cross_entropy_backward(int64_t rows, int64_t classes, const T* x, const int
   };
   // T's product of it and a probability may be finite where it is not.
   const auto overflows = [&](int64_t i) { return !std::isfinite(static_cast<T>(scale_of(i))); };
-  static constinit thread_local Workspace<T, struct Scale> workspace;
-  T* scale = workspace.of_size(rows);
+  T* scale = workspace<T, struct Scale>(rows);
   parallel_for_rows(rows, classes, kFunctionGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
       scale[i] = target.ignored(i) ? T(0) : overflows(i) ? T(1) : static_cast<T>(scale_of(i));

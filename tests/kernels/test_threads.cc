@@ -182,8 +182,7 @@ BOOST_AUTO_TEST_CASE(trim_beside_jobs_and_scratch_memory_of_other_threads) {
     for (int64_t round = 0; !stop; ++round) {
       const int64_t size = 100 + 300 * ((round + seed) % 50);
       parallel_for(6, 1, [&](int64_t chunk, int64_t) {
-        static constinit thread_local kernels::Workspace<int64_t, struct Scratch> workspace;
-        int64_t* const mine = workspace.of_size(size);
+        int64_t* const mine = kernels::workspace<int64_t, struct Scratch>(size);
         std::fill_n(mine, size, seed + chunk);
         if (std::count(mine, mine + size, seed + chunk) != size) ++wrong;
       });
