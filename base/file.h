@@ -21,6 +21,7 @@ std::string read_file(const std::string& path);
 /// reason.
 class FileReader {
  public:
+  /// Opens it; a folder is an error.
   explicit FileReader(std::string path);
   ~FileReader();
   FileReader(const FileReader&) = delete;

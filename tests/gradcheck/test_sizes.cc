@@ -294,7 +294,7 @@ std::vector<Cut> cuts() {
        shape([](int64_t n) {
          return Shapes{{4, n}, {n}};
        }),
-       at({"norm/rms.cc:kParts", "norm/runs.simd.cc:kBlockElements"})},
+       at({"norm/runs.simd.cc:kBlockElements"})},
       {"rms_norm of many rows", [](Ops x) { return rms_norm(x[0], {3}, x[1], {.eps = 1e-5}); },
        shape([](int64_t n) {
          return Shapes{{n, 3}, {3}};

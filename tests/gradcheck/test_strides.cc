@@ -189,6 +189,11 @@ std::vector<Call> elementwise_calls() {
   unary("cast",
         [](const Tensor& x) { return cast(x, x.dtype() == DType::f32 ? DType::f64 : DType::f32); });
   unary("all_finite", [](const Tensor& x) { return full({}, all_finite(x)); });
+  unary("str", [](const Tensor& x) {
+    const std::string text = str(x, 9);
+    const auto size = static_cast<int64_t>(text.size());
+    return cast(Tensor::from(std::vector<int>(text.begin(), text.end()), {size}), DType::f64);
+  });
   const auto binary = [&](const char* name, Tensor (*f)(const Tensor&, const Tensor&)) {
     for (const Shape& b : {Shape{3, 4}, Shape{4}, Shape{2, 3, 1}})
       calls.push_back(call(name, {numbers({3, 4}, 1, 0.2, 2), numbers(b, 2, 0.2, 2)},
