@@ -22,6 +22,7 @@
 #include <cstring>
 #include <functional>
 #include <limits>
+#include <utility>
 
 #include "tests/checks.h"
 
@@ -38,8 +39,9 @@ constexpr double kInf = std::numeric_limits<double>::infinity(),
 /// recording; the gradients of the sum of dx u with respect to x and dy.
 class Program {
  public:
-  Program(const OpSample& sample) : f_(sample.f) {
-    for (const Tensor& x : sample.inputs) inputs_.push_back(raw::clone(x));
+  explicit Program(const OpSample& sample) : Program(sample, sample.inputs[0].dtype()) {}
+  Program(const OpSample& sample, DType dtype) : f_(sample.f) {
+    for (const Tensor& x : sample.inputs) inputs_.push_back(raw::clone(raw::cast(x, dtype)));
     dy_ = wave(f_(inputs_), 0.3);
     for (const Tensor& x : inputs_)
       u_.push_back(wave(x, 0.7 + 0.1 * static_cast<double>(u_.size())));
@@ -53,6 +55,17 @@ class Program {
     all.push_back(&dy_);
     for (Tensor& u : u_) all.push_back(&u);
     return all;
+  }
+
+  /// The results where an element of numbers() is another.
+  std::vector<double> with(size_t tensor, int64_t element, double other) {
+    return dispatch_floating(dy_.dtype(), "with", [&]<class T>() {
+      T& value = numbers()[tensor]->mutable_data<T>()[element];
+      const T own = std::exchange(value, static_cast<T>(other));
+      std::vector<double> all = results();
+      value = own;
+      return all;
+    });
   }
 
   std::vector<double> results() const {
@@ -103,40 +116,48 @@ bool same(double a, double b) { return a == b || (std::isnan(a) && std::isnan(b)
 /// Which numbers are left alone: (tensor, element) of Program::numbers().
 using Skip = std::function<bool(size_t tensor, int64_t element)>;
 
+/// How far apart results of f32 may be: sums over a tensor that holds what is not finite are added
+/// up in double, so that others among its results are rounded anew, and those of second order are
+/// differences of terms as large as the largest of them.
+double rounded_anew(const std::vector<double>& results, DType dtype) {
+  double largest = 1;
+  for (double x : results)
+    if (std::isfinite(x)) largest = std::max(largest, std::abs(x));
+  return dtype == DType::f32 ? 0x1p-20 * largest : 0;
+}
+
 /// Changes each number the program depends on to other finite ones, and then to NaN and the like:
-/// results that the first leave alone are left alone by those. Returns how many pairs were held
-/// against each other.
-int64_t check_program(const std::string& what, const OpSample& sample, const Skip& skip) {
-  Program program(sample);
-  const std::vector<double> before = program.results();
+/// results that the first leave alone are left alone by those. What the first leave alone is found
+/// in f64, where no change is lost by rounding. Returns how many pairs were held against each
+/// other.
+int64_t check_program(const std::string& what, const OpSample& sample, const Skip& skip,
+                      DType dtype) {
+  Program program(sample), tried(sample, dtype);
+  const std::vector<double> before = program.results(), tried_before = tried.results();
+  const double apart = rounded_anew(tried_before, dtype);
   int64_t pairs = 0;
   size_t tensor = 0;
-  for (Tensor* x : program.numbers()) {
-    double* values = x->mutable_data<double>();
+  for (const Tensor* x : program.numbers()) {
+    const double* values = x->data<double>();
     const int64_t step = std::max<int64_t>(1, x->numel() / 24);
     for (int64_t k = 0; k < x->numel(); k += step) {
       if (skip(tensor, k)) continue;
       const double value = values[k];
-      const auto with = [&](double other) {
-        values[k] = other;
-        const std::vector<double> results = program.results();
-        values[k] = value;
-        return results;
-      };
       std::vector<bool> free(before.size(), true);
       for (double other : {0.7 * value + 0.1, 0.1 * value, 17.3, -17.3, 1e6, -1e6}) {
-        const std::vector<double> results = with(other);
+        const std::vector<double> results = program.with(tensor, k, other);
         for (size_t i = 0; i < free.size(); ++i) free[i] = free[i] && same(results[i], before[i]);
       }
       for (double other : {kNaN, kInf, -kInf, 1e20}) {
-        const std::vector<double> results = with(other);
+        const std::vector<double> results = tried.with(tensor, k, other);
         for (size_t i = 0; i < free.size(); ++i) {
           if (!free[i]) continue;
           ++pairs;
-          if (same(results[i], before[i])) continue;
-          BOOST_TEST(false, what << ": " << other << " in element " << k << " of tensor " << tensor
-                                 << " makes result " << i << " " << results[i] << ", not "
-                                 << before[i]);
+          if (same(results[i], tried_before[i])) continue;
+          if (std::abs(results[i] - tried_before[i]) <= apart) continue;
+          BOOST_TEST(false, what << ", " << name(dtype) << ": " << other << " in element " << k
+                                 << " of tensor " << tensor << " makes result " << i << " "
+                                 << results[i] << ", not " << tried_before[i]);
           return pairs;
         }
       }
@@ -170,15 +191,34 @@ Skip skipped(const std::string& op, const OpSample& sample) {
 
 }  // namespace
 
+namespace {
+
+/// False where a sample holds numbers of f64 beside its inputs.
+bool takes_f32(const OpSample& sample) {
+  try {
+    Program(sample, DType::f32).results();
+  } catch (const Error&) {
+    return false;
+  }
+  return true;
+}
+
+}  // namespace
+
 BOOST_AUTO_TEST_CASE(no_op_lets_through_what_it_leaves_out) {
-  int64_t pairs = 0;
+  int64_t pairs = 0, narrow = 0;
   for (const OpSamples* row : all_op_samples()) {
     const std::string op = row->name;
     if (op.starts_with("conv2d")) continue;  // tests/autograd/test_conv.cc
-    for (const OpSample& sample : row->make())
-      pairs += check_program(op + ", " + sample.label, sample, skipped(op, sample));
+    for (const OpSample& sample : row->make()) {
+      const std::string what = op + ", " + sample.label;
+      pairs += check_program(what, sample, skipped(op, sample), DType::f64);
+      if (takes_f32(sample)) narrow += check_program(what, sample, skipped(op, sample), DType::f32);
+    }
   }
+  BOOST_TEST_MESSAGE(pairs << " pairs in f64, " << narrow << " in f32");
   BOOST_TEST(pairs > 100000);
+  BOOST_TEST(narrow > 100000);
 }
 
 namespace {
@@ -238,6 +278,11 @@ BOOST_AUTO_TEST_CASE(attention_in_blocks) {
     check("mask ", {.mask = rows});
     check("additive mask ", {.mask = where(rows, zero, barrier)});
     check("padding, causal ", {.key_padding = there, .causal = true});
+    check_left_out("self_attention " + std::string(name(dtype)),
+                   {raw::cast(sample({n, keys, 3 * heads * d}, 4), dtype)},
+                   {reshape(gone, {n, keys, 1})}, [=](std::span<const Tensor> x) {
+                     return self_attention(x[0], heads, {.key_padding = there});
+                   });
   }
 }
 
@@ -344,29 +389,47 @@ BOOST_AUTO_TEST_CASE(cells_behind_their_lengths) {
 
 BOOST_AUTO_TEST_CASE(norms_and_losses) {
   const Tensor valid = first_of({7, 2, 5}, 7), gone = unsqueeze(logical_not(valid), -1);
-  const std::vector<Tensor> inputs{sample({3, 7, 19}, 1), sample({19}, 2, 0.5, 2), sample({19}, 3)};
-  for (const Activation activation : {Activation::none, Activation::relu}) {
-    check_left_out("layer_norm", inputs, {gone, {}, {}}, [=](std::span<const Tensor> x) {
-      return layer_norm(x[0], {19}, x[1], x[2], {.valid = valid, .activation = activation});
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    const std::vector<Tensor> inputs{raw::cast(sample({3, 7, 19}, 1), dtype),
+                                     raw::cast(sample({19}, 2, 0.5, 2), dtype),
+                                     raw::cast(sample({19}, 3), dtype)};
+    check_left_out("rms_norm", {inputs[0], inputs[1]}, {gone, {}}, [=](std::span<const Tensor> x) {
+      return rms_norm(x[0], {19}, x[1], {.valid = valid});
     });
-    const BatchNormOptions options{
-        .axis = ChannelAxis::last, .valid = valid, .activation = activation};
-    check_left_out("batch_norm", inputs, {gone, {}, {}}, [=](std::span<const Tensor> x) {
-      return batch_norm(x[0], x[1], x[2], options).y;
-    });
-    check_left_out("batch_norm_inference", inputs, {gone, {}, {}}, [=](std::span<const Tensor> x) {
-      const Tensor one = ones({19}, DType::f64);
-      return batch_norm_inference(x[0], one, one, x[1], x[2], options);
-    });
+    for (const Activation activation : {Activation::none, Activation::relu}) {
+      check_left_out("layer_norm", inputs, {gone, {}, {}}, [=](std::span<const Tensor> x) {
+        return layer_norm(x[0], {19}, x[1], x[2], {.valid = valid, .activation = activation});
+      });
+      const BatchNormOptions options{
+          .axis = ChannelAxis::last, .valid = valid, .activation = activation};
+      check_left_out("batch_norm", inputs, {gone, {}, {}}, [=](std::span<const Tensor> x) {
+        return batch_norm(x[0], x[1], x[2], options).y;
+      });
+      check_left_out("batch_norm_inference", inputs, {gone, {}, {}},
+                     [=](std::span<const Tensor> x) {
+                       const Tensor one = ones({19}, dtype);
+                       return batch_norm_inference(x[0], one, one, x[1], x[2], options);
+                     });
+      const Tensor samples = Tensor::of({true, false, true}, DType::boolean);
+      const std::vector<Tensor> images{raw::cast(sample({3, 6, 5}, 1), dtype),
+                                       raw::cast(sample({6}, 2, 0.5, 2), dtype),
+                                       raw::cast(sample({6}, 3), dtype)};
+      check_left_out("group_norm", images, {reshape(logical_not(samples), {3, 1, 1}), {}, {}},
+                     [=](std::span<const Tensor> x) {
+                       return group_norm(x[0], 3, x[1], x[2],
+                                         {.valid = samples, .activation = activation});
+                     });
+    }
   }
   const Tensor labels = Tensor::of({2, -100, 0, -100}, DType::i64);
-  for (const double smoothing : {0.0, 0.2})
-    for (const Reduction reduction : {Reduction::mean, Reduction::none})
-      check_left_out("cross_entropy", {sample({4, 3}, 1)}, {reshape(equal(labels, -100), {4, 1})},
-                     [=](std::span<const Tensor> x) {
-                       return cross_entropy(x[0], labels,
-                                            {.label_smoothing = smoothing, .reduction = reduction});
-                     });
+  for (const DType dtype : {DType::f32, DType::f64})
+    for (const double smoothing : {0.0, 0.2})
+      for (const Reduction reduction : {Reduction::mean, Reduction::none})
+        check_left_out("cross_entropy", {raw::cast(sample({4, 3}, 1), dtype)},
+                       {reshape(equal(labels, -100), {4, 1})}, [=](std::span<const Tensor> x) {
+                         return cross_entropy(
+                             x[0], labels, {.label_smoothing = smoothing, .reduction = reduction});
+                       });
 }
 
 namespace {
