@@ -55,7 +55,7 @@ template <class Table>
   return &table_for<Table>(active_isa());
 }
 
-/// The family's kernels for this processor: `kernels<NormKernels<float>>().layer_norm(...)`.
+/// The family's kernels for this processor: `kernels<NormKernels<float>>().row_norm(...)`.
 template <class Table>
 const Table& kernels() {
   static constinit std::atomic<const Table*> chosen = nullptr;

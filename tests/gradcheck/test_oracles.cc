@@ -81,7 +81,7 @@ JacobianColumn exact_column(const Defined& d) {
 const Defined kDefinedNorm{
     "layer_norm", kLayerNorm, norm_inputs(), [](std::vector<Duals>& in, Duals& y) {
       naive::row_norm<Dual>({4, 1, 5}, 1e-5, {in[0].data(), nullptr, in[1].data(), in[2].data()},
-                              y.data());
+                            y.data());
     }};
 
 std::vector<Defined> defined_ops() {
