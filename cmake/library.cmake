@@ -75,24 +75,24 @@ endfunction()
 gradus_embed(data/digits/digits.csv.gz embedded_sources)
 gradus_embed(data/vowels/vowels.bin.gz embedded_sources)
 
-add_library(gradus ${gradus_sources} ${embedded_sources})
+# What compiles against the headers, whichever library it is linked to.
+add_library(gradus_headers INTERFACE)
+target_include_directories(gradus_headers INTERFACE ${PROJECT_BINARY_DIR}/include)
+target_compile_features(gradus_headers INTERFACE cxx_std_20)
+target_link_libraries(gradus_headers INTERFACE fmt::fmt)
+
+add_library(gradus_objects OBJECT ${gradus_sources} ${embedded_sources})
+target_link_libraries(gradus_objects PRIVATE gradus_headers gradus_options ZLIB::ZLIB nlohmann_json::nlohmann_json)
 # Normals are the same on every machine only if no compiler fuses a product and a sum.
 set_source_files_properties(${PROJECT_SOURCE_DIR}/tensor/random.cc PROPERTIES COMPILE_OPTIONS -ffp-contract=off)
-add_library(gradus::gradus ALIAS gradus)
 if(GRADUS_SANITIZE) # what parses more than it computes compiles in a third of the time ten files at once
   set(files_of_their_own ${gradus_sources})
   list(FILTER files_of_their_own INCLUDE REGEX "/(kernels|base|tensor)/")
   set_source_files_properties(${files_of_their_own} ${embedded_sources} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
-  set_target_properties(gradus PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 10)
+  set_target_properties(gradus_objects PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 10)
 endif()
 # A tenth of the library were names of inline functions, which every user compiles anyway.
-set_target_properties(gradus PROPERTIES VISIBILITY_INLINES_HIDDEN ON)
-# Calls inside the library go straight to their target, as -fno-semantic-interposition lets the compiler assume.
-include(CheckLinkerFlag)
-check_linker_flag(CXX -Wl,-Bsymbolic-functions GRADUS_CAN_BIND_SYMBOLS)
-if(GRADUS_CAN_BIND_SYMBOLS)
-  target_link_options(gradus PRIVATE -Wl,-Bsymbolic-functions)
-endif()
+set_target_properties(gradus_objects PROPERTIES VISIBILITY_INLINES_HIDDEN ON)
 # An optimizer's rule is compiled for every level in its own source (kernels/update/update.h).
 file(GLOB update_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/optim/*.cc)
 set_source_files_properties(${update_sources} PROPERTIES COMPILE_OPTIONS "${simd_options}")
@@ -106,12 +106,40 @@ foreach(level IN LISTS simd_levels)
   target_compile_definitions(gradus_simd_${level} PRIVATE
     GRADUS_ISA=${level} GRADUS_LEVEL_HEADER=<gradus/kernels/vector/level_${level}.h>)
   target_compile_options(gradus_simd_${level} PRIVATE ${simd_options} ${simd_flags_${level}})
-  target_include_directories(gradus_simd_${level} PRIVATE ${PROJECT_BINARY_DIR}/include)
-  target_link_libraries(gradus_simd_${level} PRIVATE $<BUILD_INTERFACE:gradus_options>)
-  target_sources(gradus PRIVATE $<TARGET_OBJECTS:gradus_simd_${level}>)
+  target_link_libraries(gradus_simd_${level} PRIVATE gradus_headers gradus_options)
 endforeach()
 
-target_include_directories(gradus PUBLIC $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>)
-target_compile_features(gradus PUBLIC cxx_std_20)
-target_link_libraries(gradus PUBLIC fmt::fmt PRIVATE $<BUILD_INTERFACE:gradus_options> Threads::Threads ZLIB::ZLIB ${CMAKE_DL_LIBS}
-                                                       $<BUILD_INTERFACE:nlohmann_json::nlohmann_json>)
+# gradus_add_library(NAME KIND...): a library of these objects.
+list(TRANSFORM simd_levels REPLACE "(.+)" "$<TARGET_OBJECTS:gradus_simd_\\1>" OUTPUT_VARIABLE simd_objects)
+set(library_objects $<TARGET_OBJECTS:gradus_objects> ${simd_objects})
+include(CheckLinkerFlag)
+check_linker_flag(CXX -Wl,-Bsymbolic-functions GRADUS_CAN_BIND_SYMBOLS)
+function(gradus_add_library name)
+  add_library(${name} ${ARGN} ${library_objects})
+  set_target_properties(${name} PROPERTIES LINKER_LANGUAGE CXX)
+  target_include_directories(${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>)
+  target_compile_features(${name} PUBLIC cxx_std_20)
+  target_link_libraries(${name} PUBLIC fmt::fmt PRIVATE $<BUILD_INTERFACE:gradus_options> Threads::Threads ZLIB::ZLIB ${CMAKE_DL_LIBS})
+  # Calls inside the library go straight to their target, as -fno-semantic-interposition lets the compiler assume.
+  if(GRADUS_CAN_BIND_SYMBOLS)
+    target_link_options(${name} PRIVATE -Wl,-Bsymbolic-functions)
+  endif()
+endfunction()
+
+# What users link, which shows what users may call.
+gradus_add_library(gradus)
+add_library(gradus::gradus ALIAS gradus)
+set(exports ${PROJECT_SOURCE_DIR}/cmake/exports.map)
+check_linker_flag(CXX -Wl,--version-script=${exports} GRADUS_CAN_HIDE_SYMBOLS)
+if(BUILD_SHARED_LIBS AND GRADUS_CAN_HIDE_SYMBOLS)
+  target_link_options(gradus PRIVATE -Wl,--version-script=${exports})
+  set_target_properties(gradus PROPERTIES LINK_DEPENDS ${exports})
+endif()
+
+# The whole of it, for what looks inside or at every op, as tests do: of a static library a program holds what it calls.
+if(BUILD_SHARED_LIBS)
+  gradus_add_library(gradus_whole EXCLUDE_FROM_ALL)
+else()
+  add_library(gradus_whole INTERFACE)
+  target_link_libraries(gradus_whole INTERFACE -Wl,--whole-archive,$<TARGET_FILE:gradus>,--no-whole-archive gradus)
+endif()

@@ -1,4 +1,4 @@
-/* Words that other libraries' headers define as macros: included before ours, none may break them. */
+/* Words that other libraries' headers define as macros. Ours are included after it. */
 #include <complex.h> /* I, in gnu++20 */
 #if __has_include(<X11/Xlib.h>)
 #include <X11/Xlib.h> /* None, Success, Status, Bool, True, False, Always, ... */
