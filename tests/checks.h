@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -22,6 +23,12 @@ inline auto says(std::string text) {
     if (!found) BOOST_TEST_MESSAGE("the message was: " << e.what());
     return found;
   };
+}
+
+/// How many processes are killed: GRADUS_KILLS, or so many.
+inline int kills_of(int usual) {
+  const char* const given = std::getenv("GRADUS_KILLS");
+  return given ? std::atoi(given) : usual;
 }
 
 /// Whether a file that this process replaces others with is still there.

@@ -230,8 +230,8 @@ BOOST_AUTO_TEST_CASE(killed_writers_leave_a_whole_file) {
     for (int i = 0; !stop; ++i) write(folder / "a", letters(i));
   });
   int whole = 0;
-  constexpr int kKills = 200;
-  for (int i = 0; i < kKills; ++i) {
+  const int kills = test::kills_of(200);
+  for (int i = 0; i < kills; ++i) {
     const pid_t child = ::fork();
     if (child == 0)
       for (int k = i;; ++k) write(folder / "a", letters(k));

@@ -86,15 +86,17 @@ BOOST_AUTO_TEST_CASE(killed_at_any_moment_it_ends_with_the_same_bits) {
   whole.run(folder / "whole");
   std::mt19937 random(1);
   int kills = 0;
-  for (int i = 0; kills < 50; ++i) {
+  for (int i = 0; kills < test::kills_of(50); ++i) {
     const std::string path = folder.path / std::to_string(i);
-    for (bool ended = false; !ended;) {
+    int tries = 0;
+    for (bool ended = false; !ended; ++tries) {
       const pid_t child = ::fork();
       if (child == 0) {
         Training().run(path);
         ::_exit(0);
       }
-      ::usleep(2000 + random() % 30'000);
+      // Longer and longer: on a slow machine, too, a step ends at last.
+      ::usleep(static_cast<useconds_t>((2000 + random() % 30'000) * (1 + tries / 40)));
       ::kill(child, SIGKILL);
       int status = 0;
       ::waitpid(child, &status, 0);
