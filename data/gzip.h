@@ -20,7 +20,7 @@ class MaybeGzipped {
   MaybeGzipped& operator=(const MaybeGzipped&) = delete;
   /// The next `count` bytes, or as many as there are; no memory is taken for more. An error if they
   /// are damaged or end within a gzip stream.
-  std::string read(uint64_t count = std::numeric_limits<uint64_t>::max());
+  std::string read(uint64_t count = (std::numeric_limits<uint64_t>::max)());
 
  private:
   struct State;

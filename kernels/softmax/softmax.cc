@@ -138,8 +138,11 @@ void cross_entropy_backward(int64_t rows, int64_t classes, const T* x, const int
   const auto overflows = [&](int64_t i) { return !std::isfinite(static_cast<T>(scale_of(i))); };
   T* scale = workspace<T, struct Scale>(rows);
   parallel_for_rows(rows, classes, kFunctionGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i)
-      scale[i] = target.ignored(i) ? T(0) : overflows(i) ? T(1) : static_cast<T>(scale_of(i));
+    bool hostile = false;
+    for (int64_t i = begin; i < end; ++i) {
+      scale[i] = target.ignored(i) ? T(0) : static_cast<T>(scale_of(i));
+      if (!std::isfinite(scale[i])) scale[i] = 1, hostile = true;
+    }
     table.softmax(end - begin, classes, scale + begin, x + begin * classes, dx + begin * classes,
                   false);
     for (int64_t i = begin; i < end; ++i) {
@@ -148,7 +151,7 @@ void cross_entropy_backward(int64_t rows, int64_t classes, const T* x, const int
         std::fill_n(row, classes, T(0));  // also where x is NaN
         continue;
       }
-      if (overflows(i)) {
+      if (hostile && overflows(i)) {
         for (int64_t c = 0; c < classes; ++c) {
           const double wanted = target.share * (w ? static_cast<double>(w[c]) : 1.0) +
                                 (c == labels[i] ? target.own(i) : 0);
