@@ -375,7 +375,8 @@ std::string method(const Source& source) {
           "validation data, with {} seeds (from {} on) that no report uses, on a grid by factors "
           "of 3 that grows until the best has {} worse ones on both sides; by the mean of the "
           "logarithm of the validation loss, so that single runs do not lead, and never one at "
-          "which a run diverged.",
+          "which a run diverged. A rate that is more than twice as bad as the best so far by half "
+          "of the seeds is not tried with the others.",
           kTuningSeeds, kTuningSeed, kWorseRates)};
   std::string html;
   for (const std::string& text : paragraphs) html += element("p", text);

@@ -144,37 +144,69 @@ const TunedRate& tuned_rate(std::string_view experiment, std::string_view part,
        norm, cell);
 }
 
+namespace {
+
+/// The mean of the logarithms of the first `count` losses.
+double mean_log(const std::vector<double>& losses, size_t count) {
+  double sum = 0;
+  for (size_t s = 0; s < count; ++s) sum += std::log(losses[s]);
+  return sum / static_cast<double>(count);
+}
+
+/// A rate's losses: fewer than seeds where one diverged, or where it is given up, for half of the
+/// seeds make it more than twice as bad as the best so far.
+struct Tried {
+  std::vector<double> losses;
+  double score;  // the mean logarithm, infinite where a run diverged
+};
+
+Tried try_rate(const Tunable& tunable, double lr, const std::vector<uint64_t>& seeds,
+               const Tried* best) {
+  Tried tried{{}, HUGE_VAL};
+  for (const uint64_t seed : seeds) {
+    tried.losses.push_back(tunable.loss(lr, seed));
+    if (!std::isfinite(tried.losses.back())) return tried;
+    const size_t count = tried.losses.size();
+    if (best && 2 * count == seeds.size() && std::isfinite(best->score) &&
+        mean_log(tried.losses, count) > mean_log(best->losses, count) + std::log(2))
+      break;
+  }
+  tried.score = mean_log(tried.losses, tried.losses.size());
+  return tried;
+}
+
+}  // namespace
+
 TunedRate tune(std::string_view experiment, const Tunable& tunable,
                const std::vector<uint64_t>& seeds, int most) {
-  std::map<int, double> losses;  // at first * 3^k
-  const auto rate_at = [&](int k) { return tunable.first * std::pow(3.0, k); };
-  const auto loss_at = [&](int k) {
-    double sum = 0;
-    for (size_t s = 0; s < seeds.size() && std::isfinite(sum); ++s)
-      sum += std::log(tunable.loss(rate_at(k), seeds[s]));
-    return losses[k] =
-               std::isfinite(sum) ? std::exp(sum / static_cast<double>(seeds.size())) : HUGE_VAL;
-  };
-  for (int k : {-1, 0, 1}) loss_at(k);
+  std::map<int, Tried> rates;  // at first * 3^k
   int best = 0;
+  const auto rate_at = [&](int k) { return tunable.first * std::pow(3.0, k); };
+  const auto try_at = [&](int k) {
+    const auto before = rates.find(best);
+    rates[k] =
+        try_rate(tunable, rate_at(k), seeds, before == rates.end() ? nullptr : &before->second);
+    // What was given up has not been best, and is not when the one that it was compared with is.
+    if (before == rates.end() ||
+        (rates[k].losses.size() == seeds.size() && rates[k].score < rates[best].score))
+      best = k;
+  };
+  for (int k : {0, -1, 1}) try_at(k);
   while (true) {
-    best = std::min_element(losses.begin(), losses.end(), [](const auto& a, const auto& b) {
-             return a.second < b.second;
-           })->first;
-    const int lowest = losses.begin()->first, highest = losses.rbegin()->first;
+    const int lowest = rates.begin()->first, highest = rates.rbegin()->first;
     const bool below = best - lowest >= kWorseRates, above = highest - best >= kWorseRates;
-    if ((below && above) || static_cast<int>(losses.size()) >= most) break;
-    loss_at(below ? highest + 1 : lowest - 1);
+    if ((below && above) || static_cast<int>(rates.size()) >= most) break;
+    try_at(below ? highest + 1 : lowest - 1);
   }
-  return {
-      std::string(experiment),
-      tunable.part,
-      tunable.norm,
-      tunable.cell,
-      rate_at(best),
-      losses[best],
-      best == losses.begin()->first || best == losses.rbegin()->first || losses[best] == HUGE_VAL,
-      ""};
+  const double score = rates[best].score;
+  return {std::string(experiment),
+          tunable.part,
+          tunable.norm,
+          tunable.cell,
+          rate_at(best),
+          std::exp(score),
+          best == rates.begin()->first || best == rates.rbegin()->first || score == HUGE_VAL,
+          ""};
 }
 
 Rows run_jobs(const std::vector<Job>& jobs, int threads, const std::function<void(size_t)>& done,

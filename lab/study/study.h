@@ -118,7 +118,8 @@ constexpr int kWorseRates = 2;
 /// Searches factor by factor of 3 from `first`, both ways, until the best of the rates has
 /// kWorseRates worse ones on both sides; `most` rates at most. The best has the least mean of the
 /// logarithms of the losses, which single runs lead less than the mean of the losses; a rate at
-/// which a run diverged is worse than all at which none did.
+/// which a run diverged is worse than all at which none did. One that is more than twice as bad as
+/// the best so far by half of the seeds is not tried with the others.
 TunedRate tune(std::string_view experiment, const Tunable& tunable,
                const std::vector<uint64_t>& seeds, int most = 14);
 
