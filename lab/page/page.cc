@@ -342,7 +342,7 @@ std::string method(const Source& source) {
                                    [](const Endpoint& e) { return e.measure != Measure::bound; });
   const std::vector<std::string> paragraphs = {
       fmt::format("Gradus {}. Seeds from {} on: {} for primary endpoints or, where the table "
-                  "below says so, a multiple; {} of them for what is context, and a figure may "
+                  "below says so, a multiple or half of them; {} for what is context, and a figure may "
                   "show both: in the map only the cells of primary endpoints have all. A seed "
                   "draws a net's initial weights, the order of the items and four fifths of the "
                   "training data; the test data are always the same, so all of this varies over "

@@ -16,6 +16,6 @@ constexpr int64_t kTuningSeeds = 8;
 void tune_all(const LabOptions& options, const std::function<void(const std::string&)>& line,
               const std::function<bool()>& stop);
 /// What all of it takes on two cores, about.
-constexpr double kTuningSeconds = 600;
+constexpr double kTuningSeconds = 400;
 
 }  // namespace gradus::lab
