@@ -134,7 +134,8 @@ int run(const Settings& settings) {
 }
 
 constexpr const char* kTraining = R"(
-Within a seed all runs share the split into training and test images, the
+Within a seed all runs share the split into training and test data (that of the
+vowels, and of a folder, is the published one and the same in every seed), the
 initial values of equally named parameters, and the batches. The learning rate
 rises over the first epoch, then falls along half a cosine.
 )";
@@ -142,8 +143,8 @@ rises over the first epoch, then falls along half a cosine.
 constexpr const char* kResults = R"(
 The table, a row for each norm:
   test accuracy %  after the last epoch, mean +- deviation over seeds
-  vs none          points gained over the first norm on average over seeds, and
-                   in how many seeds there was a gain
+  vs none          points gained over the first of --norms on average over seeds,
+                   and in how many seeds there was a gain
   test loss        cross entropy after the last epoch, mean over seeds
   loss             training loss, mean over the last epoch
   epochs to 95%    until the test accuracy was 95 % for the first time
@@ -151,6 +152,11 @@ The table, a row for each norm:
                    that with the running ones (norms that depend on the batch)
   ms/step          median time of a training step
   parameters       how many numbers are trained
+
+Below it is said which differences the seeds tell from 0: by 95 % intervals that
+are paired by seed and, where splits are redrawn, widened for their overlap
+(Nadeau & Bengio 2003). One seed tells none, and nothing here is a verdict on a
+norm, for all share one learning rate: `gradus lab` tunes each one's.
 
 The output folder gets metrics.csv (a row for each run and epoch), summary.json,
 curves.gp and, drawn from it by gnuplot, curves.svg.
@@ -183,10 +189,10 @@ Command::Run setup(CLI::App& app) {
   app.add_option("--seeds", o.seeds, "How many seeds, from 1")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
-  app.add_option("--epochs", o.epochs, "Passes over the training images")
+  app.add_option("--epochs", o.epochs, "Passes over the training data")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
-  app.add_option("--batch-size", o.batch_size, "Images a step")
+  app.add_option("--batch-size", o.batch_size, "Items a step")
       ->check(CLI::Range(2, 1000000))
       ->capture_default_str();
   app.add_option("--lr", o.lr, "Largest learning rate")->capture_default_str();

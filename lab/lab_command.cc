@@ -35,13 +35,13 @@ std::string line_of(const LabProgress& p) {
                      p.experiment.name, done);
 }
 
-std::string summary(const LabResult& result, const std::string& data) {
+std::string summary(const LabResult& result, const StudyOptions& options) {
   std::string text;
-  if (data != "digits")
-    text += fmt::format("Images: {}; the learning rates are the digits'.\n", data);
+  if (options.data != "digits")
+    text += fmt::format("Images: {}; {}.\n", options.data, rates_note(options));
   for (const StatementVerdict& v : result.statements) {
     text += fmt::format("{}. {}\n   {}{}{}\n", v.statement->number, v.statement->text,
-                        name(v.verdict), v.parts.empty() ? "" : ", the weakest of: " + v.parts,
+                        name(v.verdict), v.parts.empty() ? "" : ", " + v.parts,
                         v.complete ? "" : ", of those experiments that were run");
     for (const Finding& finding : result.findings)
       if (finding.endpoint->statement == v.statement->number)
@@ -77,6 +77,7 @@ int run(const Settings& settings) {
   stop_on_signals();
   std::signal(SIGPIPE, SIG_IGN);  // results are written even if nobody reads the statements
   const auto stop = [] { return stopped_by() != 0; };
+  if (!settings.options.rates.empty()) read_tuned_rates(settings.options.rates);
   if (settings.tune) return tune(settings.options, stop);
   const auto shown = [&](const auto& runner) {
     ProgressLine display;
@@ -97,7 +98,7 @@ int run(const Settings& settings) {
   if (settings.json)
     fmt::print("{}\n", json_text(to_json(result.findings)));
   else
-    std::fputs(summary(result, settings.options.study.data).c_str(), stdout);
+    std::fputs(summary(result, settings.options.study).c_str(), stdout);
   std::fflush(stdout);
   if (result.stopped) {
     std::fprintf(stderr, "gradus: stopped; what has ended is in %s and is not run again\n",
@@ -123,6 +124,9 @@ Command::Run setup(CLI::App& app) {
   app.add_option("--data", o.study.data,
                  "'digits', or a folder with MNIST's four IDX files, for the image experiments")
       ->capture_default_str();
+  app.add_option("--rates", o.rates,
+                 "A rates.csv of --tune, in place of the program's own: with --data, one that was "
+                 "tuned on these images");
   app.add_option("--threads", o.threads, "Threads; 0: one a core; results do not depend on it")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();

@@ -33,8 +33,7 @@ constexpr Place kPlaces[] = {
     {"cnn", "cnn", "batch", "CNN, images", false, 1},
     {"patches", "transformer", "batch", "transformer, images", false, 4},
     {"transformer", "transformer", "batch", "transformer, vowels", false, 2},
-    {"rnn", "rnn", "batch per step", "RNN, a BN a step", true, 5},
-    {"rnn", "rnn", "batch", "RNN, one BN", true, 6}};
+    {"rnn", "rnn", "batch per step", "RNN, a BN a step", true, 5}};
 
 bool per_step(const Place& place) { return place.norm == std::string_view("batch per step"); }
 
@@ -54,13 +53,11 @@ RunData data_of(const Place& place, const StudyOptions& options, uint64_t seed) 
   return {as_patches(images.train), as_patches(images.validation), as_patches(images.test)};
 }
 
-/// Infinite `loss`: it diverged.
-Net trained(const Place& place, const RunData& data, double lr, uint64_t seed, double* loss) {
+Trained trained(const Place& place, const RunData& data, double lr, uint64_t seed) {
   const Net net = make_net(place.net, Norm::batch, data.train, per_step(place));
   TrainOptions options = usual_training(place.net);
   options.lr = lr;
-  *loss = train(net, data.train, options, seed);
-  return net;
+  return {net, train(net, data.train, options, seed)};
 }
 
 double rate_of(const Place& place) {
@@ -168,8 +165,7 @@ double drift_of(const std::vector<std::vector<BatchStatistics>>& steps) {
 
 Rows measure(const Place& place, const StudyOptions& options, uint64_t seed) {
   const RunData data = data_of(place, options, seed);
-  double loss = 0;
-  const Net net = trained(place, data, rate_of(place), seed, &loss);
+  const Net net = trained(place, data, rate_of(place), seed).net;
   Rows rows;
   const auto add = [&](size_t at, const char* quantity, double value) {
     rows.push_back({place.part, place.norm, at ? fmt::format("at {}", at) : "all",
@@ -210,10 +206,7 @@ std::vector<Tunable> tunables(const StudyOptions& options) {
   const Place& place = kPlaces[1];
   return {{place.part, place.norm, "full", 3e-3, [=](double lr, uint64_t seed) {
              const RunData data = data_of(place, options, seed);
-             double loss = 0;
-             const Net net = trained(place, data, lr, seed, &loss);
-             if (!std::isfinite(loss)) return loss;
-             return net.evaluate(data.validation).loss;
+             return validation_loss(trained(place, data, lr, seed), data.validation);
            }}};
 }
 
@@ -284,15 +277,22 @@ std::string equal_values_text(const Rows& rows) {
                            {images.part, images.norm, cell, "mean moves"}, std::log);
   };
   if (!std::isfinite(ratio("all").mean)) return "";
-  const double values = over_seeds(rows, sequences, "all", "values").mean;
-  const double of_images = over_seeds(rows, images, "all", "values").mean;
+  const auto at_first = [&](const Place& place, const char* quantity) {
+    return over_seeds(rows, place, "at 1", quantity).mean;
+  };
+  const double of_sequences = at_first(sequences, "values"), of_images = at_first(images, "values"),
+               by_values = std::sqrt(of_images / of_sequences);
+  const double alike = at_first(sequences, "inflation"),
+               images_alike = at_first(images, "inflation"),
+               by_likeness = std::sqrt(alike / images_alike);
   return fmt::format(
-      "The same transformer, 16 samples a batch: on the vowels ({:.0f} values a statistic) means "
-      "move {} times as far as on images cut into squares ({:.0f} values), at the first norm {} "
-      "times. Numbers of independent values alone would make it {:.2f}; the rest is how alike the "
-      "values of a sample are.",
-      values, exponential(ratio("all")), of_images, exponential(ratio("at 1")),
-      std::sqrt(of_images / values));
+      "The same transformer, 16 samples a batch, over all norms: on the vowels means move {} times "
+      "as far as on images cut into squares. At the first norm it is {} times. There the numbers "
+      "of values, {:.0f} and {:.0f}, alone would make it {:.2f}; and the mean's variance is {:.2f} "
+      "times that of as many independent values on the vowels, {:.2f} times on the images, which "
+      "by itself would make it {:.2f}: together {:.2f}.",
+      exponential(ratio("all")), exponential(ratio("at 1")), of_sequences, of_images, by_values,
+      alike, images_alike, by_likeness, by_values * by_likeness);
 }
 
 std::vector<std::string> findings(const Rows& rows) {
@@ -337,7 +337,7 @@ std::string panel(const Rows& rows, bool steps) {
 std::vector<Figure> figures(const Rows& rows) {
   std::string caption =
       "How far the mean over 16 samples moves from batch to batch, in standard deviations of all "
-      "values: left at each norm of three nets, right at each step of two RNNs, where fewer "
+      "values: left at each norm of three nets, right at each step of an RNN, where fewer "
       "sequences are left as they end. Bars are 95 % intervals over seeds.";
   for (const std::string& finding : findings(rows)) caption += " " + finding;
   const auto moves = values_of(rows, {"", "", "", "mean moves"});
@@ -358,7 +358,7 @@ const ExperimentEntry entry(
      .question = "How far do the statistics of a batch move?",
      .setup =
          "Nets with BN, trained as in statistics-batch with whole batches and its rates: the CNN "
-         "on digits, the transformer and the RNN (one BN for all steps, or one for each) on the "
+         "on digits, the transformer and the RNN (a BN for each step) on the "
          "vowels; beside them the same transformer on digits cut into 16 squares, a token each. "
          "Then 128 random batches of 16 training samples go through the trained net in training "
          "mode. Of each BN, and of each time step of an RNN: E norm(mu_B - mu) / norm(sigma), with "
@@ -381,9 +381,9 @@ const ExperimentEntry entry(
          "not shown. mu and sigma are of the same training samples, few of them at late steps, "
          "which makes movements there look smaller. Statistics of deeper norms move also because "
          "those before them do.",
-     .sources = "Shen et al. 2020, section 3 (statistics of batches in transformers); Laurent et "
-                "al. 2016 (statistics over all steps); Cooijmans et al. 2016, section 3 "
-                "(statistics of each step)",
+     .sources =
+         "Shen et al. 2020, section 3 (statistics of batches in transformers); Cooijmans et al. "
+         "2016, section 3 (statistics of each step)",
      .seconds = 5,
      .on_images = true,
      .jobs = jobs,

@@ -20,7 +20,7 @@ namespace gradus::lab {
 namespace {
 
 constexpr int64_t kWidth = 256;
-constexpr double kMargin = 0.02;  // of theory's values, as a logarithm
+constexpr double kMargin = 0.02;  // at most: see against_theory()
 
 double squared(const Tensor& x) { return sum(square(x)).item(); }
 
@@ -218,16 +218,20 @@ std::vector<Job> jobs(const StudyOptions& options) {
   return all;
 }
 
-/// The mean over the seeds of the logarithm of measured over predicted, and what it says.
-std::string against_theory(const std::vector<double>& logarithms) {
+/// The mean over the seeds of the logarithm of measured over predicted, and what it says. `effect`
+/// is the logarithm of what theory predicts over what there would be without it: what is off by a
+/// tenth of that, or by kMargin, is not as predicted.
+std::string against_theory(const std::vector<double>& logarithms, double effect) {
   if (logarithms.size() < 2) return fmt::format("{:.3f}; one seed", std::exp(logarithms.at(0)));
   const Estimate e = paired(logarithms);
-  const char* verdict = equivalent(e, kMargin)        ? "equivalent within 2 %"
+  const double margin = std::min(kMargin, effect / 10);
+  const char* verdict = equivalent(e, margin)         ? "equivalent"
                         : e.low() > 0 || e.high() < 0 ? "it differs"
-                                                      : "undecided within 2 %";
-  return fmt::format("{:.3f} [{:.3f}, {:.3f}] times as predicted, 95 %; {} seeds: {}",
-                     std::exp(e.mean), std::exp(e.low()), std::exp(e.high()), logarithms.size(),
-                     verdict);
+                                                      : "undecided";
+  return fmt::format(
+      "{:.4f} [{:.4f}, {:.4f}] times as predicted, 95 %; {} seeds, margin {:.2g} %: {}",
+      std::exp(e.mean), std::exp(e.low()), std::exp(e.high()), logarithms.size(), 100 * margin,
+      verdict);
 }
 
 /// The mean over the blocks of log(share (l + 1)), by seed.
@@ -333,7 +337,7 @@ std::string growth_finding(const Rows& rows, const Growth& g) {
   std::vector<double> logarithms;
   for (const double value : values) logarithms.push_back(std::log(value / g.theory));
   return fmt::format("{}{:.3f} for {:.3f}, {}.", what, median(values), g.theory,
-                     against_theory(logarithms));
+                     against_theory(logarithms, std::log(g.theory)));
 }
 
 std::vector<std::string> findings(const Rows& rows) {
@@ -346,7 +350,7 @@ std::vector<std::string> findings(const Rows& rows) {
   for (const char* norm : {"batch", "layer"})
     all.push_back(
         fmt::format("Share of a block's branch, norm {}, mean over 32 blocks, against 1/(l+1): {}.",
-                    norm, against_theory(branches_against_theory(rows, norm))));
+                    norm, against_theory(branches_against_theory(rows, norm), std::log(8))));
   for (const char* part : {"norm before", "norm after"})
     all.push_back(fmt::format(
         "Transformer, LN, {}: the last gradient goes as the depth to the power {} (median "
@@ -378,22 +382,26 @@ const ExperimentEntry entry(
      .rule =
          "No endpoint of the seven statements. Growth in linear BN nets and the branch's share are "
          "compared with (B-2)/(B-3) and, over all blocks, with 1/(l+1): equivalent if the 90 % "
-         "interval of the mean "
-         "logarithm of measured over predicted lies within 0.02. The limit pi/(pi-1) is one of "
+         "interval of the mean logarithm of measured over predicted lies within 0.02 or, where "
+         "that is less, within a tenth of the logarithm of the predicted effect itself: 2 % would "
+         "be most of a growth of 3 % at B = 32. Where the 95 % interval excludes 0 and the margin "
+         "is not kept, it differs, as a net of finite width may. The limit pi/(pi-1) is one of "
          "large batches, so it is shown beside, not tested. f(10 w) = f(w) and |w'|^2 = |w|^2 + "
          "rate^2 |g|^2 are exact below 1e-5. Changed after a look at seeds 1 to 10, whose "
          "intervals were wider than the margin: linear nets have 64 layers for 32, and the "
-         "branch's share is taken over all blocks, not at single ones. A run with these seeds, "
-         "which is the default, does not test that choice; --first-seed 101 does.",
+         "branch's share is taken over all blocks, not at single ones; after a look at seeds 1001 "
+         "to "
+         "1010 the margin, which was 0.02 for all.",
      .limits =
          "Initialization only: training changes all of it. Theory "
          "is for infinite width; here it "
          "is 256. That BN's gradients grow with depth holds for plain nets; residual ones shrink "
          "their branches instead.",
      .sources =
-         "Yang et al. 2019 (gradients grow with BN); Daneshmand et al. 2020 (samples without BN "
-         "become alike with depth); De & Smith 2020 (the branch's share); Xiong et al. 2020, "
-         "theorem 1 (last layer's gradient); van Laarhoven 2017 (scale of the weights)",
+         "Yang et al. 2019, abstract (gradients grow with BN); Daneshmand et al. 2020, abstract "
+         "(samples without BN become alike with depth); De & Smith 2020, abstract (the branch's "
+         "share); Xiong et al. 2020, theorem 1 (last layer's gradient); van Laarhoven 2017, "
+         "abstract (scale of the weights)",
      .seconds = 4.3,
      .on_images = false,
      .jobs = jobs,

@@ -13,6 +13,7 @@
 
 #include "lab/study/figures.h"
 #include "lab/study/nets.h"
+#include "lab/study/verdicts.h"
 
 namespace gradus::lab {
 
@@ -153,22 +154,26 @@ std::vector<Job> jobs(const StudyOptions& options) {
     all.push_back({fmt::format("{} {} {}", kind.part, name(norm), cell),
                    [=, &kind] { return run_at(kind, norm, cell, lr, 2 * kMost, options, seed); }});
   };
+  // Those of the endpoints, for what stands beside them, too.
+  const auto seeds_of = [&](const char* cell) {
+    return seeds_of_cell(options, "speed", "sigmoid", "batch", cell);
+  };
   for (Norm norm : kNorms) {
-    for (uint64_t seed : norm == Norm::layer ? options.context_seeds() : options.all_seeds())
+    for (uint64_t seed : norm == Norm::layer ? options.context_seeds() : seeds_of("all"))
       all.push_back({fmt::format("rates {}", name(norm)),
                      [=] { return run_grid(kSigmoid, norm, options, seed); }});
-    for (uint64_t seed : options.all_seeds()) {
+    for (uint64_t seed : seeds_of("best")) {
       add(kSigmoid, norm, "best", best_rate(kSigmoid, norm), seed);
       add(kRelu, norm, "best", best_rate(kRelu, norm), seed);
     }
-    for (uint64_t seed : options.context_seeds())
+    for (uint64_t seed : seeds_of(kNinth))
       for (const Kind* kind : {&kSigmoid, &kRelu}) {
         const double lr = best_rate(*kind, Norm::none);
         if (norm != Norm::none) add(*kind, norm, "none's rate", lr, seed);
         add(*kind, norm, kNinth, lr / 9, seed);
       }
   }
-  for (uint64_t seed : options.all_seeds())
+  for (uint64_t seed : seeds_of("best"))
     add(kNoise, Norm::batch, "best", best_rate(kNoise, Norm::batch), seed);
   return all;
 }
@@ -193,7 +198,7 @@ std::vector<Tunable> tunables(const StudyOptions& options) {
                      const RunData data = run_images(options.data, seed);
                      const double count =
                          steps(kind, norm, data.train, data.validation, lr, kMost, seed);
-                     return std::min(count, 10.0 * kMost);
+                     return count;
                    }});
   };
   for (Norm norm : kNorms) {

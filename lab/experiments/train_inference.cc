@@ -199,7 +199,7 @@ std::vector<Tunable> tunables(const StudyOptions& options) {
                      const double loss =
                          train(net, data.train,
                                {.batch_size = kBatch, .updates = kUpdates, .lr = lr}, seed);
-                     return std::isfinite(loss) ? net.evaluate(data.validation).loss : loss;
+                     return validation_loss({net, loss}, data.validation);
                    }});
   return all;
 }
@@ -408,9 +408,10 @@ const ExperimentEntry entry(
          "because a whole batch changes alike. Batches sorted by class are the extreme case of "
          "samples that are not independent.",
      .sources = "Ioffe & Szegedy 2015, section 3.1 (inference, where BN is a linear transform); "
-                "Ioffe 2017 (dependence on the batch); Wu & Johnson 2021, sections 3 (population "
+                "Ioffe 2017, abstract (dependence on the batch); Wu & Johnson 2021, sections 3 "
+                "(population "
                 "statistics) and 5 (other domains); Ba et al. 2016, abstract (the same in training "
-                "and test); Schneider et al. 2020 (statistics of shifted data)",
+                "and test); Schneider et al. 2020, abstract (statistics of shifted data)",
      .seconds = 6,
      .on_images = true,
      .jobs = jobs,

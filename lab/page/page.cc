@@ -60,10 +60,13 @@ std::string badge(const std::string& kind, const std::string& text) {
   return fmt::format("<span class=\"badge {}\">{}</span>", kind, escaped(text));
 }
 
-std::string badge_of(Verdict verdict) {
+/// `weakest`: of several that differ.
+std::string badge_of(Verdict verdict, bool weakest = false) {
   const std::string text = name(verdict);
   return badge(replace_all(text, "shown with limits", "shown"),
-               verdict == Verdict::exact ? text : "measured here: " + text);
+               verdict == Verdict::exact
+                   ? text
+                   : fmt::format("measured here{}: {}", weakest ? ", weakest part" : "", text));
 }
 
 /// To its part of the page, if it has one.
@@ -125,8 +128,8 @@ std::string statement_of(const Source& source, const StatementVerdict& v) {
   const bool sum = v.statement->number == 7;  // of all the others
   const bool any = sum ? !source.result.findings.empty() : !findings.empty();
   return fmt::format("<li>{} {}{}{}</li>\n", escaped(v.statement->text),
-                     any ? badge_of(v.verdict) : badge("undecided", "not run"),
-                     (v.parts.empty() ? "" : " the weakest of: " + escaped(v.parts)) +
+                     any ? badge_of(v.verdict, !v.parts.empty()) : badge("undecided", "not run"),
+                     (v.parts.empty() ? "" : " " + escaped(v.parts)) +
                          (v.complete || !any ? "" : "; not all experiments were run"),
                      findings.empty() ? "" : "\n<ul class=\"results\">\n" + findings + "</ul>");
 }
@@ -158,6 +161,7 @@ std::string command_of(const Source& source, const Experiment& e) {
   if (o.seeds != defaults.seeds) command += fmt::format(" --seeds {}", o.seeds);
   if (o.first_seed != defaults.first_seed) command += fmt::format(" --first-seed {}", o.first_seed);
   if (o.data != defaults.data && e.on_images) command += fmt::format(" --data '{}'", o.data);
+  if (!source.result.rates.empty()) command += fmt::format(" --rates '{}'", source.result.rates);
   return fmt::format("{} --fresh --out gradus-lab-{} {}", command, e.name, e.name);
 }
 
@@ -275,13 +279,16 @@ std::string pilot_table(const Source& source) {
   std::string html = fmt::format(
       "<p>How many seeds an endpoint needs follows from a pilot of {} seeds (from {} on) on the "
       "digits and the vowels, which neither reports nor tuning use: <code>gradus lab "
-      "--pilot</code>. Differences between runs "
+      "--pilot</code>. Its test items are those of the reports, for the test data are always the "
+      "same: what it says of items, and so of power, is not independent of them. Differences "
+      "between runs "
       "vary over seeds, over test items, and by what is neither, so that the mean over n seeds and "
       "I items has the variance v<sub>s</sub>/n + v<sub>i</sub>/I + v<sub>r</sub>/(nI). The effect "
       "to be seen is twice the margin, or the end nearest to 0 of the pilot's 60 % interval where "
       "that is more; the level is the strictest of Holm's, {:.2g}, two-sided. Where the items "
       "alone leave too little power no number of seeds suffices. An endpoint that needs more than "
-      "a run's seeds has a multiple of them where the time allows.</p>\n",
+      "a run's seeds has a multiple of them where the time allows, one that needs fewer than half "
+      "of them, and whose runs take long, has half.</p>\n",
       kPilotSeeds, kPilotSeed, kAlpha / static_cast<double>(family_size()));
   html +=
       "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Power\"><table>\n"
@@ -311,18 +318,20 @@ std::string pilot_table(const Source& source) {
 
 std::string rates_table() {
   std::string html =
-      "<details><summary>The learning rates that were chosen, by the mean of "
-      "a validation loss, in speed of the steps to 90 %, in regularization of an error</summary>\n"
+      "<details><summary>The learning rates that were chosen, by the mean logarithm "
+      "of a validation loss, in speed of the steps to 90 %, in regularization of an error; the "
+      "table shows its exponential</summary>\n"
       "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Rates\"><table>\n<tr>";
-  for (const char* title : {"Experiment", "Net", "Norm", "Cell", "Rate", "Validation", "Best"})
+  for (const char* title :
+       {"Experiment", "Net", "Norm", "Cell", "Rate", "Validation", "Best", "Data"})
     html += fmt::format("<th scope=\"col\">{}</th>", title);
   html += "</tr>\n";
   for (const TunedRate& rate : tuned_rates())
     html += fmt::format(
         "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"n\">{:.2g}</td>"
-        "<td class=\"n\">{:.3g}</td><td>{}</td></tr>\n",
+        "<td class=\"n\">{:.3g}</td><td>{}</td><td>{}</td></tr>\n",
         escaped(rate.experiment), escaped(rate.part), escaped(rate.norm), escaped(rate.cell),
-        rate.lr, rate.loss, rate.at_edge ? "at the grid's edge" : "inside");
+        rate.lr, rate.loss, rate.at_edge ? "at the grid's edge" : "inside", rate.data);
   return html + "</table></div></details>\n";
 }
 
@@ -333,14 +342,14 @@ std::string method(const Source& source) {
   const auto tests = std::count_if(all_endpoints().begin(), all_endpoints().end(),
                                    [](const Endpoint& e) { return e.measure != Measure::bound; });
   const std::vector<std::string> paragraphs = {
-      fmt::format("Gradus {}. Seeds from {} on: {} for primary endpoints or, where the table "
-                  "below says so, a multiple; {} of them for what is context, and a figure may "
-                  "show both: in the map only the cells of primary endpoints have all. A seed "
-                  "draws a net's initial weights, the order of the items and four fifths of the "
-                  "training data; the test data are always the same, so all of this varies over "
-                  "one data set. Images: {}.",
-                  GRADUS_VERSION, o.first_seed, o.all_seeds().size(), o.context_seeds().size(),
-                  o.data),
+      fmt::format(
+          "Gradus {}. Seeds from {} on: {} for primary endpoints or, where the table "
+          "below says so, a multiple or half of them; {} for what is context, and a figure may "
+          "show both: in the map only the cells of primary endpoints have all. A seed "
+          "draws a net's initial weights, the order of the items and four fifths of the "
+          "training data; the test data are always the same, so all of this varies over "
+          "one data set. Images: {}.",
+          GRADUS_VERSION, o.first_seed, o.all_seeds().size(), o.context_seeds().size(), o.data),
       "Test losses are compared by the logarithm of their ratio, paired by seed: the same data, "
       "order and shared initial weights, which with another norm are another function, so that "
       "losses differ from the first step on. Where an endpoint has losses of single items its "
@@ -356,16 +365,20 @@ std::string method(const Source& source) {
                   "margin; with limits: under conditions named beforehand. Opposite: the same with "
                   "the other sign. Equivalent: the 90 % interval lies inside the margin, which is "
                   "two tests at 5 % of their own, outside Holm's family. What rests on a setting "
-                  "that was the last one tried is undecided, and so is all else. Exact claims are "
+                  "that was the last one tried, or on learning rates of other images, is "
+                  "undecided, and so is all else. A ratio of Brier scores beside a ratio of losses "
+                  "has no verdict. Exact claims are "
                   "no tests: the largest relative difference has to "
                   "be below the margin. A statement's verdict is its weakest endpoint's.",
                   tests),
       fmt::format(
           "Learning rates were chosen for each norm and for none, in each cell, on "
-          "validation data, with seeds (from {} on) that no report uses, on a grid by factors "
-          "of 3 that grows until the best is inside; by the mean of 3 seeds, in regularization of "
-          "9, and in statistics-batch and lengths of 8, with two worse rates on both sides.",
-          kTuningSeed)};
+          "validation data, with {} seeds (from {} on) that no report uses, on a grid by factors "
+          "of 3 that grows until the best has {} worse ones on both sides; by the mean of the "
+          "logarithm of the validation loss, so that single runs do not lead, and never one at "
+          "which a run diverged. A rate that is more than twice as bad as the best so far by half "
+          "of the seeds is not tried with the others.",
+          kTuningSeeds, kTuningSeed, kWorseRates)};
   std::string html;
   for (const std::string& text : paragraphs) html += element("p", text);
   html += fmt::format(
@@ -463,10 +476,9 @@ std::string page(Source& source, const nlohmann::ordered_json& microscope) {
     html += element("p", "Figures are missing: " + source.failures.front());
   if (source.options.data != "digits")
     html += element("p", fmt::format("The image experiments of this page are repeated on the "
-                                     "images of {}. Texts and rules speak of the digits, for "
-                                     "which they were written, and on which the learning rates "
-                                     "were chosen.",
-                                     source.options.data));
+                                     "images of {}; {}. Texts and rules speak of the digits, for "
+                                     "which they were written.",
+                                     source.options.data, rates_note(source.options)));
   html += "</header>\n<main id=\"main\">\n<h2 id=\"answer\">The answer in a minute</h2>\n" +
           answer(source) + comparison_table(source);
   html += "<nav aria-label=\"Sections\"><ul>\n" + links + "</ul></nav>\n";

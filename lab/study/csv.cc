@@ -3,8 +3,6 @@
 #include <gradus/base/error.h>
 
 #include <charconv>
-#include <cstdint>
-#include <sstream>
 
 namespace gradus::lab {
 
@@ -21,6 +19,12 @@ std::vector<std::string_view> cells_of(std::string_view line) {
 }
 
 }  // namespace
+
+uint32_t fnv1a(std::string_view text) {
+  uint32_t hash = 2166136261U;
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619U;
+  return hash;
+}
 
 double csv_number(const std::string& where, std::string_view text) {
   double value = 0;

@@ -1,4 +1,5 @@
 #pragma once
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -11,6 +12,9 @@ namespace gradus::lab {
 void read_csv(const std::string& what, const std::string& text, std::string_view header,
               const std::function<void(const std::string& where,
                                        const std::vector<std::string_view>& cells)>& line);
+
+/// FNV-1a: tells texts apart.
+uint32_t fnv1a(std::string_view text);
 
 /// A cell's number; an error at `where` if it is none.
 double csv_number(const std::string& where, std::string_view text);

@@ -11,13 +11,11 @@ namespace gradus::lab {
 
 namespace {
 
-double low(const Estimate& e) { return e.degrees > 0 ? e.low() : e.mean; }
-double high(const Estimate& e) { return e.degrees > 0 ? e.high() : e.mean; }
-
 template <class F>
-std::string with_interval(const Estimate& e, const F& text) {
+std::string with_interval(const Estimate& e, const F& text, double confidence = 0.95) {
   if (e.degrees == 0) return text(e.mean);
-  return fmt::format("{} [{}, {}]", text(e.mean), text(e.low()), text(e.high()));
+  return fmt::format("{} [{}, {}]", text(e.mean), text(e.low(confidence)),
+                     text(e.high(confidence)));
 }
 
 }  // namespace
@@ -25,6 +23,12 @@ std::string with_interval(const Estimate& e, const F& text) {
 Estimate estimate_of(const std::vector<double>& values) {
   if (values.size() > 1) return paired(values);
   return {values.empty() ? std::nan("") : values[0], 0, 0};
+}
+
+Estimate mean_of(const std::map<uint64_t, double>& by_seed) {
+  std::vector<double> values;
+  for (const auto& [seed, value] : by_seed) values.push_back(value);
+  return estimate_of(values);
 }
 
 Estimate mean_over_seeds(const Rows& rows, const Series& series, double (*f)(double)) {
@@ -51,8 +55,9 @@ std::string points(const Estimate& difference) {
          " points";
 }
 
-std::string exponential(const Estimate& logarithm) {
-  return with_interval(logarithm, [](double v) { return fmt::format("{:.3g}", std::exp(v)); });
+std::string exponential(const Estimate& logarithm, double confidence) {
+  return with_interval(
+      logarithm, [](double v) { return fmt::format("{:.3g}", std::exp(v)); }, confidence);
 }
 
 std::string crossing_text(const LogRatios& ratios, const std::string& name, double confidence) {
@@ -72,8 +77,11 @@ std::string crossing_text(const LogRatios& ratios, const std::string& name, doub
                      std::exp2(c.high));
 }
 
-std::string data_line(double x, const Estimate& e, double (*f)(double), const std::string& text) {
-  return fmt::format("{} {} {} {} \"{}\"\n", x, f(e.mean), f(low(e)), f(high(e)), text);
+std::string data_line(double x, const Estimate& e, double (*f)(double), const std::string& text,
+                      double confidence) {
+  const bool alone = e.degrees == 0;
+  return fmt::format("{} {} {} {} \"{}\"\n", x, f(e.mean), f(alone ? e.mean : e.low(confidence)),
+                     f(alone ? e.mean : e.high(confidence)), text);
 }
 
 std::vector<double> values_of(const Rows& rows, const Series& series) {

@@ -26,7 +26,10 @@ std::string percent(const Estimate& share);
 /// "+1.2 [+0.8, +1.6] points", of a difference of shares.
 std::string points(const Estimate& difference);
 /// "0.12 [0.10, 0.15]", of the mean of logarithms.
-std::string exponential(const Estimate& logarithm);
+std::string exponential(const Estimate& logarithm, double confidence = 0.95);
+
+/// The same of values by seed.
+Estimate mean_of(const std::map<uint64_t, double>& by_seed);
 
 /// Logarithms of ratios by x and seed.
 using LogRatios = std::map<double, std::map<uint64_t, double>>;
@@ -36,7 +39,7 @@ std::string crossing_text(const LogRatios& ratios, const std::string& name, doub
 
 /// A line of gnuplot's data: x, f(mean) and the interval's ends, and a text to show on hover.
 std::string data_line(double x, const Estimate& estimate, double (*f)(double),
-                      const std::string& text);
+                      const std::string& text, double confidence = 0.95);
 
 /// The values of a series, of all seeds and items.
 std::vector<double> values_of(const Rows& rows, const Series& series);

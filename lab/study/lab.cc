@@ -9,11 +9,10 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 
 #include "lab/json_text.h"
 #include "lab/report.h"
+#include "lab/study/csv.h"
 #include "lab/study/nets.h"
 #include "lab/study/tuning.h"
 
@@ -39,7 +38,7 @@ void enter_folder(const LabOptions& options) {
   const fs::path file = fs::path(options.out) / "study.json";
   const ordered_json now = identity(options.study);
   if (fs::exists(file) && !options.fresh) {
-    const ordered_json before = ordered_json::parse(read_file(file), nullptr, false);
+    const ordered_json before = ordered_json::parse(read_file(file.string()), nullptr, false);
     check(before == now,
           "lab: {} holds results of another run ({}), this one is {}; nothing is mixed: give "
           "another --out, or --fresh to begin anew",
@@ -52,23 +51,18 @@ void enter_folder(const LabOptions& options) {
   write_file(file.string(), [&](std::ostream& out) { out << json_text(now) << "\n"; });
 }
 
-/// Why an experiment is not for the images of the options; empty where it is.
-std::string misfit(const Experiment& experiment, const StudyOptions& options) {
-  if (options.data == "digits") return "";
-  if (!experiment.on_images) return "it is not about images of a folder";
-  return experiment.misfit ? experiment.misfit(options) : "";
-}
-
 /// What is wrong with the options is told before the folder is touched.
 void check_options(const LabOptions& options) {
   const StudyOptions& study = options.study;
   check(options.threads >= 0, "lab: {} threads", options.threads);
   check(study.seeds > 0, "lab: {} seeds; at least 1", study.seeds);
   const bool pilot = !study.multiples;  // it has seeds of its own
-  check(pilot || (study.first_seed < kTuningSeed &&
-                  kTuningSeed - study.first_seed >= static_cast<uint64_t>(study.seeds)),
+  double times = 1;
+  for (const Endpoint& endpoint : all_endpoints()) times = std::max(times, endpoint.times);
+  const auto seeds = study.all_seeds(times);
+  check(pilot || (study.first_seed < kTuningSeed && seeds.size() <= kTuningSeed - study.first_seed),
         "lab: seeds {} to {}; those from {} on have chosen the learning rates", study.first_seed,
-        study.all_seeds().back(), kTuningSeed);
+        seeds.back(), kTuningSeed);
   for (const std::string& name : options.names) find_experiment(name);
   if (study.data != "digits") run_images(study.data, study.first_seed);
 }
@@ -91,17 +85,34 @@ std::vector<const Experiment*> chosen(const LabOptions& options,
 
 /// Whether --data changes what the endpoint rests on.
 bool on_images(const Endpoint& endpoint) {
-  const std::string_view part = endpoint.a.part;
-  return find_experiment(endpoint.experiment).on_images && part != "rnn" && part != "transformer";
+  return reads_images(find_experiment(endpoint.experiment), endpoint.a.part);
 }
 
 }  // namespace
+
+std::string misfit(const Experiment& experiment, const StudyOptions& options) {
+  if (options.data == "digits") return "";
+  if (!experiment.on_images) return "it is not about images of a folder";
+  return experiment.misfit ? experiment.misfit(options) : "";
+}
+
+std::string rates_note(const StudyOptions& options) {
+  const auto& rates = tuned_rates();
+  const std::string data = rates_data(options.data);
+  if (std::any_of(rates.begin(), rates.end(), [&](const TunedRate& r) { return r.data == data; }))
+    return "the learning rates were chosen on them";
+  return fmt::format(
+      "the learning rates were chosen on others, so that tests that rest on them get no verdict; "
+      "to choose them: gradus lab --tune --data '{}' --out tuned, then --rates tuned/rates.csv",
+      options.data);
+}
 
 LabResult run_lab(const LabOptions& options,
                   const std::function<void(const LabProgress&)>& progress,
                   const std::function<bool()>& stop) {
   LabResult result;
   check_options(options);
+  result.rates = options.rates;
   const auto experiments = chosen(options, result.left_out);
   const ResultsFolder folder(options.out);
   enter_folder(options);
@@ -139,13 +150,13 @@ LabResult run_lab(const LabOptions& options,
   result.stopped = stop();
   for (const Experiment* experiment : all_experiments())
     if (const fs::path file = file_of(*experiment); fs::exists(file))
-      result.experiments.emplace_back(experiment->name, from_csv(file.string(), read_file(file)));
-  result.findings = judge(result.experiments);
+      result.experiments.emplace_back(experiment->name,
+                                      from_csv(file.string(), read_file(file.string())));
+  result.findings = judge(result.experiments, options.study);
   if (options.study.data != "digits")
     for (Finding& finding : result.findings)
       if (on_images(*finding.endpoint))
-        finding.sentence +=
-            fmt::format(" Images: {}; the learning rates are the digits'.", options.study.data);
+        finding.sentence += fmt::format(" Images: {}.", options.study.data);
   result.statements = judge_statements(result.findings);
   ordered_json claims = {{"options", identity(options.study)},
                          {"family", family_size()},

@@ -11,8 +11,9 @@ struct LabOptions {
   StudyOptions study = {};
   std::vector<std::string> names = {};  ///< experiments; none: all
   std::string out = "gradus-lab";
-  int threads = 0;     ///< 0: as many as cores
-  bool fresh = false;  ///< nothing from the folder is taken over
+  int threads = 0;         ///< 0: as many as cores
+  bool fresh = false;      ///< nothing from the folder is taken over
+  std::string rates = {};  ///< the file that read_tuned_rates() has read; empty: the program's own
 };
 
 /// What is going on, after each job and at the beginning of an experiment.
@@ -30,8 +31,15 @@ struct LabResult {
   std::vector<std::string> left_out;                      ///< and why
   std::vector<Finding> findings;
   std::vector<StatementVerdict> statements;
+  std::string rates;  ///< LabOptions::rates
   bool stopped = false;
 };
+
+/// Why an experiment is not for the images of the options; empty where it is.
+std::string misfit(const Experiment& experiment, const StudyOptions& options);
+
+/// Of images of a folder: on what the learning rates were chosen, and what follows.
+std::string rates_note(const StudyOptions& options);
 
 /// Runs the experiments that the folder has no results of, writes NAME.csv as each ends, then
 /// claims.json. A folder of another version or other options is an error, and nothing is changed.

@@ -1,6 +1,11 @@
 #include "lab/study/nets.h"
 
+#include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/cross_entropy.h>
+#include <gradus/autograd/ops/elementwise.h>
+#include <gradus/autograd/ops/index.h>
+#include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/softmax.h>
 #include <gradus/data/idx.h>
 #include <gradus/data/loader.h>
 #include <gradus/models/cnn.h>
@@ -14,6 +19,8 @@
 #include <cmath>
 #include <map>
 #include <mutex>
+
+#include "lab/study/csv.h"
 
 namespace gradus::lab {
 
@@ -65,6 +72,14 @@ RunData run_images(const std::string& data, uint64_t seed) {
         "experiments take batches of up to {}",
         data, run.train.size(), kLargestBatch);
   return run;
+}
+
+std::string rates_data(const std::string& data) {
+  if (data == "digits") return data;
+  std::string labels;
+  for (const Dataset* part : {&images(data).train, &images(data).test})
+    for (const int64_t label : part->y.to_vector<int64_t>()) labels += static_cast<char>(label);
+  return fmt::format("idx-{:08x}", fnv1a(labels));
 }
 
 RunData run_vowels(uint64_t seed) {
@@ -130,6 +145,22 @@ double train(const Net& net, const Dataset& data, const TrainOptions& options, u
     }
   }
   return value;
+}
+
+double validation_loss(const Trained& trained, const Dataset& validation) {
+  return std::isfinite(trained.loss) ? trained.net.evaluate(validation).loss : HUGE_VAL;
+}
+
+std::vector<double> brier_scores(const Net& net, const Dataset& data) {
+  std::vector<double> scores;
+  const auto note = [&](const Dataset& batch) {
+    const Tensor logits = net.logits(batch);
+    const Tensor off = softmax(logits) - one_hot(batch.y, logits.size(1));
+    for (const double score : sum(square(off), {1}).to_vector<double>()) scores.push_back(score);
+    return logits;
+  };
+  evaluate(*net.module, data, note);
+  return scores;
 }
 
 Evaluation evaluate_with_population(const Net& net, const Dataset& data, const Dataset& training) {

@@ -25,6 +25,10 @@ RunData run_images(const std::string& data, uint64_t seed);
 /// Japanese Vowels, with "lengths", as published.
 RunData run_vowels(uint64_t seed);
 
+/// Names what rates were chosen on, for TunedRate::data: "digits", or what tells the images of a
+/// folder from others.
+std::string rates_data(const std::string& data);
+
 /// What a kind of net of make_net() learns: run_images() for a CNN and an MLP, else the vowels.
 RunData data_for(std::string_view kind, const StudyOptions& options, uint64_t seed);
 
@@ -71,6 +75,18 @@ TrainOptions usual_training(std::string_view kind);
 /// Draws the net by the seed and trains it; orders by the seed, batches of less left out. The last
 /// loss, infinite where it became so.
 double train(const Net& net, const Dataset& data, const TrainOptions& options, uint64_t seed);
+
+/// A net after training, and its last loss: infinite where training diverged.
+struct Trained {
+  Net net;
+  double loss;
+};
+/// The net's loss on `validation`, by which a rate is chosen: infinite where training diverged.
+double validation_loss(const Trained& trained, const Dataset& validation);
+
+/// Each item's Brier score (Brier 1950): the squares of what the class probabilities, the softmax
+/// of the logits in evaluation mode, are off, summed over the classes: from 0 to 2.
+std::vector<double> brier_scores(const Net& net, const Dataset& data);
 
 /// Scores the net with running statistics that are first re-estimated over the training data (Wu &
 /// Johnson 2021); the net keeps its own.

@@ -2,6 +2,7 @@
 
 #include <fmt/ranges.h>
 #include <gradus/base/error.h>
+#include <gradus/base/file.h>
 #include <gradus/tensor/runtime.h>
 
 #include <algorithm>
@@ -52,11 +53,16 @@ constexpr const char* kHeader = "part,norm,cell,x,seed,item,quantity,value";
 
 }  // namespace
 
-std::vector<uint64_t> StudyOptions::all_seeds(int64_t times) const {
-  return seeds_from(first_seed, multiples ? times * seeds : seeds);
+std::vector<uint64_t> StudyOptions::all_seeds(double times) const {
+  const auto wanted = static_cast<int64_t>(std::ceil(times * static_cast<double>(seeds)));
+  return seeds_from(first_seed, multiples ? std::max(wanted, std::min<int64_t>(2, seeds)) : seeds);
 }
 std::vector<uint64_t> StudyOptions::context_seeds() const {
   return seeds_from(first_seed, (seeds + 1) / 2);
+}
+
+bool reads_images(const Experiment& experiment, std::string_view part) {
+  return experiment.on_images && part != "rnn" && part != "transformer";
 }
 
 ExperimentEntry::ExperimentEntry(int place_in_list, Experiment what)
@@ -85,25 +91,48 @@ const Experiment& find_experiment(std::string_view name) {
   fail("lab: there is no experiment '{}'; the nearest first: {}", name, fmt::join(names, ", "));
 }
 
-const std::vector<TunedRate>& tuned_rates() {
-  static const std::vector<TunedRate> rates = [] {
-    std::vector<TunedRate> read;
-    read_csv("rates.csv", std::string(reinterpret_cast<const char*>(rates_csv), rates_csv_size),
-             "experiment,part,norm,cell,lr,loss,at_edge",
-             [&](const std::string& where, const std::vector<std::string_view>& c) {
-               read.push_back({std::string(c[0]), std::string(c[1]), std::string(c[2]),
+namespace {
+
+struct RateTable {
+  std::vector<TunedRate> rates;
+  uint32_t checksum;
+};
+
+RateTable rate_table_of(const std::string& what, const std::string& text) {
+  RateTable table{{}, fnv1a(text)};
+  read_csv(
+      what, text, kRatesHeader,
+      [&](const std::string& where, const std::vector<std::string_view>& c) {
+        table.rates.push_back({std::string(c[0]), std::string(c[1]), std::string(c[2]),
                                std::string(c[3]), csv_number(where, c[4]), csv_number(where, c[5]),
-                               csv_number(where, c[6]) != 0});
-             });
-    return read;
-  }();
-  return rates;
+                               csv_number(where, c[6]) != 0, std::string(c[7])});
+      });
+  return table;
 }
 
-uint32_t tuned_rates_checksum() {
-  uint32_t hash = 2166136261U;  // FNV-1a
-  for (size_t i = 0; i < rates_csv_size; ++i) hash = (hash ^ rates_csv[i]) * 16777619U;
-  return hash;
+RateTable& rate_table() {
+  static RateTable table = rate_table_of(
+      "rates.csv", std::string(reinterpret_cast<const char*>(rates_csv), rates_csv_size));
+  return table;
+}
+
+bool same_cell(const TunedRate& a, const TunedRate& b) {
+  return a.experiment == b.experiment && a.part == b.part && a.norm == b.norm && a.cell == b.cell;
+}
+
+}  // namespace
+
+const std::vector<TunedRate>& tuned_rates() { return rate_table().rates; }
+uint32_t tuned_rates_checksum() { return rate_table().checksum; }
+
+void read_tuned_rates(const std::string& file) {
+  RateTable table = rate_table_of(file, read_file(file));
+  for (const TunedRate& own : rate_table().rates)
+    check(std::any_of(table.rates.begin(), table.rates.end(),
+                      [&](const TunedRate& rate) { return same_cell(rate, own); }),
+          "{}: there is no rate of {}, {}, {}, {}; `gradus lab --tune` writes them all", file,
+          own.experiment, own.part, own.norm, own.cell);
+  rate_table() = std::move(table);
 }
 
 const TunedRate& tuned_rate(std::string_view experiment, std::string_view part,
@@ -116,33 +145,69 @@ const TunedRate& tuned_rate(std::string_view experiment, std::string_view part,
        norm, cell);
 }
 
+namespace {
+
+/// The mean of the logarithms of the first `count` losses.
+double mean_log(const std::vector<double>& losses, size_t count) {
+  double sum = 0;
+  for (size_t s = 0; s < count; ++s) sum += std::log(losses[s]);
+  return sum / static_cast<double>(count);
+}
+
+/// A rate's losses: fewer than seeds where one diverged, or where it is given up, for half of the
+/// seeds make it more than twice as bad as the best so far.
+struct Tried {
+  std::vector<double> losses;
+  double score;  // the mean logarithm, infinite where a run diverged
+};
+
+Tried try_rate(const Tunable& tunable, double lr, const std::vector<uint64_t>& seeds,
+               const Tried* best) {
+  Tried tried{{}, HUGE_VAL};
+  for (const uint64_t seed : seeds) {
+    tried.losses.push_back(tunable.loss(lr, seed));
+    if (!std::isfinite(tried.losses.back())) return tried;
+    const size_t count = tried.losses.size();
+    if (best && 2 * count == seeds.size() && std::isfinite(best->score) &&
+        mean_log(tried.losses, count) > mean_log(best->losses, count) + std::log(2))
+      break;
+  }
+  tried.score = mean_log(tried.losses, tried.losses.size());
+  return tried;
+}
+
+}  // namespace
+
 TunedRate tune(std::string_view experiment, const Tunable& tunable,
                const std::vector<uint64_t>& seeds, int most) {
-  std::map<int, double> losses;  // at first * 3^k
-  const auto rate_at = [&](int k) { return tunable.first * std::pow(3.0, k); };
-  const auto loss_at = [&](int k) {
-    double sum = 0;
-    for (uint64_t seed : seeds) sum += tunable.loss(rate_at(k), seed);
-    return losses[k] = std::isfinite(sum) ? sum / static_cast<double>(seeds.size()) : HUGE_VAL;
-  };
-  for (int k : {-1, 0, 1}) loss_at(k);
+  std::map<int, Tried> rates;  // at first * 3^k
   int best = 0;
+  const auto rate_at = [&](int k) { return tunable.first * std::pow(3.0, k); };
+  const auto try_at = [&](int k) {
+    const auto before = rates.find(best);
+    rates[k] =
+        try_rate(tunable, rate_at(k), seeds, before == rates.end() ? nullptr : &before->second);
+    // What was given up has not been best, and is not when the one that it was compared with is.
+    if (before == rates.end() ||
+        (rates[k].losses.size() == seeds.size() && rates[k].score < rates[best].score))
+      best = k;
+  };
+  for (int k : {0, -1, 1}) try_at(k);
   while (true) {
-    best = std::min_element(losses.begin(), losses.end(), [](const auto& a, const auto& b) {
-             return a.second < b.second;
-           })->first;
-    const int lowest = losses.begin()->first, highest = losses.rbegin()->first;
-    const bool below = best - lowest >= tunable.worse, above = highest - best >= tunable.worse;
-    if ((below && above) || static_cast<int>(losses.size()) >= most) break;
-    loss_at(below ? highest + 1 : lowest - 1);
+    const int lowest = rates.begin()->first, highest = rates.rbegin()->first;
+    const bool below = best - lowest >= kWorseRates, above = highest - best >= kWorseRates;
+    if ((below && above) || static_cast<int>(rates.size()) >= most) break;
+    try_at(below ? highest + 1 : lowest - 1);
   }
+  const double score = rates[best].score;
   return {std::string(experiment),
           tunable.part,
           tunable.norm,
           tunable.cell,
           rate_at(best),
-          losses[best],
-          best == losses.begin()->first || best == losses.rbegin()->first};
+          std::exp(score),
+          best == rates.begin()->first || best == rates.rbegin()->first || score == HUGE_VAL,
+          ""};
 }
 
 Rows run_jobs(const std::vector<Job>& jobs, int threads, const std::function<void(size_t)>& done,

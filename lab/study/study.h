@@ -24,12 +24,13 @@ using Rows = std::vector<Row>;
 /// What was asked of all experiments; each enters their numbers.
 struct StudyOptions {
   int64_t seeds = 10;           ///< of primary endpoints, or a multiple; of context half of them
-  uint64_t first_seed = 1001;   ///< the smaller ones were seen while the rules were made
+  uint64_t first_seed = 5001;   ///< smaller ones were seen while the rules were made
   std::string data = "digits";  ///< of the image experiments: or a folder of IDX files
-  /// Whether endpoints that need them have a multiple of the seeds; not so in the pilot that tells.
+  /// Whether endpoints have the multiple or the part of the seeds that they need; not so in the
+  /// pilot that tells.
   bool multiples = true;
-  /// So many times `seeds`, with `multiples`.
-  std::vector<uint64_t> all_seeds(int64_t times = 1) const;
+  /// So many times `seeds`, with `multiples`; two at least where there are two.
+  std::vector<uint64_t> all_seeds(double times = 1) const;
   std::vector<uint64_t> context_seeds() const;
 };
 
@@ -43,10 +44,8 @@ struct Job {
 struct Tunable {
   std::string part, norm, cell;
   double first = 1e-2;  ///< where the search begins
-  /// The validation loss at this rate; infinite where training diverged.
+  /// The validation loss at this rate, above 0; infinite where training diverged.
   std::function<double(double lr, uint64_t seed)> loss;
-  int64_t seeds = 3;  ///< whose mean loss decides: more where runs differ much, or settings little
-  int worse = 1;      ///< so many rates on both sides of the best have to be worse
 };
 
 /// A picture of an experiment's rows.
@@ -87,26 +86,40 @@ struct ExperimentEntry {
   const ExperimentEntry* next;
 };
 
+/// Whether --data changes a part of the experiment's rows; those of sequences it does not.
+bool reads_images(const Experiment& experiment, std::string_view part);
+
 /// In the order of their places.
 std::vector<const Experiment*> all_experiments();
 /// Another name is an error that lists the names, the nearest first.
 const Experiment& find_experiment(std::string_view name);
 
+/// The first line of a table of rates.
+constexpr const char* kRatesHeader = "experiment,part,norm,cell,lr,loss,at_edge,data";
 /// A rate that --tune chose.
 struct TunedRate {
   std::string experiment, part, norm, cell;
-  double lr, loss;       ///< the rate with the least mean validation loss
+  double lr, loss;       ///< the rate, and the geometric mean of its validation losses
   bool at_edge = false;  ///< whether the grid ended there
+  std::string data;      ///< on what: see rates_data()
 };
-/// lab/study/rates.csv, which is part of the program.
+/// lab/study/rates.csv, which is part of the program, unless read_tuned_rates() came first.
 const std::vector<TunedRate>& tuned_rates();
+/// Puts a file of `gradus lab --tune` in their place, for all that follows. Errors: no such table,
+/// or a cell of the program's is missing.
+void read_tuned_rates(const std::string& file);
 /// Tells tables apart: results belong to the rates that they were computed with.
 uint32_t tuned_rates_checksum();
 /// An error if there is none of that cell.
 const TunedRate& tuned_rate(std::string_view experiment, std::string_view part,
                             std::string_view norm, std::string_view cell);
+/// So many rates on both sides of the best have to be worse.
+constexpr int kWorseRates = 2;
 /// Searches factor by factor of 3 from `first`, both ways, until the best of the rates has
-/// worse ones on both sides; `most` rates at most.
+/// kWorseRates worse ones on both sides; `most` rates at most. The best has the least mean of the
+/// logarithms of the losses, which single runs lead less than the mean of the losses; a rate at
+/// which a run diverged is worse than all at which none did. One that is more than twice as bad as
+/// the best so far by half of the seeds is not tried with the others.
 TunedRate tune(std::string_view experiment, const Tunable& tunable,
                const std::vector<uint64_t>& seeds, int most = 14);
 

@@ -12,51 +12,77 @@
 
 namespace gradus::lab {
 
+namespace {
+
+/// What is to be done, and the rates that it finds among those that stay.
+struct Work {
+  std::vector<TunedRate> rates;
+  std::vector<Job> jobs;
+  std::vector<size_t> places;  // of each job's rate
+};
+
+bool is_named(const Experiment& experiment, const LabOptions& options) {
+  return options.names.empty() || std::find(options.names.begin(), options.names.end(),
+                                            experiment.name) != options.names.end();
+}
+
+/// The seeds that choose.
+std::vector<uint64_t> tuning_seeds() {
+  return StudyOptions{.seeds = kTuningSeeds, .first_seed = kTuningSeed}.all_seeds();
+}
+
+void add_work(const Experiment& experiment, const LabOptions& options, Work& work) {
+  const std::string& data = options.study.data;
+  const bool tuned = is_named(experiment, options) && misfit(experiment, options.study).empty();
+  for (const Tunable& tunable : experiment.tunables(options.study)) {
+    const bool images = reads_images(experiment, tunable.part);
+    const size_t place = work.rates.size();
+    if (!tuned || (data != "digits" && !images)) {
+      work.rates.push_back(tuned_rate(experiment.name, tunable.part, tunable.norm, tunable.cell));
+      continue;
+    }
+    work.rates.emplace_back();
+    work.places.push_back(place);
+    work.jobs.push_back({tunable.part, [=, &experiment, &work] {
+                           TunedRate& rate = work.rates[place];
+                           rate = tune(experiment.name, tunable, tuning_seeds());
+                           rate.data = images ? rates_data(data) : "vowels";
+                           return Rows();
+                         }});
+  }
+}
+
+void write_rates(const std::string& folder, const std::vector<TunedRate>& rates) {
+  write_file((std::filesystem::path(folder) / "rates.csv").string(), [&](std::ostream& out) {
+    out << kRatesHeader << "\n";
+    for (const TunedRate& r : rates)
+      out << fmt::format("{},{},{},{},{},{:.6g},{},{}\n", r.experiment, r.part, r.norm, r.cell,
+                         r.lr, r.loss, r.at_edge ? 1 : 0, r.data);
+  });
+}
+
+}  // namespace
+
 void tune_all(const LabOptions& options, const std::function<void(const std::string&)>& line,
               const std::function<bool()>& stop) {
   for (const std::string& name : options.names) find_experiment(name);
   if (options.study.data != "digits") run_images(options.study.data, kTuningSeed);
   const ResultsFolder folder(options.out);
-  std::vector<TunedRate> rates;
-  std::vector<Job> jobs;
-  for (const Experiment* experiment : all_experiments()) {
-    const bool wanted = options.names.empty() ||
-                        std::find(options.names.begin(), options.names.end(), experiment->name) !=
-                            options.names.end();
-    if (!wanted || !experiment->tunables) {
-      for (const TunedRate& rate : tuned_rates())
-        if (rate.experiment == experiment->name) rates.push_back(rate);
-      continue;
-    }
-    for (const Tunable& tunable : experiment->tunables(options.study)) {
-      const size_t place = rates.size();
-      rates.push_back({experiment->name, tunable.part, tunable.norm, tunable.cell, 0, 0, true});
-      jobs.push_back({"", [&rates, place, tunable, experiment] {
-                        const StudyOptions own{.seeds = tunable.seeds, .first_seed = kTuningSeed};
-                        rates[place] = tune(experiment->name, tunable, own.all_seeds());
-                        return Rows();
-                      }});
-      jobs.back().what = std::to_string(place);
-    }
-  }
+  Work work;
+  for (const Experiment* experiment : all_experiments())
+    if (experiment->tunables) add_work(*experiment, options, work);
   size_t done = 0;
   const int threads = options.threads > 0 ? options.threads : gradus::threads();
   run_jobs(
-      jobs, threads,
+      work.jobs, threads,
       [&](size_t i) {
-        const TunedRate& r = rates[std::stoul(jobs[i].what)];
+        const TunedRate& r = work.rates[work.places[i]];
         line(fmt::format("[{}/{}] {} {} {} {}: rate {:.3g}, validation loss {:.4f}{}", ++done,
-                         jobs.size(), r.experiment, r.part, r.norm, r.cell, r.lr, r.loss,
+                         work.jobs.size(), r.experiment, r.part, r.norm, r.cell, r.lr, r.loss,
                          r.at_edge ? ", at the grid's edge" : ""));
       },
       stop);
-  if (stop()) return;
-  write_file((std::filesystem::path(options.out) / "rates.csv").string(), [&](std::ostream& out) {
-    out << "experiment,part,norm,cell,lr,loss,at_edge\n";
-    for (const TunedRate& r : rates)
-      out << fmt::format("{},{},{},{},{},{:.6g},{}\n", r.experiment, r.part, r.norm, r.cell, r.lr,
-                         r.loss, r.at_edge ? 1 : 0);
-  });
+  if (!stop()) write_rates(options.out, work.rates);
 }
 
 }  // namespace gradus::lab

@@ -1,10 +1,13 @@
 #include "lab/study/verdicts.h"
 
+#include <fmt/ranges.h>
 #include <gradus/base/error.h>
 
 #include <algorithm>
 #include <cmath>
 #include <functional>
+
+#include "lab/study/nets.h"
 
 namespace gradus::lab {
 
@@ -134,25 +137,33 @@ Measured measure(const Rows& rows, Measure measure, const Series& a, const Serie
   return std::isfinite(e.mean + e.standard_error) ? found : Measured{};
 }
 
-/// Whether a rate that the series rests on was the last of its grid. A series of all cells rests on
-/// the rates of all.
-bool at_edge(const char* experiment, const Series& series) {
-  const auto of_series = [&](const TunedRate& rate) {
-    return rate.experiment == experiment && rate.part == series.part && rate.norm == series.norm;
-  };
-  const auto& rates = tuned_rates();
-  const bool has_cell = std::any_of(rates.begin(), rates.end(), [&](const TunedRate& rate) {
-    return of_series(rate) && rate.cell == series.cell;
-  });
-  return std::any_of(rates.begin(), rates.end(), [&](const TunedRate& rate) {
-    return of_series(rate) && rate.at_edge && (!has_cell || rate.cell == series.cell);
-  });
+/// The rates that a series rests on. One without a rate of its own cell rests on those of all.
+std::vector<TunedRate> rates_of(const char* experiment, const Series& series) {
+  std::vector<TunedRate> all, own;
+  for (const TunedRate& rate : tuned_rates()) {
+    if (rate.experiment != experiment || rate.part != series.part || rate.norm != series.norm)
+      continue;
+    all.push_back(rate);
+    if (rate.cell == series.cell) own.push_back(rate);
+  }
+  return own.empty() ? all : own;
+}
+
+/// Whether a rate that the endpoint rests on was chosen on other images than these.
+bool foreign(const Endpoint& endpoint, const std::string& data) {
+  if (!reads_images(find_experiment(endpoint.experiment), endpoint.a.part)) return false;
+  for (const Series& series : {endpoint.a, endpoint.b})
+    if (series.part)
+      for (const TunedRate& rate : rates_of(endpoint.experiment, series))
+        if (rate.data != data) return true;
+  return false;
 }
 
 bool at_edge(const Rows& rows, const Endpoint& endpoint) {
   for (const Series& series : {endpoint.a, endpoint.b}) {
     if (!series.part) continue;
-    if (at_edge(endpoint.experiment, series)) return true;
+    for (const TunedRate& rate : rates_of(endpoint.experiment, series))
+      if (rate.at_edge) return true;
     const auto told = by_seed(rows, {series.part, series.norm, series.cell, kAtEdge});
     for (const auto& [seed, is] : told)
       if (is != 0) return true;
@@ -160,11 +171,13 @@ bool at_edge(const Rows& rows, const Endpoint& endpoint) {
   return false;
 }
 
+Series brier_of(const Series& loss) { return {loss.part, loss.norm, loss.cell, kBrier}; }
+
 /// The verdict of a test, by the adjusted p.
 Verdict verdict_of(const Finding& finding) {
   const Endpoint& e = *finding.endpoint;
   const double towards = e.sign * finding.estimate.mean;
-  if (finding.seeds < 2 || finding.at_edge) return Verdict::undecided;
+  if (finding.seeds < 2 || finding.at_edge || finding.foreign) return Verdict::undecided;
   if (finding.adjusted_p < kAlpha && std::abs(towards) > e.margin) {
     if (towards < 0) return Verdict::opposite;
     return e.limits ? Verdict::shown_with_limits : Verdict::shown;
@@ -216,6 +229,8 @@ std::string sentence_of(const Finding& f) {
   if (e.beside.text && f.beside.seeds > 1)
     text += fmt::format(" {}: {}, {} seeds.", e.beside.text, text_of(e.measure, f.beside),
                         f.beside.seeds);
+  if (f.brier.seeds > 1) text += fmt::format(" As Brier scores: {}.", text_of(e.measure, f.brier));
+  if (f.foreign) text += " No verdict: its learning rates were chosen on another data set.";
   if (f.at_edge) text += " No verdict: a setting that was chosen for it is the last one tried.";
   return text + fmt::format(" Not tested: {}.", e.not_tested);
 }
@@ -261,16 +276,18 @@ std::string measured(const Finding& finding) {
 std::vector<uint64_t> seeds_of_cell(const StudyOptions& options, std::string_view experiment,
                                     std::string_view part, std::string_view norm,
                                     std::string_view cell) {
-  int64_t times = 0;
+  double times = 0;
   for (const Endpoint& e : all_endpoints())
-    for (const Series& s : {e.a, e.b})
+    for (const Series& s : {e.a, e.b, e.beside.a, e.beside.b})
       if (e.experiment == experiment && s.part && s.part == part && s.norm == norm &&
           s.cell == cell)
         times = std::max(times, e.times);
   return times == 0 ? options.context_seeds() : options.all_seeds(times);
 }
 
-std::vector<Finding> judge(const std::vector<std::pair<std::string, Rows>>& experiments) {
+std::vector<Finding> judge(const std::vector<std::pair<std::string, Rows>>& experiments,
+                           const StudyOptions& options) {
+  const std::string data = rates_data(options.data);
   std::vector<Finding> findings;
   std::vector<double> p;  // of every test, 1 where it was not made
   std::vector<size_t> tests;
@@ -286,7 +303,11 @@ std::vector<Finding> judge(const std::vector<std::pair<std::string, Rows>>& expe
     if (endpoint.beside.text)
       finding.beside =
           measure(*rows, endpoint.measure, endpoint.beside.a, endpoint.beside.b, nullptr);
+    if (endpoint.measure == Measure::log_ratio)
+      finding.brier = measure(*rows, endpoint.measure, brier_of(endpoint.a), brier_of(endpoint.b),
+                              endpoint.baseline);
     if (test) {
+      finding.foreign = foreign(endpoint, data);
       finding.at_edge = at_edge(*rows, endpoint);
       if (finding.seeds > 1) finding.p = finding.estimate.p_value();
       p.push_back(finding.p);
@@ -317,7 +338,7 @@ std::vector<StatementVerdict> judge_statements(const std::vector<Finding>& findi
   for (const Statement& statement : all_statements()) {
     const bool all = statement.number == 7;  // what sums up the others
     StatementVerdict v{&statement, Verdict::exact, true, ""};
-    std::map<Verdict, int, std::greater<>> counts;
+    std::map<Verdict, std::vector<std::string>, std::greater<>> names;
     for (const Endpoint& endpoint : all_endpoints()) {
       if (!all && endpoint.statement != statement.number) continue;
       const auto finding = std::find_if(findings.begin(), findings.end(),
@@ -326,14 +347,18 @@ std::vector<StatementVerdict> judge_statements(const std::vector<Finding>& findi
         v.complete = false;
         continue;
       }
-      ++counts[finding->verdict];
+      names[finding->verdict].emplace_back(endpoint.name);
       v.verdict = std::min(v.verdict, finding->verdict);
     }
-    if (counts.empty()) v.verdict = Verdict::undecided;
-    const bool single = counts.size() == 1 && counts.begin()->second == 1;
-    for (const auto& [verdict, count] : counts)
-      if (!single)
-        v.parts += fmt::format("{}{} {}", v.parts.empty() ? "" : ", ", count, name(verdict));
+    if (names.empty()) v.verdict = Verdict::undecided;
+    if (names.size() > 1) {
+      v.parts =
+          fmt::format("its weakest part{}: {}; of all", names.at(v.verdict).size() > 1 ? "s" : "",
+                      fmt::join(names.at(v.verdict), ", "));
+      for (const auto& [verdict, of] : names)
+        v.parts +=
+            fmt::format("{} {} {}", v.parts.ends_with("all") ? "" : ",", of.size(), name(verdict));
+    }
     verdicts.push_back(v);
   }
   return verdicts;
@@ -392,6 +417,8 @@ nlohmann::ordered_json to_json(const std::vector<Finding>& findings) {
     entry["p_holm"] = known(f.adjusted_p);
     entry["components"] = known({f.components.seeds, f.components.items, f.components.rest});
     entry["at_edge"] = f.at_edge;
+    entry["foreign_rates"] = f.foreign;
+    if (f.brier.seeds > 1) entry["brier"] = to_json(f.brier, true);
     if (e.beside.text && f.beside.seeds > 1) {
       entry["beside"] = {{"a", to_json(e.beside.a)}, {"b", to_json(e.beside.b)}};
       entry["beside"].update(to_json(f.beside, true));

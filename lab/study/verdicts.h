@@ -57,7 +57,7 @@ struct Endpoint {
     const char* text = nullptr;
     Series a = {}, b = {};
   } beside = {};
-  int64_t times = 1;  ///< so many times the seeds that are asked for: see pilot.h
+  double times = 1;  ///< so many times the seeds that are asked for: see pilot.h
 };
 
 /// All of them: one family for Holm's correction, but for those of Measure::bound, which are no
@@ -75,13 +75,19 @@ struct Finding : Measured {
   const Endpoint* endpoint = nullptr;
   double p = 1, adjusted_p = 1;
   bool at_edge = false;  ///< a setting that it rests on was the last of its grid: no verdict
+  bool foreign = false;  ///< its learning rates were chosen on other data: no verdict
   Measured beside = {};
+  Measured brier = {};  ///< the same comparison of Brier scores, where there are any; no test
   Verdict verdict = Verdict::undecided;
   std::string sentence = {};  ///< with scope, estimate and interval
 };
 
 /// "ratio 1.5 [1.2, 1.9]", the interval of 95 %.
 std::string measured(const Finding& finding);
+
+/// A quantity of rows: an item's squared error of the probabilities. Single items lead it less than
+/// a loss, which has no bound.
+constexpr const char* kBrier = "brier";
 
 /// The seeds of a cell: those of the endpoints that name it, of context where none does.
 std::vector<uint64_t> seeds_of_cell(const StudyOptions& options, std::string_view experiment,
@@ -90,7 +96,8 @@ std::vector<uint64_t> seeds_of_cell(const StudyOptions& options, std::string_vie
 
 /// Of the endpoints whose experiment has rows. The family of Holm's correction is all of
 /// all_endpoints(), whichever were run.
-std::vector<Finding> judge(const std::vector<std::pair<std::string, Rows>>& experiments);
+std::vector<Finding> judge(const std::vector<std::pair<std::string, Rows>>& experiments,
+                           const StudyOptions& options = {});
 
 /// A statement about the norms, and what it comes to: the weakest of its endpoints' verdicts.
 struct Statement {
@@ -103,7 +110,9 @@ struct StatementVerdict {
   const Statement* statement;
   Verdict verdict;
   bool complete;
-  std::string parts;  ///< how many endpoints have which verdict: "1 exact, 2 undecided"; of one: ""
+  /// Which endpoints have the verdict, and how many have which: "its weakest part: groups; of all 1
+  /// exact, 2 undecided"; of a single one, or where all have the same: "".
+  std::string parts;
 };
 std::vector<StatementVerdict> judge_statements(const std::vector<Finding>& findings);
 

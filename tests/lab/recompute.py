@@ -1,9 +1,11 @@
-"""recompute.py FOLDER [PILOT]: recomputes every estimate, interval, p-value and verdict of FOLDER/claims.json from the
-CSVs; and the power that report.html tells, from the components in PILOT, pilot.csv of the source as it is left out.
+"""recompute.py FOLDER [PILOT [RATES]]: recomputes every estimate, interval, p-value, edge flag and verdict of
+FOLDER/claims.json from the CSVs and the table of rates; the power that report.html tells, from the components in PILOT;
+and the simultaneous bands and crossings of its maps. PILOT and RATES are those of the source where they are left out.
 
 Written from docs and papers with NumPy and SciPy, without the program's code; not needed to build or test.
 """
 import csv
+import html
 import json
 import math
 import pathlib
@@ -15,7 +17,7 @@ import numpy as np
 from scipy import stats
 
 ALPHA = 0.05
-PILOT = pathlib.Path(__file__).resolve().parents[2] / "lab/study/pilot.csv"
+STUDY = pathlib.Path(__file__).resolve().parents[2] / "lab/study"
 
 
 def read(folder):
@@ -124,9 +126,103 @@ def estimate(d):
     return two_way(d) if d.ndim == 2 else t_estimate(d)
 
 
-def at_edge(rows, claim):
-    told = [{**claim[s], "quantity": "at edge"} for s in ("a", "b")]
-    return any(float(r["value"]) for r in rows for series in told if matches(r, series))
+def at_edge(rows, claim, rates):
+    """Whether a setting that the claim rests on was the last one tried: as rows tell, and by the rates of its cell or,
+    where it has none of its own, of all cells of the net and norm."""
+    series = [claim[s] for s in ("a", "b") if claim[s]["part"]]
+    told = [{**s, "quantity": "at edge"} for s in series]
+    if any(float(r["value"]) for r in rows for s in told if matches(r, s)):
+        return True
+    for s in series:
+        all_cells = [r for r in rates if (r["experiment"], r["part"], r["norm"]) == (claim["experiment"], s["part"], s["norm"])]
+        own = [r for r in all_cells if r["cell"] == s["cell"]]
+        if any(int(r["at_edge"]) for r in own or all_cells):
+            return True
+    return False
+
+
+def log_ratios(rows, part, norm, cells, other, other_cells):
+    """x -> seed -> log(loss / the other's loss)."""
+    def losses(n, wanted):
+        return {(r["cell"], int(r["seed"])): (float(r["x"]), float(r["value"])) for r in rows
+                if r["part"] == part and r["norm"] == n and int(r["item"]) < 0 and r["quantity"] == "loss"
+                and wanted(r["cell"])}
+    below = losses(other, other_cells)
+    ratios = defaultdict(dict)
+    for (cell, seed), (x, loss) in losses(norm, cells).items():
+        match = [value for (c, s), (_, value) in below.items() if s == seed and (len({k[0] for k in below}) == 1 or c == cell)]
+        if match:
+            ratios[x][seed] = math.log(loss / match[0])
+    return dict(sorted(ratios.items()))
+
+
+def interval(values, confidence):
+    mean, error, degrees = t_estimate(list(values))
+    half = stats.t.ppf(0.5 + confidence / 2, degrees) * error
+    return mean, mean - half, mean + half
+
+
+def band_text(ratios, name, confidence):
+    def of(x, values):
+        return f"{name}={x:g} " + "{:.3g} [{:.3g}, {:.3g}]".format(*np.exp(interval(values.values(), confidence)))
+    return ", ".join(of(x, values) for x, values in ratios.items())
+
+
+def crossing_text(ratios, name, confidence):
+    """Where the curve through log2 x crosses 0: between neighbouring points that exclude it with opposite signs, all x
+    whose interval covers it; of the seeds that all points have."""
+    seeds = sorted(set.intersection(*(set(v) for v in ratios.values())))
+    x = np.log2(list(ratios))
+    d = np.array([[values[s] for values in ratios.values()] for s in seeds])
+    if len(seeds) < 2 or len(x) < 2:
+        return ""
+
+    def sign(values):
+        _, low, high = interval(values, confidence)
+        return 1 if low > 0 else -1 if high < 0 else 0
+
+    signs = [(k, sign(d[:, k])) for k in range(len(x))]
+    signs = [(k, s) for k, s in signs if s]
+    for (k, s), (later, t) in zip(signs, signs[1:]):
+        if s == t:
+            continue
+        places = [x[j] + part * (x[j + 1] - x[j]) for j in range(k, later) for part in np.linspace(0, 1, 4097)
+                  if sign((1 - part) * d[:, j] + part * d[:, j + 1]) == 0]
+        return f"; crosses 1 at {name} from {2 ** min(places):.1f} to {2 ** max(places):.1f}"
+    return "; whether it crosses 1 is open: no two cells exclude 1 with opposite signs"
+
+
+def check_maps(rows, page):
+    """The sentences of the two maps: how many the page tells otherwise."""
+    page = html.unescape(page)
+    expected = []
+    if own := rows.get("statistics-batch"):
+        panels = [("CNN", "cnn", "batch"), ("MLP", "mlp", "batch"), ("transformer", "transformer", "batch"),
+                  ("RNN", "rnn", "batch"), ("RNN, a BN a step", "rnn", "batch per step")]
+        everything = lambda cell: True
+        curves = [(title, log_ratios(own, part, norm, everything, "layer", everything)) for title, part, norm in panels]
+        layers = [(part, log_ratios(own, part, "layer", everything, "none", everything))
+                  for part in ("cnn", "mlp", "transformer", "rnn")]
+        cells = sum(len(ratios) for _, ratios in curves + layers)
+        confidence = 1 - 0.05 / cells
+        expected += [f"{title}: BN's test loss over LN's (simultaneous 95 % for new seeds) {band_text(r, 'g', confidence)}"
+                     f"{crossing_text(r, 'g', confidence)}." for title, r in curves if r]
+        expected += [f"{part}: LN's test loss over that without a norm {band_text(r, '', confidence)[3:]} (simultaneous)."
+                     for part, r in layers if r]
+    if own := rows.get("batch-size"):
+        titles = {"cnn": ("CNN", 400), "mlp": ("MLP", 400), "transformer": ("transformer", 400), "rnn": ("RNN", 800)}
+        cells = len({(r["part"], r["cell"]) for r in own})
+        for part, (title, updates) in titles.items():
+            for budget in (1, 2):
+                chosen = lambda cell: cell.endswith(f"updates x{budget}")
+                r = log_ratios(own, part, "batch", chosen, "layer", chosen)
+                expected.append(f"{title}, {updates * budget} updates: BN's test loss over LN's {band_text(r, 'B', 0.95)}"
+                                f"{crossing_text(r, 'B', 1 - 0.05 / cells)}.")
+    wrong = [text for text in expected if text not in page]
+    for text in wrong:
+        print(f"the page does not say: {text}")
+    print(f"{len(expected)} sentences of maps recomputed, {len(wrong)} differences")
+    return len(wrong)
 
 
 def check_pilot(path, claims, page):
@@ -155,8 +251,10 @@ def check_pilot(path, claims, page):
     return wrong
 
 
-def main(folder, pilot=PILOT):
+def main(folder, pilot=STUDY / "pilot.csv", rates=STUDY / "rates.csv"):
     rows = read(folder)
+    with open(rates, newline="") as file:
+        rates = list(csv.DictReader(file))
     claims = json.loads((folder / "claims.json").read_text())
     tests, wrong = [], 0
 
@@ -181,15 +279,17 @@ def main(folder, pilot=PILOT):
         differs(claim, "estimate", mean, claim["estimate"])
         for part, found in zip(claim["components"], components(d)):
             differs(claim, "a component", found, part)
-        if at_edge(own, claim) and not claim["at_edge"]:
-            print(f"{claim['endpoint']}: rests on the last setting that was tried")
+        if at_edge(own, claim, rates) != claim["at_edge"]:
+            print(f"{claim['endpoint']}: whether it rests on the last setting that was tried: {not claim['at_edge']}")
             wrong += 1
-        if beside := claim.get("beside"):
-            d = differences(own, {**claim, "baseline": "", **beside})
-            m, e, f = estimate(d)
+        brier = {key: {**claim[key], "quantity": "brier"} for key in ("a", "b")}
+        for name, series in (("beside", {"baseline": "", **claim.get("beside", {})}), ("brier", brier)):
+            if name not in claim:
+                continue
+            m, e, f = estimate(differences(own, {**claim, **series}))
             for what, value in (("estimate", m), ("low", m - stats.t.ppf(0.975, f) * e),
                                 ("high", m + stats.t.ppf(0.975, f) * e)):
-                differs(claim, "beside it " + what, value, beside[what])
+                differs(claim, f"its {name}'s {what}", value, claim[name][what])
         p = 2 * stats.t.sf(abs(mean) / error, degrees) if error > 0 else float(mean == 0)
         half = stats.t.ppf(0.975, degrees) * error
         for what, value in (("standard_error", error), ("degrees", degrees), ("low", mean - half),
@@ -210,14 +310,15 @@ def main(folder, pilot=PILOT):
             verdict = "equivalent"
         else:
             verdict = "undecided"
-        if claim.get("at_edge"):
+        if claim["at_edge"] or claim["foreign_rates"]:
             verdict = "undecided"
         if verdict != claim["verdict"]:
             print(f"{claim['endpoint']}: {verdict}, claims.json says {claim['verdict']}")
             wrong += 1
     print(f"{len(claims['endpoints'])} endpoints, {len(tests)} tests recomputed, {wrong} differences")
     if (folder / "report.html").exists():
-        wrong += check_pilot(pilot, claims, (folder / "report.html").read_text())
+        page = (folder / "report.html").read_text()
+        wrong += check_pilot(pilot, claims, page) + check_maps(rows, page)
     return wrong > 0
 
 

@@ -580,7 +580,7 @@ BOOST_AUTO_TEST_CASE(a_killed_comparison_is_resumed) {
   BOOST_TEST(run(folder, options + "--output whole").code == 0);
   int kills = 0;
   bool ended = false;
-  for (int i = 0; !ended || kills < test::kills_of(4); ++i) {
+  for (int i = 0; !ended || kills < gradus::test::kills_of(4); ++i) {
     std::fflush(nullptr);
     const pid_t child = ::fork();
     if (child == 0) {
