@@ -3,6 +3,7 @@
 #include <gradus/base/error.h>
 
 #include <charconv>
+#include <sstream>
 
 namespace gradus::lab {
 
