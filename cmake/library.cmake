@@ -114,6 +114,7 @@ list(TRANSFORM simd_levels REPLACE "(.+)" "$<TARGET_OBJECTS:gradus_simd_\\1>" OU
 set(library_objects $<TARGET_OBJECTS:gradus_objects> ${simd_objects})
 include(CheckLinkerFlag)
 check_linker_flag(CXX -Wl,-Bsymbolic-functions GRADUS_CAN_BIND_SYMBOLS)
+check_linker_flag(CXX -Wl,-z,nodelete GRADUS_CAN_STAY_LOADED)
 function(gradus_add_library name)
   add_library(${name} ${ARGN} ${library_objects})
   set_target_properties(${name} PROPERTIES LINKER_LANGUAGE CXX)
@@ -123,6 +124,10 @@ function(gradus_add_library name)
   # Calls inside the library go straight to their target, as -fno-semantic-interposition lets the compiler assume.
   if(GRADUS_CAN_BIND_SYMBOLS)
     target_link_options(${name} PRIVATE -Wl,-Bsymbolic-functions)
+  endif()
+  # Helper threads run until the process ends.
+  if(GRADUS_CAN_STAY_LOADED)
+    target_link_options(${name} PRIVATE -Wl,-z,nodelete)
   endif()
 endfunction()
 

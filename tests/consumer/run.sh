@@ -71,6 +71,8 @@ build_a_little() {
   cd "$work/build"
   ninja CMakeFiles/my_program.dir/main.cc.o gradus/CMakeFiles/gradus_objects.dir/base/error.cc.o >"$work/log" ||
     { cat "$work/log"; return 1; }
+  ! ninja -t commands gradus/CMakeFiles/gradus_objects.dir/base/error.cc.o | grep -e -fvisibility=hidden ||
+    { echo "the library hides all that it has"; return 1; }
   # A static library, as the project has none: the program `gradus` needs what nothing in it refers to.
   ninja -t commands gradus_program | tail -1 | grep -q 'whole-archive,[^ ]*libgradus\.a' ||
     { echo "the static program lacks ops"; return 1; }
@@ -87,6 +89,6 @@ case $way in
     check_packages
     build_and_run ;;
   subdirectory)
-    options+=("-DGRADUS_SOURCE=$source" -DGRADUS_BUILD_PROGRAM=ON)
+    options+=("-DGRADUS_SOURCE=$source" -DGRADUS_BUILD_PROGRAM=ON -DCMAKE_CXX_VISIBILITY_PRESET=hidden)
     if [ "$generator" = Ninja ]; then build_a_little; else build_and_run; fi ;;
 esac
