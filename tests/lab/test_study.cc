@@ -282,16 +282,18 @@ BOOST_AUTO_TEST_CASE(seeds_follow_from_the_pilot) {
 }
 
 BOOST_AUTO_TEST_CASE(a_cell_has_the_seeds_of_its_endpoints) {
-  const auto seeds = [](const StudyOptions& options, const char* norm, const char* part = "rnn") {
-    return seeds_of_cell(options, "lengths", part, norm, "whole").size();
+  const auto seeds = [](const StudyOptions& options, const char* part, const char* norm,
+                        const char* cell) {
+    return seeds_of_cell(options, "statistics-batch", part, norm, cell).size();
   };
-  BOOST_TEST(seeds({}, "batch") == 10U);
-  BOOST_TEST(seeds({}, "batch per step") == 20U);
-  BOOST_TEST(seeds({}, "layer") == 20U);
-  BOOST_TEST(seeds({}, "none", "transformer") == 5U);
+  BOOST_TEST(seeds({}, "transformer", "batch", "g=2") == 10U);
+  BOOST_TEST(seeds({}, "transformer", "layer", "any") == 20U);
+  BOOST_TEST(seeds({}, "transformer", "batch", "g=8") == 5U);
+  BOOST_TEST(seeds({.multiples = false}, "transformer", "layer", "any") == 10U);
+  BOOST_TEST(seeds({.seeds = 1}, "transformer", "batch", "g=2") == 1U);
   // What is told beside an endpoint has the endpoint's seeds.
-  BOOST_TEST(seeds_of_cell({}, "statistics-batch", "cnn", "none", "any").size() == 10U);
-  BOOST_TEST(seeds({.multiples = false}, "layer") == 10U);
+  BOOST_TEST(seeds({}, "cnn", "none", "any") == 10U);
+  BOOST_TEST(seeds_of_cell({}, "speed", "sigmoid", "none", "ninth of none's rate").size() == 5U);
 }
 
 // Of experiments that were not run it keeps what is there.
