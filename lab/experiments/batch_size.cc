@@ -213,7 +213,7 @@ const ExperimentEntry entry(
          "Without a norm nothing was trained here; see the map.",
      .sources = "Wu & He 2018, section 4.1 (the batch itself); Hoffer et al. 2017, section 5 "
                 "(updates, not epochs)",
-     .seconds = 8,
+     .seconds = 5.5,
      .on_images = true,
      .jobs = jobs,
      .figures = figures,

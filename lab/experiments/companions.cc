@@ -250,7 +250,7 @@ const ExperimentEntry entry(
      .sources =
          "Ba et al. 2016, sections 1 and 3; Ioffe & Szegedy 2015, section 3.1; Shen et al. 2020, "
          "section 3; Cooijmans et al. 2016, section 3",
-     .seconds = 1,
+     .seconds = 1.5,
      .on_images = false,
      .jobs = jobs,
      .figures = figures,

@@ -384,7 +384,7 @@ const ExperimentEntry entry(
      .sources =
          "Shen et al. 2020, section 3 (statistics of batches in transformers); Cooijmans et al. "
          "2016, section 3 (statistics of each step)",
-     .seconds = 5,
+     .seconds = 4,
      .on_images = true,
      .jobs = jobs,
      .figures = figures,

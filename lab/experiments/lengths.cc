@@ -231,7 +231,7 @@ const ExperimentEntry entry(
      .sources = "Ba et al. 2016, section 3.1 (lengths); Laurent et al. 2016, abstract (statistics "
                 "over all steps); "
                 "Cooijmans et al. 2016, section 3 (statistics of each step)",
-     .seconds = 7.5,
+     .seconds = 7,
      .on_images = false,
      .jobs = jobs,
      .figures = figures,

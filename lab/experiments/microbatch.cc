@@ -181,7 +181,7 @@ const ExperimentEntry entry(
      .sources =
          "Ioffe & Szegedy 2015, algorithm 1; Hoffer et al. 2017, section 4 (ghost batches); Wu & "
          "Johnson 2021, section 4 (the statistics' batch apart from the optimizer's)",
-     .seconds = 1,
+     .seconds = 1.2,
      .on_images = true,
      .jobs = jobs,
      .figures = figures,

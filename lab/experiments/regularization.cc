@@ -369,7 +369,7 @@ const ExperimentEntry entry(
          "Ioffe & Szegedy 2015, section 3.4 (BN regularizes); Hoffer et al. 2017, section "
          "4 (groups); Luo et al. 2019, abstract (batch statistics as a regularizer); Summers & "
          "Dinneen 2020, section 3 (ghost batches regularize)",
-     .seconds = 7,
+     .seconds = 8.5,
      .on_images = true,
      .jobs = jobs,
      .figures = figures,

@@ -428,7 +428,7 @@ const ExperimentEntry entry(
      .sources = "Ioffe & Szegedy 2015, section 4.1 (sigmoid net, batches of 60); Bjorck et al. "
                 "2018, sections 2 and 3 (larger rates); Santurkar et al. 2018, section 2.1 (noise "
                 "after BN); He et al. 2015, section 2.2 (initial weights)",
-     .seconds = 15,
+     .seconds = 9,
      .on_images = true,
      .jobs = jobs,
      .figures = figures,

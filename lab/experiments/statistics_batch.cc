@@ -401,7 +401,7 @@ const ExperimentEntry entry(
          .sources = "Hoffer et al. 2017, section 4 (ghost batches); Wu & "
                     "Johnson 2021, section 3 (population statistics); Pascanu et al. 2013, section "
                     "3.2 (clipping)",
-         .seconds = 46,
+         .seconds = 50,
          .on_images = true,
          .jobs = jobs,
          .figures = figures,
