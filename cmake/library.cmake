@@ -97,8 +97,11 @@ set_target_properties(gradus_objects PROPERTIES VISIBILITY_INLINES_HIDDEN ON)
 file(GLOB update_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/optim/*.cc)
 set_source_files_properties(${update_sources} PROPERTIES COMPILE_OPTIONS "${simd_options}")
 if(CMAKE_BUILD_TYPE STREQUAL Release) # what prints and reads is large, and never waited for
-  file(GLOB wordy_sources ${PROJECT_SOURCE_DIR}/gradcheck/detail/*.cc ${PROJECT_SOURCE_DIR}/autograd/tape_print.cc
-       ${PROJECT_SOURCE_DIR}/tensor/safetensors.cc ${PROJECT_SOURCE_DIR}/tensor/print.cc ${PROJECT_SOURCE_DIR}/data/*.cc)
+  file(GLOB wordy_sources ${PROJECT_SOURCE_DIR}/base/file.cc ${PROJECT_SOURCE_DIR}/base/detail/json.cc
+       ${PROJECT_SOURCE_DIR}/gradcheck/*.cc ${PROJECT_SOURCE_DIR}/gradcheck/detail/*.cc ${PROJECT_SOURCE_DIR}/data/*.cc
+       ${PROJECT_SOURCE_DIR}/autograd/tape_print.cc ${PROJECT_SOURCE_DIR}/tensor/safetensors.cc
+       ${PROJECT_SOURCE_DIR}/autograd/functional/*.cc ${PROJECT_SOURCE_DIR}/tensor/print.cc
+       ${PROJECT_SOURCE_DIR}/training/*.cc)
   set_source_files_properties(${wordy_sources} PROPERTIES COMPILE_OPTIONS -Os)
 endif()
 foreach(level IN LISTS simd_levels)

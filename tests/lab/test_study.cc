@@ -245,7 +245,8 @@ BOOST_AUTO_TEST_CASE(rates_of_other_data_decide_nothing) {
   std::ofstream(part) << first;
   const uint32_t before = tuned_rates_checksum();
   BOOST_CHECK_EXCEPTION(read_tuned_rates(part), Error, test::says("part.csv: there is no rate of"));
-  BOOST_CHECK_EXCEPTION(read_tuned_rates("nowhere"), Error, test::says("nowhere: cannot be opened"));
+  BOOST_CHECK_EXCEPTION(read_tuned_rates("nowhere"), Error,
+                        test::says("nowhere: cannot be opened"));
   BOOST_TEST(tuned_rates_checksum() == before);
   const Endpoint &images = endpoint("contrast"), &sequences = endpoint("lengths-rnn");
   const auto verdict = [&] {
