@@ -223,12 +223,25 @@ std::vector<PageSection> sections() {
   return all;
 }
 
+/// Its power by the pilot, in words; empty where there is none.
+std::string power_of(const Endpoint& endpoint, const StudyOptions& options) {
+  for (const Piloted& p : pilot())
+    if (endpoint.name == p.endpoint)
+      return fmt::format(" Power {:.2f}.", plan_of(endpoint, p, options).power);
+  return "";
+}
+
 std::string not_shown(const Source& source) {
-  std::string html = "<ul class=\"results\">\n";
+  std::string html = element(
+      "p",
+      "Undecided does not say that there is no effect: it may be there, unseen. The power is the "
+      "probability with which this run was to see an effect of twice the margin, by the pilot: "
+      "where it is small, nothing could have been seen.");
+  html += "<ul class=\"results\">\n";
   for (const Finding& f : source.result.findings)
     if (f.verdict < Verdict::shown_with_limits)
-      html += fmt::format("<li>{} {} {}</li>\n", badge_of(f.verdict), escaped(f.sentence),
-                          link_to(f.endpoint->experiment));
+      html += fmt::format("<li>{} {}{} {}</li>\n", badge_of(f.verdict), escaped(f.sentence),
+                          power_of(*f.endpoint, source.options), link_to(f.endpoint->experiment));
   html += "</ul>\n<p>And at this scale, of small nets on small data:</p>\n<ul>\n";
   for (const char* text : not_shown_at_this_scale()) html += element("li", text);
   return html + "</ul>\n";
@@ -344,7 +357,7 @@ std::string method(const Source& source) {
   const std::vector<std::string> paragraphs = {
       fmt::format(
           "Gradus {}. Seeds from {} on: {} for primary endpoints or, where the table "
-          "below says so, a multiple or half of them; {} for what is context, and a figure may "
+          "below says so, as many as the pilot asks for; {} for what is context, and a figure may "
           "show both: in the map only the cells of primary endpoints have all. A seed "
           "draws a net's initial weights, the order of the items and four fifths of the "
           "training data; the test data are always the same, so all of this varies over "

@@ -73,14 +73,14 @@ const std::vector<Endpoint>& all_endpoints() {
               "which inputs share a statistic is as the definitions say, for BN, LN, GN and IN on "
               "images and sequences"),
       exactly("microbatch-layer", 2, "microbatch", "mlp", "layer", "relative difference",
-              "with LN the gradient of a batch is that of its micro-batches together"),
+              "with LN the gradient of an MLP for a batch is that of its micro-batches together"),
       losses("mlp-2", 2, "mlp", "batch", "g=2", "layer", +1,
              "with 2 samples a statistic BN's test loss is above LN's in an MLP",
              "at 2 samples a statistic; the map shows where it ends", kDigitsOnly),
       losses("cnn-1", 3, "cnn", "batch", "g=1", "layer", +1,
              "with 1 image a statistic BN's test loss is above LN's in a CNN",
-             "at one image a statistic and with running statistics; the findings tell what its own "
-             "statistics give",
+             "at one image a statistic and with running statistics (the findings tell what its own "
+             "give), against LN with a weight for each element",
              kDigitsOnly, {}, 1.8),
       exactly("layer-modes", 3, "train-inference", "cnn", "layer", "mode difference",
               "LN computes the same in training and in inference"),
@@ -93,16 +93,20 @@ const std::vector<Endpoint>& all_endpoints() {
        +1,
        kPoints,
        "BN labels images of half the contrast worse with running statistics than with the batch's",
-       "where the test data differ from the training data",
+       "for one change of the data: all test images at half the contrast",
        kDigitsOnly},
       exactly("independence", 4, "companions", "all", "layer", "relative difference",
-              "with LN an output does not depend on the other samples, nor on padding"),
-      losses("cnn-full", 4, "cnn", "batch", "full", "layer", -1,
-             "with statistics over the whole batch of 32 BN's test loss is below LN's in a CNN",
-             nullptr, kDigitsOnly,
-             {"BN's test loss over that of no norm",
-              {"cnn", "batch", "full", "loss"},
-              {"cnn", "none", "any", "loss"}}),
+              "with LN an output does not depend on the other samples, nor, with LN of each token, "
+              "on padding"),
+      losses(
+          "cnn-full", 4, "cnn", "batch", "full", "layer", -1,
+          "with statistics over the whole batch of 32 BN's test loss is below LN's in a CNN",
+          "against LN with a weight for each element; with one for each channel, as BN has, LN's "
+          "loss is another (see the findings)",
+          kDigitsOnly,
+          {"BN's test loss over that of no norm",
+           {"cnn", "batch", "full", "loss"},
+           {"cnn", "none", "any", "loss"}}),
       losses("rnn-2", 4, "rnn", "batch", "g=2", "layer", +1,
              "with 2 sequences a statistic BN's test loss (one BN for all steps) is above LN's in "
              "an RNN",

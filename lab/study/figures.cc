@@ -72,7 +72,9 @@ std::string crossing_text(const LogRatios& ratios, const std::string& name, doub
     if (values.size() == x.size()) d.push_back(values);
   if (d.size() < 2 || x.size() < 2) return "";
   const Crossing c = crossing(x, d, confidence);
-  if (!c.found) return "; whether it crosses 1 is open: no two cells exclude 1 with opposite signs";
+  if (!c.found)
+    return "; whether it crosses 1 is open: of the intervals for all cells at once no two exclude "
+           "1 with opposite signs";
   return fmt::format("; crosses 1 at {} from {:.1f} to {:.1f}", name, std::exp2(c.low),
                      std::exp2(c.high));
 }

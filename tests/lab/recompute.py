@@ -189,7 +189,8 @@ def crossing_text(ratios, name, confidence):
         places = [x[j] + part * (x[j + 1] - x[j]) for j in range(k, later) for part in np.linspace(0, 1, 4097)
                   if sign((1 - part) * d[:, j] + part * d[:, j + 1]) == 0]
         return f"; crosses 1 at {name} from {2 ** min(places):.1f} to {2 ** max(places):.1f}"
-    return "; whether it crosses 1 is open: no two cells exclude 1 with opposite signs"
+    return ("; whether it crosses 1 is open: of the intervals for all cells at once no two exclude 1 with opposite "
+            "signs")
 
 
 def check_maps(rows, page):
