@@ -115,8 +115,9 @@ void fill(const std::string& path, Output& output,
   if (!stream) fail("{}: cannot be written", path);
 }
 
-void write_directly(const std::string& path, const std::function<void(std::ostream&)>& write) {
-  const int descriptor = open_file(path, O_WRONLY | O_TRUNC);
+void write_directly(const std::string& path, const std::function<void(std::ostream&)>& write,
+                    int how = O_TRUNC) {
+  const int descriptor = open_file(path, O_WRONLY | how);
   if (descriptor < 0) fail_with(errno, path, "written");
   Output output(descriptor);
   fill(path, output, write);
@@ -135,14 +136,39 @@ fs::path target_of(const std::string& path) {
   return target;
 }
 
+/// Whether the path is a descriptor's, /dev/stdout say, and so a file that somebody has open.
+bool is_open_file(const std::string& path) {
+  fs::path at = path;
+  std::error_code error;
+  for (int links = 0; links < kMostLinks && !error; ++links) {
+    const std::string parent = fs::weakly_canonical(at.parent_path(), error).native();
+    if (parent.starts_with("/proc/") && parent.ends_with("/fd")) return true;
+    const fs::path next = fs::read_symlink(at, error);
+    at = at.parent_path() / next;
+  }
+  return false;
+}
+
+/// The old file's owner, group and permissions, but for what they would give to others where we may
+/// not keep its owner or group.
+int take_over(const struct stat& old, int descriptor) {
+  mode_t mode = old.st_mode & 07777;
+  if (::fchown(descriptor, old.st_uid, old.st_gid) != 0) {
+    mode &= ~static_cast<mode_t>(S_ISUID | S_ISGID);
+    if (::fchown(descriptor, static_cast<uid_t>(-1), old.st_gid) != 0)
+      mode &= ~static_cast<mode_t>(S_IRWXG);
+  }
+  return uninterrupted([&] { return ::fchmod(descriptor, mode); });
+}
+
 /// A new file beside another, which takes its place; taken away unless it did.
 class Replacement {
  public:
-  explicit Replacement(const fs::path& target) {
+  Replacement(const fs::path& target, mode_t mode) {
     static std::atomic<uint64_t> count{0};
     do {
       name_ = target.parent_path() / fmt::format(".gradus-{}-{}.partial", ::getpid(), count++);
-      descriptor_ = open_file(name_.native(), O_WRONLY | O_CREAT | O_EXCL, 0666);
+      descriptor_ = open_file(name_.native(), O_WRONLY | O_CREAT | O_EXCL, mode);
     } while (descriptor_ < 0 && errno == EEXIST);
     if (descriptor_ < 0) name_.clear();
   }
@@ -177,24 +203,21 @@ void sync_folder_of(const fs::path& file) {
 }  // namespace
 
 void write_file(const std::string& path, const std::function<void(std::ostream&)>& write) {
+  check(path.find('\0') == std::string::npos, "{}: cannot be written: a path has no zero bytes",
+        path.c_str());
   struct stat old {};
   const bool exists = ::stat(path.c_str(), &old) == 0;
   if (!exists && errno != ENOENT) fail_with(errno, path, "written");
   if (exists && S_ISDIR(old.st_mode)) fail_with(EISDIR, path, "written");
   if (exists && ::access(path.c_str(), W_OK) < 0) fail_with(errno, path, "written");
   if (exists && !S_ISREG(old.st_mode)) return write_directly(path, write);
+  if (exists && is_open_file(path)) return write_directly(path, write, O_APPEND);
 
   const fs::path target = target_of(path);
-  Replacement file(target);
+  Replacement file(target, exists ? 0600 : 0666);
   if (file.descriptor() < 0) fail_with(errno, path, "written");
   Output output(file.descriptor());
-  if (exists) {
-    // Of another's file we become the owner where we may not give it away; so be it.
-    if (old.st_uid != ::geteuid() || old.st_gid != ::getegid())
-      (void)!::fchown(output.descriptor(), old.st_uid, old.st_gid);
-    if (uninterrupted([&] { return ::fchmod(output.descriptor(), old.st_mode & 07777); }) < 0)
-      fail_with(errno, path, "written");
-  }
+  if (exists && take_over(old, output.descriptor()) < 0) fail_with(errno, path, "written");
   fill(path, output, write);
   const int failure = file.take_place_of(target);
   if (failure == EBUSY) {  // a mount point

@@ -11,7 +11,8 @@ namespace gradus {
 /// bytes go to a new file of a name of its own in the same folder, reach the disk (fsync) and take
 /// the file's place (rename), with the permissions that it had. A symbolic link is followed to the
 /// file that it names. What cannot be replaced, a device, a FIFO, a file that is a mount point, is
-/// written directly.
+/// written directly; a file that is open under a descriptor's path (/dev/stdout) gets the bytes
+/// at its end.
 void write_file(const std::string& path, const std::function<void(std::ostream&)>& write);
 
 /// All bytes of a file; an Error with the path and the system's reason if they cannot be read.

@@ -52,7 +52,7 @@ std::string find_file(const std::string& folder, const std::string& stem, const 
   for (const char* joint : {"-", "."}) {
     for (const char* ending : {"", ".gz"}) {
       const auto path = std::filesystem::path(folder) / (stem + joint + kind + ending);
-      if (std::filesystem::exists(path)) return path.string();
+      if (std::error_code ignored; std::filesystem::exists(path, ignored)) return path.string();
     }
   }
   throw Error(fmt::format("{}: has no {}-{}, gzipped or not", folder, stem, kind));
@@ -91,7 +91,9 @@ Tensor read_idx(const std::string& path) {
 }
 
 Split load_idx_folder(const std::string& folder) {
-  check(std::filesystem::is_directory(folder), "{}: is not a folder", folder);
+  std::error_code failure;
+  if (!std::filesystem::is_directory(folder, failure))
+    fail("{}: is not a folder{}{}", folder, failure ? ": " : "", failure ? failure.message() : "");
   Split data{load(folder, "train"), load(folder, "t10k")};
   const int64_t classes = std::max(data.train.classes, data.test.classes);
   data.train.classes = data.test.classes = classes;

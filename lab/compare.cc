@@ -182,6 +182,11 @@ void train(AnyModule& model, const Split& data, const CompareOptions& options,
   checkpoint.add("model", *model).add("optimizer", *optimizer);
   checkpoint.add("generator", default_generator()).add("runs", numbers).add("step_ms", step_ms);
   if (!run.epochs.empty()) checkpoint.load(file);
+  const auto save = [&] {
+    numbers.clear();
+    for (const Run& each : runs) append(each, numbers);
+    checkpoint.save(file);
+  };
   const ModelRow& row = find_model(run.model);
   const DataLoader loader = training_loader(data, options, run.seed);
   const int64_t steps = options.epochs * loader.size();
@@ -206,6 +211,7 @@ void train(AnyModule& model, const Split& data, const CompareOptions& options,
       if (!std::isfinite(loss_sum)) {
         run.diverged_in = epoch;
         run.step_ms = median(step_ms);
+        save();
         step_done(epoch, 1, loss_sum);
         return;
       }
@@ -224,9 +230,7 @@ void train(AnyModule& model, const Split& data, const CompareOptions& options,
     run.step_ms = median(step_ms);
     run.epochs.push_back({epoch, train_loss, found.accuracy, batch_accuracy, found.loss});
     run.finished = epoch == options.epochs;
-    numbers.clear();
-    for (const Run& each : runs) append(each, numbers);
-    checkpoint.save(file);
+    save();
     step_done(epoch, 1, train_loss);
   }
 }
@@ -241,7 +245,8 @@ int64_t Run::epochs_to(double accuracy) const {
 
 std::vector<Run> compare(const CompareOptions& options,
                          const std::function<void(const Progress&)>& progress,
-                         const std::function<bool()>& stop, const std::string& checkpoint) {
+                         const std::function<bool()>& stop, const std::string& checkpoint,
+                         const std::function<void()>& enter) {
   check(options.seeds > 0 && options.epochs > 0 && options.batch_size > 1,
         "compare: needs at least 1 seed, 1 epoch and a batch of 2, got {}, {} and {}",
         options.seeds, options.epochs, options.batch_size);
@@ -251,12 +256,15 @@ std::vector<Run> compare(const CompareOptions& options,
       .make({Parameter({1}, Init::zeros())}, options.lr);  // fails early
   const size_t count =
       options.models.size() * options.norms.size() * static_cast<size_t>(options.seeds);
-  const std::vector<Run> earlier = earlier_runs(checkpoint);
   std::optional<Forecast> forecast;
-  std::vector<Run> runs;
+  std::vector<Run> runs, earlier;
   for (int64_t seed = 1; seed <= options.seeds; ++seed) {
     const Split data = load(options, static_cast<uint64_t>(seed));
-    if (!forecast) forecast.emplace(options, data);
+    if (!forecast) {
+      enter();
+      earlier = earlier_runs(checkpoint);
+      forecast.emplace(options, data);
+    }
     for (const std::string& name : options.models) {
       for (const std::string& norm : options.norms) {
         AnyModule model = find_model(name).make(norm_from(norm), data.train);

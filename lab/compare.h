@@ -55,8 +55,10 @@ struct Progress {
 /// named parameters, and the batches. Stops early when `stop` says so; the last run is then the one
 /// that was under way. After each epoch the file `checkpoint` has all that it takes to go on; if it
 /// is there at first, its runs and epochs are not done again, and the result has the same bits.
+/// `enter` is called before it is read, once options and data are known to be right.
 std::vector<Run> compare(const CompareOptions& options,
                          const std::function<void(const Progress&)>& progress,
-                         const std::function<bool()>& stop, const std::string& checkpoint);
+                         const std::function<bool()>& stop, const std::string& checkpoint,
+                         const std::function<void()>& enter);
 
 }  // namespace gradus::lab

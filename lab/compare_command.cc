@@ -43,9 +43,11 @@ struct Settings {
 };
 
 fs::path checkpoint_of(const Settings& settings) {
-  return fs::path(settings.output) / "checkpoint.safetensors";
+  return fs::path(settings.output) / "compare-unfinished.safetensors";
 }
-fs::path options_of(const Settings& settings) { return fs::path(settings.output) / "options.json"; }
+fs::path options_of(const Settings& settings) {
+  return fs::path(settings.output) / "compare-unfinished.json";
+}
 
 /// Makes the folder's checkpoint one of these options, or says why it cannot be.
 void enter(const Settings& settings) {
@@ -58,9 +60,9 @@ void enter(const Settings& settings) {
         settings.output);
   if (unfinished && settings.resume) {
     const auto before = nlohmann::ordered_json::parse(read_file(file.string()), nullptr, false);
-    check(before == now, "compare: the unfinished comparison in {} is of {}, this one of {}",
-          settings.output, before.is_discarded() ? "damaged options" : json_text(before, -1),
-          json_text(now, -1));
+    check(!before.is_discarded() && json_text(before) == json_text(now),
+          "compare: the unfinished comparison in {} is of {}, this one of {}", settings.output,
+          before.is_discarded() ? "damaged options" : json_text(before, -1), json_text(now, -1));
     return;
   }
   if (settings.resume)
@@ -90,7 +92,6 @@ void tell_of_unfinished(const Run& run, int64_t epochs) {
 int run(const Settings& settings) {
   if (settings.threads > 0) set_threads(settings.threads);
   const ResultsFolder folder(settings.output);
-  enter(settings);
   stop_on_signals();
   std::signal(SIGPIPE, SIG_IGN);  // results are written even if nobody reads the table
   const std::vector<Run> runs = [&] {
@@ -102,7 +103,8 @@ int run(const Settings& settings) {
           if (p.epoch_done && (p.current.finished || p.current.diverged_in != 0))
             write_ended(settings, p.all);
         },
-        [] { return stopped_by() != 0; }, checkpoint_of(settings).string());
+        [] { return stopped_by() != 0; }, checkpoint_of(settings).string(),
+        [&] { enter(settings); });
   }();
   const bool anything =
       std::any_of(runs.begin(), runs.end(), [](const Run& run) { return !run.epochs.empty(); });

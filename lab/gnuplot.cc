@@ -12,6 +12,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstring>
+#include <optional>
 
 namespace gradus::lab {
 
@@ -19,6 +20,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr auto kLongest = std::chrono::seconds(60);
+constexpr size_t kMostBytes = size_t{1} << 26;
 
 /// The process, whose output `output` is; an errno if it cannot be started.
 int start(const std::string& script, int output, pid_t& child) {
@@ -39,10 +41,9 @@ int start(const std::string& script, int output, pid_t& child) {
   return failure;
 }
 
-/// All that comes from the pipe; false if its end does not within the time.
-bool drain(int pipe, std::string& bytes) {
-  const auto end = Clock::now() + kLongest;
-  for (;;) {
+/// All that comes from the pipe; false if its end does not come by then, or not within kMostBytes.
+bool drain(int pipe, std::string& bytes, Clock::time_point end) {
+  while (bytes.size() <= kMostBytes) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now());
     if (left.count() <= 0) return false;
     pollfd ready{pipe, POLLIN, 0};
@@ -52,6 +53,23 @@ bool drain(int pipe, std::string& bytes) {
     if (n == 0) return true;
     if (n > 0) bytes.append(piece, static_cast<size_t>(n));
   }
+  return false;
+}
+
+/// The child's status, if it ends by then; ended by force, and nothing, if not.
+std::optional<int> status_of(pid_t child, Clock::time_point end) {
+  int status = 0;
+  for (;;) {
+    const pid_t ended = ::waitpid(child, &status, WNOHANG);
+    if (ended == child) return status;
+    if (ended < 0 && errno != EINTR) return std::nullopt;
+    if (Clock::now() >= end) break;
+    ::usleep(2000);
+  }
+  ::kill(-child, SIGKILL);
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -65,14 +83,12 @@ GnuplotPicture gnuplot(const std::string& script) {
   ::close(pipe[1]);
   GnuplotPicture picture;
   if (failure == 0) {
-    const bool in_time = drain(pipe[0], picture.bytes);
-    if (!in_time) ::kill(-child, SIGKILL);
-    int status = 0;
-    while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-    }
-    if (!in_time)
-      picture = {"", "gnuplot took more than a minute, and was ended"};
-    else if (status != 0)
+    const auto end = Clock::now() + kLongest;
+    const bool drawn = drain(pipe[0], picture.bytes, end);
+    const std::optional<int> status = status_of(child, drawn ? end : Clock::now());
+    if (!status)
+      picture = {"", "gnuplot took more than a minute or drew without end, and was ended"};
+    else if (*status != 0 || picture.bytes.empty())
       picture = {"", "gnuplot failed"};
   } else {
     picture.failure = failure == ENOENT

@@ -250,7 +250,8 @@ NamedTensors load_safetensors(const std::string& path) {
   FileReader file(path);
   uint64_t length = 0;
   const size_t got = file.read(reinterpret_cast<char*>(&length), sizeof length);
-  check(got == sizeof length && length <= kLargestHeader && length <= file.size() - 8,
+  check(got == sizeof length && file.size() >= 8 && length <= kLargestHeader &&
+            length <= file.size() - 8,
         "{}: not a safetensors file: {} bytes with a header of {}", path, file.size(), length);
   std::string text(length, '\0');
   // nlohmann passes over a mark at the beginning, and takes a zero for the end.

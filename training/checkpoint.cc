@@ -38,8 +38,8 @@ Checkpoint& Checkpoint::add_part(Part part) {
   return *this;
 }
 
-Checkpoint& Checkpoint::add_value(std::string name, std::function<Tensor()> get,
-                                  std::function<void(const Tensor&)> set) {
+Checkpoint& Checkpoint::add_value(const std::string& name, const std::function<Tensor()>& get,
+                                  const std::function<void(const Tensor&)>& set) {
   return add_part({name,
                    [get] {
                      return NamedTensors{{"", get()}};
@@ -64,20 +64,20 @@ Checkpoint& Checkpoint::add(std::string name, Optimizer& optimizer) {
                    [&optimizer](const NamedTensors& values) { optimizer.load_state(values); }});
 }
 
-Checkpoint& Checkpoint::add(std::string name, Generator& generator) {
+Checkpoint& Checkpoint::add(const std::string& name, Generator& generator) {
   return add_value(
-      std::move(name), [&generator] { return words_of(generator.state()); },
+      name, [&generator] { return words_of(generator.state()); },
       [&generator](const Tensor& words) { generator.set_state(state_from(words)); });
 }
 
-Checkpoint& Checkpoint::add(std::string name, Tensor& tensor) {
+Checkpoint& Checkpoint::add(const std::string& name, Tensor& tensor) {
   check(bool(tensor), "Checkpoint: {} is an empty handle, no tensor", name);
   return add_value(
-      std::move(name), [&tensor] { return tensor; },
+      name, [&tensor] { return tensor; },
       [&tensor](const Tensor& values) { raw::copy(values, tensor, "Checkpoint"); });
 }
 
-Checkpoint& Checkpoint::add(std::string name, std::vector<double>& values) {
+Checkpoint& Checkpoint::add(const std::string& name, std::vector<double>& values) {
   return add_part(
       {name,
        [&values] {
@@ -111,12 +111,14 @@ void Checkpoint::load(const std::string& path) {
   }
   std::vector<NamedTensors> before;
   for (const Part& part : parts_) {
-    check(given.contains(part.name), "{}: holds nothing of {}", path, part.name);
     before.push_back(copied(part.get()));
+    check(given.contains(part.name) || before.back().empty(), "{}: holds nothing of {}", path,
+          part.name);
   }
+  const ErrorContext context(path);
   size_t set = 0;
   try {
-    for (; set < parts_.size(); ++set) parts_[set].set(given.at(parts_[set].name));
+    for (; set < parts_.size(); ++set) parts_[set].set(given[parts_[set].name]);
   } catch (...) {
     while (set-- > 0) parts_[set].set(before[set]);
     throw;

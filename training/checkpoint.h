@@ -33,15 +33,15 @@ class Checkpoint {
   /// What Optimizer::state() is, "<name>.<key>".
   Checkpoint& add(std::string name, Optimizer& optimizer);
   /// Seed, stream and position (i64, (3)).
-  Checkpoint& add(std::string name, Generator& generator);
+  Checkpoint& add(const std::string& name, Generator& generator);
   /// A tensor, which keeps its shape and dtype.
-  Checkpoint& add(std::string name, Tensor& tensor);
+  Checkpoint& add(const std::string& name, Tensor& tensor);
   /// A number or a flag (i64, f64 or bool, ()).
   template <class T>
   requires std::same_as<T, int64_t> || std::same_as<T, double> || std::same_as<T, bool> Checkpoint&
-  add(std::string name, T& value) {
+  add(const std::string& name, T& value) {
     return add_value(
-        std::move(name),
+        name,
         [&value] {
           Tensor x = empty({}, dtype_of<T>);
           x.mutable_data<T>()[0] = value;
@@ -50,7 +50,7 @@ class Checkpoint {
         [&value](const Tensor& x) { value = x.data<T>()[0]; });
   }
   /// Numbers, of which there may be more from step to step (f64, (n)).
-  Checkpoint& add(std::string name, std::vector<double>& values);
+  Checkpoint& add(const std::string& name, std::vector<double>& values);
 
   /// Writes everything, in the format of the path's ending; see save_tensors().
   void save(const std::string& path) const;
@@ -65,8 +65,8 @@ class Checkpoint {
     std::function<void(const NamedTensors&)> set;
   };
   Checkpoint& add_part(Part part);
-  Checkpoint& add_value(std::string name, std::function<Tensor()> get,
-                        std::function<void(const Tensor&)> set);
+  Checkpoint& add_value(const std::string& name, const std::function<Tensor()>& get,
+                        const std::function<void(const Tensor&)>& set);
 
   std::vector<Part> parts_;
 };

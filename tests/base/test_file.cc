@@ -132,6 +132,22 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_says_why) {
   BOOST_CHECK_EXCEPTION(read_file(folder.path), Error, says("cannot be read: Is a directory"));
   using namespace std::string_literals;
   BOOST_CHECK_THROW(read_file((folder / "file") + "\0x"s), Error);
+  BOOST_CHECK_THROW(write((folder / "file") + "\0x"s, "y"), Error);
+  BOOST_TEST(read_file(folder / "file") == "x");
+}
+
+// As /dev/stdout is where a shell has redirected it.
+BOOST_AUTO_TEST_CASE(a_file_that_is_open_gets_its_bytes_behind) {
+  const Folder folder;
+  write(folder / "log", "before ");
+  const int open_file = ::open((folder / "log").c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+  const std::string name = fmt::format("/proc/self/fd/{}", open_file);
+  fs::create_symlink(name, folder / "link");
+  write(name, "between ");
+  write(folder / "link", "and ");
+  BOOST_TEST(::write(open_file, "behind", 6) == 6);
+  ::close(open_file);
+  BOOST_TEST(read_file(folder / "log") == "before between and behind");
 }
 
 BOOST_AUTO_TEST_CASE(who_throws_while_writing_leaves_the_old_file) {

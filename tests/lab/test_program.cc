@@ -604,15 +604,17 @@ BOOST_AUTO_TEST_CASE(a_killed_comparison_is_resumed) {
     BOOST_TEST_REQUIRE((!ended || WEXITSTATUS(status) == 0));
     BOOST_TEST_REQUIRE(i < 1000);
     if (ended) BOOST_TEST(metrics(folder.path / "killed") == metrics(folder.path / "whole"));
-    if (!fs::exists(folder.path / "killed" / "checkpoint.safetensors")) continue;
+    if (!fs::exists(folder.path / "killed" / "compare-unfinished.safetensors")) continue;
     if (i % 8 == 2)
       check_wrong_input(folder, options + "--output killed",
                         "holds an unfinished comparison; --resume goes on with it");
+    if (i % 8 == 4)  // and nothing is lost by it
+      check_wrong_input(folder, "compare --models mlp,mlp --fresh --output killed", "named twice");
     if (i % 8 == 3)
       check_wrong_input(folder, options + "--lr 0.1 --resume --output killed",
                         "the unfinished comparison in killed is of");
   }
   BOOST_TEST_MESSAGE(kills << " kills");
   BOOST_TEST(kills > 3);
-  BOOST_TEST(!fs::exists(folder.path / "killed" / "checkpoint.safetensors"));
+  BOOST_TEST(!fs::exists(folder.path / "killed" / "compare-unfinished.safetensors"));
 }

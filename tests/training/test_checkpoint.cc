@@ -116,8 +116,13 @@ BOOST_AUTO_TEST_CASE(all_kinds_of_values_come_back) {
   std::vector<double> list{1, 2.5}, none;
   Tensor tensor = Tensor::of({1, 2}), column = transpose(ones({3, 2}), 0, 1);
   Generator generator(9, "x");
+  Relu nothing;
   Checkpoint checkpoint;
-  checkpoint.add("large", large).add("number", number).add("flag", flag).add("list", list);
+  checkpoint.add("nothing", nothing)
+      .add("large", large)
+      .add("number", number)
+      .add("flag", flag)
+      .add("list", list);
   checkpoint.add("none", none).add("tensor", tensor).add("column", column);
   checkpoint.add("generator", generator);
   checkpoint.save(folder / "c");
