@@ -10,6 +10,7 @@
 #include <ostream>
 #include <set>
 
+#include "lab/command.h"
 #include "lab/json_text.h"
 #include "lab/page/contents.h"
 #include "lab/page/figure.h"
@@ -160,8 +161,10 @@ std::string command_of(const Source& source, const Experiment& e) {
   std::string command = "gradus lab";
   if (o.seeds != defaults.seeds) command += fmt::format(" --seeds {}", o.seeds);
   if (o.first_seed != defaults.first_seed) command += fmt::format(" --first-seed {}", o.first_seed);
-  if (o.data != defaults.data && e.on_images) command += fmt::format(" --data '{}'", o.data);
-  if (!source.result.rates.empty()) command += fmt::format(" --rates '{}'", source.result.rates);
+  if (o.data != defaults.data && e.on_images)
+    command += fmt::format(" --data {}", shell_word(o.data));
+  if (!source.result.rates.empty())
+    command += fmt::format(" --rates {}", shell_word(source.result.rates));
   return fmt::format("{} --fresh --out gradus-lab-{} {}", command, e.name, e.name);
 }
 

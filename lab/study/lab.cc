@@ -10,6 +10,7 @@
 #include <chrono>
 #include <filesystem>
 
+#include "lab/command.h"
 #include "lab/json_text.h"
 #include "lab/report.h"
 #include "lab/study/csv.h"
@@ -39,15 +40,21 @@ void enter_folder(const LabOptions& options) {
   const ordered_json now = identity(options.study);
   if (fs::exists(file) && !options.fresh) {
     const ordered_json before = ordered_json::parse(read_file(file.string()), nullptr, false);
-    check(before == now,
+    check(!before.is_discarded() && json_text(before) == json_text(now),
           "lab: {} holds results of another run ({}), this one is {}; nothing is mixed: give "
           "another --out, or --fresh to begin anew",
           options.out, before.is_discarded() ? "damaged" : json_text(before, -1),
           json_text(now, -1));
     return;
   }
-  for (const Experiment* experiment : all_experiments())
-    fs::remove(fs::path(options.out) / fmt::format("{}.csv", experiment->name));
+  for (const Experiment* experiment : all_experiments()) {
+    const fs::path results = fs::path(options.out) / fmt::format("{}.csv", experiment->name);
+    check(options.fresh || !fs::exists(results),
+          "lab: {} is there, and no study.json that tells whose it is; give another --out, or "
+          "--fresh to replace it",
+          results.string());
+    fs::remove(results);
+  }
   write_file(file.string(), [&](std::ostream& out) { out << json_text(now) << "\n"; });
 }
 
@@ -103,8 +110,8 @@ std::string rates_note(const StudyOptions& options) {
     return "the learning rates were chosen on them";
   return fmt::format(
       "the learning rates were chosen on others, so that tests that rest on them get no verdict; "
-      "to choose them: gradus lab --tune --data '{}' --out tuned, then --rates tuned/rates.csv",
-      options.data);
+      "to choose them: gradus lab --tune --data {} --out tuned, then --rates tuned/rates.csv",
+      shell_word(options.data));
 }
 
 LabResult run_lab(const LabOptions& options,

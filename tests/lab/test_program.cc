@@ -254,6 +254,11 @@ BOOST_AUTO_TEST_CASE(the_lab_leaves_its_page_and_runs_nothing_twice) {
   BOOST_TEST(read(folder.path / "o/axes.csv") == rows);
   BOOST_TEST(run(folder, lab + " --seeds 2 --fresh").code == 0);
   BOOST_TEST(!has_partial_file(folder.path / "o"));
+  fs::create_directory(folder.path / "mine");
+  write(folder.path / "mine/speed.csv", "my own");
+  check_wrong_input(folder, "lab axes --seeds 1 --out mine",
+                    "no study.json that tells whose it is");
+  BOOST_TEST(read(folder.path / "mine/speed.csv") == "my own");
 }
 
 BOOST_AUTO_TEST_CASE(the_lab_takes_images_of_a_folder) {
