@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 #include <ostream>
 #include <streambuf>
 #include <system_error>
@@ -123,30 +124,20 @@ void write_directly(const std::string& path, const std::function<void(std::ostre
   fill(path, output, write);
 }
 
-/// The file that `path` names through any symbolic links, whether it is there or not.
-fs::path target_of(const std::string& path) {
+/// The file that `path` names through any symbolic links, whether it is there or not; nothing if
+/// one of them is a descriptor's, as /dev/stdout's is: somebody has that file open.
+std::optional<fs::path> target_of(const std::string& path) {
   fs::path target = path;
   std::error_code error;
   for (int links = 0; fs::is_symlink(fs::symlink_status(target, error)); ++links) {
     if (links == kMostLinks) fail_with(ELOOP, path, "written");
+    const std::string folder = fs::canonical(target.parent_path(), error).native();
+    if (folder.starts_with("/proc/") && folder.ends_with("/fd")) return std::nullopt;
     const fs::path next = fs::read_symlink(target, error);
     if (error) fail_with(error.value(), path, "written");
     target = target.parent_path() / next;  // which is `next` alone if that is absolute
   }
   return target;
-}
-
-/// Whether the path is a descriptor's, /dev/stdout say, and so a file that somebody has open.
-bool is_open_file(const std::string& path) {
-  fs::path at = path;
-  std::error_code error;
-  for (int links = 0; links < kMostLinks && !error; ++links) {
-    const std::string parent = fs::weakly_canonical(at.parent_path(), error).native();
-    if (parent.starts_with("/proc/") && parent.ends_with("/fd")) return true;
-    const fs::path next = fs::read_symlink(at, error);
-    at = at.parent_path() / next;
-  }
-  return false;
 }
 
 /// The old file's owner, group and permissions, but for what they would give to others where we may
@@ -211,21 +202,21 @@ void write_file(const std::string& path, const std::function<void(std::ostream&)
   if (exists && S_ISDIR(old.st_mode)) fail_with(EISDIR, path, "written");
   if (exists && ::access(path.c_str(), W_OK) < 0) fail_with(errno, path, "written");
   if (exists && !S_ISREG(old.st_mode)) return write_directly(path, write);
-  if (exists && is_open_file(path)) return write_directly(path, write, O_APPEND);
 
-  const fs::path target = target_of(path);
-  Replacement file(target, exists ? 0600 : 0666);
+  const std::optional<fs::path> target = target_of(path);
+  if (!target) return write_directly(path, write, O_APPEND);
+  Replacement file(*target, exists ? 0600 : 0666);
   if (file.descriptor() < 0) fail_with(errno, path, "written");
   Output output(file.descriptor());
   if (exists && take_over(old, output.descriptor()) < 0) fail_with(errno, path, "written");
   fill(path, output, write);
-  const int failure = file.take_place_of(target);
+  const int failure = file.take_place_of(*target);
   if (failure == EBUSY) {  // a mount point
     const std::string bytes = read_file(file.name().native());
     return write_directly(path, [&](std::ostream& to) { to << bytes; });
   }
   if (failure != 0) fail_with(failure, path, "written");
-  sync_folder_of(target);
+  sync_folder_of(*target);
 }
 
 FileReader::FileReader(std::string path)

@@ -17,7 +17,7 @@ constexpr unsigned char kMagic[] = {0x1f, 0x8b};
 
 }  // namespace
 
-/// The input, which `fill` brings piece by piece, and zlib's stream, which takes it from there.
+/// The input, which `source` brings piece by piece, and zlib's stream, which takes it from there.
 struct MaybeGzipped::State {
   using Source = std::function<size_t(char*, size_t)>;  // how many bytes; 0 at the end
 
