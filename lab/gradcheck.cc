@@ -6,6 +6,7 @@
 #include <gradus/gradcheck/samples.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "lab/compare_models.h"

@@ -2,7 +2,7 @@
 #include <gradus/gradcheck/gradcheck.h>
 
 #include <functional>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 

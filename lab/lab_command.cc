@@ -41,7 +41,7 @@ std::string summary(const LabResult& result, const StudyOptions& options) {
     text += fmt::format("Images: {}; {}.\n", options.data, rates_note(options));
   for (const StatementVerdict& v : result.statements) {
     text += fmt::format("{}. {}\n   {}{}{}\n", v.statement->number, v.statement->text,
-                        name(v.verdict), v.parts.empty() ? "" : ", " + v.parts,
+                        name(v.verdict), v.parts.empty() ? "" : fmt::format(" ({})", v.parts),
                         v.complete ? "" : ", of those experiments that were run");
     for (const Finding& finding : result.findings)
       if (finding.endpoint->statement == v.statement->number)

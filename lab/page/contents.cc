@@ -12,7 +12,7 @@ const std::vector<Sentence>& spoken_answer() {
       {"It works for CNNs,", "statistics-batch", {"cnn-full"}, "Ioffe & Szegedy 2015, section 4.2"},
       {"is sensitive to the batch size,",
        "statistics-batch",
-       {"mlp-2", "cnn-1"},
+       {"mlp-2", "cnn-1", "rnn-2", "rnn-step-2", "transformer-2"},
        "Wu & He 2018, section 4.1"},
       {"and keeps running statistics for inference, which may not fit what comes then.",
        "train-inference",
@@ -29,7 +29,7 @@ const std::vector<Sentence>& spoken_answer() {
        "language models: Shen et al. 2020, sections 3 and 5"},
       {"whose lengths vary.",
        "lengths",
-       {"lengths-rnn", "lengths-rnn-step", "lengths-transformer"},
+       {"lengths-rnn", "lengths-rnn-step", "lengths-transformer", "lengths-layer"},
        "Ba et al. 2016, section 3.1"},
       {"In short: Batch Norm looks at the same feature across many samples, Layer Norm at all "
        "features within one sample.",

@@ -13,6 +13,7 @@
 #include <gradus/tensor/random.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 namespace gradus::lab {
 

@@ -80,15 +80,13 @@ std::string link_to(const char* experiment) {
 }
 
 std::string sentence_of(const Source& source, const Sentence& sentence) {
-  std::string badges;
-  bool complete = true;
-  Verdict weakest = Verdict::exact;
-  for (const char* endpoint : sentence.endpoints) {
-    const Finding* f = source.finding(endpoint);
-    complete = complete && f;
-    if (f) weakest = std::min(weakest, f->verdict);
-  }
-  badges = complete ? badge_of(weakest) : badge("undecided", "not run");
+  const Together all = together(source.result.findings, [&](const Endpoint& endpoint) {
+    return std::find(sentence.endpoints.begin(), sentence.endpoints.end(),
+                     std::string_view(endpoint.name)) != sentence.endpoints.end();
+  });
+  std::string badges =
+      all.complete ? badge_of(all.verdict, !all.parts.empty()) : badge("undecided", "not run");
+  if (all.complete && !all.parts.empty()) badges += fmt::format(" ({})", escaped(all.parts));
   if (sentence.literature)
     badges +=
         " " + badge("literature", fmt::format("from the literature: {}", sentence.literature));
@@ -130,7 +128,7 @@ std::string statement_of(const Source& source, const StatementVerdict& v) {
   const bool any = sum ? !source.result.findings.empty() : !findings.empty();
   return fmt::format("<li>{} {}{}{}</li>\n", escaped(v.statement->text),
                      any ? badge_of(v.verdict, !v.parts.empty()) : badge("undecided", "not run"),
-                     (v.parts.empty() ? "" : " " + escaped(v.parts)) +
+                     (v.parts.empty() ? "" : fmt::format(" ({})", escaped(v.parts))) +
                          (v.complete || !any ? "" : "; not all experiments were run"),
                      findings.empty() ? "" : "\n<ul class=\"results\">\n" + findings + "</ul>");
 }
@@ -250,17 +248,6 @@ std::string not_shown(const Source& source) {
   return html + "</ul>\n";
 }
 
-std::string margin_of(const Endpoint& e) {
-  switch (e.measure) {
-    case Measure::log_ratio:
-      return fmt::format("ratio {:.3g}", std::exp(e.margin));
-    case Measure::slope:
-      return fmt::format("{:.3g} a doubling", e.margin);
-    default:
-      return fmt::format("{:.3g}", e.margin);
-  }
-}
-
 std::string endpoints_table(const Source& source) {
   std::string html =
       "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Endpoints\"><table>\n"
@@ -276,19 +263,12 @@ std::string endpoints_table(const Source& source) {
     html += fmt::format(
         "<tr><th scope=\"row\">{}</th><td class=\"long\">{}</td><td class=\"n\">{}</td><td>{}</td>"
         "<td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
-        escaped(e.name), escaped(e.claim), margin_of(e), f ? escaped(measured(*f)) : "not run",
-        test ? fmt::format("{:.2g}", f->p) : "", test ? fmt::format("{:.2g}", f->adjusted_p) : "",
-        test ? std::to_string(f->seeds) : "", test && f->items ? std::to_string(f->items) : "",
-        f ? name(f->verdict) : "");
+        escaped(e.name), escaped(e.claim), effect_of(e, e.margin),
+        f ? escaped(measured(*f)) : "not run", test ? fmt::format("{:.2g}", f->p) : "",
+        test ? fmt::format("{:.2g}", f->adjusted_p) : "", test ? std::to_string(f->seeds) : "",
+        test && f->items ? std::to_string(f->items) : "", f ? name(f->verdict) : "");
   }
   return html + "</table></div>\n";
-}
-
-/// An effect of an endpoint, as its margin is told.
-std::string effect_of(const Endpoint& e, double effect) {
-  Endpoint same = e;
-  same.margin = effect;
-  return margin_of(same);
 }
 
 std::string pilot_table(const Source& source) {

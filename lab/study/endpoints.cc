@@ -40,7 +40,7 @@ Endpoint losses(const char* name, int statement, const char* part, const char* n
 
 /// How much more a norm loses by length than another: a ratio of ratios.
 Endpoint lengths(const char* name, const char* part, const char* norm, const char* other, int sign,
-                 const char* claim, double times = 1) {
+                 const char* claim, Endpoint::Beside beside) {
   return {name,
           6,
           "lengths",
@@ -53,10 +53,14 @@ Endpoint lengths(const char* name, const char* part, const char* norm, const cha
           "after training on the first 10 frames, for utterances of 15 and more",
           kVowelsOnly,
           "first 10",
-          {"The losses on whole utterances themselves",
-           {part, norm, "whole", "loss"},
-           {part, other, "whole", "loss"}},
-          times};
+          beside};
+}
+
+/// The losses beside their growth.
+Endpoint::Beside whole_losses(const char* part, const char* norm, const char* other) {
+  return {"The losses on whole utterances themselves",
+          {part, norm, "whole", "loss"},
+          {part, other, "whole", "loss"}};
 }
 
 Endpoint exactly(const char* name, int statement, const char* experiment, const char* part,
@@ -189,18 +193,24 @@ const std::vector<Endpoint>& all_endpoints() {
        2},
       lengths("lengths-rnn", "rnn", "batch", "layer", +1,
               "from the length that training showed to whole utterances the test loss grows by a "
-              "larger factor with BN (one for all steps) than with LN in an RNN"),
+              "larger factor with BN (one for all steps) than with LN in an RNN",
+              whole_losses("rnn", "batch", "layer")),
       lengths(
           "lengths-rnn-step", "rnn", "batch per step", "layer", +1,
           "from the length that training showed to whole utterances the test loss grows by a "
           "larger factor with BN (one for each step, the tenth's from there on) than with LN in "
-          "an RNN"),
+          "an RNN",
+          whole_losses("rnn", "batch per step", "layer")),
       lengths("lengths-transformer", "transformer", "batch", "layer", +1,
               "from the length that training showed to whole utterances the test loss grows by a "
-              "larger factor with BN than with LN in a transformer"),
+              "larger factor with BN than with LN in a transformer",
+              whole_losses("transformer", "batch", "layer")),
       lengths("lengths-layer", "rnn", "layer", "none", -1,
               "from the length that training showed to whole utterances the test loss grows by a "
-              "smaller factor with LN than with no norm in an RNN"),
+              "smaller factor with LN than with no norm in an RNN",
+              {"LN's own loss on whole utterances over that on their beginnings, where 1 is steady",
+               {"rnn", "layer", "whole", "loss"},
+               {"rnn", "layer", "first 10", "loss"}}),
   };
   return endpoints;
 }

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
+#include <nlohmann/json.hpp>
 
 #include "lab/study/nets.h"
 
@@ -185,17 +185,25 @@ Verdict verdict_of(const Finding& finding) {
   return equivalent(finding.estimate, e.margin) ? Verdict::equivalent : Verdict::undecided;
 }
 
-std::string text_of(Measure measure, const Measured& m) {
+/// What a series counts, in words, and how many make one of its unit.
+struct Unit {
+  double scale;
+  std::string name;
+};
+Unit unit_of(const Series& series) {
+  const std::string quantity = series.quantity;
+  return quantity.starts_with("accuracy") ? Unit{100, "points"} : Unit{1, quantity};
+}
+
+std::string text_of(const Endpoint& endpoint, const Measured& m) {
   const Estimate& e = m.estimate;
-  switch (measure) {
-    case Measure::log_ratio:
-      return fmt::format("ratio {:.3g} [{:.3g}, {:.3g}]", std::exp(e.mean), std::exp(e.low()),
-                         std::exp(e.high()));
-    case Measure::slope:
-      return fmt::format("{:+.2g} [{:+.2g}, {:+.2g}] a doubling", e.mean, e.low(), e.high());
-    default:
-      return fmt::format("difference {:+.3g} [{:+.3g}, {:+.3g}]", e.mean, e.low(), e.high());
-  }
+  if (endpoint.measure == Measure::log_ratio)
+    return fmt::format("ratio {:.3g} [{:.3g}, {:.3g}]", std::exp(e.mean), std::exp(e.low()),
+                       std::exp(e.high()));
+  const auto [scale, unit] = unit_of(endpoint.a);
+  return fmt::format("difference {:+.3g} [{:+.3g}, {:+.3g}] {}{}", scale * e.mean, scale * e.low(),
+                     scale * e.high(), unit,
+                     endpoint.measure == Measure::slope ? " a doubling" : "");
 }
 
 std::string sentence_of(const Finding& f) {
@@ -227,9 +235,8 @@ std::string sentence_of(const Finding& f) {
       text = fmt::format("Undecided: whether {}; the data allow {}.", e.claim, figures);
   }
   if (e.beside.text && f.beside.seeds > 1)
-    text += fmt::format(" {}: {}, {} seeds.", e.beside.text, text_of(e.measure, f.beside),
-                        f.beside.seeds);
-  if (f.brier.seeds > 1) text += fmt::format(" As Brier scores: {}.", text_of(e.measure, f.brier));
+    text += fmt::format(" {}: {}, {} seeds.", e.beside.text, text_of(e, f.beside), f.beside.seeds);
+  if (f.brier.seeds > 1) text += fmt::format(" As Brier scores: {}.", text_of(e, f.brier));
   if (f.foreign) text += " No verdict: its learning rates were chosen on another data set.";
   if (f.at_edge) text += " No verdict: a setting that was chosen for it is the last one tried.";
   return text + fmt::format(" Not tested: {}.", e.not_tested);
@@ -265,12 +272,20 @@ const char* name(Verdict verdict) {
   return kNames[static_cast<int>(verdict)];
 }
 
+std::string effect_of(const Endpoint& endpoint, double effect) {
+  if (endpoint.measure == Measure::log_ratio) return fmt::format("ratio {:.3g}", std::exp(effect));
+  if (endpoint.measure == Measure::bound) return fmt::format("{:.3g}", effect);
+  const auto [scale, unit] = unit_of(endpoint.a);
+  return fmt::format("{:.3g} {}{}", scale * effect, unit,
+                     endpoint.measure == Measure::slope ? " a doubling" : "");
+}
+
 std::string measured(const Finding& finding) {
   const Endpoint& e = *finding.endpoint;
   if (e.measure == Measure::bound)
     return fmt::format("{}: at most {:.2g}", e.a.quantity, finding.estimate.mean);
   if (finding.seeds < 2) return "no interval of fewer than two seeds";
-  return text_of(e.measure, finding);
+  return text_of(e, finding);
 }
 
 std::vector<uint64_t> seeds_of_cell(const StudyOptions& options, std::string_view experiment,
@@ -333,33 +348,36 @@ std::vector<Finding> judge(const std::vector<std::pair<std::string, Rows>>& expe
   return findings;
 }
 
+Together together(const std::vector<Finding>& findings,
+                  const std::function<bool(const Endpoint&)>& counts) {
+  Together all;
+  std::map<Verdict, std::vector<std::string>> names;
+  for (const Endpoint& endpoint : all_endpoints()) {
+    if (!counts(endpoint)) continue;
+    const auto finding = std::find_if(findings.begin(), findings.end(),
+                                      [&](const Finding& f) { return f.endpoint == &endpoint; });
+    if (finding == findings.end())
+      all.complete = false;
+    else
+      names[finding->verdict].emplace_back(endpoint.name);
+  }
+  if (!names.empty()) all.verdict = names.begin()->first;
+  if (names.size() > 1)
+    for (const auto& [verdict, of] : names)
+      all.parts += fmt::format("{}{}: {}", all.parts.empty() ? "" : "; ", name(verdict),
+                               fmt::join(of, ", "));
+  return all;
+}
+
 std::vector<StatementVerdict> judge_statements(const std::vector<Finding>& findings) {
   std::vector<StatementVerdict> verdicts;
   for (const Statement& statement : all_statements()) {
     const bool all = statement.number == 7;  // what sums up the others
-    StatementVerdict v{&statement, Verdict::exact, true, ""};
-    std::map<Verdict, std::vector<std::string>, std::greater<>> names;
-    for (const Endpoint& endpoint : all_endpoints()) {
-      if (!all && endpoint.statement != statement.number) continue;
-      const auto finding = std::find_if(findings.begin(), findings.end(),
-                                        [&](const Finding& f) { return f.endpoint == &endpoint; });
-      if (finding == findings.end()) {
-        v.complete = false;
-        continue;
-      }
-      names[finding->verdict].emplace_back(endpoint.name);
-      v.verdict = std::min(v.verdict, finding->verdict);
-    }
-    if (names.empty()) v.verdict = Verdict::undecided;
-    if (names.size() > 1) {
-      v.parts =
-          fmt::format("its weakest part{}: {}; of all", names.at(v.verdict).size() > 1 ? "s" : "",
-                      fmt::join(names.at(v.verdict), ", "));
-      for (const auto& [verdict, of] : names)
-        v.parts +=
-            fmt::format("{} {} {}", v.parts.ends_with("all") ? "" : ",", of.size(), name(verdict));
-    }
-    verdicts.push_back(v);
+    verdicts.push_back({together(findings,
+                                 [&](const Endpoint& endpoint) {
+                                   return all || endpoint.statement == statement.number;
+                                 }),
+                        &statement});
   }
   return verdicts;
 }

@@ -1,6 +1,7 @@
 #pragma once
+#include <functional>
 #include <map>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -82,8 +83,11 @@ struct Finding : Measured {
   std::string sentence = {};  ///< with scope, estimate and interval
 };
 
-/// "ratio 1.5 [1.2, 1.9]", the interval of 95 %.
+/// "ratio 1.5 [1.2, 1.9]", "difference +3.1 [+1.2, +5] points": the interval of 95 %.
 std::string measured(const Finding& finding);
+
+/// An effect of this size, as the endpoint's margin is one: "ratio 1.1", "2 points".
+std::string effect_of(const Endpoint& endpoint, double effect);
 
 /// A quantity of rows: an item's squared error of the probabilities. Single items lead it less than
 /// a loss, which has no bound.
@@ -105,14 +109,20 @@ struct Statement {
   const char* text;
 };
 const std::vector<Statement>& all_statements();
-/// `complete` is false where an endpoint's experiment was not run.
-struct StatementVerdict {
+/// What several endpoints come to together.
+struct Together {
+  Verdict verdict = Verdict::undecided;  ///< the weakest
+  bool complete = true;                  ///< false where an endpoint's experiment was not run
+  /// Which have which verdict, the weakest first: "undecided: groups; exact: axes"; where all have
+  /// the same: "".
+  std::string parts = {};
+};
+/// Of those of all_endpoints() that `counts` says.
+Together together(const std::vector<Finding>& findings,
+                  const std::function<bool(const Endpoint&)>& counts);
+
+struct StatementVerdict : Together {
   const Statement* statement;
-  Verdict verdict;
-  bool complete;
-  /// Which endpoints have the verdict, and how many have which: "its weakest part: groups; of all 1
-  /// exact, 2 undecided"; of a single one, or where all have the same: "".
-  std::string parts;
 };
 std::vector<StatementVerdict> judge_statements(const std::vector<Finding>& findings);
 

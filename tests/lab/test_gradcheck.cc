@@ -3,6 +3,7 @@
 #include <gradus/autograd/ops/arithmetic.h>
 
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
 #include "lab/compare_models.h"
 #include "lab/gradcheck.h"

@@ -1,4 +1,6 @@
 #define BOOST_TEST_MODULE report
+#include <nlohmann/json.hpp>
+
 #include "lab/report.h"
 #include "tests/checks.h"
 
