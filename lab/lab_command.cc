@@ -37,8 +37,7 @@ std::string line_of(const LabProgress& p) {
 
 std::string summary(const LabResult& result, const StudyOptions& options) {
   std::string text;
-  if (options.data != "digits")
-    text += fmt::format("Images: {}; {}.\n", options.data, rates_note(options));
+  if (options.data != "digits") text += fmt::format("Images: {}.\n", images_note(options));
   for (const StatementVerdict& v : result.statements) {
     text += fmt::format("{}. {}\n   {}{}{}\n", v.statement->number, v.statement->text,
                         name(v.verdict), v.parts.empty() ? "" : fmt::format(" ({})", v.parts),
@@ -121,8 +120,10 @@ Command::Run setup(CLI::App& app) {
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   app.add_option("--first-seed", o.study.first_seed, "The first of them")->capture_default_str();
-  app.add_option("--data", o.study.data,
-                 "'digits', or a folder with MNIST's four IDX files, for the image experiments")
+  app.add_option(
+         "--data", o.study.data,
+         "'digits', or a folder with MNIST's four IDX files, for the image experiments; those "
+         "of more than 16 pixels a side are averaged over squares")
       ->capture_default_str();
   app.add_option("--rates", o.rates,
                  "A rates.csv of --tune, in place of the program's own: with --data, one that was "

@@ -472,9 +472,9 @@ std::string page(Source& source, const nlohmann::ordered_json& microscope) {
     html += element("p", "Figures are missing: " + source.failures.front());
   if (source.options.data != "digits")
     html += element("p", fmt::format("The image experiments of this page are repeated on the "
-                                     "images of {}; {}. Texts and rules speak of the digits, for "
+                                     "images of {}. Texts and rules speak of the digits, for "
                                      "which they were written.",
-                                     source.options.data, rates_note(source.options)));
+                                     images_note(source.options)));
   html += "</header>\n<main id=\"main\">\n<h2 id=\"answer\">The answer in a minute</h2>\n" +
           answer(source) + comparison_table(source);
   html += "<nav aria-label=\"Sections\"><ul>\n" + links + "</ul></nav>\n";

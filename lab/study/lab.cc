@@ -103,15 +103,19 @@ std::string misfit(const Experiment& experiment, const StudyOptions& options) {
   return experiment.misfit ? experiment.misfit(options) : "";
 }
 
-std::string rates_note(const StudyOptions& options) {
+std::string images_note(const StudyOptions& options) {
   const auto& rates = tuned_rates();
   const std::string data = rates_data(options.data);
+  const int64_t square = averaged_pixels(options.data);
+  const std::string averaged =
+      square > 1 ? fmt::format(", averaged over {0} x {0} pixels", square) : "";
   if (std::any_of(rates.begin(), rates.end(), [&](const TunedRate& r) { return r.data == data; }))
-    return "the learning rates were chosen on them";
+    return fmt::format("{}{}; the learning rates were chosen on them", options.data, averaged);
   return fmt::format(
-      "the learning rates were chosen on others, so that tests that rest on them get no verdict; "
-      "to choose them: gradus lab --tune --data {} --out tuned, then --rates tuned/rates.csv",
-      shell_word(options.data));
+      "{}{}; the learning rates were chosen on others, so that tests that rest on them get no "
+      "verdict; to choose them: gradus lab --tune --data {} --out tuned, then --rates "
+      "tuned/rates.csv",
+      options.data, averaged, shell_word(options.data));
 }
 
 LabResult run_lab(const LabOptions& options,

@@ -38,8 +38,8 @@ struct LabResult {
 /// Why an experiment is not for the images of the options; empty where it is.
 std::string misfit(const Experiment& experiment, const StudyOptions& options);
 
-/// Of images of a folder: on what the learning rates were chosen, and what follows.
-std::string rates_note(const StudyOptions& options);
+/// Of images of a folder: which, on what the learning rates were chosen, and what follows.
+std::string images_note(const StudyOptions& options);
 
 /// Runs the experiments that the folder has no results of, writes NAME.csv as each ends, then
 /// claims.json. A folder of another version or other options is an error, and nothing is changed.

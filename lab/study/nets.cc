@@ -4,6 +4,7 @@
 #include <gradus/autograd/ops/cross_entropy.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/index.h>
+#include <gradus/autograd/ops/pool.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/softmax.h>
 #include <gradus/data/idx.h>
@@ -33,18 +34,33 @@ Dataset first_rows(const Dataset& data, int64_t most) {
   return data.size() <= most ? data : data[arange(most)];
 }
 
-Split load_images(const std::string& data) {
+/// The side of the squares that images are averaged over, so that none has more than 16 pixels a
+/// side: a net of larger ones would take hours to tune.
+int64_t square_of(const Dataset& images) {
+  return (std::max(images.x.size(2), images.x.size(3)) + 15) / 16;
+}
+
+struct Images {
+  Split split;
+  int64_t square;
+};
+
+Images load_images(const std::string& data) {
   Split split =
       data == "digits" ? train_test_split(digits(), 0.2, kTestSplit) : load_idx_folder(data);
   split = {first_rows(split.train, 2000), first_rows(split.test, 1000)};
+  const int64_t square = square_of(split.train);
+  if (square > 1)
+    for (Dataset* part : {&split.train, &split.test})
+      part->x = avg_pool2d(part->x, {square, square});
   standardize(split);
-  return split;
+  return {std::move(split), square};
 }
 
 /// Read once: jobs share them, and write to none.
-const Split& images(const std::string& data) {
+const Images& images(const std::string& data) {
   static std::mutex mutex;
-  static std::map<std::string, Split> loaded;
+  static std::map<std::string, Images> loaded;
   const std::lock_guard lock(mutex);
   const auto at = loaded.find(data);
   return at != loaded.end() ? at->second : loaded.emplace(data, load_images(data)).first->second;
@@ -64,7 +80,7 @@ std::unique_ptr<Optimizer> optimizer_for(const Net& net, const TrainOptions& opt
 }  // namespace
 
 RunData run_images(const std::string& data, uint64_t seed) {
-  RunData run = drawn(images(data), seed);
+  RunData run = drawn(images(data).split, seed);
   check(run.train.classes > 1, "lab: the images of {} have one class; there is nothing to tell",
         data);
   check(run.train.size() >= kLargestBatch,
@@ -74,10 +90,12 @@ RunData run_images(const std::string& data, uint64_t seed) {
   return run;
 }
 
+int64_t averaged_pixels(const std::string& data) { return images(data).square; }
+
 std::string rates_data(const std::string& data) {
   if (data == "digits") return data;
   std::string labels;
-  for (const Dataset* part : {&images(data).train, &images(data).test})
+  for (const Dataset* part : {&images(data).split.train, &images(data).split.test})
     for (const int64_t label : part->y.to_vector<int64_t>()) labels += static_cast<char>(label);
   return fmt::format("idx-{:08x}", fnv1a(labels));
 }

@@ -19,9 +19,12 @@ struct RunData {
 /// The largest batches that experiments take of images.
 constexpr int64_t kLargestBatch = 64;
 /// "digits", a fixed fifth of them to test with, or the IDX files of a folder, 2,000 to train with
-/// and 1,000 to test at most; standardized. Errors: fewer than two classes, or too few images for a
+/// and 1,000 to test at most, those of more than 16 pixels a side averaged over squares;
+/// standardized. Errors: fewer than two classes, or too few images for a
 /// batch of kLargestBatch.
 RunData run_images(const std::string& data, uint64_t seed);
+/// The side of those squares; 1: images as they are.
+int64_t averaged_pixels(const std::string& data);
 /// Japanese Vowels, with "lengths", as published.
 RunData run_vowels(uint64_t seed);
 

@@ -20,6 +20,7 @@
 #include <string>
 #include <vector>
 
+#include "lab/study/nets.h"
 #include "tests/checks.h"
 
 namespace fs = std::filesystem;
@@ -265,16 +266,19 @@ BOOST_AUTO_TEST_CASE(the_lab_takes_images_of_a_folder) {
   const Folder folder;
   write_images(folder.path / "few", 60, 20, 8);
   check_wrong_input(folder, "lab --data few", "few leaves 48 images to train with");
-  write_images(folder.path / "images", 90, 30, 6);
+  write_images(folder.path / "images", 90, 30, 36);
+  BOOST_TEST((gradus::lab::run_images((folder.path / "images").string(), 0).test.x.shape() ==
+              gradus::Shape{30, 1, 12, 12}));
   check_wrong_input(folder, "lab axes --data images",
                     "nothing is left to run: axes is left out: it is not about images");
   BOOST_TEST(!fs::exists(folder.path / "gradus-lab"));
   const Result result = run(folder, "lab microbatch signal --seeds 1 --data images --out o");
   BOOST_TEST_REQUIRE(result.code == 0, result.err);
   BOOST_TEST(result.err.find("signal is left out: it is not about images") != std::string::npos);
-  BOOST_TEST(result.out.starts_with("Images: images; the learning rates were chosen on others"));
+  BOOST_TEST(result.out.starts_with(
+      "Images: images, averaged over 3 x 3 pixels; the learning rates were chosen on others"));
   const std::string page = read(folder.path / "o/report.html");
-  BOOST_TEST(page.find("are repeated on the images of images;") != std::string::npos);
+  BOOST_TEST(page.find("are repeated on the images of images, averaged") != std::string::npos);
   BOOST_TEST(page.find("the learning rates were chosen on others") != std::string::npos);
   check_wrong_input(folder, "lab microbatch --seeds 1 --out o", "nothing is mixed");
   fs::remove(folder.path / "images/t10k-images-idx3-ubyte");
