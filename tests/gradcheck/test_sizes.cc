@@ -167,13 +167,11 @@ const std::map<std::string, std::string>& constants() {
 
 std::set<std::string> walked_constants;
 
-/// The value of a constant: a number, or a few with <<, *, / between, or names of others.
-int64_t constant(const std::string& name) {
-  const auto found = constants().find(name);
-  BOOST_TEST_REQUIRE((found != constants().end()), "no constant " << name);
-  walked_constants.insert(name);
-  std::istringstream words(
-      std::regex_replace(found->second, std::regex(R"(int64_t\{(\d+)\})"), "$1"));
+std::vector<int64_t> values(const std::string& name);
+
+/// A number, or a few with <<, *, / between, or names of others.
+int64_t value_of(const std::string& expression) {
+  std::istringstream words(std::regex_replace(expression, std::regex(R"(int64_t\{(\d+)\})"), "$1"));
   int64_t value = 0;
   std::string before, word;
   while (words >> word) {
@@ -183,7 +181,7 @@ int64_t constant(const std::string& name) {
     }
     const int64_t next = std::isdigit(static_cast<unsigned char>(word[0]))
                              ? std::stoll(word, nullptr, 0)
-                             : constant("kernels/runtime/threads.h:" + word);
+                             : values("kernels/runtime/threads.h:" + word)[0];
     value = before == "<<"  ? value << next
             : before == "*" ? value * next
             : before == "/" ? value / next
@@ -192,13 +190,24 @@ int64_t constant(const std::string& name) {
   return value;
 }
 
+/// The values that a constant may have, two if its expression is a choice.
+std::vector<int64_t> values(const std::string& name) {
+  const auto found = constants().find(name);
+  BOOST_TEST_REQUIRE((found != constants().end()), "no constant " << name);
+  walked_constants.insert(name);
+  const std::string& expression = found->second;
+  const size_t choice = expression.find(" ? "), other = expression.find(" : ");
+  if (choice == std::string::npos) return {value_of(expression)};
+  return {value_of(expression.substr(choice + 3, other - choice - 3)),
+          value_of(expression.substr(other + 3))};
+}
+
 /// Just below, at, and just above the constants of the kernels, each over what a size counts for.
 std::vector<int64_t> at(std::initializer_list<const char*> names, int64_t each = 1) {
   std::vector<int64_t> all{0, 1};
-  for (const char* name : names) {
-    const int64_t n = constant(std::string("kernels/") + name) / each;
-    for (int64_t k : {n - 1, n, n + 1}) all.push_back(k);
-  }
+  for (const char* name : names)
+    for (const int64_t value : values(std::string("kernels/") + name))
+      for (int64_t k : {value / each - 1, value / each, value / each + 1}) all.push_back(k);
   return all;
 }
 
@@ -218,7 +227,6 @@ std::vector<Cut> cuts() {
   const auto pixels = shapes([](int64_t n) { return std::vector<Shape>{{2, 3, n}, {3}, {3}}; });
   const auto product = [](Ops x) { return matmul(x[0], x[1]); };
   const auto conv = [](Ops x) { return conv2d(x[0], x[1], x[2], {.padding = {1, 1}}); };
-  ;
   // Sizes that no constant states: whole vectors of each instruction set, a few of them, a rest.
   const std::vector<int64_t> vectors = around({4, 8, 16, 32, 64, 128});
   const auto shape = [](auto of) {
@@ -482,6 +490,17 @@ std::vector<Cut> cuts() {
          return Shapes{{1, 2, 4, n}};
        }),
        at({"reduce/reduce.simd.cc:kBlockElements"}, 4)},
+      {"average of windows narrower than the image",
+       [](Ops x) { return avg_pool2d(x[0], {2, x[0].size(3) - 1}, {.stride = Pair{1, 1}}); },
+       shape([](int64_t n) {
+         return Shapes{{1, 2, 3, n + 1}};
+       }),
+       at({"pooling/pooling.cc:kTileColumns"})},
+      {"average of windows of few or many elements",
+       [](Ops x) { return avg_pool2d(x[0], {2, x[0].size(3) - 1}); }, shape([](int64_t n) {
+         return Shapes{{1, 2, 3, n + 1}};
+       }),
+       at({"pooling/pooling.cc:kFewTerms"}, 2)},
       {"embedding", [=](Ops x) { return embedding(x[0], few); }, columns,
        at({"index/index.cc:kIndexGrain"}, 3)},
       {"embedding of many", [](Ops x) { return embedding(x[0], zeros({1024}, DType::i64)); },
