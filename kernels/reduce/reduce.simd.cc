@@ -11,7 +11,7 @@ constexpr int kAccumulators = 4;
 // Elements of a row that are added up in T: no more than 32 to each lane, or with equal numbers
 // their roundings would exceed 2^-20 in all.
 constexpr int64_t kBlockElements = kVectorBytes < 32 ? 512 : 1024;
-constexpr int64_t kTileColumns = 512;     // whose sums stay in the first cache
+constexpr int64_t kTileColumns = 512;  // whose sums stay in the first cache
 
 /// Halves are added to halves.
 template <class T>
