@@ -291,7 +291,12 @@ ForwardScope::ForwardScope(Module& module)
 
 ForwardScope::~ForwardScope() {
   innermost = outer_;
-  if (noted_count == noted_) return;
+  if (noted_count != noted_) [[unlikely]]
+    end_notes();
+}
+
+/// Not inline, as a forward rarely needs it.
+[[gnu::noinline]] void ForwardScope::end_notes() {
   std::vector<Noted>& noted = all_noted();
   const bool failed = std::uncaught_exceptions() > exceptions_;
   if (!failed && outer_) return;
