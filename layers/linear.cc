@@ -15,11 +15,11 @@ Linear::Linear(int64_t in_features, int64_t out_features, LinearOptions options)
 
 Tensor Linear::forward(const Tensor& x) {
   const ForwardScope scope(*this);
-  check(
-      !rows_alone_ || x.ndim() == 2,
-      "Linear: x {} is not (N, {}), as a BatchNorm of axis 1 is part of this layer; fuse one with "
-      "its channels last",
-      x.shape(), weight.size(1));
+  if (rows_alone_ && x.ndim() != 2) [[unlikely]]
+    fail(
+        "Linear: x {} is not (N, {}), as a BatchNorm of axis 1 is part of this layer; fuse one "
+        "with its channels last",
+        x.shape(), weight.size(1));
   return linear(x, weight, bias, options_.activation);
 }
 

@@ -253,7 +253,12 @@ class Walker : public Visitor {
   std::unordered_set<std::string> known_;
 };
 
-[[gnu::tls_model("initial-exec")]] constinit thread_local ForwardScope* innermost = nullptr;
+/// This thread's forwards. One object, as a look for it costs more than its use.
+struct Forwards {
+  ForwardScope* innermost = nullptr;
+  size_t noted = 0;  // buffers of all_noted()
+};
+[[gnu::tls_model("initial-exec")]] constinit thread_local Forwards forwards;
 
 /// What an exception puts back.
 struct Noted {
@@ -263,7 +268,6 @@ std::vector<Noted>& all_noted() {
   static thread_local std::vector<Noted> noted;
   return noted;
 }
-[[gnu::tls_model("initial-exec")]] constinit thread_local size_t noted_count = 0;
 
 }  // namespace
 
@@ -281,17 +285,22 @@ std::string_view ForwardScope::name_in_model() {
 
 ForwardScope::ForwardScope(Module& module)
     : module_(module),
-      outer_(innermost),
+      outer_(forwards.innermost),
       outermost_(outer_ ? outer_->outermost_ : module),
       context_(name_in_model()),
       exceptions_(0),
-      noted_(noted_count) {
-  innermost = this;
+      noted_(forwards.noted) {
+  forwards.innermost = this;
 }
 
 ForwardScope::~ForwardScope() {
-  innermost = outer_;
-  if (noted_count == noted_) return;
+  forwards.innermost = outer_;
+  if (forwards.noted != noted_) [[unlikely]]
+    end_notes();
+}
+
+/// Not inline, as a forward rarely needs it.
+[[gnu::noinline]] void ForwardScope::end_notes() {
   std::vector<Noted>& noted = all_noted();
   const bool failed = std::uncaught_exceptions() > exceptions_;
   if (!failed && outer_) return;
@@ -299,17 +308,17 @@ ForwardScope::~ForwardScope() {
     if (failed) noted.back().buffer.set_data(noted.back().values);  // whatever its shape is by now
     noted.pop_back();
   }
-  noted_count = noted_;
+  forwards.noted = noted_;
 }
 
 void ForwardScope::restore_on_error(const Buffer& buffer) {
-  if (!innermost) return;
+  if (!forwards.innermost) return;
   // As many as when the scopes began, and asked here, where they do not cost every forward.
   const int exceptions = std::uncaught_exceptions();
-  for (ForwardScope* scope = innermost; scope; scope = scope->outer_)
+  for (ForwardScope* scope = forwards.innermost; scope; scope = scope->outer_)
     scope->exceptions_ = exceptions;
   all_noted().push_back({buffer, raw::clone(buffer)});
-  noted_count = all_noted().size();
+  forwards.noted = all_noted().size();
 }
 
 Module::Module(const Module& other) : name_(other.name_), training_(other.training_) {
@@ -379,10 +388,10 @@ void Module::name_owned(Place place) {
 }
 
 void Module::check_mode() const {
-  check(!training_ || !innermost || innermost->outermost_.training_,
+  check(!training_ || !forwards.innermost || forwards.innermost->outermost_.training_,
         "{} is in training where {}, whose visit does not show it, is evaluated; show it, so that "
         "eval() reaches it",
-        describe(), innermost ? innermost->outermost_.describe() : "");
+        describe(), forwards.innermost ? forwards.innermost->outermost_.describe() : "");
 }
 
 void Module::train(bool training) {

@@ -53,6 +53,7 @@ class ForwardScope {
   friend class Module;
   void name_modules();
   std::string_view name_in_model();
+  void end_notes();
 
   Module& module_;
   ForwardScope* outer_;

@@ -115,7 +115,7 @@ void Optimizer::each_to_step(Visit visit) {
 
 /// Whether update() can go over the slot's own memory. A parameter that nobody but update() has
 /// changed still fits: no other dtype, shape or strides come without another version.
-bool Optimizer::is_plain(const Slot& slot, const Tensor& gradient) const {
+inline bool Optimizer::is_plain(const Slot& slot, const Tensor& gradient) const {
   const Tensor& p = slot.parameter;
   return (p.version() == slot.fits_at || fits(slot)) && gradient.is_contiguous() &&
          gradient.dtype() == p.dtype() && gradient.numel() == p.numel() &&
@@ -184,6 +184,7 @@ void Optimizer::check_held(const Group& group) const {
   check_one("weight decay", decay, decay <= kMost);
   check_one("what the learning rate gives,", factor, factor <= kMost);
   for (const Constant& constant : constants_) {
+    if (!std::holds_alternative<double*>(constant.value)) continue;
     const double value = value_of(constant), size = std::abs(value);
     check_one(constant.name, value, size <= kMost && (size >= kLeast || size == 0));
   }

@@ -25,14 +25,14 @@ void Sgd::update(const Update& u) {
     const T lr(u.lr), momentum(options_.momentum), fresh(1 - options_.dampening),
         decay(u.weight_decay);
     const bool first = u.step == 1, nesterov = options_.nesterov;
-    return [=](T& p, T g, T& buffer) {
-      g += decay * p;
-      if constexpr (with_momentum) {
+    if constexpr (with_momentum)
+      return [=](T& p, T g, T& buffer) {
+        g += decay * p;
         buffer = first ? g : momentum * buffer + fresh * g;
-        g = nesterov ? g + momentum * buffer : buffer;
-      }
-      p -= lr * g;
-    };
+        p -= lr * (nesterov ? g + momentum * buffer : buffer);
+      };
+    else
+      return [=](T& p, T g, T&) { p -= lr * (g + decay * p); };
   };
   update_elements<1>(u, make_rule, options_.momentum != 0);
 }

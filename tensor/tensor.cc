@@ -399,7 +399,7 @@ void copy(const Tensor& x, Tensor& y, const char* op) {
 }
 
 void fill(Tensor& y, double value, const char* op) {
-  check_number(op, value, y.dtype());
+  if (!is_floating(y.dtype()) || !(std::abs(value) <= 1)) check_number(op, value, y.dtype());
   dispatch(y.dtype(), [&]<class T>() {
     if (y.is_contiguous())
       kernels::fill(y.numel(), static_cast<T>(value), y.mutable_data<T>());

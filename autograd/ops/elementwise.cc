@@ -54,10 +54,9 @@ Tensor gradient(const F& f, const Tensor& dy, const Tensor& kept) {
     kernels::unary_backward(f, dx.numel(), dy_values.data<T>(), kept_values.data<T>(),
                             dx.mutable_data<T>());
   });
-  if constexpr (!kChoice<F>)
-    return dx;
-  else
-    return record_as(choice_op<F>, f, std::move(dx), dy, kept);
+  if constexpr (kChoice<F>)
+    if (detail::recorder) return record_as(choice_op<F>, f, std::move(dx), dy, kept);
+  return dx;
 }
 
 template <class F>

@@ -1,4 +1,6 @@
+#include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/pool.h>
+#include <gradus/autograd/ops/shape.h>
 #include <gradus/kernels/index/index.h>
 #include <gradus/kernels/pooling/pooling.h>
 #include <gradus/kernels/runtime/windows.h>
@@ -134,6 +136,10 @@ Tensor adaptive(const Tensor& x, const PlaneMap& map) {
 }
 
 Tensor adaptive_spread(const Tensor& dy, const PlaneMap& map) {
+  const double height = static_cast<double>(map.x_shape[2]),
+               width = static_cast<double>(map.x_shape[3]);
+  // The mean of a plane sends the same to all of it, which a view can show.
+  if (map.y_shape[2] * map.y_shape[3] == 1) return expand(div(dy, height * width), map.x_shape);
   Tensor dx =
       map_planes("adaptive_avg_pool2d_backward", dy, map.x_shape, [&](auto* from, auto* to) {
         kernels::adaptive_avg_pool2d_backward(planes(map.x_shape), map.x_shape[2], map.x_shape[3],

@@ -143,8 +143,9 @@ void define_dw(const Conv2dShape& s, const T* x, const T* dy, T* dw, T* db) {
   parallel_for(s.w_size(), 2 * kGrain, [&](int64_t begin, int64_t end) {
     if (!all_finite(end - begin, dw + begin)) finite = false;
   });
+  constexpr int64_t kWeights = 16;  // that a thread defines at a time
   if (!finite)
-    parallel_for(s.w_size(), 16, [&](int64_t begin, int64_t end) {
+    parallel_for(s.w_size(), kWeights, [&](int64_t begin, int64_t end) {
       define_what_is_not_finite(begin, end, dw,
                                 [&](int64_t at) { return defined_dw(s, x, dy, at); });
     });

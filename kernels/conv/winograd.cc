@@ -19,6 +19,9 @@ namespace {
 // Enough rows for a product, few enough that a block's matrices stay in the caches.
 constexpr int64_t kBlockTiles = 48;
 
+// Weights that a thread transforms, and gradients of theirs that it adds up.
+constexpr int64_t kWeightGrain = 1 << 10, kGradientGrain = 1 << 12;
+
 // How many powers of two an output's field may lie below its tile's largest pixel, if so many
 // channels are added up at a time: the more, the larger the errors that the pixel leaves there, if
 // all err alike (docs/decisions/convolution_errors.md). Where no field lies far below, sums are
@@ -259,7 +262,7 @@ Points<const float> transformed_weights(int64_t in, int64_t out, const float* w,
   const Layout layout(in, out);
   const Points<float> u = layout.at(workspace<float, struct Weights>(layout.size()));
   std::atomic<bool> served = true;
-  parallel_for(in, std::max<int64_t>(1, (1 << 10) / out), [&](int64_t begin, int64_t end) {
+  parallel_for(in, std::max<int64_t>(1, kWeightGrain / out), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
       if (!table().weight(out, w + i * in_stride, out_stride, rotated, from(u, i, 0)))
         served = false;
@@ -366,9 +369,9 @@ void winograd_conv2d_weight(const Conv2dShape& s, const float* x, const float* d
                             float* db) {
   const int64_t in = s.group_in(), out = s.group_out();
   const Tiles tiles(s.batch, s.output_height(), s.output_width());
-  // At most 16 pieces of whole blocks, cut by the shape and added in order, so that threads do not
-  // show.
-  const int64_t blocks = ceil_div(ceil_div(tiles.runs, tiles.runs_per_block), 16);
+  // Whole blocks, cut by the shape and added in order, so that threads do not show.
+  constexpr int64_t most_pieces = 16;
+  const int64_t blocks = ceil_div(ceil_div(tiles.runs, tiles.runs_per_block), most_pieces);
   const int64_t runs = std::max<int64_t>(1, blocks) * tiles.runs_per_block;
   const int64_t pieces = ceil_div(tiles.runs, runs);
   const Part part(in, out);
@@ -379,7 +382,7 @@ void winograd_conv2d_weight(const Conv2dShape& s, const float* x, const float* d
                 x_images(s, s.padding_h, s.padding_w), y_images(s, 0, 0), x + x0, dy + y0, part,
                 sums + piece * part.size);
     });
-    const int64_t grain = std::max<int64_t>(1, (1 << 12) / ((pieces + 1) * in));
+    const int64_t grain = std::max<int64_t>(1, kGradientGrain / ((pieces + 1) * in));
     parallel_for(out, grain, [&](int64_t begin, int64_t end) {
       for (int64_t o = begin; o < end; ++o)
         table().sum_weight_gradients(in, pieces, sums + o * 9 * part.row, part.row, part.size,

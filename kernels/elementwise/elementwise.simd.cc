@@ -40,9 +40,9 @@ void rows(const BinaryRows& r, const T* a, const T* b, T* y) {
 /// A short row that every row meets is repeated first, so that the loops are long.
 template <class F, class T>
 bool short_rows(const BinaryRows& r, const T* a, const T* b, T* y) {
-  constexpr int64_t shortest = 64, longest = 4 * shortest;
-  if (r.columns >= shortest || r.rows < 8 || r.b_row != 0 || r.b_column != 1 || r.a_column != 1 ||
-      r.a_row != r.columns)
+  constexpr int64_t shortest = 64, longest = 4 * shortest, fewest = 8;
+  if (r.columns >= shortest || r.rows < fewest || r.b_row != 0 || r.b_column != 1 ||
+      r.a_column != 1 || r.a_row != r.columns)
     return false;
   T repeated[longest];
   const int64_t times = longest / r.columns;

@@ -18,6 +18,8 @@ constexpr int64_t kLarge = int64_t{1} << 31;
 // Few rows do not pay for transposing B, and OpenBLAS has kernels for some levels that need not.
 constexpr int64_t kThinRows = 16, kThin = int64_t{1} << 22;
 constexpr int64_t kMaxTiles = 16;
+// Tiles of more are halved, into multiples of what is worked on together.
+constexpr int64_t kTileRows = 32, kTileColumns = 64, kRowsTogether = 12, kColumnsTogether = 16;
 // From here on a transposed A pays for copying it; tiles are then not cut below kCopiedTile.
 constexpr int64_t kCopied = int64_t{1} << 20, kCopiedColumns = 64, kCopiedTile = 96;
 // From so many rows on, rows of B close to each other pay for copying them.
@@ -116,10 +118,10 @@ Grid grid_for(int64_t m, int64_t n, int64_t k, bool copied) {
   };
   for (int64_t tiles = 1; tiles < kMaxTiles; tiles *= 2) {
     if (tile.rows * tile.columns * k < 2 * kProductGrain) break;
-    if (tile.rows >= tile.columns && tile.rows > (copied ? 2 * kCopiedTile : 32))
-      tile.rows = halved(tile.rows, 12);
-    else if (tile.columns > (copied ? 2 * kCopiedTile : 64))
-      tile.columns = halved(tile.columns, 16);
+    if (tile.rows >= tile.columns && tile.rows > (copied ? 2 * kCopiedTile : kTileRows))
+      tile.rows = halved(tile.rows, kRowsTogether);
+    else if (tile.columns > (copied ? 2 * kCopiedTile : kTileColumns))
+      tile.columns = halved(tile.columns, kColumnsTogether);
     else
       break;
   }

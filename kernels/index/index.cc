@@ -10,6 +10,7 @@ namespace gradus::kernels {
 namespace {
 
 constexpr int64_t kIndexGrain = kGrain / 2;
+constexpr int64_t kFewestColumns = 16;  // to which a thread adds
 
 /// Calls f(place in (outer, n, inner), place in index) for outer index `o`.
 template <class F>
@@ -79,7 +80,7 @@ void index_select(const IndexedAxis& s, const int64_t* index, const T* x, T* y) 
 template <class T>
 void index_add(const IndexedAxis& s, const int64_t* index, const T* x, T* y) {
   if (s.m == 0) return;
-  const int64_t columns = std::max<int64_t>(16, per_grain(s.m, kIndexGrain));
+  const int64_t columns = std::max(kFewestColumns, per_grain(s.m, kIndexGrain));
   parallel_for(s.outer * s.inner, columns, [&](int64_t begin, int64_t end) {
     for (int64_t column = begin; column < end;) {
       const int64_t o = column / s.inner, first = column % s.inner,

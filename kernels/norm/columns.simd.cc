@@ -30,7 +30,7 @@ struct RowBlock {
 template <class F>
 inline void for_each_tile(int64_t rows, int64_t columns, const bool* valid, F f) {
   const int64_t width = larger(1, smaller(columns, kTileColumns));
-  const int64_t height = larger(16, smaller(kBlockRows, kTileElements / width));
+  const int64_t height = smaller(kBlockRows, kTileElements / width);
   for (int64_t i = 0; i < rows; i += height) {
     const RowBlock block(smaller(height, rows - i), columns, valid ? valid + i : nullptr);
     for (int64_t j = 0; j < columns && block.count > 0; j += width)

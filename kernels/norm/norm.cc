@@ -80,7 +80,10 @@ void sweep_channels(const Channels& s, First first, Combine combine, Then then) 
 }
 
 /// body(first row, rows, piece) over pieces of rows of columns.
-int64_t rows_of_piece(const Channels& s) { return std::max<int64_t>(128, kPiece / s.channels); }
+int64_t rows_of_piece(const Channels& s) {
+  constexpr int64_t fewest = 128;
+  return std::max(fewest, kPiece / s.channels);
+}
 template <class Body>
 void for_row_pieces(const Channels& s, Body body) {
   const int64_t rows = rows_of_piece(s);
@@ -510,11 +513,12 @@ void row_norm_backward(const NormRows& s, double eps, const NormInput<T>& in, co
                        const T* rstd, const T* dy, const NormGradients<T>& to) {
   const auto kernel = kernels<NormKernels<T>>().row_norm_backward;
   const bool with_sums = to.dw || to.db;
-  // At most 64 sums over pieces of samples, and of four samples each, or with long rows there would
-  // be as many sums as elements.
+  // Few sums over pieces of samples, of a few samples each, or with long rows there would be as
+  // many sums as elements.
+  constexpr int64_t most_pieces = 64, fewest_samples = 4;
   const int64_t size = s.groups * s.d, weights = s.weights(),
-                piece = std::max({per_grain(size, kGrain), ceil_div(s.samples, 64),
-                                  std::min<int64_t>(4, s.samples)}),
+                piece = std::max({per_grain(size, kGrain), ceil_div(s.samples, most_pieces),
+                                  std::min(fewest_samples, s.samples)}),
                 n = ceil_div(s.samples, piece);
   double* parts = with_sums ? workspace<double, struct Parts>(2 * n * weights) : nullptr;
   for_each_group(s, piece, [&](int64_t begin, int64_t end, int64_t group) {

@@ -59,32 +59,20 @@ void for_each_average(const Pool2dShape& s, F f) {
     const int64_t counted = s.count_include_pad
                                 ? (bottom - top) * (right - left)
                                 : (rows.end - rows.begin) * (columns.end - columns.begin);
-    f(rows, columns, k, counted);
+    f(rows, columns, k, std::max<int64_t>(1, counted));  // an image of no rows has a mean of 0
   }
-}
-
-/// Calls f(index in x, index in y, divisor) for every term of every average.
-template <class F>
-void for_each_average_term(const Pool2dShape& s, F f) {
-  const int64_t outputs = s.output_height() * s.output_width();
-  for_each_average(s, [&](Range rows, Range columns, int64_t k, int64_t counted) {
-    for (int64_t h = rows.begin; h < rows.end; ++h)
-      for (int64_t v = columns.begin; v < columns.end; ++v)
-        f((k / outputs * s.height + h) * s.width + v, k, counted);
-  });
 }
 
 template <class T>
 void avg_pool2d(const Pool2dShape& s, const T* x, T* y) {
-  for (int64_t k = 0; k < s.y_size(); ++k) y[k] = T(0);
-  for_each_average_term(s, [&](int64_t ix, int64_t iy, int64_t n) { y[iy] += x[ix] / T(n); });
-}
-/// Sum, what is added up in, is T or wider.
-template <class T, class Sum>
-void avg_pool2d_backward(const Pool2dShape& s, const T* dy, Sum* dx) {
-  for (int64_t k = 0; k < s.x_size(); ++k) dx[k] = Sum(0);
-  for_each_average_term(s,
-                        [&](int64_t ix, int64_t iy, int64_t n) { dx[ix] += Sum(dy[iy]) / Sum(n); });
+  const int64_t outputs = s.output_height() * s.output_width();
+  for_each_average(s, [&](Range rows, Range columns, int64_t k, int64_t counted) {
+    T sum(0);
+    for (int64_t h = rows.begin; h < rows.end; ++h)
+      for (int64_t v = columns.begin; v < columns.end; ++v)
+        sum += x[(k / outputs * s.height + h) * s.width + v];
+    y[k] = sum / T(counted);
+  });
 }
 
 /// f(plane's first place in x, place in y, top, bottom, left, right) for every output.

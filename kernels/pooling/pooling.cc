@@ -4,12 +4,14 @@
 #include <gradus/kernels/pooling/table.h>
 #include <gradus/kernels/reduce/table.h>
 #include <gradus/kernels/runtime/isa.h>
-#include <gradus/kernels/runtime/long_sum.h>
 #include <gradus/kernels/runtime/threads.h>
 #include <gradus/kernels/runtime/windows.h>
+#include <gradus/kernels/runtime/workspace.h>
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <type_traits>
 
 namespace gradus::kernels {
 
@@ -53,6 +55,12 @@ int64_t window_work(const Pool2dShape& s) {
          std::min(s.kernel_w, s.width);
 }
 
+Pool2dShape single_plane(const Pool2dShape& s) {
+  Pool2dShape one = s;
+  one.planes = 1;
+  return one;
+}
+
 /// The windows of a row that lie in the image's columns.
 Range windows_inside(const Pool2dShape& s) {
   const int64_t outputs = s.output_width();
@@ -84,71 +92,106 @@ void max_plane(const Pool2dShape& s, Range inside, const T* x, T* y, int64_t* in
   }
 }
 
-/// The sum of a window of an image `width` wide, added up in blocks, the blocks in double.
+// As many elements of a window that is not as wide as the image are added up one by one.
+constexpr int64_t kFewTerms = 64;
+constexpr int64_t kTileColumns = 512;  // of a larger one, added up in T
+
+/// The sum of a window of an image `width` wide.
 template <class T>
-double block_sum(Range rows, Range columns, int64_t width, const T* x) {
+double sum_one_by_one(Range rows, Range columns, int64_t width, const T* x, double scale = 1) {
+  double sum = 0;
+  for (int64_t h = rows.begin; h < rows.end; ++h)
+    for (int64_t v = columns.begin; v < columns.end; ++v)
+      sum += scale * static_cast<double>(x[h * width + v]);
+  return sum;
+}
+
+/// The same, added up in tiles, the tiles in double.
+template <class T>
+double sum_in_tiles(Range rows, Range columns, int64_t width, const T* x) {
   const ReduceKernels<T>& table = kernels<ReduceKernels<T>>();
-  if (columns.end - columns.begin == width)
-    return table.sum((rows.end - rows.begin) * width, x + rows.begin * width);
-  constexpr int64_t tile = 512;
-  T sums[tile];
+  T sums[kTileColumns];
   double total = 0;
-  for (int64_t j = columns.begin; j < columns.end; j += tile)
+  for (int64_t j = columns.begin; j < columns.end; j += kTileColumns)
     for (int64_t i = rows.begin; i < rows.end; i += kSumRows) {
-      const int64_t count = std::min(tile, columns.end - j);
+      const int64_t count = std::min(kTileColumns, columns.end - j);
       table.sum_block(std::min(kSumRows, rows.end - i), count, x + i * width + j, width, sums);
       total += table.sum(count, sums);
     }
   return total;
 }
 
-/// The mean of such a window as that of `count` values, where a sum leaves T.
+/// The same; a window of at most `terms` elements.
 template <class T>
-[[gnu::noinline]] T mean_in_double(Range rows, Range columns, int64_t width, const T* x,
-                                   int64_t count) {
-  double sum = 0;
-  for (int64_t h = rows.begin; h < rows.end; ++h)
-    for (int64_t v = columns.begin; v < columns.end; ++v)
-      sum += static_cast<double>(x[h * width + v]);
-  return static_cast<T>(sum / static_cast<double>(count));
+double sum_of_window(int64_t terms, Range rows, Range columns, int64_t width, const T* x) {
+  if (columns.end - columns.begin == width)
+    return kernels<ReduceKernels<T>>().sum((rows.end - rows.begin) * width, x + rows.begin * width);
+  return terms <= kFewTerms ? sum_one_by_one(rows, columns, width, x)
+                            : sum_in_tiles(rows, columns, width, x);
 }
 
+/// The mean of such a window as that of `count` values, where a sum leaves its type.
 template <class T>
-T window_mean(Range rows, Range columns, int64_t width, const T* x, int64_t count) {
-  const auto mean = static_cast<T>(block_sum(rows, columns, width, x) / static_cast<double>(count));
-  return std::isfinite(mean) ? mean : mean_in_double(rows, columns, width, x, count);
+[[gnu::noinline]] T scaled_mean(Range rows, Range columns, int64_t width, const T* x,
+                                int64_t count) {
+  constexpr double scale = 0x1p-64, largest = scale * std::numeric_limits<double>::max();
+  const double mean = sum_one_by_one(rows, columns, width, x, scale) / static_cast<double>(count);
+  // What is finite has a finite mean, however that of the largest numbers was rounded.
+  return static_cast<T>((std::isfinite(mean) ? std::clamp(mean, -largest, largest) : mean) / scale);
+}
+
+/// y = the mean of each window, of which for_each(f) tells f: rows, columns, place in y, and as
+/// that of how many values. `terms`: the most elements of a window.
+template <class T, class ForEach>
+void average(int64_t terms, int64_t width, const T* x, T* y, ForEach for_each) {
+  for_each([&](Range rows, Range columns, int64_t k, int64_t count) {
+    const double sum = sum_of_window(terms, rows, columns, width, x);
+    const auto mean = static_cast<T>(sum / static_cast<double>(count));
+    y[k] = std::isfinite(mean) ? mean : scaled_mean(rows, columns, width, x, count);
+  });
+}
+
+/// The adjoint: dx (size) = the sum of what each window sends, at most `terms` to an element.
+template <class T, class ForEach>
+void spread(int64_t terms, int64_t size, int64_t width, const T* dy, T* dx, ForEach for_each) {
+  const auto add_up = [&]<class Sum>(Sum* sums) {
+    std::fill_n(sums, size, Sum(0));
+    for_each([&](Range rows, Range columns, int64_t k, int64_t count) {
+      const Sum share = Sum(dy[k]) / Sum(count);
+      const int64_t height = rows.end - rows.begin, across = columns.end - columns.begin;
+      const bool whole_rows = across == width;  // which follow each other
+      const int64_t runs = whole_rows ? 1 : height, run = whole_rows ? height * width : across;
+      Sum* to = sums + rows.begin * width + columns.begin;
+      for (int64_t h = 0; h < runs; ++h, to += width)
+        for (int64_t v = 0; v < run; ++v) to[v] += share;
+    });
+  };
+  if (terms <= 1 || std::is_same_v<T, double>) return add_up(dx);
+  double* const sums = workspace<double, struct Shares>(size);
+  add_up(sums);
+  std::transform(sums, sums + size, dx, [](double sum) { return static_cast<T>(sum); });
 }
 
 Range adaptive_range(int64_t i, int64_t size, int64_t outputs) {
   return {i * size / outputs, ((i + 1) * size + outputs - 1) / outputs};
 }
 
+template <class F>
+void for_each_adaptive_average(int64_t height, int64_t width, int64_t output_height,
+                               int64_t output_width, F f) {
+  for (int64_t i = 0, k = 0; i < output_height; ++i) {
+    const Range rows = adaptive_range(i, height, output_height);
+    for (int64_t j = 0; j < output_width; ++j, ++k) {
+      const Range columns = adaptive_range(j, width, output_width);
+      f(rows, columns, k, (rows.end - rows.begin) * (columns.end - columns.begin));
+    }
+  }
+}
+
 /// The most elements that one output averages along an axis, or with the two exchanged, the most
 /// outputs that average one element.
 int64_t adaptive_terms(int64_t all, int64_t parts) {
-  return ceil_div(all, parts) + (all % parts != 0);
-}
-
-/// Adds dx where windows overlap; elsewhere there is one term, which is dx.
-template <class T, class Sum>
-void adaptive_avg_plane_backward(int64_t height, int64_t width, int64_t output_height,
-                                 int64_t output_width, bool overlap, const T* dy, Sum* dx) {
-  if (overlap) std::fill_n(dx, height * width, Sum(0));
-  for (int64_t i = 0; i < output_height; ++i) {
-    const Range rows = adaptive_range(i, height, output_height);
-    for (int64_t j = 0; j < output_width; ++j) {
-      const Range columns = adaptive_range(j, width, output_width);
-      const int64_t across = columns.end - columns.begin;
-      const Sum share = Sum(*dy++) / Sum((rows.end - rows.begin) * across);
-      Sum* row = dx + rows.begin * width + columns.begin;
-      for (int64_t h = rows.begin; h < rows.end; ++h, row += width) {
-        if (overlap)
-          for (int64_t v = 0; v < across; ++v) row[v] += share;
-        else
-          for (int64_t v = 0; v < across; ++v) row[v] = share;
-      }
-    }
-  }
+  return parts % all == 0 ? 1 : ceil_div(all, parts) + (all % parts != 0);
 }
 
 }  // namespace
@@ -211,36 +254,28 @@ void max_pool2d(const Pool2dShape& s, const T* x, T* y, int64_t* indices, PoolPa
   });
 }
 
-/// f(shape of a single plane, plane) for each.
-template <class F>
-static void for_each_averaged(const Pool2dShape& s, F f) {
-  Pool2dShape one = s;
-  one.planes = 1;
-  for_each_plane(s.planes, window_work(s), [&](int64_t p) { f(one, p); });
-}
-
 template <class T>
 void avg_pool2d(const Pool2dShape& s, const T* x, T* y) {
   check_pool2d("avg_pool2d", s);
+  const Pool2dShape one = single_plane(s);
+  const int64_t in = one.x_size(), out = one.y_size();
   const int64_t terms = std::min(s.kernel_h, s.height) * std::min(s.kernel_w, s.width);
-  for_each_averaged(s, [&](const Pool2dShape& one, int64_t p) {
-    const T* plane = x + p * one.x_size();
-    T* means = y + p * one.y_size();
-    if (terms <= kSumTerms) return naive::avg_pool2d(one, plane, means);
-    naive::for_each_average(one, [&](Range rows, Range columns, int64_t k, int64_t counted) {
-      means[k] = window_mean(rows, columns, one.width, plane, counted);
-    });
+  for_each_plane(s.planes, window_work(s), [&](int64_t p) {
+    average(terms, s.width, x + p * in, y + p * out,
+            [&](auto f) { naive::for_each_average(one, f); });
   });
 }
 
 template <class T>
 void avg_pool2d_backward(const Pool2dShape& s, const T* dy, T* dx) {
   check_pool2d("avg_pool2d", s);
+  const Pool2dShape one = single_plane(s);
+  const int64_t in = one.x_size(), out = one.y_size();
   const int64_t terms = std::min(ceil_div(s.kernel_h, s.stride_h), s.output_height()) *
                         std::min(ceil_div(s.kernel_w, s.stride_w), s.output_width());
-  for_each_averaged(s, [&](const Pool2dShape& one, int64_t p) {
-    add_up(terms, one.x_size(), dx + p * one.x_size(),
-           [&](auto* sums) { naive::avg_pool2d_backward(one, dy + p * one.y_size(), sums); });
+  for_each_plane(s.planes, window_work(s), [&](int64_t p) {
+    spread(terms, in, s.width, dy + p * out, dx + p * in,
+           [&](auto f) { naive::for_each_average(one, f); });
   });
 }
 
@@ -250,22 +285,10 @@ void adaptive_avg_pool2d(int64_t planes, int64_t height, int64_t width, int64_t 
   const int64_t in = height * width, out = output_height * output_width;
   if (planes * in == 0) return;
   const int64_t terms = adaptive_terms(height, output_height) * adaptive_terms(width, output_width);
-  const bool few = terms <= kSumTerms && output_width > 1;
   for_each_plane(planes, in, [&](int64_t p) {
-    const T* plane = x + p * in;
-    T* means = y + p * out;
-    if (few)
-      naive::adaptive_avg_pool2d(1, height, width, output_height, output_width, plane, means);
-    if (few && std::all_of(means, means + out, [](T v) { return std::isfinite(v); })) return;
-    for (int64_t k = 0; k < out; ++k) {
-      const Range rows = adaptive_range(k / output_width, height, output_height),
-                  columns = adaptive_range(k % output_width, width, output_width);
-      const int64_t count = (rows.end - rows.begin) * (columns.end - columns.begin);
-      if (!few)
-        means[k] = window_mean(rows, columns, width, plane, count);
-      else if (!std::isfinite(means[k]))
-        means[k] = mean_in_double(rows, columns, width, plane, count);
-    }
+    average(terms, width, x + p * in, y + p * out, [&](auto f) {
+      for_each_adaptive_average(height, width, output_height, output_width, f);
+    });
   });
 }
 
@@ -276,9 +299,8 @@ void adaptive_avg_pool2d_backward(int64_t planes, int64_t height, int64_t width,
   if (planes * in == 0) return;
   const int64_t terms = adaptive_terms(output_height, height) * adaptive_terms(output_width, width);
   for_each_plane(planes, in, [&](int64_t p) {
-    add_up(terms, in, dx + p * in, [&](auto* sums) {
-      adaptive_avg_plane_backward(height, width, output_height, output_width, terms > 1,
-                                  dy + p * out, sums);
+    spread(terms, in, width, dy + p * out, dx + p * in, [&](auto f) {
+      for_each_adaptive_average(height, width, output_height, output_width, f);
     });
   });
 }

@@ -36,8 +36,8 @@ PoolPath pool_path(const Pool2dShape& shape);
 bool applies(PoolPath path, const Pool2dShape& shape);
 
 // Planes are spread over the threads, each computed alone: the same bits on any number of them.
-// Float and double; results are overwritten. Sums of more than 64 terms are added up in blocks, the
-// blocks in double, and a mean is right where its sum leaves T.
+// Float and double; results are overwritten. Sums are added up in double, those of large windows in
+// blocks, and a mean is right, to 2^-20 in float, where its sum leaves T.
 
 /// y = the largest x in each window, a NaN being larger than all (as in PyTorch); indices (planes,
 /// OH, OW) = where in its plane it is, i.e. h W + w, the first of equals (with NaNs: the last).

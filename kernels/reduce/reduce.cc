@@ -11,8 +11,9 @@
 namespace gradus::kernels {
 namespace {
 
-constexpr int64_t kPiece = 1 << 16;  // of a row that threads may share
-constexpr int64_t kTile = 512;       // columns that a thread takes at a time
+constexpr int64_t kPiece = 1 << 16;      // of a row that threads may share
+constexpr int64_t kTile = 512;           // columns that a thread takes at a time
+constexpr int64_t kShortestPiece = 256;  // of columns
 
 template <class T>
 void sum_rows(int64_t rows, int64_t n, const T* x, T* y) {
@@ -66,7 +67,7 @@ void sum_columns(int64_t outer, int64_t n, int64_t inner, const T* x, T* y) {
   }
   const auto kernel = kernels<ReduceKernels<T>>().sum_columns;
   const int64_t tiles = ceil_div(inner, kTile), width = std::min(inner, kTile);
-  const int64_t piece = std::max<int64_t>(256, kPiece / width), pieces = ceil_div(n, piece);
+  const int64_t piece = std::max(kShortestPiece, kPiece / width), pieces = ceil_div(n, piece);
   if (pieces <= 1) {
     for_each_tile(outer, n, inner, [&](int64_t o, int64_t j, int64_t columns) {
       double sums[kTile];

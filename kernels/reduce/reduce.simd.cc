@@ -8,8 +8,10 @@ namespace gradus::kernels {
 namespace {
 
 constexpr int kAccumulators = 4;
-constexpr int64_t kBlockElements = 1024;  // of a row, added up in T
-constexpr int64_t kTileColumns = 512;     // whose sums stay in the first cache
+// Elements of a row that are added up in T: no more than 32 to each lane, or with equal numbers
+// their roundings would exceed 2^-20 in all.
+constexpr int64_t kBlockElements = kVectorBytes < 32 ? 512 : 1024;
+constexpr int64_t kTileColumns = 512;  // whose sums stay in the first cache
 
 /// Halves are added to halves.
 template <class T>

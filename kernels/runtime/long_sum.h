@@ -10,16 +10,6 @@ namespace gradus::kernels {
 /// As many terms of a sum are added up in T, one by one; with more, their roundings would show.
 constexpr int64_t kSumTerms = 64;
 
-/// fill(sums) gives `size` sums of at most `terms` terms each: those of few in y itself, those of
-/// many in double, which are rounded to y.
-template <class T, class Fill>
-void add_up(int64_t terms, int64_t size, T* y, Fill fill) {
-  if (terms <= kSumTerms || std::is_same_v<T, double>) return fill(y);
-  double* const sums = workspace<double, Fill>(size);
-  fill(sums);
-  std::transform(sums, sums + size, y, [](double sum) { return static_cast<T>(sum); });
-}
-
 /// Sums (rows, columns) in T, rows `row` apart, to which others add terms, and which go over to
 /// double after each kSumTerms of them. begin() clears them, next(n) stands before every n terms,
 /// finish() after the last. One for each Use and thread at a time.

@@ -50,6 +50,7 @@ void update_at([[maybe_unused]] Isa isa, int64_t n, const Rule& rule, X*... x) {
 template <class Rule, class... X>
 void update(int64_t n, int64_t grain, const Rule& rule, X*... x) {
   const Isa isa = active_isa();
+  if (n <= grain) return update_at(isa, n, rule, x...);
   parallel_for(n, grain, [&](int64_t begin, int64_t end) {
     update_at(isa, end - begin, rule, (x + begin)...);
   });

@@ -4,9 +4,12 @@
 #include <gradus/kernels/pooling/naive.h>
 #include <gradus/kernels/pooling/pooling.h>
 
+#include <cmath>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <set>
+#include <type_traits>
 
 #include "tests/checks.h"
 
@@ -241,6 +244,9 @@ BOOST_AUTO_TEST_CASE(adaptive_average_is_the_definition) {
       const std::string what = std::to_string(output.h) + "x" + std::to_string(output.w);
       const double tolerance = dtype == DType::f32 ? 1e-6 : 1e-14;
       check_close("adaptive " + what, y, expected, tolerance);
+      const auto xs = x.to_vector<double>();
+      kernels::naive::adaptive_avg_pool2d(6, 5, 7, output.h, output.w, xs.data(), expected.data());
+      check_close("adaptive " + what, y, expected, tolerance);
       const Tensor dy = raw::cast(sample(y.shape(), 2), dtype);
       const Tensor dx = gradient_of(pool, x, dy);
       check_close("adaptive' " + what, dx, transposed(pool, shape, dy), tolerance);
@@ -251,6 +257,84 @@ BOOST_AUTO_TEST_CASE(adaptive_average_is_the_definition) {
       check_close("adaptive' " + what, dx, defined, tolerance);
     }
   }
+}
+
+/// Windows of few and of many elements, as wide as the image and not, that overlap or leave gaps.
+std::vector<std::function<Tensor(const Tensor&)>> averages() {
+  std::vector<std::function<Tensor(const Tensor&)>> all;
+  for (Pair size : {Pair{2, 2},
+                    {3, 3},
+                    {8, 8},
+                    {1, 61},
+                    {9, 9},
+                    {1, 72},
+                    {70, 3},
+                    {72, 1},
+                    {3, 72},
+                    {72, 72}}) {
+    for (const int64_t step : {1, 3, 80})
+      for (const bool padded : {false, true})
+        all.push_back([=](const Tensor& x) {
+          const Pair padding = padded ? Pair{size.h / 2, size.w / 2} : Pair{0, 0};
+          return avg_pool2d(
+              x, size,
+              {.stride = Pair{step, 2 * step}, .padding = padding, .count_include_pad = false});
+        });
+    all.push_back([=](const Tensor& x) { return adaptive_avg_pool2d(x, size); });
+  }
+  return all;
+}
+
+// The mean of equal numbers is that number, the smallest and the largest included.
+template <class T>
+void check_means_of_equal_numbers() {
+  using limits = std::numeric_limits<T>;
+  for (const T value : {T(1.9394188), T(1) / 3, T(1e-37), limits::min(), limits::denorm_min(),
+                        limits::max() / 8, limits::max()})
+    for (const auto& pool : averages()) {
+      const Tensor y = pool(full({1, 2, 72, 72}, static_cast<double>(value), dtype_of<T>));
+      double off = 0;
+      for (int64_t i = 0; i < y.numel(); ++i) {
+        const auto d = static_cast<double>(std::abs(y.data<T>()[i] / value - 1));
+        off = d <= off ? off : d;
+      }
+      BOOST_TEST(off <= (std::is_same_v<T, float> ? 0x1p-20 : 0x1p-45), value);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(means_of_equal_numbers) {
+  check_means_of_equal_numbers<float>();
+  check_means_of_equal_numbers<double>();
+}
+
+// Sums that leave f32 on the way, and others, each way, against f64.
+BOOST_AUTO_TEST_CASE(averages_in_f32) {
+  for (const double size : {1.9394188, 1e-36, 2.6e38})
+    for (const bool signs : {false, true})
+      for (const auto& pool : averages()) {
+        const auto numbers = [&](const Shape& shape) {
+          Tensor x = full(shape, size);
+          for (int64_t i = 0; i < x.numel() && signs; ++i)
+            if (i / 5 % 2) x.mutable_data<float>()[i] *= -1;
+          return x;
+        };
+        const Tensor x = numbers({1, 1, 72, 72}).set_requires_grad();
+        const Tensor wide = raw::cast(x, DType::f64).set_requires_grad();
+        const Tensor y = pool(x), dy = numbers(y.shape());
+        const auto compare = [](const Tensor& got, const Tensor& expected, double largest) {
+          const auto a = got.to_vector<double>(), b = expected.to_vector<double>();
+          double off = 0;
+          for (size_t i = 0; i < a.size(); ++i) {
+            largest = std::max(largest, std::abs(b[i]));
+            if (std::abs(b[i]) > 3.4e38) continue;
+            const double d = std::abs(a[i] - b[i]);
+            off = d <= off ? off : d;
+          }
+          BOOST_TEST(off <= 0x1p-20 * largest + 0x1p-149, off << " of " << largest);
+        };
+        compare(y, pool(wide), size);  // the mean of the sizes, of numbers that may cancel
+        compare(gradient_of(pool, x, dy), gradient_of(pool, wide, raw::cast(dy, DType::f64)), 0);
+      }
 }
 
 BOOST_AUTO_TEST_CASE(equal_ones_nan_and_infinity) {

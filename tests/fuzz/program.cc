@@ -55,6 +55,7 @@ struct Step {
   size_t output;
   double slack;  // of the usual bound
   double terms;  // how much larger than inputs and dy what cancels may be
+  int power;     // how often one input is a factor of what cancels in a gradient
 };
 
 /// What f64 says, and how far f32 may be from it; nothing where that is `beyond` f32's range.
@@ -162,7 +163,8 @@ class Program {
   Tensor mask(const Shape& shape);
   Tensor indices(const Shape& shape, int64_t n);
   /// Calls f with these values, keeps its result and compares it.
-  void call(const char* name, std::vector<size_t> inputs, Op f, double slack = 1, double terms = 1);
+  void call(const char* name, std::vector<size_t> inputs, Op f, double slack = 1, double terms = 1,
+            int power = 1);
 
  private:
   std::vector<Tensor> doubles(const Step& step, double by, Generator* signs) const;
@@ -269,7 +271,8 @@ std::vector<Tensor> Program::doubles(const Step& step, double by, Generator* sig
   return inputs;
 }
 
-void Program::call(const char* name, std::vector<size_t> inputs, Op f, double slack, double terms) {
+void Program::call(const char* name, std::vector<size_t> inputs, Op f, double slack, double terms,
+                   int power) {
   const auto before = listing_.size();
   listing_ += fmt::format("  {}: {}({})", values_.size(), name, fmt::join(inputs, ", "));
   std::vector<Tensor> arguments;
@@ -284,7 +287,7 @@ void Program::call(const char* name, std::vector<size_t> inputs, Op f, double sl
   }
   listing_ += fmt::format(" -> {}\n", y.shape());
   ++outcome_.ops;
-  const Step step{name, std::move(f), std::move(inputs), values_.size(), slack, terms};
+  const Step step{name, std::move(f), std::move(inputs), values_.size(), slack, terms, power};
   compare(step, y);
   const bool again =
       std::any_of(values_.begin(), values_.end(), [&](const Tensor& x) { return x.is(y); });
@@ -415,7 +418,7 @@ void Program::compare_gradients() {
       // difference of terms that are not.
       double size = step.terms * largest_of(gradients_[step.output].to_vector<double>());
       for (size_t i : step.inputs)
-        size *= std::max(1.0, largest_of(values_[i].to_vector<double>()));
+        size *= std::pow(std::max(1.0, largest_of(values_[i].to_vector<double>())), step.power);
       const std::vector<Expected> parts =
           expected([&](double by, Generator* s) { return gradients(step, by, s); }, size,
                    0x1p-16 * step.slack, signs, times);
@@ -929,11 +932,16 @@ void own_attention(Program& p) {
   if (kind == 2) options.key_padding = p.mask({n, t});
   std::vector<size_t> inputs{p.of({n, t, 3 * heads * d})};
   if (kind == 3) inputs.push_back(p.of({n, heads, t, t}));
-  p.call("self_attention", inputs, [=](auto x) {
-    AttentionOptions o = options;
-    if (x.size() > 1) o.mask = x[1];
-    return self_attention(x[0], heads, o);
-  });
+  // dq = scale sum p (dy v - sum p dy v) k: where one key has all the weight, dy v cancels, and
+  // what its rounding leaves is multiplied by k. Here k and v are parts of one input.
+  p.call(
+      "self_attention", inputs,
+      [=](auto x) {
+        AttentionOptions o = options;
+        if (x.size() > 1) o.mask = x[1];
+        return self_attention(x[0], heads, o);
+      },
+      1, 1, 2);
 }
 
 void cell(Program& p) {

@@ -23,9 +23,10 @@ struct Outcome {
 /// on contiguous copies of the same inputs and the same dy; the gradient of a value that several
 /// ops read, with the sum of theirs. So no rounding passes from one comparison to the next. What
 /// rounding may do within an op is what inputs and dy moved by 2^-16 of their size do to its result
-/// in f64, or 2^-18 of the product of their sizes, for terms that cancel. Where inputs or dy are
-/// beyond 1e+-8, but for 0, infinities and NaN, nothing is compared, nor are gradients of an op
-/// whose result or dy is not finite. Error is a right answer; every other exception is a finding.
+/// in f64, or 2^-18 of the product of their sizes, for terms that cancel (an input squared whose
+/// parts are multiplied). Where inputs or dy are beyond 1e+-8, but for 0, infinities and NaN,
+/// nothing is compared, nor are gradients of an op whose result or dy is not finite. Error is a
+/// right answer; every other exception is a finding.
 Outcome run_program(std::span<const uint8_t> bytes);
 
 }  // namespace gradus::fuzz

@@ -140,26 +140,34 @@ std::vector<int64_t> around(std::initializer_list<int64_t> sizes) {
   return all;
 }
 
+const std::regex kDeclaration(R"(constexpr (?:int|int64_t|size_t) (\w+ = [^;]*);)");
+
+/// f(path from the tree's root, text) for the sources in these folders.
+template <class F>
+void for_each_source(std::initializer_list<const char*> folders, F f) {
+  const std::string root = GRADUS_SOURCE_DIR "/";
+  for (const char* folder : folders)
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(root + folder)) {
+      const std::string path = entry.path().string();
+      if (!path.ends_with(".cc") && !path.ends_with(".h")) continue;
+      std::ifstream in(path);
+      f(path.substr(root.size()), std::string(std::istreambuf_iterator<char>(in), {}));
+    }
+}
+
 /// The integers that the kernels and ops are cut by, as their sources state them: "path:name" from
-/// the tree's root, and the expression.
+/// the tree's root, and the expression. One without a number above 1 states none.
 const std::map<std::string, std::string>& constants() {
   static const std::map<std::string, std::string> found = [] {
     std::map<std::string, std::string> all;
-    const std::string root = GRADUS_SOURCE_DIR "/";
-    const std::regex declaration(R"(constexpr (?:int|int64_t|size_t) ([^;()\[\]]*|[^;]*=[^;]*);)"),
-        one(R"((k[A-Z]\w*) = ([^,]+))");
-    for (const char* folder : {"kernels", "autograd"})
-      for (const auto& entry : std::filesystem::recursive_directory_iterator(root + folder)) {
-        const std::string path = entry.path().string();
-        if (!path.ends_with(".cc") && !path.ends_with(".h")) continue;
-        std::ifstream in(path);
-        const std::string text(std::istreambuf_iterator<char>(in), {});
-        for (std::sregex_iterator d(text.begin(), text.end(), declaration), end; d != end; ++d) {
-          const std::string names = (*d)[1];
-          for (std::sregex_iterator k(names.begin(), names.end(), one); k != end; ++k)
-            all[path.substr(root.size()) + ":" + k->str(1)] = k->str(2);
-        }
+    const std::regex one(R"((\w+) = ([^,]+))"), number(R"((^|[^\w])([2-9]|[1-9]\d+)\b)");
+    for_each_source({"kernels", "autograd"}, [&](const std::string& path, const std::string& text) {
+      for (std::sregex_iterator d(text.begin(), text.end(), kDeclaration), end; d != end; ++d) {
+        const std::string names = (*d)[1];
+        for (std::sregex_iterator k(names.begin(), names.end(), one); k != end; ++k)
+          if (std::regex_search(k->str(2), number)) all[path + ":" + k->str(1)] = k->str(2);
       }
+    });
     return all;
   }();
   return found;
@@ -167,13 +175,13 @@ const std::map<std::string, std::string>& constants() {
 
 std::set<std::string> walked_constants;
 
-/// The value of a constant: a number, or a few with <<, *, / between, or names of others.
-int64_t constant(const std::string& name) {
-  const auto found = constants().find(name);
-  BOOST_TEST_REQUIRE((found != constants().end()), "no constant " << name);
-  walked_constants.insert(name);
-  std::istringstream words(
-      std::regex_replace(found->second, std::regex(R"(int64_t\{(\d+)\})"), "$1"));
+std::vector<int64_t> values(const std::string& name);
+
+std::vector<int64_t> values(const std::string& name);
+
+/// A number, or a few with <<, *, / between, or names of others, in the same file or threads.h.
+int64_t value_of(const std::string& file, const std::string& expression) {
+  std::istringstream words(std::regex_replace(expression, std::regex(R"(int64_t\{(\d+)\})"), "$1"));
   int64_t value = 0;
   std::string before, word;
   while (words >> word) {
@@ -181,9 +189,11 @@ int64_t constant(const std::string& name) {
       before = word;
       continue;
     }
-    const int64_t next = std::isdigit(static_cast<unsigned char>(word[0]))
-                             ? std::stoll(word, nullptr, 0)
-                             : constant("kernels/runtime/threads.h:" + word);
+    const std::string here = file + ":" + word;
+    const int64_t next =
+        std::isdigit(static_cast<unsigned char>(word[0])) ? std::stoll(word, nullptr, 0)
+        : constants().contains(here)                      ? values(here)[0]
+                                     : values("kernels/runtime/threads.h:" + word)[0];
     value = before == "<<"  ? value << next
             : before == "*" ? value * next
             : before == "/" ? value / next
@@ -192,39 +202,46 @@ int64_t constant(const std::string& name) {
   return value;
 }
 
+/// The values that a constant may have, two if its expression is a choice.
+std::vector<int64_t> values(const std::string& name) {
+  const auto found = constants().find(name);
+  BOOST_TEST_REQUIRE((found != constants().end()), "no constant " << name);
+  walked_constants.insert(name);
+  const std::string &expression = found->second, file = name.substr(0, name.find(':'));
+  const size_t choice = expression.find(" ? "), other = expression.find(" : ");
+  if (choice == std::string::npos) return {value_of(file, expression)};
+  return {value_of(file, expression.substr(choice + 3, other - choice - 3)),
+          value_of(file, expression.substr(other + 3))};
+}
+
 /// Just below, at, and just above the constants of the kernels, each over what a size counts for.
 std::vector<int64_t> at(std::initializer_list<const char*> names, int64_t each = 1) {
   std::vector<int64_t> all{0, 1};
-  for (const char* name : names) {
-    const int64_t n = constant(std::string("kernels/") + name) / each;
-    for (int64_t k : {n - 1, n, n + 1}) all.push_back(k);
-  }
+  for (const char* name : names)
+    for (const int64_t value : values(std::string("kernels/") + name))
+      for (int64_t k : {value / each - 1, value / each, value / each + 1}) all.push_back(k);
   return all;
 }
 
 std::vector<Cut> cuts() {
-  const auto rows = shapes([](int64_t n) { return std::vector<Shape>{{3, n}}; });
-  const auto columns = shapes([](int64_t n) { return std::vector<Shape>{{5, n}}; });
-  const auto deep = shapes([](int64_t n) { return std::vector<Shape>{{n, 3}}; });
-  const auto one_row = shapes([](int64_t n) { return std::vector<Shape>{{1, n}}; });
+  using Shapes = std::vector<Shape>;
+  const auto rows = shapes([](int64_t n) { return Shapes{{3, n}}; });
+  const auto columns = shapes([](int64_t n) { return Shapes{{5, n}}; });
+  const auto deep = shapes([](int64_t n) { return Shapes{{n, 3}}; });
+  const auto one_row = shapes([](int64_t n) { return Shapes{{1, n}}; });
   const auto along = [](Tensor (*f)(const Tensor&, const Axes&, bool), int64_t axis) {
     return [=](Ops x) { return f(x[0], {axis}, false); };
   };
-  const auto weighted = shapes([](int64_t n) { return std::vector<Shape>{{4, n}, {n}, {n}}; });
+  const auto weighted = shapes([](int64_t n) { return Shapes{{4, n}, {n}, {n}}; });
   const auto norm = [](Ops x) { return layer_norm(x[0], {x[1].size(0)}, x[1], x[2]); };
   const auto batch = [](ChannelAxis axis) {
     return [=](Ops x) { return batch_norm(x[0], x[1], x[2], {.axis = axis}).y; };
   };
-  const auto pixels = shapes([](int64_t n) { return std::vector<Shape>{{2, 3, n}, {3}, {3}}; });
+  const auto pixels = shapes([](int64_t n) { return Shapes{{2, 3, n}, {3}, {3}}; });
   const auto product = [](Ops x) { return matmul(x[0], x[1]); };
   const auto conv = [](Ops x) { return conv2d(x[0], x[1], x[2], {.padding = {1, 1}}); };
-  ;
   // Sizes that no constant states: whole vectors of each instruction set, a few of them, a rest.
   const std::vector<int64_t> vectors = around({4, 8, 16, 32, 64, 128});
-  const auto shape = [](auto of) {
-    return shapes([=](int64_t n) { return std::vector<Shape>(of(n)); });
-  };
-  using Shapes = std::vector<Shape>;
   const Tensor few = Tensor::of({2, 0, 2}, DType::i64);
   std::vector<Cut> all{
       {"exp of vectors", [](Ops x) { return exp(x[0]); }, rows, vectors},
@@ -232,14 +249,22 @@ std::vector<Cut> cuts() {
        at({"runtime/threads.h:kFunctionGrain"})},
       {"mul over a grain", [](Ops x) { return mul(x[0], x[0]); }, one_row,
        at({"runtime/threads.h:kGrain"})},
-      {"pow", [](Ops x) { return pow(x[0], x[1]); }, shape([](int64_t n) {
+      {"pow", [](Ops x) { return pow(x[0], x[1]); }, shapes([](int64_t n) {
          return Shapes{{2, n}, {2, n}};
        }),
        at({"elementwise/elementwise.cc:kPowerBlock"})},
       {"pow of a number", [](Ops x) { return pow(x[0], 1.7); }, rows,
        at({"elementwise/elementwise.cc:kPowerBlock"})},
+      {"a short row for every row", [](Ops x) { return x[0] + x[1]; }, shapes([](int64_t n) {
+         return Shapes{{9, n}, {n}};
+       }),
+       at({"elementwise/elementwise.simd.cc:shortest"})},
+      {"a short row for many rows", [](Ops x) { return x[0] + x[1]; }, shapes([](int64_t n) {
+         return Shapes{{n, 4}, {4}};
+       }),
+       at({"elementwise/elementwise.simd.cc:fewest", "elementwise/elementwise.simd.cc:longest"})},
       {"copy of a transpose", [](Ops x) { return contiguous(transpose(x[0])) * x[1]; },
-       shape([](int64_t n) {
+       shapes([](int64_t n) {
          return Shapes{{n, 70}, {70, n}};
        }),
        at({"elementwise/copy.cc:kTile"})},
@@ -250,6 +275,14 @@ std::vector<Cut> cuts() {
        at({"reduce/reduce.cc:kTile", "reduce/reduce.simd.cc:kTileColumns"})},
       {"sum of tall columns", along(sum, 0), deep,
        at({"reduce/table.h:kSumRows", "reduce/reduce.cc:kTile"})},
+      {"sum of short rows", along(sum, 0), shapes([](int64_t n) { return Shapes{{70, n}}; }),
+       at({"reduce/reduce.simd.cc:shortest"})},
+      {"sum of short rows that are read as long ones", along(sum, 0), shapes([](int64_t n) {
+         return Shapes{{n, 4}};
+       }),
+       at({"reduce/reduce.simd.cc:kTileColumns"})},
+      {"sum of tall tiles", along(sum, 0), shapes([](int64_t n) { return Shapes{{n, 512}}; }),
+       at({"reduce/reduce.cc:kShortestPiece"})},
       {"sum of very tall columns", along(sum, 0), deep, at({"reduce/reduce.cc:kPiece"}, 3)},
       {"mean of all", [](Ops x) { return mean(x[0]); }, rows, at({"reduce/reduce.cc:kPiece"}, 3)},
       {"var of a long row", [](Ops x) { return var(x[0], {1}); }, one_row,
@@ -280,7 +313,24 @@ std::vector<Cut> cuts() {
       {"mse_loss", [](Ops x) { return mse_loss(x[0], square(x[0])); }, one_row,
        at({"reduce/reduce.simd.cc:kBlockElements", "reduce/reduce.cc:kPiece"})},
       {"layer_norm of rows", norm, weighted, at({"norm/runs.simd.cc:kBlockElements"})},
+      {"layer_norm of blocks", norm, weighted, around({256, 512, 1024})},
       {"layer_norm of vectors", norm, weighted, vectors},
+      {"layer_norm of few rows", [](Ops x) { return layer_norm(x[0], {37}, x[1], x[2]); },
+       shapes([](int64_t n) {
+         return Shapes{{n, 37}, {37}, {37}};
+       }),
+       at({"norm/runs.simd.cc:together"})},
+      // A grain is 32 rows; with a row more than fill the pieces, pieces are longer.
+      {"layer_norm, pieces", [](Ops x) { return layer_norm(x[0], {1024}, x[1], x[2]); },
+       shapes([](int64_t n) {
+         return Shapes{{n, 1024}, {1024}, {1024}};
+       }),
+       {32 * values("kernels/norm/norm.cc:most_pieces")[0] + 1}},
+      {"layer_norm of long rows", [](Ops x) { return layer_norm(x[0], {40000}, x[1], x[2]); },
+       shapes([](int64_t n) {
+         return Shapes{{n, 40000}, {40000}, {40000}};
+       }),
+       at({"norm/norm.cc:fewest_samples"})},
       {"layer_norm of many rows", [](Ops x) { return layer_norm(x[0], {3}); }, deep,
        at({"norm/runs.simd.cc:kBlockRows"})},
       {"layer_norm, masked",
@@ -291,47 +341,51 @@ std::vector<Cut> cuts() {
        rows, vectors},
       {"rms_norm of rows",
        [](Ops x) { return rms_norm(x[0], {x[1].size(0)}, x[1], {.eps = 1e-5}); },
-       shape([](int64_t n) {
+       shapes([](int64_t n) {
          return Shapes{{4, n}, {n}};
        }),
        at({"norm/runs.simd.cc:kBlockElements"})},
       {"rms_norm of many rows", [](Ops x) { return rms_norm(x[0], {3}, x[1], {.eps = 1e-5}); },
-       shape([](int64_t n) {
+       shapes([](int64_t n) {
          return Shapes{{n, 3}, {3}};
        }),
        at({"norm/runs.simd.cc:kBlockRows"})},
       {"rms_norm over a grain", [](Ops x) { return rms_norm(x[0], {3}, x[1], {.eps = 1e-5}); },
-       shape([](int64_t n) {
+       shapes([](int64_t n) {
          return Shapes{{n, 3}, {3}};
        }),
        at({"runtime/threads.h:kGrain"}, 3)},
       {"group_norm, pixels", [](Ops x) { return group_norm(x[0], 2, x[1], x[2]); },
-       shape([](int64_t n) {
+       shapes([](int64_t n) {
          return Shapes{{2, 4, n}, {4}, {4}};
        }),
        at({"norm/runs.simd.cc:kBlockElements", "norm/runs.simd.cc:kBlockRows"})},
       {"group_norm, channels", [](Ops x) { return group_norm(x[0], 1, x[1], x[2]); },
-       shape([](int64_t n) {
+       shapes([](int64_t n) {
          return Shapes{{3, n, 2}, {n}, {n}};
        }),
        vectors},
       {"group_norm, samples", [](Ops x) { return group_norm(x[0], 2, x[1], x[2]); },
-       shape([](int64_t n) {
+       shapes([](int64_t n) {
          return Shapes{{n, 4, 2}, {4}, {4}};
        }),
-       at({"norm/runs.simd.cc:kBlockRows"})},
+       at({"norm/norm.cc:few", "norm/runs.simd.cc:kBlockRows"})},
       {"batch_norm, channels", batch(ChannelAxis::last), weighted,
        at({"norm/columns.simd.cc:kTileColumns"})},
       {"batch_norm, few channels", batch(ChannelAxis::last), weighted, vectors},
-      {"batch_norm, rows", batch(ChannelAxis::last), shape([](int64_t n) {
+      {"batch_norm, rows", batch(ChannelAxis::last), shapes([](int64_t n) {
          return Shapes{{n, 3}, {3}, {3}};
        }),
        at({"norm/columns.simd.cc:kBlockRows"})},
-      {"batch_norm, tiles", batch(ChannelAxis::last), shape([](int64_t n) {
+      {"batch_norm, tiles", batch(ChannelAxis::last), shapes([](int64_t n) {
          return Shapes{{n, 512}, {512}, {512}};
        }),
        at({"norm/columns.simd.cc:kTileElements"}, 512)},
-      {"batch_norm, pieces", batch(ChannelAxis::last), shape([](int64_t n) {
+      {"batch_norm, pieces of many channels", batch(ChannelAxis::last), shapes([](int64_t n) {
+         return Shapes{{n, 1024}, {1024}, {1024}};
+       }),
+       at({"norm/norm.cc:fewest"})},
+      {"batch_norm, pieces", batch(ChannelAxis::last), shapes([](int64_t n) {
          return Shapes{{n, 3}, {3}, {3}};
        }),
        at({"norm/norm.cc:kPiece"}, 3)},
@@ -343,100 +397,112 @@ std::vector<Cut> cuts() {
          return batch_norm_inference(x[0], one, one, x[1], x[2]);
        },
        pixels, at({"norm/runs.simd.cc:kBlockElements"})},
-      {"matmul, k", product, shape([](int64_t n) {
+      {"matmul, k", product, shapes([](int64_t n) {
          return Shapes{{3, n}, {n, 5}};
        }),
        at({"gemm/gemm.simd.cc:kShortBlockK", "gemm/gemm.simd.cc:kBlockK",
            "gemm/gemm.cc:kPieceOfK"})},
-      {"matmul, pieces of k", product, shape([](int64_t n) {
+      {"matmul, pieces of k", product, shapes([](int64_t n) {
          return Shapes{{16, 2 * n}, {2 * n, 16}};
        }),
        at({"gemm/gemm.cc:kPieceOfK"})},
-      {"matmul, rows", product, shape([](int64_t n) {
+      {"matmul, rows", product, shapes([](int64_t n) {
          return Shapes{{n, 7}, {7, 5}};
        }),
        at({"gemm/gemm.simd.cc:kMaxRows", "gemm/gemm.cc:kThinRows", "gemm/gemm.cc:kManyRows"})},
-      {"matmul, columns", product, shape([](int64_t n) {
+      {"matmul, columns", product, shapes([](int64_t n) {
          return Shapes{{3, 7}, {7, n}};
        }),
        vectors},
-      {"matmul over a grain", product, shape([](int64_t n) {
+      {"matmul over a grain", product, shapes([](int64_t n) {
          return Shapes{{n, 64}, {64, 64}};
        }),
        at({"runtime/threads.h:kProductGrain"}, 64 * 64)},
-      {"matmul over two grains", product, shape([](int64_t n) {
+      {"matmul over two grains", product, shapes([](int64_t n) {
          return Shapes{{n, 64}, {64, 128}};
        }),
        at({"runtime/threads.h:kProductGrain"}, 64 * 64)},
-      {"matmul, batches", product, shape([](int64_t n) {
+      {"matmul, rows of tiles", product, shapes([](int64_t n) {
+         return Shapes{{n, 1024}, {1024, 32}};
+       }),
+       at({"gemm/gemm.cc:kTileRows"})},
+      {"matmul, columns of tiles", product, shapes([](int64_t n) {
+         return Shapes{{16, 1024}, {1024, n}};
+       }),
+       at({"gemm/gemm.cc:kTileColumns"})},
+      {"matmul, batches", product, shapes([](int64_t n) {
          return Shapes{{n, 64, 128}, {n, 128, 64}};
        }),
        at({"gemm/gemm.cc:kMaxTiles"})},
-      {"matmul, A copied", [](Ops x) { return matmul(x[0], x[1], true); }, shape([](int64_t n) {
+      {"matmul, A copied", [](Ops x) { return matmul(x[0], x[1], true); }, shapes([](int64_t n) {
          return Shapes{{256, n}, {256, n}};
        }),
        at({"gemm/gemm.cc:kCopiedColumns", "gemm/gemm.cc:kCopiedTile"})},
       {"matmul, A copied or not", [](Ops x) { return matmul(x[0], x[1], true); },
-       shape([](int64_t n) {
+       shapes([](int64_t n) {
          return Shapes{{n, 64}, {n, 64}};
        }),
        at({"gemm/gemm.cc:kCopied"}, 64 * 64)},
       {"linear", [](Ops x) { return linear(x[0], x[1], x[2], Activation::relu); },
-       shape([](int64_t n) {
+       shapes([](int64_t n) {
          return Shapes{{6, n}, {9, n}, {9}};
        }),
        vectors},
-      {"linear of few rows", [](Ops x) { return linear(x[0], x[1]); }, shape([](int64_t n) {
+      {"linear of few rows", [](Ops x) { return linear(x[0], x[1]); }, shapes([](int64_t n) {
          return Shapes{{n, 512}, {512, 512}};
        }),
        at({"gemm/gemm.cc:kThin"}, 512 * 512)},
       {"attention, queries",
        [](Ops x) { return scaled_dot_product_attention(x[0], x[1], x[1], {.causal = true}); },
-       shape([](int64_t n) {
+       shapes([](int64_t n) {
          return Shapes{{2, n, 4}, {2, 9, 4}};
        }),
        at({"attention/attention.cc:kQueries"})},
       {"attention, keys", [](Ops x) { return scaled_dot_product_attention(x[0], x[1], x[1]); },
-       shape([](int64_t n) {
+       shapes([](int64_t n) {
          return Shapes{{2, 5, 4}, {2, n, 4}};
        }),
        at({"attention/attention.cc:kQueries"})},
       {"attention over a grain",
-       [](Ops x) { return scaled_dot_product_attention(x[0], x[1], x[1]); }, shape([](int64_t n) {
+       [](Ops x) { return scaled_dot_product_attention(x[0], x[1], x[1]); }, shapes([](int64_t n) {
          return Shapes{{n, 32, 32}, {n, 32, 32}};
        }),
        at({"runtime/threads.h:kProductGrain"}, 2 * 32 * 32 * 32)},
-      {"conv2d, width", conv, shape([](int64_t n) {
+      {"conv2d, width", conv, shapes([](int64_t n) {
          return Shapes{{1, 8, 6, n}, {8, 8, 3, 3}, {8}};
        }),
        vectors},
-      {"conv2d, tiles", conv, shape([](int64_t n) {
+      {"conv2d, tiles", conv, shapes([](int64_t n) {
          return Shapes{{1, 8, 4, 4 * n}, {8, 8, 3, 3}, {8}};
        }),
        at({"conv/conv.cc:kWinogradTiles", "conv/table.h:kMaxRun", "conv/winograd.cc:kBlockTiles"})},
-      {"conv2d, channels", conv, shape([](int64_t n) {
+      {"conv2d, channels", conv, shapes([](int64_t n) {
          return Shapes{{2, n, 5, 6}, {9, n, 3, 3}, {9}};
        }),
        at({"conv/conv.cc:kWinogradChannels", "conv/table.h:kChannels", "conv/winograd.cc:kShortSum",
            "conv/winograd.cc:kLongSum"})},
-      {"conv2d, taps", conv, shape([](int64_t n) {
+      {"conv2d, taps", conv, shapes([](int64_t n) {
          return Shapes{{1, n, 4, 4}, {3, n, 3, 3}, {3}};
        }),
        at({"conv/conv.cc:kDirectTaps"}, 9)},
-      {"conv2d, outputs", conv, shape([](int64_t n) {
+      {"conv2d, outputs", conv, shapes([](int64_t n) {
          return Shapes{{2, 3, 5, 6}, {n, 3, 3, 3}, {n}};
        }),
        at({"conv/direct.simd.cc:kGradientOuts", "conv/conv.cc:kWinogradChannels",
            "conv/conv.cc:kDirectOutputs"})},
-      {"conv2d, weights", conv, shape([](int64_t n) {
+      {"conv2d, weights", conv, shapes([](int64_t n) {
          return Shapes{{1, 128, 5, 6}, {n, 128, 3, 3}, {n}};
        }),
        at({"conv/conv.cc:kWinogradWeights"}, 128)},
-      {"conv2d, batch", conv, shape([](int64_t n) {
+      {"conv2d, batch", conv, shapes([](int64_t n) {
          return Shapes{{n, 8, 5, 6}, {8, 8, 3, 3}, {8}};
        }),
        at({"conv/paths.h:kPieces"})},
-      {"conv2d, few taps", [](Ops x) { return conv2d(x[0], x[1]); }, shape([](int64_t n) {
+      {"conv2d, pieces", conv, shapes([](int64_t n) {  // 16 tiles an image
+         return Shapes{{n, 8, 16, 16}, {8, 8, 3, 3}, {8}};
+       }),
+       at({"conv/winograd.cc:kBlockTiles"}, 16 / values("kernels/conv/winograd.cc:most_pieces")[0])},
+      {"conv2d, few taps", [](Ops x) { return conv2d(x[0], x[1]); }, shapes([](int64_t n) {
          return Shapes{{1, n, 5, 6}, {4, n, 1, 1}};
        }),
        at({"conv/direct.simd.cc:kGradientTaps"})},
@@ -446,7 +512,7 @@ std::vector<Cut> cuts() {
              x[0].dtype() == DType::f32 ? ConvAlgorithm::direct : ConvAlgorithm::im2col;
          return conv2d(x[0], x[1], {}, {.algorithm = direct});
        },
-       shape([](int64_t n) {
+       shapes([](int64_t n) {
          return Shapes{{1, 2, 1024, n}, {3, 2, 1, 1}};
        }),
        {4, 5, 8, 9, 16, 17}},
@@ -454,7 +520,7 @@ std::vector<Cut> cuts() {
        [](Ops x) {
          return max_pool2d(x[0], {2, 2});
        },
-       shape([](int64_t n) {
+       shapes([](int64_t n) {
          return Shapes{{1, 2, 4, n}};
        }),
        vectors},
@@ -462,46 +528,63 @@ std::vector<Cut> cuts() {
        [](Ops x) {
          return avg_pool2d(x[0], {2, 2});
        },
-       shape([](int64_t n) {
+       shapes([](int64_t n) {
          return Shapes{{1, 2, 4, n}};
        }),
        vectors},
       {"adaptive_avg_pool2d", [](Ops x) { return adaptive_avg_pool2d(x[0], {2, 3}); },
-       shape([](int64_t n) {
+       shapes([](int64_t n) {
          return Shapes{{1, 2, 4, n}};
        }),
        vectors},
       {"poolings over a grain",
        [](Ops x) { return max_pool2d(x[0], {2, 2}) + avg_pool2d(x[0], {2, 2}); },
-       shape([](int64_t n) {
+       shapes([](int64_t n) {
          return Shapes{{n, 2, 16, 16}};
        }),
        at({"runtime/threads.h:kGrain"}, 2 * 16 * 16)},
       {"average of a large window", [](Ops x) { return avg_pool2d(x[0], {4, x[0].size(3)}); },
-       shape([](int64_t n) {
+       shapes([](int64_t n) {
          return Shapes{{1, 2, 4, n}};
        }),
        at({"reduce/reduce.simd.cc:kBlockElements"}, 4)},
+      {"average of windows narrower than the image",
+       [](Ops x) { return avg_pool2d(x[0], {2, x[0].size(3) - 1}, {.stride = Pair{1, 1}}); },
+       shapes([](int64_t n) {
+         return Shapes{{1, 2, 3, n + 1}};
+       }),
+       at({"pooling/pooling.cc:kTileColumns"})},
+      {"average of windows of few or many elements",
+       [](Ops x) { return avg_pool2d(x[0], {2, x[0].size(3) - 1}); }, shapes([](int64_t n) {
+         return Shapes{{1, 2, 3, n + 1}};
+       }),
+       at({"pooling/pooling.cc:kFewTerms"}, 2)},
       {"embedding", [=](Ops x) { return embedding(x[0], few); }, columns,
        at({"index/index.cc:kIndexGrain"}, 3)},
       {"embedding of many", [](Ops x) { return embedding(x[0], zeros({1024}, DType::i64)); },
        columns, at({"index/index.cc:kIndexGrain"}, 1024)},
-      {"index_select", [=](Ops x) { return index_select(x[0], 1, few); }, shape([](int64_t n) {
+      {"index_select", [=](Ops x) { return index_select(x[0], 1, few); }, shapes([](int64_t n) {
          return Shapes{{n, 4, 4}};
        }),
        at({"index/index.cc:kIndexGrain"}, 16)},
-      {"index_add", [=](Ops x) { return index_add(x[0], 1, few, x[1]); }, shape([](int64_t n) {
+      {"index_add", [=](Ops x) { return index_add(x[0], 1, few, x[1]); }, shapes([](int64_t n) {
          return Shapes{{n, 4, 4}, {n, 3, 4}};
        }),
        at({"index/index.cc:kIndexGrain"}, 16)},
+      {"index_add of many",
+       [](Ops x) { return index_add(x[0], 0, zeros({1024}, DType::i64), x[1]); },
+       shapes([](int64_t n) {
+         return Shapes{{4, n}, {1024, n}};
+       }),
+       at({"index/index.cc:kFewestColumns"})},
       {"gather", [](Ops x) { return gather(x[0], 1, zeros(x[0].shape(), DType::i64)); },
-       shape([](int64_t n) {
+       shapes([](int64_t n) {
          return Shapes{{n, 4, 4}};
        }),
        at({"index/index.cc:kIndexGrain"}, 16)},
       {"scatter_add",
        [](Ops x) { return scatter_add(x[0], 1, zeros(x[1].shape(), DType::i64), x[1]); },
-       shape([](int64_t n) {
+       shapes([](int64_t n) {
          return Shapes{{n, 4, 4}, {n, 3, 4}};
        }),
        at({"index/index.cc:kIndexGrain"}, 16)}};
@@ -515,9 +598,17 @@ std::vector<Cut> cuts() {
            },
            shapes([=](int64_t n) {
              const int64_t h = steps ? 3 : n, g = gates_of(kind) * h;
-             return std::vector<Shape>{{2, steps ? n : 3, 4}, {g, 4}, {g, h}, {g}};
+             return Shapes{{2, steps ? n : 3, 4}, {g, 4}, {g, h}, {g}};
            }),
            steps ? std::vector<int64_t>{0, 1, 2} : around({8, 16})});
+  all.push_back({"recurrence, sequences",
+                 [](Ops x) {
+                   return recurrence(CellKind::tanh, x[0], {}, {x[1], x[2], x[3], {}}).state.h;
+                 },
+                 shapes([](int64_t n) {
+                   return Shapes{{n, 2, 64}, {64, 64}, {64, 64}, {64}};
+                 }),
+                 at({"rnn/rnn.cc:rows"})});
   for (const auto algorithm :
        {ConvAlgorithm::im2col, ConvAlgorithm::direct, ConvAlgorithm::winograd})
     for (const int empty : {0, 1, 2, 3, 4})
@@ -531,8 +622,8 @@ std::vector<Cut> cuts() {
            },
            shapes([=](int64_t n) {
              const auto size = [&](int k, int64_t usual) { return k == empty ? n : usual; };
-             return std::vector<Shape>{{size(0, 2), size(1, 8), size(2, 6), size(3, 9)},
-                                       {size(4, 8), size(1, 8), 3, 3}};
+             return Shapes{{size(0, 2), size(1, 8), size(2, 6), size(3, 9)},
+                           {size(4, 8), size(1, 8), 3, 3}};
            }),
            {0, 1, 5}});
   return all;
@@ -603,29 +694,29 @@ BOOST_AUTO_TEST_CASE(every_constant_that_cuts) {
       {"kernels/runtime/threads.cc:kSmallNs", "nanoseconds"},
       {"kernels/runtime/loops.h:kMaxLoops", "dimensions"},
       {"kernels/elementwise/elementwise.h:kLargestIntegerPower", "an exponent"},
-      {"kernels/elementwise/copy.cc:kTo", "an index"},
-      {"kernels/elementwise/copy.cc:kFrom", "an index"},
       {"kernels/reduce/reduce.simd.cc:kAccumulators", "vectors; see `vectors`"},
-      {"kernels/gemm/gemm.simd.cc:kAccumulators", "registers of an instruction set"},
-      {"kernels/gemm/gemm.simd.cc:kMaxVectors", "registers of an instruction set"},
-      {"kernels/gemm/gemm.simd.cc:kPanel", "bytes, of the others"},
+      {"kernels/reduce/reduce.simd.cc:parts", "vectors; see `vectors`"},
+      {"kernels/softmax/softmax.simd.cc:parts", "lanes; see `vectors`"},
+      {"kernels/norm/runs.simd.cc:block", "vectors; see layer_norm of blocks"},
+      {"kernels/gemm/gemm.simd.cc:line", "bytes of a cache's line"},
+      {"kernels/gemm/gemm.cc:kRowsTogether", "rows of tiles, whose sums they do not change"},
+      {"kernels/gemm/gemm.cc:kColumnsTogether", "columns likewise"},
+      {"kernels/runtime/streamed.h:kStreamedBytes", "4 MB: tests/kernels/test_norm.cc"},
       {"kernels/gemm/gemm.cc:kLarge", "2^31 products, OpenBLAS's: tests/kernels/test_gemm.cc"},
       {"kernels/gemm/gemm.cc:kSmallC", "2^29 products; beyond, k is whole as below kPieceOfK"},
-      {"kernels/conv/direct.simd.cc:kLanes", "a vector"},
-      {"kernels/conv/direct.simd.cc:kOuts", "registers of an instruction set"},
-      {"kernels/conv/direct.simd.cc:kPixels", "registers of an instruction set"},
       {"kernels/conv/direct.simd.cc:kGradientPixels", "1024 vectors, see conv2d of a large image"},
       {"kernels/conv/winograd.cc:kMost", "hostile tiles: tests/kernels/test_conv.cc"},
+      {"kernels/conv/winograd.cc:kWeightGrain", "a grain"},
+      {"kernels/conv/winograd.cc:kGradientGrain", "a grain"},
+      {"kernels/conv/definition.cc:kWeights", "a grain"},
       {"kernels/conv/definition.cc:kBlock", "hostile images: tests/kernels/test_conv.cc"},
-      {"kernels/conv/winograd.simd.cc:kLanes", "a vector"},
       {"kernels/conv/winograd.simd.cc:kMaxColumns", "of kMaxRun"},
-      {"kernels/conv/winograd.simd.cc:kSeenRow", "of kMaxRun"},
       {"kernels/conv/winograd.simd.cc:kExponent", "bits"},
       {"kernels/conv/table.h:kSeenPixels", "of kMaxRun"},
       {"autograd/detail/tape_buffers.h:kChunk", "nodes of a tape"},
       {"autograd/tape.cc:kLargestSpare", "nodes of a tape"},
       {"autograd/ops/shape.cc:kMostParts", "beyond it an error: tests/autograd/test_extremes.cc"},
-      {"autograd/ops/rnn.cc:kInputs", "an index"}};
+  };
   BOOST_TEST(walked_constants.size() > 35);
   for (const auto& [name, expression] : constants())
     if (!name.starts_with("kernels/vector/"))  // lanes and registers
@@ -633,4 +724,38 @@ BOOST_AUTO_TEST_CASE(every_constant_that_cuts) {
                  name << " = " << expression << " is walked by no row, or by one and excused");
   for (const auto& [name, reason] : others)
     BOOST_TEST(constants().contains(name), name << " is excused and not there");
+}
+
+// A number that has no name is one that the test above does not see.
+BOOST_AUTO_TEST_CASE(every_number_has_a_name) {
+  const std::set<std::string> others{
+      "kernels/conv/winograd.cc:36",       // points of a tile
+      "kernels/conv/winograd.cc:16",       // channels added up, see kMost
+      "kernels/conv/winograd.cc:32",       // likewise
+      "kernels/conv/winograd.cc:64",       // likewise
+      "kernels/conv/winograd.simd.cc:16",  // vectors, of which no result depends; pixels of a tile
+      "kernels/elementwise/functors.h:32", "kernels/gemm/blas.cc:32",  // letters' case
+      "kernels/gemm/gemm.cc:101",          "kernels/gemm/gemm.cc:111",
+      "kernels/gemm/gemm.cc:112",       // BLAS
+      "kernels/norm/runs.simd.cc:64",   // bytes of a cache's line
+      "kernels/norm/in_double.h:20",    // bits
+      "kernels/runtime/threads.cc:32",  // waits
+      "kernels/runtime/windows.h:31",   // bits; an error beyond
+      "kernels/runtime/workspace.cc:64",   "kernels/runtime/workspace.cc:128",  // bytes
+      "kernels/softmax/softmax.h:100"};                                         // a label
+  const std::regex comments(R"(//[^\n]*|#[^\n]*|"(\\.|[^"\\])*")"), constant("constexpr [^;]*;"),
+      layout(R"((alignas|aligned|vector_size)\(\d+\)|__builtin_shufflevector\([^;]*\))"),
+      number(R"((^|[^\w.'])(\d\d+)(?![\w.']))");
+  std::set<std::string> found;
+  for_each_source({"kernels"}, [&](const std::string& path, std::string text) {
+    if (path.starts_with("kernels/vector/") || path.ends_with("runtime/cpu.cc")) return;
+    for (const std::regex& without : {comments, constant, layout})
+      text = std::regex_replace(text, without, "");
+    for (std::sregex_iterator k(text.begin(), text.end(), number), end; k != end; ++k)
+      found.insert(path + ":" + k->str(2));
+  });
+  for (const std::string& number_at : found)
+    BOOST_TEST(others.contains(number_at), number_at << " is no constexpr with a name");
+  for (const std::string& number_at : others)
+    BOOST_TEST(found.contains(number_at), number_at << " is excused and not there");
 }
