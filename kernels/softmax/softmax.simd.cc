@@ -6,6 +6,7 @@
 #include <gradus/kernels/vector/lanes.h>
 #include <gradus/kernels/vector/math.h>
 
+#include <limits>
 #include <type_traits>
 
 namespace gradus::kernels {
@@ -47,6 +48,7 @@ T shift_of(int64_t d, const T* x) {
 
 template <class T>
 double sum(int64_t d, const T* x) {
+  if (d < kWidth<T>) return static_cast<double>(horizontal_sum(load_first(x, static_cast<int>(d))));
   double total = 0;
   for (int64_t first = 0; first < d; first += kBlockElements) {
     Sums<T> sums;
@@ -65,24 +67,46 @@ class ExpBlock {
  public:
   /// e_k = exp(x_k - shift_k) of rows `row` apart.
   void fill(int64_t rows, int64_t d, const T* x, int64_t row, const T* shift) {
-    stride_ = (d + kWidth<T> - 1) / kWidth<T> * kWidth<T>;
-    constexpr T nothing = static_cast<T>(-__builtin_inf());
-    for (int64_t k = 0; k < rows; ++k) {
-      const T *from = x + k * row, by = shift[k];
-      T* to = e_ + k * stride_;
-      for_each_vector<T, false>(d, nullptr, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
-        kernels::store(to + j, lanes.keep_or(lanes.load(from + j) - by, Vector<T>{} + nothing));
-      });
-    }
-    for (int64_t k = 0; k < rows * stride_; ++k) e_[k] = math::exp(e_[k]);
+    fill_rows(rows, d, [&](int64_t k, int64_t j, auto lanes) GRADUS_INLINE {
+      return lanes.load(x + k * row + j) - shift[k];
+    });
+  }
+  /// e_k = exp(x_k) of rows one behind the other.
+  void fill(int64_t rows, int64_t d, const T* x) {
+    fill_rows(rows, d, [&](int64_t k, int64_t j, auto lanes) GRADUS_INLINE {
+      return lanes.load(x + k * d + j);
+    });
   }
   double sum_of(int64_t k) const {
     if (stride_ == kWidth<T>) return static_cast<double>(horizontal_sum(load(row(k))));
     return sum(stride_, row(k));
   }
+  /// The sum of those that are less than 1.
+  double sum_below_one(int64_t k) const {
+    const auto below_one = [](Vector<T> v) GRADUS_INLINE { return v < T(1) ? v : Vector<T>{}; };
+    if (stride_ == kWidth<T>) return static_cast<double>(horizontal_sum(below_one(load(row(k)))));
+    Sums<T> sums;
+    for_each_vector<T, false>(stride_, nullptr, [&](int64_t j, int part, auto) GRADUS_INLINE {
+      sums.parts[part] += below_one(load(row(k) + j));
+    });
+    return sums.total();
+  }
   const T* row(int64_t k) const { return e_ + k * stride_; }
 
  private:
+  template <class F>
+  GRADUS_INLINE void fill_rows(int64_t rows, int64_t d, F exponents) {
+    stride_ = (d + kWidth<T> - 1) / kWidth<T> * kWidth<T>;
+    constexpr T nothing = static_cast<T>(-__builtin_inf());
+    for (int64_t k = 0; k < rows; ++k) {
+      T* to = e_ + k * stride_;
+      for_each_vector<T, false>(d, nullptr, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
+        kernels::store(to + j, lanes.keep_or(exponents(k, j, lanes), Vector<T>{} + nothing));
+      });
+    }
+    for (int64_t k = 0; k < rows * stride_; ++k) e_[k] = math::exp(e_[k]);
+  }
+
   alignas(64) T e_[kBlockElements];
   int64_t stride_ = 0;
 };
@@ -139,43 +163,63 @@ void softmax(int64_t rows, int64_t d, const T* scale, const T* x, T* y, bool str
   if (streamed) order_streams();
 }
 
-/// sums_k = sum exp(x_k - shift_k) of the rows of a block, or of one that is longer.
+/// others_k = sum exp(x_k - shift_k) - 1 of the rows of a block, or of one that is longer; of one
+/// whose largest element has more than half of the sum that of the others, since what is less than
+/// rounding takes from 1 is all there is of its logarithm.
 template <class T>
-void exp_sums(int64_t rows, int64_t d, const T* x, const T* shift, double* sums) {
+void sum_others(int64_t rows, int64_t d, const T* x, const T* shift, T* others) {
   ExpBlock<T> e;
+  double all[kBlockRows], below[kBlockRows];
+  const auto one_dominates = [](double sum) { return sum >= 1 && sum < 2; };  // a single e is 1
   for (int64_t j = 0; j < d; j += kBlockElements) {
     e.fill(rows, smaller(kBlockElements, d - j), x + j, d, shift);
-    for (int64_t k = 0; k < rows; ++k) sums[k] = (j == 0 ? 0 : sums[k]) + e.sum_of(k);
+    for (int64_t k = 0; k < rows; ++k) {
+      const double sum = e.sum_of(k);
+      all[k] = (j == 0 ? 0 : all[k]) + sum;
+      below[k] = (j == 0 ? 0 : below[k]) + (one_dominates(sum) ? e.sum_below_one(k) : sum);
+    }
   }
+  for (int64_t k = 0; k < rows; ++k)
+    others[k] = static_cast<T>(one_dominates(all[k]) ? below[k] : all[k] - 1);
+}
+
+inline void log1p_of(int64_t count, float* x) {
+  const int64_t filled = (count + kWidth<float> - 1) / kWidth<float> * kWidth<float>;
+  for (int64_t k = count; k < filled; ++k) x[k] = 0;
+  for (int64_t k = 0; k < filled; ++k) x[k] = math::log1p(x[k]);
+}
+inline void log1p_of(int64_t count, double* x) {  // libm's logarithm is the faster of the two
+  for (int64_t k = 0; k < count; ++k) x[k] = x[k] < 1 ? math::log1p(x[k]) : math::log(1 + x[k]);
 }
 
 template <class T>
 void log_sums(int64_t rows, int64_t d, const T* x, T* shift, T* log_sum) {
   const int64_t block = rows_of_block<T>(rows, d);
-  double sums[kBlockRows];
+  T logs[kBlockRows];
   for (int64_t i = 0; i < rows; i += block) {
     const int64_t count = smaller(block, rows - i);
     for (int64_t k = i; k < i + count; ++k) {
       shift[k] = shift_of(d, x + k * d);
       if (shift[k] == static_cast<T>(__builtin_inf())) shift[k] = 0;
     }
-    exp_sums(count, d, x + i * d, shift + i, sums);
-    for (int64_t k = 0; k < count; ++k) log_sum[i + k] = static_cast<T>(math::log(sums[k]));
+    sum_others(count, d, x + i * d, shift + i, logs);
+    log1p_of(count, logs);
+    for (int64_t k = 0; k < count; ++k) log_sum[i + k] = logs[k];
   }
 }
 
 template <class T>
 void log_softmax(int64_t rows, int64_t d, const T* x, T* y) {
   const int64_t block = rows_of_block<T>(rows, d);
-  T shift[kBlockRows];
-  double sums[kBlockRows];
+  T shift[kBlockRows], logs[kBlockRows];
   for (int64_t i = 0; i < rows; i += block) {
     const int64_t count = smaller(block, rows - i);
     for (int64_t k = 0; k < count; ++k) shift[k] = shift_of(d, x + (i + k) * d);
-    exp_sums(count, d, x + i * d, shift, sums);
+    sum_others(count, d, x + i * d, shift, logs);
+    log1p_of(count, logs);
     for (int64_t k = 0; k < count; ++k) {
       const T* row = x + (i + k) * d;
-      const T from = shift[k], rest = static_cast<T>(math::log(sums[k]));
+      const T from = shift[k], rest = logs[k];
       T* to = y + (i + k) * d;
       for_each_vector<T, false>(d, nullptr, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
         lanes.store(to + j, (lanes.load(row + j) - from) - rest);
@@ -187,41 +231,88 @@ void log_softmax(int64_t rows, int64_t d, const T* x, T* y) {
 template <class T>
 using Wide = std::conditional_t<sizeof(T) == sizeof(float), double, long double>;
 
-/// dx = p (dy - sum dy p) or dy - p sum dy of a row, p the softmax, whose sum or difference T does
-/// not hold.
+/// What a softmax's sum leaves of 1: nothing but rounding, of other numbers what it is.
+template <class T, class W>
+W missing_of(W sum) {
+  constexpr W rounding = sizeof(T) == sizeof(float) ? 0x1p-16 : 0x1p-40;
+  return sum >= 1 - rounding && sum <= 1 + rounding ? 0 : 1 - sum;
+}
+
 template <class T>
-[[gnu::noinline]] void gradient_row_in_double(int64_t d, bool of_log, const T* y, const T* dy,
-                                              T* dx) {
-  const auto p = [&](int64_t j) { return static_cast<Wide<T>>(of_log ? math::exp(y[j]) : y[j]); };
-  Wide<T> sum = 0;
-  for (int64_t j = 0; j < d; ++j) sum += static_cast<Wide<T>>(dy[j]) * (of_log ? 1 : p(j));
+int64_t index_of_largest(int64_t d, const T* x) {
+  int64_t most = 0;
+  for (int64_t j = 1; j < d; ++j) most = x[j] > x[most] ? j : most;
+  return most;
+}
+
+// Of softmax's gradient y (dy - sum dy y) little may be left, where y is nearly 1 or dy are nearly
+// the same. As sum y = 1, any number may be subtracted from all dy first; the dy of the largest y,
+// c, leaves what counts: y ((dy - c) - sum (dy - c) y).
+
+/// A row whose sum or difference T does not hold.
+template <class T>
+[[gnu::noinline]] void softmax_gradient_in_double(int64_t d, const T* y, const T* dy, T* dx) {
+  using W = Wide<T>;
+  const auto p = [&](int64_t j) { return static_cast<W>(y[j]); };
+  const auto g = [&](int64_t j) { return static_cast<W>(dy[j]); };
+  W all = 0, mean = 0, rest = 0, center = g(index_of_largest(d, y));
   for (int64_t j = 0; j < d; ++j) {
-    const auto g = static_cast<Wide<T>>(dy[j]);
-    dx[j] = static_cast<T>(of_log ? g - p(j) * sum : p(j) * (g - sum));
+    all += p(j);
+    mean += g(j) * p(j);
+    rest += (g(j) - center) * p(j);
   }
+  rest -= center * missing_of<T>(all);
+  if (mean - mean != 0) center = 0, rest = mean;  // not finite
+  for (int64_t j = 0; j < d; ++j) dx[j] = static_cast<T>(p(j) * ((g(j) - center) - rest));
 }
 
-/// Whether T carries a row's gradient that subtracts this.
 template <class T>
-bool is_ordinary(T sum) {
-  constexpr T most = sizeof(T) == sizeof(float) ? T(0x1p126) : T(0x1p1022);
-  return sum >= -most && sum <= most;
+Vector<T> magnitude(Vector<T> v) {
+  using Bits = LaneMask<T>;
+  constexpr auto sign = std::numeric_limits<std::remove_cvref_t<decltype(Bits{}[0])>>::min();
+  return reinterpret_cast<Vector<T>>(reinterpret_cast<Bits>(v) & ~(Bits{} + sign));
 }
 
-/// False if an element is not finite.
-template <class T, bool streamed>
-bool softmax_gradient_row(int64_t d, T mean, const T* y, const T* dy, T* dx) {
-  Vector<T> zeros[kParts] = {};
+/// dx = y ((dy - center) - mean), without a center y (dy - mean). Returns sum |dx|.
+template <class T, bool streamed, bool centred = false>
+double softmax_gradient_row(int64_t d, T center, T mean, const T* y, const T* dy, T* dx) {
+  Sums<T> size;
   for_each_vector<T, false>(d, nullptr, [&](int64_t j, int part, auto lanes) GRADUS_INLINE {
-    const Vector<T> v = lanes.load(y + j) * (lanes.load(dy + j) - mean);
-    zeros[part] += T(0) * v;
+    const Vector<T> g = lanes.load(dy + j),
+                    v = lanes.load(y + j) * ((centred ? g - center : g) - mean);
+    size.parts[part] += magnitude<T>(v);
     put<T, streamed>(lanes, dx + j, v);
   });
-  return horizontal_sum((zeros[0] + zeros[1]) + (zeros[2] + zeros[3])) == 0;
+  return size.total();
+}
+
+template <class T>
+[[gnu::noinline]] double centred_softmax_gradient_row(int64_t d, const T* y, const T* dy, T* dx) {
+  const T most = largest(d, y);
+  Vector<T> top = Vector<T>{} + static_cast<T>(-__builtin_inf());
+  for_each_vector<T, false>(d, nullptr, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
+    const Vector<T> g = lanes.load(y + j) == most ? lanes.load(dy + j) : top;
+    top = g > top ? g : top;
+  });
+  const T center = horizontal_max(top);
+  double all = 0, rest = 0;
+  for (int64_t first = 0; first < d; first += kBlockElements) {
+    Sums<T> ys, terms;
+    for_each_vector<T, false>(smaller(kBlockElements, d - first), nullptr,
+                              [&](int64_t j, int part, auto lanes) GRADUS_INLINE {
+                                const Vector<T> v = lanes.load(y + first + j);
+                                ys.parts[part] += v;
+                                terms.parts[part] += v * (lanes.load(dy + first + j) - center);
+                              });
+    all += ys.total(), rest += terms.total();
+  }
+  rest -= static_cast<double>(center) * missing_of<T>(all);
+  return softmax_gradient_row<T, false, true>(d, center, static_cast<T>(rest), y, dy, dx);
 }
 
 template <class T>
 void softmax_backward(int64_t rows, int64_t d, const T* y, const T* dy, T* dx, bool streamed) {
+  constexpr double infinity = __builtin_inf(), cancelled = 0.25;
   streamed = streamed && streamable(dx, d);
   for (int64_t i = 0; i < rows; ++i, y += d, dy += d, dx += d) {
     double total = 0;
@@ -235,47 +326,88 @@ void softmax_backward(int64_t rows, int64_t d, const T* y, const T* dy, T* dx, b
       total += sums.total();
     }
     const T mean = static_cast<T>(total);
-    const bool finite = streamed ? softmax_gradient_row<T, true>(d, mean, y, dy, dx)
-                                 : softmax_gradient_row<T, false>(d, mean, y, dy, dx);
-    if (finite) continue;
+    const double size = streamed ? softmax_gradient_row<T, true>(d, T(0), mean, y, dy, dx)
+                                 : softmax_gradient_row<T, false>(d, T(0), mean, y, dy, dx);
+    if (size >= cancelled * math::abs(total) && size < infinity) continue;
     if (streamed) order_streams();
-    gradient_row_in_double(d, false, y, dy, dx);
+    if (!(centred_softmax_gradient_row(d, y, dy, dx) < infinity))
+      softmax_gradient_in_double(d, y, dy, dx);
   }
   if (streamed) order_streams();
 }
 
+// Of log softmax's gradient dy - p sum dy at a p that is nearly 1 little is left of dy; without it
+// in the sum: dy (1 - p) - p sum of the others' dy.
+
+/// A row whose sum T does not hold.
 template <class T>
-void log_softmax_gradient_row(int64_t d, T total, const T* __restrict y, const T* __restrict dy,
-                              T* __restrict dx) {
-  for (int64_t j = 0; j < d; ++j) dx[j] = dy[j] - math::exp(y[j]) * total;
+[[gnu::noinline]] void log_softmax_gradient_in_double(int64_t d, const T* y, const T* dy, T* dx) {
+  using W = Wide<T>;
+  const auto p = [&](int64_t j) { return static_cast<W>(math::exp(y[j])); };
+  const auto g = [&](int64_t j) { return static_cast<W>(dy[j]); };
+  const int64_t most = index_of_largest(d, y);
+  W other_p = 0, others = 0;
+  for (int64_t j = 0; j < d; ++j)
+    if (j != most) other_p += p(j), others += g(j);
+  const W sum = g(most) + others;
+  for (int64_t j = 0; j < d; ++j) dx[j] = static_cast<T>(g(j) - p(j) * sum);
+  if (sum - sum == 0) dx[most] = static_cast<T>(g(most) * other_p - p(most) * others);
+}
+
+/// Whether T carries a row's gradient that subtracts this.
+template <class T>
+bool is_ordinary(T sum) {
+  constexpr T most = sizeof(T) == sizeof(float) ? T(0x1p126) : T(0x1p1022);
+  return sum >= -most && sum <= most;
+}
+
+/// Of n elements of a row; returns sum p^2.
+template <class T>
+double log_softmax_gradient(int64_t n, T total, const T* p, const T* dy, T* dx) {
+  Sums<T> squares;
+  for_each_vector<T, false>(n, nullptr, [&](int64_t j, int part, auto lanes) GRADUS_INLINE {
+    const Vector<T> v = lanes.load(p + j);
+    squares.parts[part] += v * v;
+    lanes.store(dx + j, lanes.load(dy + j) - v * total);
+  });
+  return squares.total();
+}
+
+/// The gradient of the entry that has more than half of p.
+template <class T>
+[[gnu::noinline]] void log_softmax_gradient_of_largest(int64_t d, const T* y, const T* dy, T* dx) {
+  int64_t j = 0;
+  while (j < d - 1 && !(y[j] > T(-0.6))) ++j;
+  const double others = sum(j, dy) + sum(d - j - 1, dy + j + 1),
+               less = __builtin_expm1(static_cast<double>(y[j]));
+  dx[j] = static_cast<T>(-less * static_cast<double>(dy[j]) - (1 + less) * others);
 }
 
 template <class T>
 void log_softmax_backward(int64_t rows, int64_t d, const T* y, const T* dy, T* dx) {
-  if (d > kBlockElements) {
-    for (int64_t i = 0; i < rows; ++i, y += d, dy += d, dx += d) {
-      const T total = static_cast<T>(sum(d, dy));
-      is_ordinary(total) ? log_softmax_gradient_row(d, total, y, dy, dx)
-                         : gradient_row_in_double(d, true, y, dy, dx);
-    }
-    return;
-  }
   ExpBlock<T> e;
-  const T zero[kBlockRows] = {};
   const int64_t block = rows_of_block<T>(rows, d);
-  for (int64_t i = 0; i < rows; i += block) {
+  for (int64_t i = 0; i < rows; i += block, y += block * d, dy += block * d, dx += block * d) {
     const int64_t count = smaller(block, rows - i);
-    e.fill(count, d, y + i * d, d, zero);
+    if (d <= kBlockElements) e.fill(count, d, y);
     for (int64_t k = 0; k < count; ++k) {
-      const T *p = e.row(k), *from = dy + (i + k) * d, total = static_cast<T>(sum(d, from));
-      T* to = dx + (i + k) * d;
+      const T *row = y + k * d, *from = dy + k * d, total = static_cast<T>(sum(d, from));
+      T* to = dx + k * d;
       if (!is_ordinary(total)) {
-        gradient_row_in_double(d, true, y + (i + k) * d, from, to);
+        log_softmax_gradient_in_double(d, row, from, to);
         continue;
       }
-      for_each_vector<T, false>(d, nullptr, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
-        lanes.store(to + j, lanes.load(from + j) - lanes.load(p + j) * total);
-      });
+      double squares = 0;
+      if (d <= kBlockElements) {
+        squares = log_softmax_gradient(d, total, e.row(k), from, to);
+      } else {
+        for (int64_t j = 0; j < d; j += kBlockElements) {
+          const int64_t n = smaller(kBlockElements, d - j);
+          e.fill(1, n, row + j);
+          squares += log_softmax_gradient(n, total, e.row(0), from + j, to + j);
+        }
+      }
+      if (squares >= 0.6) log_softmax_gradient_of_largest(d, row, from, to);
     }
   }
 }
@@ -284,8 +416,9 @@ template <class T>
 double weighted_sum(int64_t d, T shift, const T* w, const T* x) {
   constexpr int parts = 16;
   double sums[parts] = {};
+  const double from = 0.5 * static_cast<double>(shift);
   const auto term = [&](int64_t j) GRADUS_INLINE {
-    const auto v = static_cast<double>(x[j] - shift);
+    const double v = 0.5 * static_cast<double>(x[j]) - from;  // which T holds
     return w ? static_cast<double>(w[j]) * v : v;
   };
   int64_t j = 0;
@@ -294,7 +427,7 @@ double weighted_sum(int64_t d, T shift, const T* w, const T* x) {
   for (; j < d; ++j) sums[j % parts] += term(j);
   for (int half = parts / 2; half > 0; half /= 2)
     for (int k = 0; k < half; ++k) sums[k] += sums[k + half];
-  return sums[0];
+  return 2 * sums[0];
 }
 
 template <class T>
@@ -303,9 +436,9 @@ void subtract(int64_t d, T scale, const T* w, T* dx) {
 }
 
 template <class T>
-constexpr SoftmaxKernels<T> kTable = {softmax<T>,          log_softmax<T>,          log_sums<T>,
-                                      softmax_backward<T>, log_softmax_backward<T>, weighted_sum<T>,
-                                      subtract<T>};
+constexpr SoftmaxKernels<T> kTable = {
+    softmax<T>,      log_softmax<T>, log_sums<T>, softmax_backward<T>, log_softmax_backward<T>,
+    weighted_sum<T>, subtract<T>,    sum<T>};
 
 }  // namespace
 
