@@ -155,7 +155,7 @@ void cross_entropy_backward(int64_t rows, int64_t classes, const T* x, const int
       }
       // As sum dx = 0, an entry of nearly 1 - p of 0 is what the others leave.
       T& own = row[labels[i]];
-      const bool own_dominates = std::abs(own) > T(0.5) * std::abs(scale[i]);
+      const bool own_dominates = std::abs(own) > T(0.75) * std::abs(scale[i]);
       if (hostile && overflows(i)) {
         double others = 0;
         for (int64_t c = 0; c < classes; ++c) {

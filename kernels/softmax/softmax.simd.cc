@@ -48,7 +48,13 @@ T shift_of(int64_t d, const T* x) {
 
 template <class T>
 double sum(int64_t d, const T* x) {
-  if (d < kWidth<T>) return static_cast<double>(horizontal_sum(load_first(x, static_cast<int>(d))));
+  if (d <= kParts * kWidth<T>) {
+    Vector<T> few = {};
+    int64_t j = 0;
+    for (; j + kWidth<T> <= d; j += kWidth<T>) few += load(x + j);
+    if (j < d) few += load_first(x + j, static_cast<int>(d - j));
+    return static_cast<double>(horizontal_sum(few));
+  }
   double total = 0;
   for (int64_t first = 0; first < d; first += kBlockElements) {
     Sums<T> sums;
@@ -78,22 +84,28 @@ class ExpBlock {
     });
   }
   double sum_of(int64_t k) const {
-    if (stride_ == kWidth<T>) return static_cast<double>(horizontal_sum(load(row(k))));
-    return sum(stride_, row(k));
+    return sum_of(k, [](Vector<T> v) GRADUS_INLINE { return v; });
   }
   /// The sum of those that are less than 1.
   double sum_below_one(int64_t k) const {
-    const auto below_one = [](Vector<T> v) GRADUS_INLINE { return v < T(1) ? v : Vector<T>{}; };
-    if (stride_ == kWidth<T>) return static_cast<double>(horizontal_sum(below_one(load(row(k)))));
-    Sums<T> sums;
-    for_each_vector<T, false>(stride_, nullptr, [&](int64_t j, int part, auto) GRADUS_INLINE {
-      sums.parts[part] += below_one(load(row(k) + j));
-    });
-    return sums.total();
+    return sum_of(k, [](Vector<T> v) GRADUS_INLINE { return v < T(1) ? v : Vector<T>{}; });
   }
   const T* row(int64_t k) const { return e_ + k * stride_; }
 
  private:
+  template <class F>
+  double sum_of(int64_t k, F f) const {
+    if (stride_ <= kParts * kWidth<T>) {
+      Vector<T> few = {};
+      for (int64_t j = 0; j < stride_; j += kWidth<T>) few += f(load(row(k) + j));
+      return static_cast<double>(horizontal_sum(few));
+    }
+    Sums<T> sums;
+    for_each_vector<T, false>(stride_, nullptr, [&](int64_t j, int part, auto) GRADUS_INLINE {
+      sums.parts[part] += f(load(row(k) + j));
+    });
+    return sums.total();
+  }
   template <class F>
   GRADUS_INLINE void fill_rows(int64_t rows, int64_t d, F exponents) {
     stride_ = (d + kWidth<T> - 1) / kWidth<T> * kWidth<T>;
@@ -163,24 +175,31 @@ void softmax(int64_t rows, int64_t d, const T* scale, const T* x, T* y, bool str
   if (streamed) order_streams();
 }
 
-/// others_k = sum exp(x_k - shift_k) - 1 of the rows of a block, or of one that is longer; of one
-/// whose largest element has more than half of the sum that of the others, since what is less than
-/// rounding takes from 1 is all there is of its logarithm.
+/// Whether one e of those that have this sum is 1, and more than 3/4 of it.
+inline bool one_dominates(double sum) { return sum >= 1 && sum < 4.0 / 3; }
+
+/// others_k = sum exp(x_k - shift_k) - 1 of the rows of a block, or of one that is longer. Where
+/// one element dominates the others are summed: beside 1 rounding would take what is all there is
+/// of the logarithm.
 template <class T>
 void sum_others(int64_t rows, int64_t d, const T* x, const T* shift, T* others) {
   ExpBlock<T> e;
-  double all[kBlockRows], below[kBlockRows];
-  const auto one_dominates = [](double sum) { return sum >= 1 && sum < 2; };  // a single e is 1
-  for (int64_t j = 0; j < d; j += kBlockElements) {
-    e.fill(rows, smaller(kBlockElements, d - j), x + j, d, shift);
+  if (d <= kBlockElements) {
+    e.fill(rows, d, x, d, shift);
     for (int64_t k = 0; k < rows; ++k) {
       const double sum = e.sum_of(k);
-      all[k] = (j == 0 ? 0 : all[k]) + sum;
-      below[k] = (j == 0 ? 0 : below[k]) + (one_dominates(sum) ? e.sum_below_one(k) : sum);
+      others[k] = static_cast<T>(one_dominates(sum) ? e.sum_below_one(k) : sum - 1);
     }
+    return;
   }
-  for (int64_t k = 0; k < rows; ++k)
-    others[k] = static_cast<T>(one_dominates(all[k]) ? below[k] : all[k] - 1);
+  double all = 0, below = 0;
+  for (int64_t j = 0; j < d; j += kBlockElements) {
+    e.fill(1, smaller(kBlockElements, d - j), x + j, d, shift);
+    const double sum = e.sum_of(0);
+    all += sum;
+    below += one_dominates(sum) ? e.sum_below_one(0) : sum;
+  }
+  *others = static_cast<T>(one_dominates(all) ? below : all - 1);
 }
 
 inline void log1p_of(int64_t count, float* x) {
