@@ -392,13 +392,15 @@ double log_softmax_gradient(int64_t n, T total, const T* p, const T* dy, T* dx) 
   return squares.total();
 }
 
-/// The gradient of the entry that has more than half of p.
+/// The gradient of the entry that has more than half of p; of all if T does not hold the others'
+/// sum.
 template <class T>
 [[gnu::noinline]] void log_softmax_gradient_of_largest(int64_t d, const T* y, const T* dy, T* dx) {
   int64_t j = 0;
   while (j < d - 1 && !(y[j] > T(-0.6))) ++j;
   const double others = sum(j, dy) + sum(d - j - 1, dy + j + 1),
                less = __builtin_expm1(static_cast<double>(y[j]));
+  if (others - others != 0) return log_softmax_gradient_in_double(d, y, dy, dx);
   dx[j] = static_cast<T>(-less * static_cast<double>(dy[j]) - (1 + less) * others);
 }
 
@@ -406,12 +408,13 @@ template <class T>
 void log_softmax_backward(int64_t rows, int64_t d, const T* y, const T* dy, T* dx) {
   ExpBlock<T> e;
   const int64_t block = rows_of_block<T>(rows, d);
-  for (int64_t i = 0; i < rows; i += block, y += block * d, dy += block * d, dx += block * d) {
+  for (int64_t i = 0; i < rows; i += block) {
     const int64_t count = smaller(block, rows - i);
-    if (d <= kBlockElements) e.fill(count, d, y);
+    if (d <= kBlockElements) e.fill(count, d, y + i * d);
     for (int64_t k = 0; k < count; ++k) {
-      const T *row = y + k * d, *from = dy + k * d, total = static_cast<T>(sum(d, from));
-      T* to = dx + k * d;
+      const int64_t first = (i + k) * d;
+      const T *row = y + first, *from = dy + first, total = static_cast<T>(sum(d, from));
+      T* to = dx + first;
       if (!is_ordinary(total)) {
         log_softmax_gradient_in_double(d, row, from, to);
         continue;
