@@ -380,16 +380,31 @@ bool is_ordinary(T sum) {
   return sum >= -most && sum <= most;
 }
 
-/// Of n elements of a row; returns sum p^2.
+/// Of a row whose p are there. Returns whether one of them is nearly 1: sum p^2 is.
 template <class T>
-double log_softmax_gradient(int64_t n, T total, const T* p, const T* dy, T* dx) {
+bool log_softmax_gradient_of(int64_t d, T total, const T* p, const T* dy, T* dx) {
   Sums<T> squares;
-  for_each_vector<T, false>(n, nullptr, [&](int64_t j, int part, auto lanes) GRADUS_INLINE {
+  for_each_vector<T, false>(d, nullptr, [&](int64_t j, int part, auto lanes) GRADUS_INLINE {
     const Vector<T> v = lanes.load(p + j);
     squares.parts[part] += v * v;
     lanes.store(dx + j, lanes.load(dy + j) - v * total);
   });
-  return squares.total();
+  return squares.total() >= 0.6;
+}
+
+template <class T>
+constexpr T kMostOfP = T(-0.6);  // a logarithm
+
+/// The same of a row longer than a block, from y.
+template <class T>
+bool log_softmax_gradient_row(int64_t d, T total, const T* __restrict y, const T* __restrict dy,
+                              T* __restrict dx) {
+  int found = 0;
+  for (int64_t j = 0; j < d; ++j) {
+    dx[j] = dy[j] - math::exp(y[j]) * total;
+    found |= y[j] > kMostOfP<T>;
+  }
+  return found != 0;
 }
 
 /// The gradient of the entry that has more than half of p; of all if T does not hold the others'
@@ -397,7 +412,8 @@ double log_softmax_gradient(int64_t n, T total, const T* p, const T* dy, T* dx) 
 template <class T>
 [[gnu::noinline]] void log_softmax_gradient_of_largest(int64_t d, const T* y, const T* dy, T* dx) {
   int64_t j = 0;
-  while (j < d - 1 && !(y[j] > T(-0.6))) ++j;
+  while (j + 64 < d && !(largest(64, y + j) > kMostOfP<T>)) j += 64;
+  while (j < d - 1 && !(y[j] > kMostOfP<T>)) ++j;
   const double others = sum(j, dy) + sum(d - j - 1, dy + j + 1),
                less = __builtin_expm1(static_cast<double>(y[j]));
   if (others - others != 0) return log_softmax_gradient_in_double(d, y, dy, dx);
@@ -419,17 +435,10 @@ void log_softmax_backward(int64_t rows, int64_t d, const T* y, const T* dy, T* d
         log_softmax_gradient_in_double(d, row, from, to);
         continue;
       }
-      double squares = 0;
-      if (d <= kBlockElements) {
-        squares = log_softmax_gradient(d, total, e.row(k), from, to);
-      } else {
-        for (int64_t j = 0; j < d; j += kBlockElements) {
-          const int64_t n = smaller(kBlockElements, d - j);
-          e.fill(1, n, row + j);
-          squares += log_softmax_gradient(n, total, e.row(0), from + j, to + j);
-        }
-      }
-      if (squares >= 0.6) log_softmax_gradient_of_largest(d, row, from, to);
+      const bool peaked = d <= kBlockElements
+                              ? log_softmax_gradient_of(d, total, e.row(k), from, to)
+                              : log_softmax_gradient_row(d, total, row, from, to);
+      if (peaked) log_softmax_gradient_of_largest(d, row, from, to);
     }
   }
 }

@@ -474,6 +474,18 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(tails_with_weights_and_smoothing, T, Scalars) {
       }
 }
 
+// The others' dy overflow together, not with the dominating element's.
+BOOST_AUTO_TEST_CASE_TEMPLATE(tails_of_the_largest_gradients, T, Scalars) {
+  const double most = std::numeric_limits<T>::max(), p[] = {0.78, 0.11, 0.11},
+               g[] = {-0.81, 0.525, 0.525};
+  T y[3], dy[3], dx[3];
+  for (int j = 0; j < 3; ++j)
+    y[j] = static_cast<T>(std::log(p[j])), dy[j] = static_cast<T>(g[j] * most);
+  log_softmax_backward<T>(1, 3, y, dy, dx);
+  for (int j = 0; j < 3; ++j)
+    BOOST_TEST(std::abs(static_cast<double>(dx[j]) / most - (g[j] - p[j] * 0.24)) < 1e-6);
+}
+
 // The difference of two logits, and what a class weight of 0 makes of it.
 BOOST_AUTO_TEST_CASE_TEMPLATE(losses_of_the_largest_logits, T, Scalars) {
   const T most = std::numeric_limits<T>::max();
