@@ -27,8 +27,13 @@ int64_t rows_of_block(int64_t rows, int64_t d) {
 
 /// The largest element that is not NaN, or -inf.
 template <class T>
-T largest(int64_t d, const T* x) {
+[[gnu::noinline]] T largest(int64_t d, const T* x) {
   constexpr T least = static_cast<T>(-__builtin_inf());
+  if (d < kWidth<T>) {
+    const int count = static_cast<int>(d);
+    const Vector<T> few = {}, v = first_lanes<T>(count) ? load_first(x, count) : few + least;
+    return horizontal_max(v > few + least ? v : few + least);
+  }
   Vector<T> best[kParts];
   for (Vector<T>& v : best) v = Vector<T>{} + least;
   for_each_vector<T, false>(d, nullptr, [&](int64_t j, int part, auto lanes) GRADUS_INLINE {
@@ -71,30 +76,31 @@ double sum(int64_t d, const T* x) {
 template <class T>
 class ExpBlock {
  public:
-  /// e_k = exp(x_k - shift_k) of rows `row` apart.
-  void fill(int64_t rows, int64_t d, const T* x, int64_t row, const T* shift) {
-    fill_rows(rows, d, [&](int64_t k, int64_t j, auto lanes) GRADUS_INLINE {
-      return lanes.load(x + k * row + j) - shift[k];
-    });
+  /// e_k = exp(x_k - shift_k), x: (rows, d).
+  [[gnu::noinline]] void fill(int64_t rows, int64_t d, const T* x, const T* shift) {
+    stride_ = (d + kWidth<T> - 1) / kWidth<T> * kWidth<T>;
+    constexpr T nothing = static_cast<T>(-__builtin_inf());
+    for (int64_t k = 0; k < rows; ++k) {
+      const T *from = x + k * d, by = shift[k];
+      T* to = e_ + k * stride_;
+      for_each_vector<T, false>(d, nullptr, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
+        kernels::store(to + j, lanes.keep_or(lanes.load(from + j) - by, Vector<T>{} + nothing));
+      });
+    }
+    for (int64_t k = 0; k < rows * stride_; ++k) e_[k] = math::exp(e_[k]);
   }
-  /// e_k = exp(x_k) of rows one behind the other.
-  void fill(int64_t rows, int64_t d, const T* x) {
-    fill_rows(rows, d, [&](int64_t k, int64_t j, auto lanes) GRADUS_INLINE {
-      return lanes.load(x + k * d + j);
-    });
-  }
-  double sum_of(int64_t k) const {
+  [[gnu::noinline]] double sum_of(int64_t k) const {
     return sum_of(k, [](Vector<T> v) GRADUS_INLINE { return v; });
   }
   /// The sum of those that are less than 1.
-  double sum_below_one(int64_t k) const {
+  [[gnu::noinline]] double sum_below_one(int64_t k) const {
     return sum_of(k, [](Vector<T> v) GRADUS_INLINE { return v < T(1) ? v : Vector<T>{}; });
   }
   const T* row(int64_t k) const { return e_ + k * stride_; }
 
  private:
   template <class F>
-  double sum_of(int64_t k, F f) const {
+  GRADUS_INLINE double sum_of(int64_t k, F f) const {
     if (stride_ <= kParts * kWidth<T>) {
       Vector<T> few = {};
       for (int64_t j = 0; j < stride_; j += kWidth<T>) few += f(load(row(k) + j));
@@ -106,19 +112,6 @@ class ExpBlock {
     });
     return sums.total();
   }
-  template <class F>
-  GRADUS_INLINE void fill_rows(int64_t rows, int64_t d, F exponents) {
-    stride_ = (d + kWidth<T> - 1) / kWidth<T> * kWidth<T>;
-    constexpr T nothing = static_cast<T>(-__builtin_inf());
-    for (int64_t k = 0; k < rows; ++k) {
-      T* to = e_ + k * stride_;
-      for_each_vector<T, false>(d, nullptr, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
-        kernels::store(to + j, lanes.keep_or(exponents(k, j, lanes), Vector<T>{} + nothing));
-      });
-    }
-    for (int64_t k = 0; k < rows * stride_; ++k) e_[k] = math::exp(e_[k]);
-  }
-
   alignas(64) T e_[kBlockElements];
   int64_t stride_ = 0;
 };
@@ -144,7 +137,7 @@ void softmax_row(int64_t d, const T* scale, const T* x, T* y) {
   double sum = 0;
   for (int64_t j = 0; j < d; j += kBlockElements) {
     const int64_t count = smaller(kBlockElements, d - j);
-    e.fill(1, count, x + j, count, &shift);
+    e.fill(1, count, x + j, &shift);
     sum += e.sum_of(0);
     scale_row(count, T(1), e.row(0), y + j);
   }
@@ -165,7 +158,7 @@ void softmax(int64_t rows, int64_t d, const T* scale, const T* x, T* y, bool str
   for (int64_t i = 0; i < rows; i += block) {
     const int64_t count = smaller(block, rows - i);
     for (int64_t k = 0; k < count; ++k) shift[k] = shift_of(d, x + (i + k) * d);
-    e.fill(count, d, x + i * d, d, shift);
+    e.fill(count, d, x + i * d, shift);
     for (int64_t k = 0; k < count; ++k) {
       const T factor = softmax_factor(e.sum_of(k), scale, i + k);
       T* to = y + (i + k) * d;
@@ -185,7 +178,7 @@ template <class T>
 void sum_others(int64_t rows, int64_t d, const T* x, const T* shift, T* others) {
   ExpBlock<T> e;
   if (d <= kBlockElements) {
-    e.fill(rows, d, x, d, shift);
+    e.fill(rows, d, x, shift);
     for (int64_t k = 0; k < rows; ++k) {
       const double sum = e.sum_of(k);
       others[k] = static_cast<T>(one_dominates(sum) ? e.sum_below_one(k) : sum - 1);
@@ -194,7 +187,7 @@ void sum_others(int64_t rows, int64_t d, const T* x, const T* shift, T* others) 
   }
   double all = 0, below = 0;
   for (int64_t j = 0; j < d; j += kBlockElements) {
-    e.fill(1, smaller(kBlockElements, d - j), x + j, d, shift);
+    e.fill(rows, smaller(kBlockElements, d - j), x + j, shift);
     const double sum = e.sum_of(0);
     all += sum;
     below += one_dominates(sum) ? e.sum_below_one(0) : sum;
@@ -223,7 +216,7 @@ void log_sums(int64_t rows, int64_t d, const T* x, T* shift, T* log_sum) {
     }
     sum_others(count, d, x + i * d, shift + i, logs);
     log1p_of(count, logs);
-    for (int64_t k = 0; k < count; ++k) log_sum[i + k] = logs[k];
+    __builtin_memcpy(log_sum + i, logs, static_cast<size_t>(count) * sizeof(T));
   }
 }
 
@@ -270,7 +263,8 @@ int64_t index_of_largest(int64_t d, const T* x) {
 
 /// A row whose sum or difference T does not hold.
 template <class T>
-[[gnu::noinline]] void softmax_gradient_in_double(int64_t d, const T* y, const T* dy, T* dx) {
+[[gnu::noinline, gnu::cold]] void softmax_gradient_in_double(int64_t d, const T* y, const T* dy,
+                                                             T* dx) {
   using W = Wide<T>;
   const auto p = [&](int64_t j) { return static_cast<W>(y[j]); };
   const auto g = [&](int64_t j) { return static_cast<W>(dy[j]); };
@@ -306,7 +300,8 @@ double softmax_gradient_row(int64_t d, T center, T mean, const T* y, const T* dy
 }
 
 template <class T>
-[[gnu::noinline]] double centred_softmax_gradient_row(int64_t d, const T* y, const T* dy, T* dx) {
+[[gnu::noinline, gnu::cold]] double centred_softmax_gradient_row(int64_t d, const T* y, const T* dy,
+                                                                 T* dx) {
   const T most = largest(d, y);
   Vector<T> top = Vector<T>{} + static_cast<T>(-__builtin_inf());
   for_each_vector<T, false>(d, nullptr, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
@@ -360,7 +355,8 @@ void softmax_backward(int64_t rows, int64_t d, const T* y, const T* dy, T* dx, b
 
 /// A row whose sum T does not hold.
 template <class T>
-[[gnu::noinline]] void log_softmax_gradient_in_double(int64_t d, const T* y, const T* dy, T* dx) {
+[[gnu::noinline, gnu::cold]] void log_softmax_gradient_in_double(int64_t d, const T* y, const T* dy,
+                                                                 T* dx) {
   using W = Wide<T>;
   const auto p = [&](int64_t j) { return static_cast<W>(math::exp(y[j])); };
   const auto g = [&](int64_t j) { return static_cast<W>(dy[j]); };
@@ -410,7 +406,8 @@ bool log_softmax_gradient_row(int64_t d, T total, const T* __restrict y, const T
 /// The gradient of the entry that has more than half of p; of all if T does not hold the others'
 /// sum.
 template <class T>
-[[gnu::noinline]] void log_softmax_gradient_of_largest(int64_t d, const T* y, const T* dy, T* dx) {
+[[gnu::noinline, gnu::cold]] void log_softmax_gradient_of_largest(int64_t d, const T* y,
+                                                                  const T* dy, T* dx) {
   int64_t j = 0;
   while (j + 64 < d && !(largest(64, y + j) > kMostOfP<T>)) j += 64;
   while (j < d - 1 && !(y[j] > kMostOfP<T>)) ++j;
@@ -423,10 +420,11 @@ template <class T>
 template <class T>
 void log_softmax_backward(int64_t rows, int64_t d, const T* y, const T* dy, T* dx) {
   ExpBlock<T> e;
+  const T zero[kBlockRows] = {};
   const int64_t block = rows_of_block<T>(rows, d);
   for (int64_t i = 0; i < rows; i += block) {
     const int64_t count = smaller(block, rows - i);
-    if (d <= kBlockElements) e.fill(count, d, y + i * d);
+    if (d <= kBlockElements) e.fill(count, d, y + i * d, zero);
     for (int64_t k = 0; k < count; ++k) {
       const int64_t first = (i + k) * d;
       const T *row = y + first, *from = dy + first, total = static_cast<T>(sum(d, from));
