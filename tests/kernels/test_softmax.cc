@@ -18,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/checks.h"
 #include "tests/kernels/kernel_checks.h"
 
 using namespace gradus::test;
@@ -340,12 +341,13 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(softmax_share_is_its_definition, T, Scalars) {
 
 namespace {
 
-/// Enough digits that 1 + e^-300 is not 1.
-using Big = boost::multiprecision::number<boost::multiprecision::cpp_bin_float<160>>;
+/// Enough digits that what e^-100 adds to 1 has those of f64.
+using Big = boost::multiprecision::number<boost::multiprecision::cpp_bin_float<80>>;
 
 /// Rows whose largest element lies `peak` above the others', at different places, in f32's numbers.
 struct Peaks {
-  Peaks(int64_t features, double by) : rows(6), d(features), peak(by), x(random(rows * d, 1, 9)) {
+  Peaks(int64_t features, double by)
+      : rows(features > 100 ? 2 : 6), d(features), peak(by), x(random(rows * d, 1, 9)) {
     for (int64_t i = 0; i < rows; ++i) {
       Values<double>::iterator row = x.begin() + i * d, top = row + i * (d - 1) / (rows - 1);
       for (int64_t j = 0; j < d; ++j) row[j] = static_cast<float>(std::min(row[j], 0.5));
@@ -363,7 +365,8 @@ struct Peaks {
 
 enum class Of { itself, its_row };
 
-/// Each x is right but for some roundings, and for the rounding of a difference in an exponent.
+/// Each x is right but for some roundings, of itself or where terms of both signs are added of all
+/// in its row, and for the rounding of a difference in an exponent.
 template <class T>
 void check_tails(const char* what, const Peaks& p, const Values<T>& x, const Values<Big>& exact,
                  Of of = Of::itself, double least = 0) {
@@ -372,9 +375,10 @@ void check_tails(const char* what, const Peaks& p, const Values<T>& x, const Val
             quantum = 4 * static_cast<double>(std::numeric_limits<T>::min()) * eps;
   const size_t d = x.size() / static_cast<size_t>(p.rows);
   for (size_t i = 0; i < x.size(); ++i) {
-    Big size = std::max<Big>(least, abs(exact[i]));
-    for (size_t j = i / d * d; of == Of::its_row && j < i / d * d + d; ++j)
-      size = std::max<Big>(size, abs(exact[j]));
+    Big size = 0;
+    for (size_t j = i / d * d; j < i / d * d + d; ++j)
+      if (j == i || of == Of::its_row) size += abs(exact[j]);
+    size = std::max<Big>(size, least);
     const Big off = abs(Big(x[i]) - exact[i]);
     if (off <= bound * size + quantum) continue;
     BOOST_ERROR(what << " of " << p.d << ", peak " << p.peak << ", element " << i << " is " << x[i]
@@ -386,10 +390,12 @@ void check_tails(const char* what, const Peaks& p, const Values<T>& x, const Val
 
 }  // namespace
 
-// What a row's largest element leaves to the others is far below the rounding of 1.
+// What a row's largest element leaves to the others is far below the rounding of 1. Sanitizers see
+// such rows in the other cases, without these digits.
+BOOST_TEST_DECORATOR(*test::repeats)
 BOOST_AUTO_TEST_CASE_TEMPLATE(tails_are_right_to_the_last_digits, T, Scalars) {
   for (const int64_t d : {1, 2, 3, 8, 17, 131, 2100})
-    for (const double peak : {0.0, 0.7, 2.0, 5.0, 12.0, 20.0, 60.0, 300.0}) {
+    for (const double peak : {0.0, 0.7, 2.0, 5.0, 12.0, 20.0, 60.0, 100.0}) {
       if (d > 100 && peak != 12) continue;
       const Peaks p(d, peak);
       const Values<T> x = as<T>(p.x);
@@ -446,6 +452,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(tails_are_right_to_the_last_digits, T, Scalars) {
     }
 }
 
+BOOST_TEST_DECORATOR(*test::repeats)
 BOOST_AUTO_TEST_CASE_TEMPLATE(tails_with_weights_and_smoothing, T, Scalars) {
   for (const int64_t d : {2, 3, 10})
     for (const double peak : {0.7, 5.0, 20.0, 60.0})
