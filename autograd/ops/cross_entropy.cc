@@ -129,9 +129,12 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels,
   Tensor y = empty(each ? Shape{x.shape()[0]} : Shape{}, x.dtype());
   const kernels::CrossEntropyTotals totals =
       dispatch_floating(x.dtype(), "cross_entropy", [&]<class T>() {
-        return kernels::cross_entropy<T>(x.shape()[0], x.shape()[1], values.data<T>(),
-                                         targets.data<int64_t>(), pointer<T>(weight.tensor()),
-                                         attrs.options, each ? y.mutable_data<T>() : nullptr);
+        T* loss = y.mutable_data<T>();
+        const auto sums = kernels::cross_entropy<T>(
+            x.shape()[0], x.shape()[1], values.data<T>(), targets.data<int64_t>(),
+            pointer<T>(weight.tensor()), attrs.options, each ? loss : nullptr);
+        if (!each) *loss = static_cast<T>(sums.loss / (mean ? sums.weight : 1));
+        return sums;
       });
   check(!mean || totals.weight > 0,
         "cross_entropy: the mean over {} labels has a total weight of {}: {}", labels.numel(),
@@ -140,7 +143,6 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels,
                             : "every label is ignored or has weight 0; leave this batch out, or "
                               "use the sum");
   if (mean) attrs.divisor = totals.weight;
-  if (!each) raw::fill(y, totals.loss / attrs.divisor);
   y = record(cross_entropy_op, std::move(y), {x}, {x, targets.tensor(), weight.tensor()}, attrs);
   return each && labels.ndim() > 1 ? reshape(y, labels.shape()) : y;
 }

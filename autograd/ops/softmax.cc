@@ -1,6 +1,7 @@
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/elementwise.h>
+#include <gradus/autograd/ops/index.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/softmax.h>
@@ -100,12 +101,16 @@ Tensor log_softmax(const Tensor& x, int64_t axis) {
 
 // dx = dy - exp(y) sum dy; with g its gradient:
 // d dy = g - sum g exp(y),  d y = -exp(y) g sum dy
+// As sum exp(y) = 1, any number may be subtracted from g first; the g of the largest y leaves what
+// counts where exp(y) is nearly 1.
 static Op log_softmax_backward_op("log_softmax_backward", [](Backward& ctx) {
   const Tensor p = exp(ctx.kept(0));
   const Tensor& g = ctx.dy();
   const Tensor gp = g * p;
   if (ctx.needs(0)) ctx.set(0, -gp * sum(ctx.kept(1), {-1}, true));
-  if (ctx.needs(1)) ctx.set(1, g - sum(gp, {-1}, true));
+  if (!ctx.needs(1)) return;
+  const Tensor rest = g.numel() == 0 ? g : g - gather(g, -1, argmax(p, -1, true));
+  ctx.set(1, rest - sum(rest * p, {-1}, true));
 });
 
 namespace {

@@ -3,7 +3,9 @@
 
 namespace gradus {
 
-// Along one axis; computed from x less its maximum, so that no exp overflows.
+// Along one axis; computed from x less its maximum, so that no exp overflows. Where one element has
+// nearly all of the sum, what is left to the others keeps its digits: log_softmax of {20, 0} is
+// {-2.06e-9, -20}, where PyTorch's is {0, -20} in f32.
 
 // Where x is -inf all along the axis, or inf somewhere, softmax and log_softmax are NaN there, and
 // so are the gradients of all three; logsumexp is -inf or inf.

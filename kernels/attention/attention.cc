@@ -90,20 +90,16 @@ struct Block {
 
   /// ds (rows, keys) = p (dp - sum over keys of dp p), dp = dy v^T. Returns whether all of dy is
   /// finite, or nothing is hidden.
-  bool score_gradients(const T* p, const T* dy, int64_t dy_row, T* ds) const {
-    const auto dp = [&] {
-      gemm<T>({Transpose::no, Transpose::yes, rows, keys, a.value_depth, T(1), dy, dy_row, v,
-               a.v.row, T(0), ds, keys});
-    };
+  bool score_gradients(const T* p, const T* dy, int64_t dy_row, T* dp, T* ds) const {
     const auto backward = [&] {
-      kernels<SoftmaxKernels<T>>().softmax_backward(rows, keys, p, ds, ds, false);
+      kernels<SoftmaxKernels<T>>().softmax_backward(rows, keys, p, dp, ds, false);
     };
-    dp();
-    const bool dy_finite = !some_hidden() || keys == 0 || finite(rows, ds, keys);
+    gemm<T>({Transpose::no, Transpose::yes, rows, keys, a.value_depth, T(1), dy, dy_row, v, a.v.row,
+             T(0), dp, keys});
+    const bool dy_finite = !some_hidden() || keys == 0 || finite(rows, dp, keys);
     backward();
     if (!some_hidden() || keys == 0 || finite(rows, ds, keys)) return dy_finite;
-    dp();
-    fill_hidden(ds, T(0));
+    fill_hidden(dp, T(0));
     backward();
     fill_hidden(ds, T(0));  // in rows with NaN, too
     return dy_finite;
@@ -210,8 +206,8 @@ template <class T>
 void attention_backward(const AttentionProblem<T>& a, const Matrices<const T>& dy,
                         const Matrices<T>& dq, const Matrices<T>& dk, const Matrices<T>& dv) {
   for_each_attention(a, [&](int64_t outer, int64_t inner) {
-    T* const p = scores_workspace<T>(2 * kQueries * a.keys);
-    T* const ds = p + kQueries * a.keys;
+    T* const p = scores_workspace<T>(3 * kQueries * a.keys);
+    T *const dp = p + kQueries * a.keys, *const ds = dp + kQueries * a.keys;
     LongSum<T, struct Dk> dk_sum;
     LongSum<T, struct Dv> dv_sum;
     if (dq.data) dk_sum.begin(dk.at(outer, inner), a.keys, a.depth, dk.row);
@@ -222,7 +218,7 @@ void attention_backward(const AttentionProblem<T>& a, const Matrices<const T>& d
       dk_sum.next();
       dv_sum.next();
       const bool q_finite = block.weights(p);
-      const bool g_finite = dq.data ? block.score_gradients(p, g, dy.row, ds)
+      const bool g_finite = dq.data ? block.score_gradients(p, g, dy.row, dp, ds)
                                     : block.rows_are_finite(a.value_depth, g, dy.row);
       if (dv.data)
         block.multiply_transposed(T(1), p, a.value_depth, g, dy.row, g_finite, dv.at(outer, inner),

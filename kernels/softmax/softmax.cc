@@ -111,7 +111,9 @@ CrossEntropyTotals cross_entropy(int64_t rows, int64_t classes, const T* x, cons
       if (target.ignored(i)) continue;
       const T* row = x + i * classes;
       const double rest = std::isfinite(log_sum[i]) ? static_cast<double>(log_sum[i]) : kNan;
-      losses[i] = target.own(i) * (rest - static_cast<double>(row[labels[i]] - shift[i]));
+      const double below = 0.5 * static_cast<double>(shift[i]) -  // half, which T holds
+                           0.5 * static_cast<double>(row[labels[i]]);
+      losses[i] = 2 * (target.own(i) * (0.5 * rest + below));
       if (target.smoothing != 0)
         losses[i] +=
             target.share * (target.sum_w * rest - table.weighted_sum(classes, shift[i], w, row));
@@ -151,17 +153,32 @@ void cross_entropy_backward(int64_t rows, int64_t classes, const T* x, const int
         std::fill_n(row, classes, T(0));  // also where x is NaN
         continue;
       }
+      // As sum dx = 0, an entry of nearly 1 - p of 0 is what the others leave.
+      T& own = row[labels[i]];
+      const bool own_dominates = std::abs(own) > T(0.75) * std::abs(scale[i]);
       if (hostile && overflows(i)) {
+        double others = 0;
         for (int64_t c = 0; c < classes; ++c) {
-          const double wanted = target.share * (w ? static_cast<double>(w[c]) : 1.0) +
-                                (c == labels[i] ? target.own(i) : 0);
-          row[c] = static_cast<T>(scale_of(i) * static_cast<double>(row[c]) - g_of(i) * wanted);
+          const double wanted = target.share * (w ? static_cast<double>(w[c]) : 1.0),
+                       v = scale_of(i) * static_cast<double>(row[c]) - g_of(i) * wanted;
+          if (&row[c] != &own) {
+            row[c] = static_cast<T>(v);
+            others += v;
+          } else if (!own_dominates) {
+            own = static_cast<T>(v - g_of(i) * target.own(i));
+          }
         }
+        if (own_dominates) own = static_cast<T>(-others);
         continue;
       }
       if (target.smoothing != 0)
         table.subtract(classes, static_cast<T>(g_of(i) * target.share), w, row);
-      row[labels[i]] -= static_cast<T>(g_of(i) * target.own(i));
+      if (own_dominates) {
+        own = 0;
+        own = static_cast<T>(-table.sum(classes, row));
+      } else {
+        own -= static_cast<T>(g_of(i) * target.own(i));
+      }
     }
   });
 }

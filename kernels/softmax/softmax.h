@@ -3,6 +3,10 @@
 
 namespace gradus::kernels {
 
+// What one element that has nearly all of a row's sum leaves to the others is not lost in rounding:
+// values and gradients are right to some roundings of themselves, or where signs cancel of the sum
+// of magnitudes in their row.
+
 /// y = exp(x) / sum exp(x) in each row; NaN in one that is -inf everywhere, or holds inf or NaN.
 /// x, y: (rows, d)
 template <class T>

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <boost/math/differentiation/autodiff.hpp>
 #include <boost/mpl/list.hpp>
+#include <boost/multiprecision/cpp_bin_float.hpp>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <cstring>
@@ -17,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/checks.h"
 #include "tests/kernels/kernel_checks.h"
 
 using namespace gradus::test;
@@ -335,6 +337,179 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(softmax_share_is_its_definition, T, Scalars) {
                          exact.data());
     check_close(a, exact, 2);
   }
+}
+
+namespace {
+
+/// Enough digits that what e^-100 adds to 1 has those of f64.
+using Big = boost::multiprecision::number<boost::multiprecision::cpp_bin_float<80>>;
+
+/// Rows whose largest element lies `peak` above the others', at different places, in f32's numbers.
+struct Peaks {
+  Peaks(int64_t features, double by)
+      : rows(features > 100 ? 2 : 6), d(features), peak(by), x(random(rows * d, 1, 9)) {
+    for (int64_t i = 0; i < rows; ++i) {
+      Values<double>::iterator row = x.begin() + i * d, top = row + i * (d - 1) / (rows - 1);
+      for (int64_t j = 0; j < d; ++j) row[j] = static_cast<float>(std::min(row[j], 0.5));
+      *top = static_cast<float>(1 + peak);
+      const double shift = i % 2 ? *top : 0;  // so that half of the rows have their largest at 0
+      for (int64_t j = 0; j < d; ++j) row[j] = static_cast<float>(row[j] - shift);
+      labels.push_back(i % 3 == 2 ? (i + d / 2) % d : top - row);
+    }
+  }
+  int64_t rows, d;
+  double peak;
+  Values<double> x;
+  Values<int64_t> labels;
+};
+
+enum class Of { itself, its_row };
+
+/// Each x is right but for some roundings, of itself or where terms of both signs are added of all
+/// in its row, and for the rounding of a difference in an exponent.
+template <class T>
+void check_tails(const char* what, const Peaks& p, const Values<T>& x, const Values<Big>& exact,
+                 Of of = Of::itself, double least = 0) {
+  BOOST_TEST_REQUIRE(x.size() == exact.size());
+  const Big eps = std::numeric_limits<T>::epsilon(), bound = eps * (10 + p.peak),
+            quantum = 4 * static_cast<double>(std::numeric_limits<T>::min()) * eps;
+  const size_t d = x.size() / static_cast<size_t>(p.rows);
+  for (size_t i = 0; i < x.size(); ++i) {
+    Big size = 0;
+    for (size_t j = i / d * d; j < i / d * d + d; ++j)
+      if (j == i || of == Of::its_row) size += abs(exact[j]);
+    size = std::max<Big>(size, least);
+    const Big off = abs(Big(x[i]) - exact[i]);
+    if (off <= bound * size + quantum) continue;
+    BOOST_ERROR(what << " of " << p.d << ", peak " << p.peak << ", element " << i << " is " << x[i]
+                     << ", not " << static_cast<double>(exact[i]) << ": off by "
+                     << static_cast<double>(Big(off / size / eps)) << " eps");
+    return;
+  }
+}
+
+}  // namespace
+
+// What a row's largest element leaves to the others is far below the rounding of 1. Sanitizers see
+// such rows in the other cases, without these digits.
+BOOST_TEST_DECORATOR(*test::repeats)
+BOOST_AUTO_TEST_CASE_TEMPLATE(tails_are_right_to_the_last_digits, T, Scalars) {
+  for (const int64_t d : {1, 2, 3, 8, 17, 131, 2100})
+    for (const double peak : {0.0, 0.7, 2.0, 5.0, 12.0, 20.0, 60.0, 100.0}) {
+      if (d > 100 && peak != 12) continue;
+      const Peaks p(d, peak);
+      const Values<T> x = as<T>(p.x);
+      const Values<Big> big_x = as<Big>(p.x);
+      const auto n = x.size(), rows = static_cast<size_t>(p.rows);
+      Values<T> y(n), log_y(n), sums(rows), dx(n), losses(rows);
+      Values<Big> big_y(n), big_log_y(n), big_sums(rows), big_dx(n), big_losses(rows);
+      softmax(p.rows, d, x.data(), y.data());
+      log_softmax(p.rows, d, x.data(), log_y.data());
+      logsumexp(p.rows, d, x.data(), sums.data());
+      naive::log_softmax(p.rows, d, big_x.data(), big_log_y.data());
+      for (size_t i = 0; i < n; ++i) big_y[i] = exp(big_log_y[i]);
+      for (size_t i = 0; i < rows; ++i) {
+        const size_t first = i * static_cast<size_t>(d);
+        big_sums[i] = big_x[first] - big_log_y[first];
+        big_losses[i] = -big_log_y[first + static_cast<size_t>(p.labels[i])];
+        if (i % 2 == 0) big_sums[i] = 0, sums[i] = 0;  // their maximum is not 0
+      }
+      check_tails("softmax", p, y, big_y);
+      check_tails("log_softmax", p, log_y, big_log_y);
+      check_tails("logsumexp", p, sums, big_sums);
+      cross_entropy<T>(p.rows, d, x.data(), p.labels.data(), nullptr, {}, losses.data());
+      check_tails("cross_entropy", p, losses, big_losses);
+
+      // Gradients of one element of y, those of the loss, and of all of y.
+      Values<double> one(n), all = random(p.rows * d, 1, 5), same(n, 1);
+      for (size_t i = 0; i < rows; ++i)
+        one[i * static_cast<size_t>(d) + static_cast<size_t>(p.labels[i])] = -0.75;
+      for (size_t i = 0; i < n; i += 2) same[i] = static_cast<float>(1 + 1e-4);
+      for (const Values<double>& dy : {one, all, same}) {
+        const Of of = &dy == &one || dy == one ? Of::itself : Of::its_row;
+        const Values<T> g = as<T>(dy);
+        const Values<Big> big_g = as<Big>(dy);
+        softmax_backward(p.rows, d, y.data(), g.data(), dx.data());
+        naive::softmax_backward(p.rows, d, big_y.data(), big_g.data(), big_dx.data());
+        check_tails("softmax's gradient", p, dx, big_dx, of);
+        if (dy == same) continue;
+        log_softmax_backward(p.rows, d, log_y.data(), g.data(), dx.data());
+        for (int64_t i = 0; i < p.rows; ++i) {
+          Big sum = 0;
+          for (int64_t j = 0; j < d; ++j) sum += big_g[static_cast<size_t>(i * d + j)];
+          for (int64_t j = 0; j < d; ++j) {
+            const auto k = static_cast<size_t>(i * d + j);
+            big_dx[k] = big_g[k] - big_y[k] * sum;
+          }
+        }
+        check_tails("log_softmax's gradient", p, dx, big_dx, of);
+        if (dy != one) continue;
+        const T dloss = T(0.75);
+        cross_entropy_backward<T>(p.rows, d, x.data(), p.labels.data(), nullptr, {},
+                                  {&dloss, false, 1}, dx.data());
+        check_tails("cross_entropy's gradient", p, dx, big_dx);
+      }
+    }
+}
+
+BOOST_TEST_DECORATOR(*test::repeats)
+BOOST_AUTO_TEST_CASE_TEMPLATE(tails_with_weights_and_smoothing, T, Scalars) {
+  for (const int64_t d : {2, 3, 10})
+    for (const double peak : {0.7, 5.0, 20.0, 60.0})
+      for (const double smoothing : {0.0, 1e-9, 0.1, 1.0}) {
+        Peaks p(d, peak);
+        p.labels[1] = 7;
+        const CrossEntropyOptions options{smoothing, 7 + (d > 7 ? 100 : 0)};
+        if (d > 7) p.labels[1] = options.ignore_index;
+        Values<double> weight(static_cast<size_t>(d));
+        for (size_t j = 0; j < weight.size(); ++j) weight[j] = 0.5 + static_cast<double>(j % 3);
+        const Values<T> x = as<T>(p.x), w = as<T>(weight), g(x.size(), T(1.5));
+        const Values<Big> big_x = as<Big>(p.x), big_w = as<Big>(weight), big_g(x.size(), Big(1.5));
+        Values<T> loss(6), dx(x.size());
+        Values<Big> big_loss(6), big_dx(x.size());
+        cross_entropy(p.rows, d, x.data(), p.labels.data(), w.data(), options, loss.data());
+        naive::cross_entropy(p.rows, d, big_x.data(), p.labels.data(), big_w.data(), options,
+                             big_loss.data());
+        check_tails("cross_entropy", p, loss, big_loss);
+        cross_entropy_backward(p.rows, d, x.data(), p.labels.data(), w.data(), options,
+                               {g.data(), true, 1}, dx.data());
+        naive::cross_entropy_backward(p.rows, d, big_x.data(), p.labels.data(), big_w.data(),
+                                      options, big_g.data(), big_dx.data());
+        // With smoothing what is subtracted from p may be as large.
+        check_tails("cross_entropy's gradient", p, dx, big_dx,
+                    smoothing == 0 ? Of::itself : Of::its_row, 0.5 * smoothing);
+      }
+}
+
+// The others' dy overflow together, not with the dominating element's.
+BOOST_AUTO_TEST_CASE_TEMPLATE(tails_of_the_largest_gradients, T, Scalars) {
+  const double most = std::numeric_limits<T>::max(), p[] = {0.78, 0.11, 0.11},
+               g[] = {-0.81, 0.525, 0.525};
+  T y[3], dy[3], dx[3];
+  for (int j = 0; j < 3; ++j)
+    y[j] = static_cast<T>(std::log(p[j])), dy[j] = static_cast<T>(g[j] * most);
+  log_softmax_backward<T>(1, 3, y, dy, dx);
+  for (int j = 0; j < 3; ++j)
+    BOOST_TEST(std::abs(static_cast<double>(dx[j]) / most - (g[j] - p[j] * 0.24)) < 1e-6);
+}
+
+// The difference of two logits, and what a class weight of 0 makes of it.
+BOOST_AUTO_TEST_CASE_TEMPLATE(losses_of_the_largest_logits, T, Scalars) {
+  const T most = std::numeric_limits<T>::max();
+  const T x[] = {most, -most, 0, 0, 1, 1, 2, 2}, w[] = {1, 0};
+  const int64_t labels[] = {1, 0, 1, 1};
+  for (const double smoothing : {0.0, 0.5}) {
+    T loss[4];
+    const CrossEntropyOptions options{smoothing, -100};
+    const auto sums = cross_entropy<T>(4, 2, x, labels, w, options, loss);
+    BOOST_TEST(sums.weight == 1);
+    BOOST_TEST(loss[0] == 0);
+    const double log_2 = std::log(2.0) * (smoothing > 0 ? 0.75 + 2 * 0.25 : 1);
+    BOOST_TEST(std::abs(sums.loss - log_2) < 1e-6);
+  }
+  if (sizeof(T) == sizeof(double)) return;
+  const auto sums = cross_entropy<T>(4, 2, x, labels, nullptr, {0.5, -100}, nullptr);
+  BOOST_TEST(std::abs(sums.loss / 4 / (0.375 * static_cast<double>(most)) - 1) < 1e-6);
 }
 
 BOOST_AUTO_TEST_CASE(an_ignored_row_is_not_read_into_anything) {
