@@ -31,7 +31,7 @@ class TextFormatter {
     }
     format_ = {begin, static_cast<size_t>(it - begin)};
     fixed[size] = '}';
-    fmt::format_parse_context as_fixed({fixed, size + 1});
+    fmt::format_parse_context as_fixed(fmt::string_view(fixed, size + 1));
     if (*fmt::formatter<fmt::string_view>().parse(as_fixed) != '}')
       fail("a text's format is what fmt takes for a string");
     return it;
