@@ -1,18 +1,22 @@
 #include <fcntl.h>
-#include <gradus/base/error.h>
 #include <gradus/base/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
+#include <charconv>
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <optional>
 #include <ostream>
+#include <sstream>
 #include <streambuf>
+#include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 namespace gradus {
 
@@ -24,7 +28,16 @@ constexpr size_t kBuffer = size_t{1} << 16;
 constexpr int kMostLinks = 40;  // as Linux
 
 [[noreturn]] void fail_with(int reason, const std::string& path, const char* what) {
-  fail("{}: cannot be {}: {}", path, what, std::generic_category().message(reason));
+  fail("{}: {}: {}", path, what, std::generic_category().message(reason));
+}
+
+[[noreturn]] void fail_to_write(int reason, const std::string& path,
+                                const char* what = "cannot be written") {
+  try {
+    fail_with(reason, path, what);
+  } catch (const Error& error) {  // with its context
+    throw WriteError(error.what());
+  }
 }
 
 /// f, which returns a negative number and sets errno, until no signal interrupts it.
@@ -112,16 +125,24 @@ void fill(const std::string& path, Output& output,
   std::ostream stream(&output);
   write(stream);
   const int failure = output.finish();
-  if (failure != 0) fail_with(failure, path, "written");
+  if (failure != 0) fail_to_write(failure, path);
   if (!stream) fail("{}: cannot be written", path);
 }
 
 void write_directly(const std::string& path, const std::function<void(std::ostream&)>& write,
                     int how = O_TRUNC) {
   const int descriptor = open_file(path, O_WRONLY | how);
-  if (descriptor < 0) fail_with(errno, path, "written");
+  if (descriptor < 0) fail_to_write(errno, path);
   Output output(descriptor);
   fill(path, output, write);
+}
+
+/// What has no other file beside it is written at last, when all its bytes are there.
+void write_in_place(const std::string& path, const std::function<void(std::ostream&)>& write) {
+  std::ostringstream bytes;
+  write(bytes);
+  if (!bytes) fail("{}: cannot be written", path);
+  write_directly(path, [&](std::ostream& to) { to << bytes.view(); });
 }
 
 /// The file that `path` names through any symbolic links, whether it is there or not; nothing if
@@ -130,11 +151,11 @@ std::optional<fs::path> target_of(const std::string& path) {
   fs::path target = path;
   std::error_code error;
   for (int links = 0; fs::is_symlink(fs::symlink_status(target, error)); ++links) {
-    if (links == kMostLinks) fail_with(ELOOP, path, "written");
+    if (links == kMostLinks) fail_to_write(ELOOP, path);
     const std::string folder = fs::canonical(target.parent_path(), error).native();
     if (folder.starts_with("/proc/") && folder.ends_with("/fd")) return std::nullopt;
     const fs::path next = fs::read_symlink(target, error);
-    if (error) fail_with(error.value(), path, "written");
+    if (error) fail_to_write(error.value(), path);
     target = target.parent_path() / next;  // which is `next` alone if that is absolute
   }
   return target;
@@ -152,13 +173,16 @@ int take_over(const struct stat& old, int descriptor) {
   return uninterrupted([&] { return ::fchmod(descriptor, mode); });
 }
 
+constexpr std::string_view kPartialBegin = ".gradus-", kPartialEnd = ".partial";
+
 /// A new file beside another, which takes its place; taken away unless it did.
 class Replacement {
  public:
   Replacement(const fs::path& target, mode_t mode) {
-    static std::atomic<uint64_t> count{0};
+    static std::atomic<uint64_t> number{0};
     do {
-      name_ = target.parent_path() / fmt::format(".gradus-{}-{}.partial", ::getpid(), count++);
+      name_ = target.parent_path() /
+              fmt::format("{}{}-{}{}", kPartialBegin, ::getpid(), number++, kPartialEnd);
       descriptor_ = open_file(name_.native(), O_WRONLY | O_CREAT | O_EXCL, mode);
     } while (descriptor_ < 0 && errno == EEXIST);
     if (descriptor_ < 0) name_.clear();
@@ -176,19 +200,44 @@ class Replacement {
     return 0;
   }
   const fs::path& name() const { return name_; }
+  /// How many there are.
+  static int count() { return Counted::count; }
 
  private:
+  struct Counted {
+    Counted() { ++count; }
+    ~Counted() { --count; }
+    static inline constinit std::atomic<int> count{0};
+  } counted_;
   fs::path name_;
   int descriptor_ = -1;
 };
 
-/// A rename lasts once its folder is on the disk; not every system can be asked for that.
-void sync_folder_of(const fs::path& file) {
+/// Whether something is mounted on the file itself, which then cannot be replaced.
+bool is_mount_point(const fs::path& file) {
+  struct statx status {};
+  return ::statx(AT_FDCWD, file.c_str(), 0, 0, &status) == 0 &&
+         (status.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
+/// A rename lasts once its folder is on the disk. 0, or why it may not. Not every file system can
+/// be asked for that, nor a folder that may not be read.
+int sync_folder_of(const fs::path& file) {
   const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
   const int descriptor = open_file(folder.native(), O_RDONLY | O_DIRECTORY);
-  if (descriptor < 0) return;
-  ::fsync(descriptor);
+  if (descriptor < 0) return errno == EACCES ? 0 : errno;
+  const int failure = uninterrupted([&] { return ::fsync(descriptor); }) < 0 ? errno : 0;
   ::close(descriptor);
+  return failure == EINVAL || failure == ENOTSUP ? 0 : failure;
+}
+
+/// The process in a new file's name; 0 of any other name.
+pid_t writer_of(std::string_view name) {
+  if (!name.starts_with(kPartialBegin) || !name.ends_with(kPartialEnd)) return 0;
+  name.remove_prefix(kPartialBegin.size());
+  pid_t writer = 0;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), writer);
+  return error == std::errc() && *end == '-' && writer > 0 ? writer : 0;
 }
 
 }  // namespace
@@ -198,35 +247,59 @@ void write_file(const std::string& path, const std::function<void(std::ostream&)
         path.c_str());
   struct stat old {};
   const bool exists = ::stat(path.c_str(), &old) == 0;
-  if (!exists && errno != ENOENT) fail_with(errno, path, "written");
-  if (exists && S_ISDIR(old.st_mode)) fail_with(EISDIR, path, "written");
-  if (exists && ::access(path.c_str(), W_OK) < 0) fail_with(errno, path, "written");
+  if (!exists && errno != ENOENT) fail_to_write(errno, path);
+  if (exists && S_ISDIR(old.st_mode)) fail_to_write(EISDIR, path);
+  if (exists && ::access(path.c_str(), W_OK) < 0) fail_to_write(errno, path);
   if (exists && !S_ISREG(old.st_mode)) return write_directly(path, write);
 
   const std::optional<fs::path> target = target_of(path);
   if (!target) return write_directly(path, write, O_APPEND);
   Replacement file(*target, exists ? 0600 : 0666);
-  if (file.descriptor() < 0) fail_with(errno, path, "written");
+  if (file.descriptor() < 0) {
+    const int reason = errno;
+    if (exists && is_mount_point(*target)) return write_in_place(path, write);
+    fail_to_write(reason, path,
+                  exists
+                      ? "cannot be written: its folder lets no file be made that would replace it"
+                      : "cannot be written");
+  }
   Output output(file.descriptor());
-  if (exists && take_over(old, output.descriptor()) < 0) fail_with(errno, path, "written");
+  if (exists && take_over(old, output.descriptor()) < 0) fail_to_write(errno, path);
   fill(path, output, write);
   const int failure = file.take_place_of(*target);
   if (failure == EBUSY) {  // a mount point
     const std::string bytes = read_file(file.name().native());
     return write_directly(path, [&](std::ostream& to) { to << bytes; });
   }
-  if (failure != 0) fail_with(failure, path, "written");
-  sync_folder_of(*target);
+  if (failure != 0) fail_to_write(failure, path);
+  const int not_lasting = sync_folder_of(*target);
+  if (not_lasting != 0) fail_to_write(not_lasting, path, "is written, but may not last");
+}
+
+void remove_partial_files(const std::string& folder) {
+  std::vector<fs::path> left;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error)) {
+    const pid_t writer = writer_of(entry->path().filename().native());
+    const bool ended = writer != 0 && ::kill(writer, 0) < 0 && errno == ESRCH;
+    if (ended || writer == ::getpid()) left.push_back(entry->path());
+  }
+  if (error) fail_with(error.value(), folder, "cannot be read");
+  const std::string own = fmt::format("{}{}-", kPartialBegin, ::getpid());
+  for (const fs::path& file : left)  // this process's own are those of an earlier one of its number
+    if (Replacement::count() == 0 || !file.filename().native().starts_with(own))
+      ::unlink(file.c_str());
 }
 
 FileReader::FileReader(std::string path)
     : path_(std::move(path)), descriptor_(open_file(path_, O_RDONLY)) {
   struct stat status {};
-  if (descriptor_ < 0) fail_with(errno, path_, "opened");
+  if (descriptor_ < 0) fail_with(errno, path_, "cannot be opened");
   if (::fstat(descriptor_, &status) < 0 || S_ISDIR(status.st_mode)) {
     const int reason = S_ISDIR(status.st_mode) ? EISDIR : errno;
     ::close(descriptor_);
-    fail_with(reason, path_, "read");
+    fail_with(reason, path_, "cannot be read");
   }
   if (S_ISREG(status.st_mode)) size_ = static_cast<uint64_t>(status.st_size);
 }
@@ -237,7 +310,7 @@ size_t FileReader::read(char* to, size_t count) {
   size_t got = 0;
   while (got < count) {
     const ssize_t n = uninterrupted([&] { return ::read(descriptor_, to + got, count - got); });
-    if (n < 0) fail_with(errno, path_, "read");
+    if (n < 0) fail_with(errno, path_, "cannot be read");
     if (n == 0) break;
     got += static_cast<size_t>(n);
   }

@@ -1,4 +1,6 @@
 #pragma once
+#include <gradus/base/error.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -7,13 +9,25 @@
 
 namespace gradus {
 
+/// What the system does not let be written.
+class WriteError : public Error {
+ public:
+  using Error::Error;
+};
+
 /// The file gets what `write` writes, whole, or an Error that says why leaves it as it was. The
 /// bytes go to a new file of a name of its own in the same folder, reach the disk (fsync) and take
 /// the file's place (rename), with the permissions that it had. A symbolic link is followed to the
 /// file that it names. What cannot be replaced, a device, a FIFO, a file that is a mount point, is
-/// written directly; a file that is open under a descriptor's path (/dev/stdout) gets the bytes
-/// at its end.
+/// written directly: who is killed meanwhile, or finds the disk full, leaves a part of it. A file
+/// that is open under a descriptor's path (/dev/stdout) gets the bytes at its end. What the system
+/// refuses is a WriteError.
 void write_file(const std::string& path, const std::function<void(std::ostream&)>& write);
+
+/// Removes the new files (".gradus-<process>-<number>.partial") that writers left in the folder
+/// which were killed. Those of processes of this machine that live stay; there should be no writers
+/// elsewhere.
+void remove_partial_files(const std::string& folder);
 
 /// All bytes of a file; an Error with the path and the system's reason if they cannot be read.
 std::string read_file(const std::string& path);

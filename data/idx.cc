@@ -85,6 +85,7 @@ Dataset load(const std::string& folder, const std::string& part) {
 
 Tensor read_idx(const std::string& path) {
   const Idx idx = parse(path);
+  const ErrorContext context(path);
   Tensor x = empty(idx.shape, DType::i64);
   for (int64_t i = 0; i < x.numel(); ++i) x.mutable_data<int64_t>()[i] = idx.at(i);
   return x;

@@ -17,7 +17,12 @@ Command::Command(const char* command_name, const char* command_summary, Setup co
   first_command = this;
 }
 
-std::string shell_word(const std::string& word) {
+std::string path_argument(const std::string& path) {
+  return path.starts_with('-') ? "./" + path : path;
+}
+
+std::string shell_word(const std::string& path) {
+  const std::string word = path_argument(path);
   const auto plain = [](unsigned char c) {
     return c >= 0x80 || std::isalnum(c) ||
            std::string_view("_-+=./:,@%").find(static_cast<char>(c)) != std::string_view::npos;

@@ -19,7 +19,8 @@ namespace gradus::lab {
 ///
 /// Constructing it enters it in the list that the program reads.
 struct Command {
-  /// Does what the parsed options ask, and returns the exit code; an Error is told, with code 2.
+  /// Does what the parsed options ask, and returns the exit code; an Error is told, with code 2, or
+  /// 1 if it is a WriteError.
   using Run = std::function<int()>;
   /// Adds its options to the subcommand.
   using Setup = Run (*)(CLI::App& app);
@@ -32,8 +33,11 @@ struct Command {
   const Command* next;
 };
 
-/// A word of a command to be typed: quoted unless no shell takes its letters for something else.
-std::string shell_word(const std::string& word);
+/// A file's path that no program takes for an option.
+std::string path_argument(const std::string& path);
+/// The same as a word of a command to be typed: quoted unless no shell takes its letters for
+/// something else.
+std::string shell_word(const std::string& path);
 
 /// Sorted by name.
 std::vector<const Command*> all_commands();

@@ -18,6 +18,7 @@
 #include <optional>
 
 #include "lab/compare_optimizers.h"
+#include "lab/study/csv.h"
 
 namespace gradus::lab {
 
@@ -246,7 +247,7 @@ int64_t Run::epochs_to(double accuracy) const {
 std::vector<Run> compare(const CompareOptions& options,
                          const std::function<void(const Progress&)>& progress,
                          const std::function<bool()>& stop, const std::string& checkpoint,
-                         const std::function<void()>& enter) {
+                         const std::function<bool(const std::string& data_checksum)>& enter) {
   check(options.seeds > 0 && options.epochs > 0 && options.batch_size > 1,
         "compare: needs at least 1 seed, 1 epoch and a batch of 2, got {}, {} and {}",
         options.seeds, options.epochs, options.batch_size);
@@ -257,11 +258,17 @@ std::vector<Run> compare(const CompareOptions& options,
   const size_t count =
       options.models.size() * options.norms.size() * static_cast<size_t>(options.seeds);
   std::optional<Forecast> forecast;
+  const bool of_files = options.data != "digits" && options.data != "vowels";
+  uint32_t data_checksum = 0;
   std::vector<Run> runs, earlier;
   for (int64_t seed = 1; seed <= options.seeds; ++seed) {
     const Split data = load(options, static_cast<uint64_t>(seed));
+    const uint32_t now = of_files || seed == 1 ? checksum(data) : data_checksum;
+    check(seed == 1 || now == data_checksum,
+          "compare: the files of {} have changed since the comparison began", options.data);
+    data_checksum = now;
     if (!forecast) {
-      enter();
+      if (!enter(fmt::format("{:08x}", data_checksum))) return {};
       earlier = earlier_runs(checkpoint);
       forecast.emplace(options, data);
     }
@@ -270,19 +277,15 @@ std::vector<Run> compare(const CompareOptions& options,
         AnyModule model = find_model(name).make(norm_from(norm), data.train);
         model->initialize(static_cast<uint64_t>(seed));
         manual_seed(static_cast<uint64_t>(seed));
-        Run& run = runs.emplace_back(
-            Run{name, norm, static_cast<uint64_t>(seed), model->parameter_count(), 0, {}});
+        Run& run = runs.emplace_back(runs.size() < earlier.size() ? earlier[runs.size()] : Run{});
+        run.model = name;
+        run.norm = norm;
+        run.seed = static_cast<uint64_t>(seed);
+        run.parameters = model->parameter_count();
         if (options.data == "digits")
           run.test_to_train =
               static_cast<double>(data.test.size()) / static_cast<double>(data.train.size());
-        if (runs.size() <= earlier.size()) {
-          const Run& known = earlier[runs.size() - 1];
-          run.step_ms = known.step_ms;
-          run.diverged_in = known.diverged_in;
-          run.finished = known.finished;
-          run.epochs = known.epochs;
-          if (run.finished || run.diverged_in != 0) continue;
-        }
+        if (run.finished || run.diverged_in != 0) continue;
         const auto begin = Clock::now();
         const auto step_done = [&](int64_t epoch, double part, double loss) {
           const double run_part =

@@ -17,6 +17,7 @@ struct CompareOptions {
   double lr = 3e-3;  ///< after one epoch of warm-up; then half a cosine down to 0
   std::string optimizer = "adam";
   std::string data = "digits";  ///< or "vowels", or a folder of IDX files
+  std::string data_checksum;    ///< of the first seed's data, once they are read
 };
 
 struct EpochMetrics {
@@ -28,8 +29,8 @@ struct EpochMetrics {
 
 struct Run {
   std::string model, norm;
-  uint64_t seed;
-  int64_t parameters;
+  uint64_t seed = 0;
+  int64_t parameters = 0;
   double step_ms = 0;                ///< median
   std::vector<EpochMetrics> epochs;  ///< those that are done
   int64_t diverged_in = 0;           ///< the epoch whose loss became infinite or NaN; 0: none
@@ -55,10 +56,11 @@ struct Progress {
 /// named parameters, and the batches. Stops early when `stop` says so; the last run is then the one
 /// that was under way. After each epoch the file `checkpoint` has all that it takes to go on; if it
 /// is there at first, its runs and epochs are not done again, and the result has the same bits.
-/// `enter` is called before it is read, once options and data are known to be right.
+/// `enter` is called before it is read, once options and data are known to be right, with the
+/// data's checksum; whether there is anything to do. Data that change meanwhile are an error.
 std::vector<Run> compare(const CompareOptions& options,
                          const std::function<void(const Progress&)>& progress,
                          const std::function<bool()>& stop, const std::string& checkpoint,
-                         const std::function<void()>& enter);
+                         const std::function<bool(const std::string& data_checksum)>& enter);
 
 }  // namespace gradus::lab

@@ -49,8 +49,45 @@ fs::path options_of(const Settings& settings) {
   return fs::path(settings.output) / "compare-unfinished.json";
 }
 
-/// Makes the folder's checkpoint one of these options, or says why it cannot be.
-void enter(const Settings& settings) {
+/// The summary of a comparison of these options that is over; null if there is none.
+nlohmann::ordered_json finished(const Settings& settings) {
+  const fs::path file = fs::path(settings.output) / "summary.json";
+  if (!fs::exists(file)) return {};
+  auto summary = nlohmann::ordered_json::parse(read_file(file.string()), nullptr, false);
+  try {
+    if (summary.at("complete") == true && summary.at("version") == GRADUS_VERSION &&
+        json_text(summary.at("options")) == json_text(to_json(settings.options)) &&
+        !summaries_from(summary).empty())
+      return summary;
+  } catch (const nlohmann::json::exception&) {  // it is not ours
+  }
+  return {};
+}
+
+/// An error unless the unfinished comparison, whose options are `before`, is this one.
+void check_same(const Settings& settings, const nlohmann::ordered_json& before,
+                const nlohmann::ordered_json& now) {
+  if (json_text(before) == json_text(now)) return;
+  auto of_these_data = before;
+  if (before.is_object() && before.contains("options") && before["options"].is_object())
+    of_these_data["options"]["data_checksum"] = settings.options.data_checksum;
+  check(json_text(of_these_data) != json_text(now),
+        "compare: the data of {} are not those that the unfinished comparison in {} began with; "
+        "--fresh begins anew",
+        settings.options.data, settings.output);
+  fail("compare: the unfinished comparison in {} is of {}, this one of {}", settings.output,
+       before.is_discarded() ? "damaged options" : json_text(before, -1), json_text(now, -1));
+}
+
+/// What is not to be gone on with.
+void remove_unfinished(const Settings& settings) {
+  fs::remove(checkpoint_of(settings));
+  fs::remove(options_of(settings));
+}
+
+/// Makes the folder's checkpoint one of these options, or says why it cannot be. Returns the
+/// summary where nothing is left to be done.
+nlohmann::ordered_json enter(const Settings& settings) {
   const nlohmann::ordered_json now = {{"gradus", GRADUS_VERSION},
                                       {"options", to_json(settings.options)}};
   const fs::path file = options_of(settings), checkpoint = checkpoint_of(settings);
@@ -59,17 +96,35 @@ void enter(const Settings& settings) {
         "compare: {} holds an unfinished comparison; --resume goes on with it, --fresh begins anew",
         settings.output);
   if (unfinished && settings.resume) {
-    const auto before = nlohmann::ordered_json::parse(read_file(file.string()), nullptr, false);
-    check(!before.is_discarded() && json_text(before) == json_text(now),
-          "compare: the unfinished comparison in {} is of {}, this one of {}", settings.output,
-          before.is_discarded() ? "damaged options" : json_text(before, -1), json_text(now, -1));
-    return;
+    check_same(settings, nlohmann::ordered_json::parse(read_file(file.string()), nullptr, false),
+               now);
+    return {};
   }
-  if (settings.resume)
+  remove_unfinished(settings);
+  if (settings.resume) {
+    if (auto summary = finished(settings); !summary.is_null()) {
+      std::fprintf(stderr, "gradus: this comparison is over; these are its results in %s\n",
+                   settings.output.c_str());
+      return summary;
+    }
     std::fprintf(stderr, "gradus: nothing is unfinished in %s; it begins\n",
                  settings.output.c_str());
-  fs::remove(checkpoint);
+  }
   write_file(file.string(), [&](std::ostream& out) { out << json_text(now) << "\n"; });
+  return {};
+}
+
+void print(const Settings& settings, const nlohmann::ordered_json& summary) {
+  std::string shown;
+  if (settings.json) {
+    shown = json_text(summary) + "\n";
+  } else {
+    const std::vector<Summary> summaries = summaries_from(summary);
+    for (const std::string& part : {table(summaries), findings(summaries)})
+      if (!part.empty()) shown += part + "\n";
+  }
+  std::fputs(shown.c_str(), stdout);
+  std::fflush(stdout);
 }
 
 /// The tables of the runs that have ended, without pictures of earlier ones.
@@ -89,9 +144,10 @@ void tell_of_unfinished(const Run& run, int64_t epochs) {
   std::fprintf(stderr, "\n");
 }
 
-int run(const Settings& settings) {
+int run(Settings& settings) {
   if (settings.threads > 0) set_threads(settings.threads);
   const ResultsFolder folder(settings.output);
+  nlohmann::ordered_json known;
   stop_on_signals();
   std::signal(SIGPIPE, SIG_IGN);  // results are written even if nobody reads the table
   const std::vector<Run> runs = [&] {
@@ -104,8 +160,16 @@ int run(const Settings& settings) {
             write_ended(settings, p.all);
         },
         [] { return stopped_by() != 0; }, checkpoint_of(settings).string(),
-        [&] { enter(settings); });
+        [&](const std::string& data_checksum) {
+          settings.options.data_checksum = data_checksum;
+          known = enter(settings);
+          return known.is_null();
+        });
   }();
+  if (!known.is_null()) {
+    print(settings, known);
+    return 0;
+  }
   const bool anything =
       std::any_of(runs.begin(), runs.end(), [](const Run& run) { return !run.epochs.empty(); });
   if (stopped_by() != 0 && !runs.empty() && !runs.back().finished)
@@ -115,23 +179,14 @@ int run(const Settings& settings) {
     std::fprintf(stderr, "gradus: no epoch was done, so nothing is written\n");
     return 128 + stopped_by();
   }
-  const std::vector<Summary> summaries = summarize(runs);
-  std::string shown;
-  if (settings.json)
-    shown = json_text(to_json(settings.options, runs)) + "\n";
-  else
-    for (const std::string& part : {table(summaries), findings(summaries)})
-      if (!part.empty()) shown += part + "\n";
-  std::fputs(shown.c_str(), stdout);
-  std::fflush(stdout);
+  print(settings, to_json(settings.options, runs));
   for (const std::string& line : write_results(settings.output, settings.options, runs))
     std::fprintf(settings.json ? stderr : stdout, "%s\n", line.c_str());
   if (stopped_by() != 0) {
     std::fprintf(stderr, "gradus: the same command with --resume goes on\n");
     return 128 + stopped_by();
   }
-  fs::remove(checkpoint_of(settings));
-  fs::remove(options_of(settings));
+  remove_unfinished(settings);
   return 0;
 }
 
@@ -165,8 +220,10 @@ curves.gp and, drawn from it by gnuplot, curves.svg.
 
 Results of runs that have ended are there at once. Ctrl-C stops the training and
 reports what is done; a second Ctrl-C ends at once. However it ended, --resume
-goes on after the last whole epoch, with the same results as without a break.
-Exit codes: 0 done, 2 wrong input, 130 stopped by Ctrl-C.
+goes on after the last whole epoch, with the same results as without a break,
+if the data are the same; of a comparison that is over it prints the results.
+Exit codes: 0 done, 1 results cannot be written, 2 wrong input, 130 stopped by
+Ctrl-C.
 
   gradus compare --models cnn --norms none,batch --seeds 10
   gradus compare --models mlp --data /usr/share/datasets/fashion-mnist --epochs 3)";

@@ -12,7 +12,11 @@
 #include <chrono>
 #include <csignal>
 #include <cstring>
+#include <functional>
 #include <optional>
+
+#include "lab/command.h"
+#include "lab/progress.h"
 
 namespace gradus::lab {
 
@@ -20,6 +24,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr auto kLongest = std::chrono::seconds(60);
+constexpr int kPause = 100;  // ms
 constexpr size_t kMostBytes = size_t{1} << 26;
 
 /// The process, whose output `output` is; an errno if it cannot be started.
@@ -32,8 +37,7 @@ int start(const std::string& script, int output, pid_t& child) {
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
-  // A script's name may begin with a dash.
-  std::string program = "gnuplot", file = script.starts_with('-') ? "./" + script : script;
+  std::string program = "gnuplot", file = path_argument(script);
   char* arguments[] = {program.data(), file.data(), nullptr};
   const int failure = ::posix_spawnp(&child, "gnuplot", &files, &attributes, arguments, environ);
   posix_spawnattr_destroy(&attributes);
@@ -41,13 +45,12 @@ int start(const std::string& script, int output, pid_t& child) {
   return failure;
 }
 
-/// All that comes from the pipe; false if its end does not come by then, or not within kMostBytes.
-bool drain(int pipe, std::string& bytes, Clock::time_point end) {
-  while (bytes.size() <= kMostBytes) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now());
-    if (left.count() <= 0) return false;
+/// All that comes from the pipe; false if its end does not come before `over`, or not within
+/// kMostBytes.
+bool drain(int pipe, std::string& bytes, const std::function<bool()>& over) {
+  while (bytes.size() <= kMostBytes && !over()) {
     pollfd ready{pipe, POLLIN, 0};
-    if (::poll(&ready, 1, static_cast<int>(left.count())) <= 0) continue;
+    if (::poll(&ready, 1, kPause) <= 0) continue;
     char piece[1 << 14];
     const ssize_t n = ::read(pipe, piece, sizeof piece);
     if (n == 0) return true;
@@ -56,14 +59,14 @@ bool drain(int pipe, std::string& bytes, Clock::time_point end) {
   return false;
 }
 
-/// The child's status, if it ends by then; ended by force, and nothing, if not.
-std::optional<int> status_of(pid_t child, Clock::time_point end) {
+/// The child's status, if it ends before `over`; ended by force, and nothing, if not.
+std::optional<int> status_of(pid_t child, const std::function<bool()>& over) {
   int status = 0;
   for (;;) {
     const pid_t ended = ::waitpid(child, &status, WNOHANG);
     if (ended == child) return status;
     if (ended < 0 && errno != EINTR) return std::nullopt;
-    if (Clock::now() >= end) break;
+    if (over()) break;
     ::usleep(2000);
   }
   ::kill(-child, SIGKILL);
@@ -79,15 +82,22 @@ GnuplotPicture gnuplot(const std::string& script) {
   if (::pipe2(pipe, O_CLOEXEC) != 0)
     return {"", fmt::format("gnuplot cannot be started: {}", std::strerror(errno))};
   pid_t child = 0;
+  const int before = stopped_by();  // a second signal ends both
   const int failure = start(script, pipe[1], child);
   ::close(pipe[1]);
   GnuplotPicture picture;
   if (failure == 0) {
     const auto end = Clock::now() + kLongest;
-    const bool drawn = drain(pipe[0], picture.bytes, end);
-    const std::optional<int> status = status_of(child, drawn ? end : Clock::now());
+    const auto stopped = [&] { return stopped_by() != before; };
+    const auto over = [&] { return stopped() || Clock::now() >= end; };
+    end_with_program(child);
+    const bool drawn = drain(pipe[0], picture.bytes, over);
+    const std::optional<int> status = status_of(child, [&] { return !drawn || over(); });
+    end_with_program(0);
     if (!status)
-      picture = {"", "gnuplot took more than a minute or drew without end, and was ended"};
+      picture = {"", stopped() ? "gnuplot was stopped"
+                               : "gnuplot took more than a minute or drew without end, and was "
+                                 "ended"};
     else if (*status != 0 || picture.bytes.empty())
       picture = {"", "gnuplot failed"};
   } else {

@@ -1,6 +1,8 @@
+#include <gradus/base/file.h>
 #include <gradus/version.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 
@@ -20,6 +22,7 @@ int checked(int code) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // then a file that grows too large is an error like any other
   CLI::App program{
       "Gradus: automatic differentiation for small models; Batch against Layer Normalization"};
   program.require_subcommand(0, 1);
@@ -41,6 +44,9 @@ int main(int argc, char** argv) {
     for (const auto& [app, run] : commands)
       if (*app) return checked(run());
     std::fputs(program.help().c_str(), stderr);
+  } catch (const gradus::WriteError& error) {
+    std::fprintf(stderr, "gradus: %s\n", error.what());
+    return 1;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "gradus: %s\n", error.what());
   }

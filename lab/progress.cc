@@ -15,6 +15,14 @@ namespace gradus::lab {
 namespace {
 
 std::atomic<int> signal_number{0};
+std::atomic<pid_t> helper{0};
+
+void note_signal(int number) {
+  if (signal_number.exchange(number) == 0) return;
+  if (const pid_t group = helper; group != 0) ::kill(-group, SIGKILL);
+  std::signal(number, SIG_DFL);
+  std::raise(number);
+}
 
 bool on_terminal() {
   const char* type = std::getenv("TERM");
@@ -30,8 +38,8 @@ size_t columns() {
 
 void stop_on_signals() {
   struct sigaction action {};
-  action.sa_handler = [](int signal) { signal_number = signal; };
-  action.sa_flags = SA_RESTART | static_cast<int>(SA_RESETHAND);
+  action.sa_handler = note_signal;
+  action.sa_flags = SA_RESTART;
   for (int signal : {SIGINT, SIGTERM, SIGHUP}) {
     struct sigaction before {};
     // What is ignored stays so: by nohup, or in a shell's background.
@@ -39,6 +47,8 @@ void stop_on_signals() {
       ::sigaction(signal, &action, nullptr);
   }
 }
+
+void end_with_program(pid_t group) { helper = group; }
 
 int stopped_by() { return signal_number; }
 

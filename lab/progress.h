@@ -1,4 +1,6 @@
 #pragma once
+#include <sys/types.h>
+
 #include <chrono>
 #include <string>
 
@@ -6,6 +8,8 @@ namespace gradus::lab {
 
 /// The first of SIGINT, SIGTERM, SIGHUP is noted; a second one ends the program as usual.
 void stop_on_signals();
+/// A second one ends this process group, too; 0: none.
+void end_with_program(pid_t group);
 /// The number of the signal that came, or 0.
 int stopped_by();
 

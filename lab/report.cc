@@ -332,10 +332,15 @@ std::string findings(const std::vector<Summary>& summaries) {
 }
 
 nlohmann::ordered_json to_json(const CompareOptions& options) {
-  return {{"models", options.models},         {"norms", options.norms},
-          {"seeds", options.seeds},           {"epochs", options.epochs},
-          {"batch_size", options.batch_size}, {"lr", options.lr},
-          {"optimizer", options.optimizer},   {"data", options.data}};
+  return {{"models", options.models},
+          {"norms", options.norms},
+          {"seeds", options.seeds},
+          {"epochs", options.epochs},
+          {"batch_size", options.batch_size},
+          {"lr", options.lr},
+          {"optimizer", options.optimizer},
+          {"data", options.data},
+          {"data_checksum", options.data_checksum}};
 }
 
 nlohmann::ordered_json to_json(const CompareOptions& options, const std::vector<Run>& runs) {
@@ -374,6 +379,35 @@ nlohmann::ordered_json to_json(const CompareOptions& options, const std::vector<
   return json;
 }
 
+std::vector<Summary> summaries_from(const nlohmann::ordered_json& json) {
+  std::vector<Summary> summaries;
+  for (const auto& row : json.at("results")) {
+    const auto number = [&](const char* key) {
+      return row.at(key).is_null() ? 0 : row.at(key).get<double>();
+    };
+    summaries.push_back({.model = row.at("model"),
+                         .norm = row.at("norm"),
+                         .runs = row.at("runs"),
+                         .diverged = row.at("diverged"),
+                         .accuracy_mean = number("test_accuracy_mean"),
+                         .accuracy_deviation = number("test_accuracy_deviation"),
+                         .test_loss = number("test_loss_mean"),
+                         .final_loss = number("final_train_loss"),
+                         .epochs_to_95 = number("epochs_to_95"),
+                         .reached_95 = row.at("runs_reaching_95"),
+                         .gap = number("batch_minus_running_accuracy"),
+                         .step_ms = number("step_ms"),
+                         .parameters = row.at("parameters"),
+                         .reference = row.at("reference"),
+                         .pairs = row.at("seeds_compared"),
+                         .higher = row.at("seeds_higher"),
+                         .lower = row.at("seeds_lower"),
+                         .difference = number("difference"),
+                         .half_width = number("difference_half_width")});
+  }
+  return summaries;
+}
+
 ResultsFolder::ResultsFolder(const std::string& folder) {
   std::error_code failure;
   fs::create_directories(folder, failure);
@@ -388,6 +422,7 @@ ResultsFolder::ResultsFolder(const std::string& folder) {
                     "wait until it has ended",
                     folder));
   }
+  remove_partial_files(folder);
 }
 
 ResultsFolder::~ResultsFolder() { ::close(descriptor_); }

@@ -37,6 +37,8 @@ std::string table(const std::vector<Summary>& summaries);
 std::string findings(const std::vector<Summary>& summaries);
 nlohmann::ordered_json to_json(const CompareOptions& options);
 nlohmann::ordered_json to_json(const CompareOptions& options, const std::vector<Run>& runs);
+/// What to_json() was made of.
+std::vector<Summary> summaries_from(const nlohmann::ordered_json& json);
 
 /// Writes metrics.csv and summary.json; returns their paths.
 std::vector<std::string> write_tables(const std::string& folder, const CompareOptions& options,
@@ -47,7 +49,8 @@ std::vector<std::string> write_results(const std::string& folder, const CompareO
                                        const std::vector<Run>& runs);
 
 /// A folder for results, made if it is not there; an Error before hours are spent if files cannot
-/// be written into it, or while another gradus writes there.
+/// be written into it, or while another gradus writes there. What killed ones left half written is
+/// removed.
 class ResultsFolder {
  public:
   explicit ResultsFolder(const std::string& folder);

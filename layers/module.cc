@@ -459,7 +459,7 @@ NamedTensors Module::state() {
   return owned();
 }
 
-void Module::load_state(const NamedTensors& values) {
+std::function<void()> Module::prepare_load(const NamedTensors& values) {
   std::map<std::string, Tensor> given(values.begin(), values.end());
   check(given.size() == values.size(), "load: a name is given twice among {} values",
         values.size());
@@ -483,8 +483,14 @@ void Module::load_state(const NamedTensors& values) {
   }
   for (auto& [path, value] : given)  // all that asks for memory, before anything is written
     if (!value.is_contiguous() || written.contains(value.storage_id())) value = raw::clone(value);
-  for (auto& [path, tensor] : own) raw::copy(given.at(path), tensor);
+  for (const auto& [path, tensor] : own)  // starts the threads that writing takes
+    if (!tensor.is_contiguous()) raw::clone(tensor);
+  return [own = std::move(own), given = std::move(given)]() mutable {
+    for (auto& [path, tensor] : own) raw::copy(given.find(path)->second, tensor);
+  };
 }
+
+void Module::load_state(const NamedTensors& values) { prepare_load(values)(); }
 
 void Module::save(const std::string& path) { save_tensors(path, state()); }
 void Module::load(const std::string& path) { load_state(load_tensors(path)); }

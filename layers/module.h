@@ -4,6 +4,7 @@
 #include <gradus/tensor/tensor_file.h>
 
 #include <atomic>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -11,6 +12,7 @@
 
 namespace gradus {
 
+class Checkpoint;
 class Module;
 
 /// Is shown everything a module owns. Empty tensors (a bias that is left out) are not shown.
@@ -132,7 +134,10 @@ class Module {
   std::string tree();
 
  private:
+  friend class Checkpoint;
   friend class ForwardScope;
+  /// load_state() up to where nothing fails any more: what is returned does the rest.
+  std::function<void()> prepare_load(const NamedTensors& values);
   /// Whether the outermost module of a forward shows it.
   enum class Place : uint8_t { unknown, shown, hidden };
   NamedTensors owned();

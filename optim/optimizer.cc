@@ -122,21 +122,25 @@ inline bool Optimizer::is_plain(const Slot& slot, const Tensor& gradient) const 
          !gradient.shares_storage(p);
 }
 
+/// The slot's moment as its parameter's next update needs it; empty if there is none so far.
+Tensor Optimizer::copy_moment(const Slot& slot, size_t m) const {
+  const Tensor& p = slot.parameter;
+  const Tensor old = m < slot.moments.size() ? slot.moments[m] : Tensor();
+  if (!old) return old;
+  if (old.shape() != p.shape())
+    fail(
+        "{}: parameter {} is {}, but was {} when its {} began: its data was set, or its layer "
+        "assigned, since; make a new optimizer",
+        method_, p.name(), p.shape(), old.shape(), moment_names_[m]);
+  return old.dtype() == p.dtype() ? raw::clone(old) : raw::cast(old, p.dtype());
+}
+
 /// The slot's moments, zeros at first, for an update of their own.
 std::vector<Tensor> Optimizer::copy_moments(const Slot& slot) const {
-  const Tensor& p = slot.parameter;
   std::vector<Tensor> moments(moment_names_.size());
   for (size_t m = 0; m < moments.size(); ++m) {
-    const Tensor old = m < slot.moments.size() ? slot.moments[m] : Tensor();
-    if (old && old.shape() != p.shape())
-      fail(
-          "{}: parameter {} is {}, but was {} when its {} began: its data was set, or its layer "
-          "assigned, since; make a new optimizer",
-          method_, p.name(), p.shape(), old.shape(), moment_names_[m]);
-    if (old)
-      moments[m] = old.dtype() == p.dtype() ? raw::clone(old) : raw::cast(old, p.dtype());
-    else if (has_moment(m))
-      moments[m] = zeros_like(p);
+    moments[m] = copy_moment(slot, m);
+    if (!moments[m] && has_moment(m)) moments[m] = zeros_like(slot.parameter);
   }
   return moments;
 }
@@ -237,8 +241,8 @@ NamedTensors Optimizer::state() const {
       const std::string path = fmt::format("{}.{}.", g, i);
       add(path + "step", static_cast<double>(slot.steps), DType::i64);
       for (size_t m = 0; m < slot.moments.size(); ++m)
-        if (slot.moments[m])
-          result.emplace_back(path + moment_names_[m], raw::clone(slot.moments[m]));
+        if (Tensor moment = copy_moment(slot, m))
+          result.emplace_back(path + moment_names_[m], std::move(moment));
     }
   }
   return result;
@@ -294,7 +298,7 @@ void Optimizer::load_slot(StateReader& state, const std::string& path, Slot& slo
   }
 }
 
-void Optimizer::load_state(const NamedTensors& values) {
+std::function<void()> Optimizer::prepare_load(const NamedTensors& values) {
   StateReader state(method_, values);
   std::vector<double> mine, given;
   const double factor = state.number(method_ + ".lr_factor", DType::f64);
@@ -304,12 +308,11 @@ void Optimizer::load_state(const NamedTensors& values) {
     given.push_back(
         state.number(fmt::format("{}.{}", method_, constant.name), dtype_of_value(constant)));
   }
-  const auto set_values = [&](const std::vector<double>& to) {
+  const auto set_values = [this](const std::vector<double>& to) {
     for (size_t k = 0; k < to.size(); ++k) set_value(constants_[k], to[k]);
   };
   std::vector<Group> loaded = groups_;
-  set_values(given);  // they say which moments there are
-  try {
+  const auto read = [&] {
     check_constants();
     for (size_t g = 0; g < loaded.size(); ++g) {
       loaded[g].lr = state.number(fmt::format("{}.lr", g), DType::f64);
@@ -320,13 +323,24 @@ void Optimizer::load_state(const NamedTensors& values) {
         load_slot(state, fmt::format("{}.{}.", g, i), loaded[g].members[i]);
     }
     state.check_all_used();
+  };
+  set_values(given);  // they say which moments there are
+  try {
+    read();
   } catch (...) {
     set_values(mine);
     throw;
   }
-  groups_ = std::move(loaded);
-  lr_factor_ = factor;
+  set_values(mine);
+  return
+      [this, set_values, given = std::move(given), loaded = std::move(loaded), factor]() mutable {
+        set_values(given);
+        groups_ = std::move(loaded);
+        lr_factor_ = factor;
+      };
 }
+
+void Optimizer::load_state(const NamedTensors& values) { prepare_load(values)(); }
 
 namespace {
 

@@ -2,12 +2,15 @@
 #include <gradus/tensor/tensor_file.h>
 
 #include <algorithm>
+#include <functional>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
 namespace gradus {
+
+class Checkpoint;
 
 /// Parameters that share a learning rate and a weight decay.
 struct ParameterGroup {
@@ -46,7 +49,9 @@ class Optimizer {
 
   /// All that the steps to come depend on beside parameters and gradients, copied: the factor and
   /// the method's constants as "<method>.<name>", the groups' rates as "<group>.lr" and
-  /// "<group>.weight_decay", step counts and moments as "<group>.<index>.<name>".
+  /// "<group>.weight_decay", step counts and moments, in the dtype that their parameter has by
+  /// then, as "<group>.<index>.<name>". An error where a parameter has another shape than its
+  /// moments: there is no step to come.
   NamedTensors state() const;
   /// Goes on exactly where the optimizer that gave this state was: its rates, factor and constants
   /// take the place of those here. Errors: another method's state, values that are missing, are no
@@ -96,6 +101,7 @@ class Optimizer {
   const std::string& method() const { return method_; }
 
  private:
+  friend class Checkpoint;
   struct Slot {
     Tensor parameter;
     std::vector<Tensor> moments;  ///< as many as names, once there was a step
@@ -120,10 +126,13 @@ class Optimizer {
   bool fits(const Slot& slot) const;
   void check_held(const Group& group) const;
   bool is_plain(const Slot& slot, const Tensor& gradient) const;
+  Tensor copy_moment(const Slot& slot, size_t m) const;
   std::vector<Tensor> copy_moments(const Slot& slot) const;
   Copies copies_of(Slot& slot) const;
   void check_updated(Copies& copies) const;
   void load_slot(StateReader& state, const std::string& path, Slot& slot) const;
+  /// load_state() up to where nothing fails any more: what is returned does the rest.
+  std::function<void()> prepare_load(const NamedTensors& values);
 
   std::string method_;
   std::vector<std::string> moment_names_;

@@ -177,7 +177,12 @@ Shape shape_of(const std::string& path, const Entry& entry, DType dtype) {
 
 Tensor read_tensor(const std::string& path, const Entry& entry, FileReader& file) {
   const DType dtype = type_from(path, entry.name, entry.dtype);
-  Tensor x = empty(shape_of(path, entry, dtype), dtype);
+  const Shape shape = shape_of(path, entry, dtype);
+  Tensor x = [&] {
+    const std::string place = path + ": " + entry.name;
+    const ErrorContext context(place);
+    return empty(shape, dtype);
+  }();
   const auto bytes = static_cast<size_t>(x.numel()) * size_of(dtype);
   check(file.read(x.mutable_bytes(), bytes) == bytes, "{}: {} cannot be read whole", path,
         entry.name);

@@ -22,11 +22,6 @@ Generator::State state_from(const Tensor& words) {
   return state;
 }
 
-NamedTensors copied(NamedTensors tensors) {
-  for (auto& [name, tensor] : tensors) tensor = raw::clone(tensor);
-  return tensors;
-}
-
 }  // namespace
 
 Checkpoint& Checkpoint::add_part(Part part) {
@@ -39,42 +34,51 @@ Checkpoint& Checkpoint::add_part(Part part) {
 }
 
 Checkpoint& Checkpoint::add_value(const std::string& name, const std::function<Tensor()>& get,
-                                  const std::function<void(const Tensor&)>& set) {
+                                  const std::function<Commit(const Tensor&)>& prepare) {
   return add_part({name,
                    [get] {
                      return NamedTensors{{"", get()}};
                    },
-                   [name, get, set](const NamedTensors& values) {
+                   [name, get, prepare](const NamedTensors& values) {
                      const Tensor now = get();
                      check(values.size() == 1 && values[0].first.empty() &&
                                values[0].second.shape() == now.shape() &&
                                values[0].second.dtype() == now.dtype(),
-                           "Checkpoint: {} is one {} {}", name, now.shape(), now.dtype());
-                     set(values[0].second);
+                           "{} is one {} {}", name, now.shape(), now.dtype());
+                     return prepare(values[0].second);
                    }});
 }
 
 Checkpoint& Checkpoint::add(std::string name, Module& module) {
   return add_part({std::move(name), [&module] { return module.state(); },
-                   [&module](const NamedTensors& values) { module.load_state(values); }});
+                   [&module](const NamedTensors& values) { return module.prepare_load(values); }});
 }
 
 Checkpoint& Checkpoint::add(std::string name, Optimizer& optimizer) {
-  return add_part({std::move(name), [&optimizer] { return optimizer.state(); },
-                   [&optimizer](const NamedTensors& values) { optimizer.load_state(values); }});
+  return add_part(
+      {std::move(name), [&optimizer] { return optimizer.state(); },
+       [&optimizer](const NamedTensors& values) { return optimizer.prepare_load(values); }});
 }
 
 Checkpoint& Checkpoint::add(const std::string& name, Generator& generator) {
   return add_value(
       name, [&generator] { return words_of(generator.state()); },
-      [&generator](const Tensor& words) { generator.set_state(state_from(words)); });
+      [&generator](const Tensor& words) -> Commit {
+        return [&generator, given = Generator(state_from(words))] { generator = given; };
+      });
 }
 
 Checkpoint& Checkpoint::add(const std::string& name, Tensor& tensor) {
-  check(bool(tensor), "Checkpoint: {} is an empty handle, no tensor", name);
-  return add_value(
-      name, [&tensor] { return tensor; },
-      [&tensor](const Tensor& values) { raw::copy(values, tensor, "Checkpoint"); });
+  const auto get = [name, &tensor] {
+    check(bool(tensor), "Checkpoint: {} is an empty handle, no tensor", name);
+    return tensor;
+  };
+  raw::check_writable("Checkpoint", get());
+  return add_value(name, get, [&tensor](const Tensor& values) -> Commit {
+    raw::check_writable("Checkpoint", tensor);
+    raw::clone(tensor);  // starts the threads that writing takes
+    return [&tensor, values] { raw::copy(values, tensor, "Checkpoint"); };
+  });
 }
 
 Checkpoint& Checkpoint::add(const std::string& name, std::vector<double>& values) {
@@ -83,19 +87,25 @@ Checkpoint& Checkpoint::add(const std::string& name, std::vector<double>& values
        [&values] {
          return NamedTensors{{"", Tensor::from(values, {static_cast<int64_t>(values.size())})}};
        },
-       [name, &values](const NamedTensors& given) {
+       [name, &values](const NamedTensors& given) -> Commit {
          check(given.size() == 1 && given[0].first.empty() && given[0].second.ndim() == 1 &&
                    given[0].second.dtype() == DType::f64,
-               "Checkpoint: {} is one list of f64", name);
-         values = given[0].second.to_vector<double>();
+               "{} is one list of f64", name);
+         return
+             [&values, list = given[0].second.to_vector<double>()]() mutable { values.swap(list); };
        }});
 }
 
 void Checkpoint::save(const std::string& path) const {
   NamedTensors all;
-  for (const Part& part : parts_)
-    for (auto& [key, tensor] : part.get())
+  for (const Part& part : parts_) {
+    const std::string place = path + ": " + part.name;
+    const ErrorContext context(place);
+    for (auto& [key, tensor] : part.get()) {
+      raw::check_writable("Checkpoint", tensor);  // else it could not be loaded
       all.emplace_back(key.empty() ? part.name : part.name + "." + key, std::move(tensor));
+    }
+  }
   save_tensors(path, all);
 }
 
@@ -109,20 +119,15 @@ void Checkpoint::load(const std::string& path) {
     given[part].emplace_back(full_name.substr(std::min(dot + 1, full_name.size())),
                              std::move(tensor));
   }
-  std::vector<NamedTensors> before;
+  std::vector<Commit> commits;
   for (const Part& part : parts_) {
-    before.push_back(copied(part.get()));
-    check(given.contains(part.name) || before.back().empty(), "{}: holds nothing of {}", path,
+    check(given.contains(part.name) || part.get().empty(), "{}: holds nothing of {}", path,
           part.name);
+    const std::string place = path + ": " + part.name;
+    const ErrorContext context(place);
+    commits.push_back(part.prepare(given[part.name]));
   }
-  const ErrorContext context(path);
-  size_t set = 0;
-  try {
-    for (; set < parts_.size(); ++set) parts_[set].set(given[parts_[set].name]);
-  } catch (...) {
-    while (set-- > 0) parts_[set].set(before[set]);
-    throw;
-  }
+  for (const Commit& commit : commits) commit();
 }
 
 }  // namespace gradus

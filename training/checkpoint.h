@@ -3,7 +3,6 @@
 #include <gradus/optim/optimizer.h>
 #include <gradus/tensor/random.h>
 
-#include <concepts>
 #include <functional>
 #include <string>
 #include <vector>
@@ -25,7 +24,8 @@ namespace gradus {
 /// kept.
 ///
 /// What is added must outlive the checkpoint. Errors of add(): a name that is empty, has a dot, or
-/// is there already.
+/// is there already, and a tensor whose elements share memory, as expanded ones do: what was saved
+/// could not be loaded.
 class Checkpoint {
  public:
   /// Parameters and buffers, "<name>.<path>" in the file.
@@ -36,37 +36,38 @@ class Checkpoint {
   Checkpoint& add(const std::string& name, Generator& generator);
   /// A tensor, which keeps its shape and dtype.
   Checkpoint& add(const std::string& name, Tensor& tensor);
-  /// A number or a flag (i64, f64 or bool, ()).
-  template <class T>
-  requires std::same_as<T, int64_t> || std::same_as<T, double> || std::same_as<T, bool> Checkpoint&
-  add(const std::string& name, T& value) {
+  /// A number or a flag, as Tensor::from() takes it (i64, f32, f64 or bool, ()).
+  template <Element T>
+  Checkpoint& add(const std::string& name, T& value) {
     return add_value(
-        name,
-        [&value] {
-          Tensor x = empty({}, dtype_of<T>);
-          x.mutable_data<T>()[0] = value;
-          return x;
-        },
-        [&value](const Tensor& x) { value = x.data<T>()[0]; });
+        name, [&value] { return Tensor::from(std::span<const T>(&value, 1), {}); },
+        [&value](const Tensor& x) -> std::function<void()> {
+          const T given = x.to_vector<T>()[0];
+          return [&value, given] { value = given; };
+        });
   }
   /// Numbers, of which there may be more from step to step (f64, (n)).
   Checkpoint& add(const std::string& name, std::vector<double>& values);
 
-  /// Writes everything, in the format of the path's ending; see save_tensors().
+  /// Writes everything, in the format of the path's ending; see save_tensors(). Errors: as add(),
+  /// and a number that i64 does not hold.
   void save(const std::string& path) const;
   /// Brings everything back. Errors: those of load_tensors(), values that are missing, that are of
-  /// nothing here, or that do not fit; then nothing changes.
+  /// nothing here, or that do not fit; then, and where memory is refused, nothing changes.
   void load(const std::string& path);
 
  private:
+  /// Puts values in their places, and asks for no memory.
+  using Commit = std::function<void()>;
   struct Part {
     std::string name;
     std::function<NamedTensors()> get;
-    std::function<void(const NamedTensors&)> set;
+    /// Whatever may fail about setting these values; the rest is what it returns.
+    std::function<Commit(const NamedTensors&)> prepare;
   };
   Checkpoint& add_part(Part part);
   Checkpoint& add_value(const std::string& name, const std::function<Tensor()>& get,
-                        const std::function<void(const Tensor&)>& set);
+                        const std::function<Commit(const Tensor&)>& prepare);
 
   std::vector<Part> parts_;
 };

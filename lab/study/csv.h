@@ -1,4 +1,6 @@
 #pragma once
+#include <gradus/data/dataset.h>
+
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -15,6 +17,8 @@ void read_csv(const std::string& what, const std::string& text, std::string_view
 
 /// FNV-1a: tells texts apart.
 uint32_t fnv1a(std::string_view text);
+/// The same of data: shapes and elements of all tensors.
+uint32_t checksum(const Split& data);
 
 /// A cell's number; an error at `where` if it is none.
 double csv_number(const std::string& where, std::string_view text);

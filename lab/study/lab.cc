@@ -31,7 +31,8 @@ ordered_json identity(const StudyOptions& options) {
           {"first_seed", options.first_seed},
           {"multiples", options.multiples},
           {"rates", fmt::format("{:x}", tuned_rates_checksum())},
-          {"data", options.data}};
+          {"data", options.data},
+          {"images", fmt::format("{:x}", images_checksum(options.data))}};
 }
 
 /// Makes the folder's files those of these options, or says why they cannot be.

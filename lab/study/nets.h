@@ -31,6 +31,8 @@ RunData run_vowels(uint64_t seed);
 /// Names what rates were chosen on, for TunedRate::data: "digits", or what tells the images of a
 /// folder from others.
 std::string rates_data(const std::string& data);
+/// checksum() of the images that run_images() reads.
+uint32_t images_checksum(const std::string& data);
 
 /// What a kind of net of make_net() learns: run_images() for a CNN and an MLP, else the vowels.
 RunData data_for(std::string_view kind, const StudyOptions& options, uint64_t seed);

@@ -218,6 +218,62 @@ BOOST_AUTO_TEST_CASE(a_mount_point_is_written_directly) {
   BOOST_TEST(folder.files() == 2u);
 }
 
+// In a folder where no file can be made, as a container's read-only system.
+BOOST_AUTO_TEST_CASE(a_mount_point_in_a_read_only_folder) {
+  const Folder folder;
+  write(folder / "outside", "old");
+  fs::create_directory(folder / "ro");
+  write(folder / "ro/inside", "");
+  write(folder / "ro/other", "its own");
+  constexpr int kMayNot = 77;
+  const int status = in_a_child([&] {
+    const std::string ro = folder / "ro", inside = folder / "ro/inside";
+    if (::unshare(CLONE_NEWNS) != 0 ||
+        ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        ::mount(ro.c_str(), ro.c_str(), nullptr, MS_BIND, nullptr) != 0 ||
+        ::mount("none", ro.c_str(), nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY, nullptr) != 0 ||
+        ::mount((folder / "outside").c_str(), inside.c_str(), nullptr, MS_BIND, nullptr) != 0)
+      return kMayNot;
+    try {
+      write_file(inside, [](std::ostream& out) {
+        out << "half";
+        throw std::runtime_error("no");
+      });
+    } catch (const std::runtime_error&) {
+      if (read_file(inside) != "old") return 1;
+    }
+    write(inside, "new");
+    if (read_file(inside) != "new") return 2;
+    try {
+      write(folder / "ro/other", "x");
+    } catch (const WriteError& error) {
+      return says("other: cannot be written: Read-only file system")(error) ? 0 : 3;
+    }
+    return 4;
+  });
+  BOOST_TEST((status == 0 || status == kMayNot), status);
+  if (status == 0) BOOST_TEST(read_file(folder / "outside") == "new");
+}
+
+BOOST_AUTO_TEST_CASE(a_file_that_cannot_be_replaced) {
+  const Folder folder;
+  write(folder / "a", "old");
+  ::chmod((folder / "a").c_str(), 0666);
+  ::chmod(folder.path.c_str(), 0555);
+  const int status = in_a_child([&] {
+    if (::geteuid() == 0 && ::setresuid(65534, 65534, 65534) != 0) return 77;
+    try {
+      write(folder / "a", "new");
+    } catch (const WriteError& error) {
+      return says("a: cannot be written: its folder lets no file be made")(error) ? 0 : 1;
+    }
+    return 2;
+  });
+  ::chmod(folder.path.c_str(), 0755);
+  BOOST_TEST((status == 0 || status == 77), status);
+  BOOST_TEST(read_file(folder / "a") == "old");
+}
+
 BOOST_AUTO_TEST_CASE(a_file_that_grows_too_large_is_not_there) {
   const Folder folder;
   write(folder / "a", "old");
@@ -227,7 +283,7 @@ BOOST_AUTO_TEST_CASE(a_file_that_grows_too_large_is_not_there) {
     ::setrlimit(RLIMIT_FSIZE, &limit);
     try {
       write(folder / "a", letters(0));
-    } catch (const Error& error) {
+    } catch (const WriteError& error) {
       return std::string(error.what()).ends_with("a: cannot be written: File too large") ? 0 : 1;
     }
     return 2;
@@ -235,6 +291,28 @@ BOOST_AUTO_TEST_CASE(a_file_that_grows_too_large_is_not_there) {
   BOOST_TEST(status == 0);
   BOOST_TEST(read_file(folder / "a") == "old");
   BOOST_TEST(folder.files() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(what_ended_writers_left_is_removed) {
+  const Folder folder;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    write_file(folder / "a", [](std::ostream&) { ::kill(::getpid(), SIGKILL); });
+    ::_exit(0);
+  }
+  ::waitpid(child, nullptr, 0);
+  BOOST_TEST(folder.files() == 1u);
+  write(folder / fmt::format(".gradus-{}-7.partial", ::getpid()).c_str(), "of one before");
+  write_file(folder / "a", [&](std::ostream& out) {
+    remove_partial_files(folder.path);  // not of those who write
+    out << "x";
+  });
+  BOOST_TEST(read_file(folder / "a") == "x");
+  BOOST_TEST(folder.files() == 2u);
+  remove_partial_files(folder.path);
+  BOOST_TEST(folder.files() == 1u);
+  BOOST_CHECK_EXCEPTION(remove_partial_files(folder / "none"), Error,
+                        says("none: cannot be read: No such file"));
 }
 
 // Writers that are killed at any moment, and another that is not: the file is always whole.
@@ -331,6 +409,7 @@ BOOST_AUTO_TEST_CASE(any_call_of_the_system_may_fail) {
       calls_until_failure = -1;
       errors += threw;
       BOOST_TEST((number != EINTR || !threw));
+      BOOST_TEST((number != EIO || threw || !failed), "call " << k << " fails in silence");
       const std::string now = read_file(folder / "a");
       BOOST_TEST((now == letters(2) || (threw && now == letters(1))), "call " << k);
       BOOST_TEST((threw || text == letters(2)), "call " << k);

@@ -35,6 +35,12 @@ const std::string& path() {
   return file.path;
 }
 
+/// What is wrong with an Error about the file: it has to name it.
+std::string unnamed(const Error& error, const std::string& file) {
+  const std::string text = error.what();
+  return text.find(file) != text.npos ? "" : "an Error that does not name the file: " + text;
+}
+
 bool same(const NamedTensors& a, const NamedTensors& b) {
   if (a.size() != b.size()) return false;
   for (size_t i = 0; i < a.size(); ++i) {
@@ -70,10 +76,10 @@ std::string checkpoint() {
   const Generator::State state = generator.state();
   try {
     all.load(path());
-  } catch (const Error&) {
+  } catch (const Error& error) {
     const bool as_before = step == 3 && list == std::vector<double>{1, 2} && x.at({0}) == 1 &&
                            x.at({1}) == 1 && generator.state() == state;
-    return as_before ? "" : "a checkpoint that does not fit changed something";
+    return as_before ? unnamed(error, path()) : "a checkpoint that does not fit changed something";
   }
   return "";
 }
@@ -93,7 +99,8 @@ std::string read_file_of(std::span<const uint8_t> bytes) {
     if (kind == 1) return idx();
     if (kind == 2) return MaybeGzipped("input", bytes.data(), bytes.size()).read(1 << 24), "";
     return checkpoint();
-  } catch (const Error&) {
+  } catch (const Error& error) {
+    return unnamed(error, kind == 2 ? "input" : path());
   } catch (const std::exception& error) {
     return std::string("no Error: ") + error.what();
   }

@@ -10,10 +10,12 @@
 
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <regex>
 #include <sstream>
@@ -281,6 +283,8 @@ BOOST_AUTO_TEST_CASE(the_lab_takes_images_of_a_folder) {
   BOOST_TEST(page.find("are repeated on the images of images, averaged") != std::string::npos);
   BOOST_TEST(page.find("the learning rates were chosen on others") != std::string::npos);
   check_wrong_input(folder, "lab microbatch --seeds 1 --out o", "nothing is mixed");
+  write_images(folder.path / "images", 91, 30, 6);
+  check_wrong_input(folder, "lab microbatch --seeds 1 --data images --out o", "nothing is mixed");
   fs::remove(folder.path / "images/t10k-images-idx3-ubyte");
   check_wrong_input(folder, "lab microbatch --seeds 1 --data images --out o",
                     "has no t10k-images-idx3-ubyte");
@@ -581,49 +585,250 @@ BOOST_AUTO_TEST_CASE(ignored_signals_stay_ignored) {
   BOOST_TEST(read(folder.path / "log").find("stopped") == std::string::npos);
 }
 
+namespace {
+
+/// Starts the program, waits, and kills it unless it has ended by itself; whether it had.
+bool ends_while(const Folder& folder, std::vector<std::string> arguments,
+                const std::function<void()>& wait) {
+  std::fflush(nullptr);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    arguments.insert(arguments.begin(), "gradus");
+    std::vector<char*> pointers;
+    for (std::string& argument : arguments) pointers.push_back(argument.data());
+    pointers.push_back(nullptr);
+    if (!std::freopen("/dev/null", "w", stdout) || !std::freopen("/dev/null", "w", stderr) ||
+        ::chdir(folder.path.c_str()) != 0)
+      ::_exit(127);
+    ::execv(GRADUS_PROGRAM, pointers.data());
+    ::_exit(127);
+  }
+  wait();
+  ::kill(child, SIGKILL);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  BOOST_TEST_REQUIRE((!WIFEXITED(status) || WEXITSTATUS(status) == 0));
+  return WIFEXITED(status);
+}
+
+/// Kills the program, which writes into the folder "killed", until it has ended, again and again;
+/// after each kill `look(which)` looks at what is there, at last `check()`.
+void kill_often(const Folder& folder, const std::vector<std::string>& arguments, int64_t shortest,
+                int usual, const std::function<void(int)>& look,
+                const std::function<void()>& check) {
+  int kills = 0;
+  bool ended = false;
+  for (int i = 0, tries = 0; !ended || kills < gradus::test::kills_of(usual); ++i, ++tries) {
+    // Longer and longer: on a slow machine, too, an epoch ends at last.
+    const int64_t time = (shortest + 7919 * i % (3 * shortest / 2)) * (1 + tries / 10);
+    ended = ends_while(folder, arguments, [&] { ::usleep(static_cast<useconds_t>(time)); });
+    kills += !ended;
+    BOOST_TEST_REQUIRE(tries < 1000);
+    if (!ended) {
+      look(i);
+      continue;
+    }
+    check();
+    BOOST_TEST(!has_partial_file(folder.path / "killed"));
+    fs::remove_all(folder.path / "killed");
+    tries = 0;
+  }
+  BOOST_TEST_MESSAGE(kills << " kills");
+}
+
+}  // namespace
+
 // Killed at any moment it goes on after the last whole epoch, and ends with the same bits.
 BOOST_AUTO_TEST_CASE(a_killed_comparison_is_resumed) {
   const Folder folder;
   const std::string options =
       "compare --models mlp,transformer --norms none,batch --epochs 6 --seeds 2 --batch-size 64 ";
   BOOST_TEST(run(folder, options + "--output whole").code == 0);
-  int kills = 0;
-  bool ended = false;
-  for (int i = 0; !ended || kills < gradus::test::kills_of(4); ++i) {
-    std::fflush(nullptr);
-    const pid_t child = ::fork();
-    if (child == 0) {
-      if (!std::freopen("/dev/null", "w", stdout) || !std::freopen("/dev/null", "w", stderr) ||
-          ::chdir(folder.path.c_str()) != 0)
-        ::_exit(127);
-      const char* const arguments[] = {"gradus",   "compare",    "--models",     "mlp,transformer",
-                                       "--norms",  "none,batch", "--epochs",     "6",
-                                       "--seeds",  "2",          "--batch-size", "64",
-                                       "--output", "killed",     "--resume",     nullptr};
-      ::execv(GRADUS_PROGRAM, const_cast<char* const*>(arguments));
-      ::_exit(127);
-    }
-    // Longer and longer: on a slow machine, too, an epoch ends at last.
-    ::usleep(static_cast<useconds_t>((60'000 + 7919 * i % 90'000) * (1 + i / 40)));
-    ::kill(child, SIGKILL);
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    ended = WIFEXITED(status);
-    kills += !ended;
-    BOOST_TEST_REQUIRE((!ended || WEXITSTATUS(status) == 0));
-    BOOST_TEST_REQUIRE(i < 1000);
-    if (ended) BOOST_TEST(metrics(folder.path / "killed") == metrics(folder.path / "whole"));
-    if (!fs::exists(folder.path / "killed" / "compare-unfinished.safetensors")) continue;
-    if (i % 8 == 2)
-      check_wrong_input(folder, options + "--output killed",
-                        "holds an unfinished comparison; --resume goes on with it");
-    if (i % 8 == 4)  // and nothing is lost by it
-      check_wrong_input(folder, "compare --models mlp,mlp --fresh --output killed", "named twice");
-    if (i % 8 == 3)
-      check_wrong_input(folder, options + "--lr 0.1 --resume --output killed",
-                        "the unfinished comparison in killed is of");
+  kill_often(
+      folder,
+      {"compare", "--models", "mlp,transformer", "--norms", "none,batch", "--epochs", "6",
+       "--seeds", "2", "--batch-size", "64", "--output", "killed", "--resume"},
+      60'000, 4,
+      [&](int i) {
+        if (!fs::exists(folder.path / "killed" / "compare-unfinished.safetensors")) return;
+        if (i % 8 == 2)
+          check_wrong_input(folder, options + "--output killed",
+                            "holds an unfinished comparison; --resume goes on with it");
+        if (i % 8 == 4)  // and nothing is lost by it
+          check_wrong_input(folder, "compare --models mlp,mlp --fresh --output killed",
+                            "named twice");
+        if (i % 8 == 3)
+          check_wrong_input(folder, options + "--lr 0.1 --resume --output killed",
+                            "the unfinished comparison in killed is of");
+      },
+      [&] {
+        BOOST_TEST(metrics(folder.path / "killed") == metrics(folder.path / "whole"));
+        BOOST_TEST(!fs::exists(folder.path / "killed" / "compare-unfinished.safetensors"));
+      });
+}
+
+// The lab goes on with the experiments that have not ended, and ends with the same results.
+BOOST_AUTO_TEST_CASE(a_killed_lab_goes_on) {
+  const Folder folder;
+  const std::vector<std::string> names{"axes", "microbatch", "companions"};
+  std::vector<std::string> arguments{"lab", "--seeds", "1", "--out", "killed"};
+  arguments.insert(arguments.end(), names.begin(), names.end());
+  BOOST_TEST(run(folder, "lab --seeds 1 --out whole axes microbatch companions").code == 0);
+  const auto look = [&](int) {
+    for (const std::string& name : names)
+      if (const fs::path file = folder.path / "killed" / (name + ".csv"); fs::exists(file))
+        BOOST_TEST(read(file) == read(folder.path / "whole" / (name + ".csv")));
+  };
+  kill_often(folder, arguments, 150'000, 2, look, [&] {
+    look(0);
+    BOOST_TEST(fs::exists(folder.path / "killed/companions.csv"));
+    BOOST_TEST(fs::exists(folder.path / "killed/report.html"));
+    BOOST_TEST(read(folder.path / "killed/claims.json") == read(folder.path / "whole/claims.json"));
+  });
+}
+
+namespace {
+
+/// Begins a comparison, which is killed after an epoch.
+void leave_unfinished(const Folder& folder, const std::string& options) {
+  std::istringstream words(options);
+  std::vector<std::string> arguments;
+  for (std::string word; words >> word;) arguments.push_back(word);
+  BOOST_TEST_REQUIRE(!ends_while(folder, arguments, [&] {
+    const fs::path checkpoint = folder.path / "o/compare-unfinished.safetensors";
+    for (int i = 0; i < 30'000 && !fs::exists(checkpoint); ++i) ::usleep(1000);
+  }));
+}
+
+}  // namespace
+
+// What is gone on with is of the same data; what is over is not done again.
+BOOST_AUTO_TEST_CASE(resuming_looks_at_the_data_and_at_what_is_over) {
+  const Folder folder;
+  const fs::path images = folder.path / "images/train-images-idx3-ubyte";
+  const std::string options =
+      "compare --models mlp --norms none,batch --seeds 2 --epochs 250 --data images --output o";
+  write_images(folder.path / "images", 300, 30, 8);
+  const std::string data = read(images);
+  leave_unfinished(folder, options);
+  const std::string checkpoint = read(folder.path / "o/compare-unfinished.safetensors");
+  std::string other = data;
+  other.back() = static_cast<char>(other.back() + 1);
+  write(images, other);
+  check_wrong_input(folder, options + " --resume",
+                    "the data of images are not those that the unfinished comparison in o began");
+  write_images(folder.path / "images", 301, 30, 8);
+  check_wrong_input(folder, options + " --resume", "the data of images are not those");
+  BOOST_TEST((read(folder.path / "o/compare-unfinished.safetensors") == checkpoint));
+  write_images(folder.path / "images", 300, 30, 8);
+  const Result first = run(folder, options + " --resume");
+  BOOST_TEST_REQUIRE(first.code == 0, first.err);
+
+  const std::string known = read(folder.path / "o/metrics.csv");
+  const auto picture = fs::last_write_time(folder.path / "o/curves.gp");
+  const Result again = run(folder, options + " --resume");
+  BOOST_TEST(again.code == 0);
+  BOOST_TEST(again.err.find("this comparison is over") != std::string::npos, again.err);
+  BOOST_TEST(!again.out.empty());
+  BOOST_TEST(first.out.starts_with(again.out));
+  const Result as_json = run(folder, options + " --resume --json");
+  BOOST_TEST((json::parse(as_json.out) == json::parse(read(folder.path / "o/summary.json"))));
+  BOOST_TEST((fs::last_write_time(folder.path / "o/curves.gp") == picture));
+  BOOST_TEST(!fs::exists(folder.path / "o/compare-unfinished.json"));
+  BOOST_TEST(read(folder.path / "o/metrics.csv") == known);
+
+  for (const char* summary : {"{}", "[1]", "{", R"({"complete": 1})", R"({"complete": true})"}) {
+    write(folder.path / "o/summary.json", summary);
+    const std::string one = std::regex_replace(options, std::regex("250"), "1");
+    const Result anew = run(folder, one + " --resume");
+    BOOST_TEST(anew.code == 0);
+    BOOST_TEST(anew.err.find("nothing is unfinished in o; it begins") != std::string::npos);
   }
-  BOOST_TEST_MESSAGE(kills << " kills");
-  BOOST_TEST(kills > 3);
-  BOOST_TEST(!fs::exists(folder.path / "killed" / "compare-unfinished.safetensors"));
+}
+
+BOOST_AUTO_TEST_CASE(what_killed_writers_left_is_removed) {
+  const Folder folder;
+  std::fflush(nullptr);
+  const pid_t ended = ::fork();
+  if (ended == 0) ::_exit(0);
+  ::waitpid(ended, nullptr, 0);
+  fs::create_directory(folder.path / "o");
+  const auto file = [&](const std::string& name) { return folder.path / "o" / name; };
+  const std::string of_ended = fmt::format(".gradus-{}-12.partial", ended),
+                    of_living = fmt::format(".gradus-{}-0.partial", ::getpid());
+  for (const char* command : {"compare --models mlp --norms none --seeds 1 --epochs 1 --output o",
+                              "lab axes --seeds 1 --out o"}) {
+    const std::string others[] = {of_living, ".gradus-x-1.partial", ".gradus-.partial",
+                                  fmt::format(".gradus-{}.partial", ended), "a.partial"};
+    for (const std::string& name : others) write(file(name), "x");
+    write(file(of_ended), "x");
+    BOOST_TEST(run(folder, command).code == 0);
+    BOOST_TEST(!fs::exists(file(of_ended)), command);
+    for (const std::string& name : others) BOOST_TEST(fs::exists(file(name)), name);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_file_that_grows_too_large_is_told) {
+  const Folder folder;
+  const Result result = run(
+      folder, "compare --models mlp --norms none --seeds 1 --epochs 1 --output o", "ulimit -f 16;");
+  BOOST_TEST(result.code == 1);
+  BOOST_TEST(result.err.find("unfinished.safetensors: cannot be written: File too large") !=
+                 std::string::npos,
+             result.err);
+  BOOST_TEST(!has_partial_file(folder.path / "o"));
+}
+
+BOOST_AUTO_TEST_CASE(printed_commands_take_no_path_for_an_option) {
+  const Folder folder;
+  const Result result =
+      run(folder, "compare --models mlp --norms none --seeds 1 --epochs 1 --output=-d",
+          "PATH=/nowhere");
+  BOOST_TEST(result.out.find("gnuplot ./-d/curves.gp > ./-d/curves.svg") != std::string::npos,
+             result.out);
+}
+
+namespace {
+
+/// Whether the process is there and no zombie.
+bool lives(const std::string& process) {
+  std::ifstream status("/proc/" + process + "/stat");
+  std::string text((std::istreambuf_iterator<char>(status)), {});
+  return text.find(')') != std::string::npos && text[text.rfind(')') + 2] != 'Z';
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(ctrl_c_ends_a_gnuplot_that_hangs, *with_terminals) {
+  for (const bool while_training : {false, true}) {
+    const Folder folder;
+    fs::create_directory(folder.path / "bin");
+    write(folder.path / "bin/gnuplot",
+          "#!/bin/sh\necho $$ >'" + (folder.path / "pid").string() + "'\nexec sleep 1000\n");
+    fs::permissions(folder.path / "bin/gnuplot", fs::perms::owner_all);
+    const std::string path = std::getenv("PATH");
+    ::setenv("PATH", ((folder.path / "bin").string() + ":" + path).c_str(), 1);
+    OnTerminal program(folder, {"compare", "--models", "mlp", "--norms", "none,batch", "--seeds",
+                                "1", "--epochs", while_training ? "400" : "1", "--output", "o"});
+    ::setenv("PATH", path.c_str(), 1);
+    if (while_training) {
+      program.wait_for("[2/2");
+      program.type(kCtrlC);
+    }
+    const auto drawing = [&] {
+      return fs::exists(folder.path / "pid") && !read(folder.path / "pid").empty();
+    };
+    for (int i = 0; i < 3000 && !drawing(); ++i) ::usleep(10'000);
+    std::string process = read(folder.path / "pid");
+    process.pop_back();
+    BOOST_TEST(lives(process));
+    const auto begin = std::chrono::steady_clock::now();
+    program.type(kCtrlC);
+    BOOST_TEST(program.exit_code() == (while_training ? -SIGINT : 128 + SIGINT));
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+    BOOST_TEST(took.count() < 5);  // of a busy machine
+    BOOST_TEST_MESSAGE("ended after " << took.count() << " s");
+    for (int i = 0; i < 100 && lives(process); ++i) ::usleep(10'000);
+    BOOST_TEST(!lives(process));
+  }
 }

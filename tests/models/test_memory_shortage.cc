@@ -310,6 +310,87 @@ BOOST_AUTO_TEST_CASE(optimizers) {
   starve("Optimizer::load_state", [&] { optimizer.load_state(load_tensors(path)); });
 }
 
+namespace {
+
+/// All kinds of parts; what they hold follows from one number.
+struct Parts {
+  Linear first{16, 12}, second{3, 2};
+  Adam optimizer{second.parameters(), {.lr = 1}};
+  Relu nothing;
+  Tensor tensor = zeros({5}), column = transpose(zeros({30, 20}), 0, 1);
+  std::vector<double> list;
+  Generator generator{1};
+  int epoch = 0;
+  bool flag = false;
+  Checkpoint checkpoint;
+
+  Parts() {
+    first.weight.set_data(transpose(zeros({16, 12}), 0, 1));  // no layer's parameter need be dense
+    for (Tensor& p : second.parameters()) p.set_grad(ones_like(p));
+    optimizer.step();
+    checkpoint.add("flag", flag).add("first", first).add("optimizer", optimizer);
+    checkpoint.add("nothing", nothing).add("second", second).add("tensor", tensor);
+    checkpoint.add("list", list).add("column", column).add("generator", generator);
+    checkpoint.add("epoch", epoch);
+  }
+  void set(int value) {
+    for (Module* module : {static_cast<Module*>(&first), static_cast<Module*>(&second)})
+      for (Tensor& p : module->parameters()) raw::fill(p, value);
+    optimizer.set_lr(value);
+    optimizer.set_lr_factor(value);
+    for (Tensor* x : {&tensor, &column}) raw::fill(*x, value);
+    list.assign(static_cast<size_t>(value), value);
+    generator.set_state({static_cast<uint64_t>(value), 0, 1});
+    epoch = value;
+    flag = value % 2 != 0;
+  }
+  /// The number from which all follows; 0 if it is none.
+  int value() {
+    bool same = list == std::vector<double>(static_cast<size_t>(epoch), epoch) &&
+                generator.state() == Generator::State{static_cast<uint64_t>(epoch), 0, 1} &&
+                flag == (epoch % 2 != 0) && optimizer.lr() == epoch;
+    NamedTensors all = first.state();
+    for (const auto& named : second.state()) all.push_back(named);
+    all.insert(all.end(), {{"", tensor}, {"", column}, {"", optimizer.state()[0].second}});
+    for (const auto& [name, x] : all)
+      for (const double element : x.to_vector<double>()) same = same && element == epoch;
+    return same ? epoch : 0;
+  }
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(checkpoints) {
+  Parts parts;
+  parts.set(2);
+  parts.checkpoint.save(other);
+  const std::string two = contents(other);
+  parts.set(1);
+  parts.checkpoint.save(path);
+  const std::string one = contents(path);
+  BOOST_TEST(parts.value() == 1);
+  starve(
+      "Checkpoint::save", [&] { parts.checkpoint.save(other); },
+      [&] {
+        const std::string found = contents(other);
+        BOOST_REQUIRE((found == one || found == two));
+        BOOST_REQUIRE(!test::partial_files_are_left());
+        write(other, two);
+      });
+  parts.set(3);
+  int loaded = 0, refused = 0;
+  const int64_t count = test::each_fault([&](int64_t k, bool for_good) {
+    const test::Fault fault = test::with_fault(k, for_good, [&] { parts.checkpoint.load(path); });
+    const int value = parts.value();
+    BOOST_REQUIRE((value == (fault.threw ? 3 : 1)));
+    ++(fault.threw ? refused : loaded);
+    parts.set(3);
+    return fault.refused || fault.threw;
+  });
+  BOOST_TEST((loaded > 0 && refused > 200));
+  BOOST_TEST_MESSAGE(count << " requests of Checkpoint::load refused");
+}
+
 BOOST_AUTO_TEST_CASE(images) {
   const std::string idx(
       "\0\0\x08\x02\0\0\0\x02\0\0\0\x03"

@@ -55,3 +55,43 @@ BOOST_AUTO_TEST_CASE(shapes_and_dtypes) {
   BOOST_TEST(fmt::format("{} {} {}", Shape{}, Shape{5}, Shape{3, 4}) == "() (5,) (3, 4)");
   BOOST_TEST(fmt::format("{:>6}|{}", DType::f32, DType::boolean) == "   f32|bool");
 }
+
+namespace {
+
+/// What our formatters and fmt's own of a string make of one text.
+template <class... Args>
+void as_a_string(const char* format, const Args&... args) {
+  const Shape shape{3, 4};
+  const std::string of_string = fmt::format(fmt::runtime(format), std::string("(3, 4)"), args...);
+  BOOST_TEST(fmt::format(fmt::runtime(format), shape, args...) == of_string);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(what_has_a_text_is_formatted_as_a_string) {
+  for (const char* format :
+       {"{}", "{:}", "{:10}", "{:<10}|", "{:>10}", "{:^10}", "{:*^10}", "{:\u00e9>10}", "{:.3}",
+        "{:10.3}", "{:.>9.2}", "{:s}", "{:8s}", "{0:7}", "{0:7} {0}", "{:.0}"})
+    as_a_string(format);
+  for (const char* format : {"{:{}}", "{:>{}}|", "{:.{}}", "{:*^{}.3}", "{:12.{}}", "{0:{1}}",
+                             "{0:>{1}.{1}}", "{:{}} ", "{0:{1}} {1} {0}"})
+    as_a_string(format, 9);
+  for (const char* format :
+       {"{:{}.{}}", "{:>{}.{}}", "{0:{1}.{2}}", "{0:{2}.{1}}", "{:{}} {}", "{:{}.{}s}|"})
+    as_a_string(format, 11, 2);
+  as_a_string("{:{width}}", fmt::arg("width", 8));
+  as_a_string("{0:{width}.{most}}", fmt::arg("width", 8), fmt::arg("most", 2));
+  BOOST_TEST(fmt::format("{:>{}} {:<{}}|", DType::f32, 6, Shape{2}, 5) == "   f32 (2,) |");
+  BOOST_TEST(fmt::format("{:{}.{}}{}", Shape{3, 4}, 6, 2, DType::i64) == "(3    i64");
+  // What is wrong for a string is wrong here.
+  for (const char* format : {"{:{}{}}", "{:1{}}", "{:{}1}", "{:0{}}", "{:d}", "{:.{}.{}}", "{:{}",
+                             "{:.}", "{:{}.{}.{}}", "{:{9}}"}) {
+    BOOST_CHECK_THROW((void)fmt::format(fmt::runtime(format), std::string(), 1, 2, 3),
+                      std::runtime_error);
+    BOOST_CHECK_THROW((void)fmt::format(fmt::runtime(format), Shape{3}, 1, 2, 3),
+                      std::runtime_error);
+  }
+  BOOST_CHECK_THROW((void)fmt::format(fmt::runtime("{:{}}"), Shape{3}, -1), std::runtime_error);
+  BOOST_CHECK_THROW((void)fmt::format(fmt::runtime("{:{}}"), Shape{3}, "x"), std::runtime_error);
+  BOOST_CHECK_THROW((void)fmt::format(fmt::runtime("{:{}}"), Shape{3}), std::runtime_error);
+}

@@ -121,6 +121,7 @@ BOOST_AUTO_TEST_CASE(verdicts_are_the_reference_readers) {
       why = error.what();
     }
     BOOST_TEST(is_taken == expected, what << ": " << (is_taken ? "taken" : why));
+    BOOST_TEST((is_taken || why.find(file.path) != why.npos), what << ": " << why);
     ++(is_taken ? taken : refused);
   }
   BOOST_TEST(taken > 20);

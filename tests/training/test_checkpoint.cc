@@ -8,7 +8,9 @@
 #include <boost/test/unit_test.hpp>
 #include <csignal>
 #include <filesystem>
+#include <limits>
 #include <random>
+#include <type_traits>
 
 #include "tests/checks.h"
 
@@ -171,6 +173,107 @@ BOOST_AUTO_TEST_CASE(what_does_not_fit_changes_nothing) {
   }
   BOOST_TEST(step == 5);
   BOOST_CHECK_THROW(checkpoint.load(folder / "none"), Error);
+}
+
+namespace {
+
+/// A checkpoint of one value.
+template <class T>
+Checkpoint of(T& value) {
+  Checkpoint checkpoint;
+  checkpoint.add("value", value);
+  return checkpoint;
+}
+
+template <class T>
+void goes_through_a_file(const std::string& path) {
+  for (const T value : {std::numeric_limits<T>::lowest(), std::numeric_limits<T>::max(), T(1)}) {
+    if constexpr (std::is_same_v<T, uint64_t>)
+      if (value > uint64_t{1} << 63) continue;
+    T x = value;
+    Checkpoint checkpoint = of(x);
+    checkpoint.save(path);
+    x = T(0);
+    checkpoint.load(path);
+    BOOST_TEST((x == value));
+  }
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(numbers_of_every_type) {
+  const Folder folder;
+  const std::string path = folder / "c";
+  goes_through_a_file<int>(path);
+  goes_through_a_file<unsigned>(path);
+  goes_through_a_file<short>(path);
+  goes_through_a_file<uint8_t>(path);
+  goes_through_a_file<long long>(path);
+  goes_through_a_file<size_t>(path);
+  goes_through_a_file<uint64_t>(path);
+  goes_through_a_file<float>(path);
+  goes_through_a_file<double>(path);
+  goes_through_a_file<bool>(path);
+  // What was saved loads: a number that the file does not hold is refused when it is saved.
+  uint64_t large = uint64_t{1} << 63;
+  BOOST_CHECK_EXCEPTION(of(large).save(path), Error, says("c: value: Tensor::from: i64 cannot"));
+  int64_t wide = int64_t{1} << 40;
+  of(wide).save(path);
+  int narrow = 3;
+  BOOST_CHECK_EXCEPTION(of(narrow).load(path), Error, says("c: value: to_vector: 1099511627776"));
+  BOOST_TEST(narrow == 3);
+  wide = -1;
+  of(wide).save(path);
+  BOOST_CHECK_THROW(of(large).load(path), Error);
+}
+
+// Whatever a part has become since it was added: what is saved loads, or is not saved.
+BOOST_AUTO_TEST_CASE(what_was_saved_loads) {
+  const Folder folder;
+  const std::string path = folder / "c";
+  for (const bool back : {false, true}) {
+    Linear model(2, 3);
+    Adam optimizer(model.parameters(), {.lr = 0.1});
+    Checkpoint checkpoint;
+    checkpoint.add("model", model).add("optimizer", optimizer);
+    const auto step = [&] {
+      for (Tensor& p : model.parameters()) p.set_grad(raw::cast(sample(p.shape(), 1), p.dtype()));
+      optimizer.step();
+      return model.weight.to_vector<double>();
+    };
+    step();
+    model.to(DType::f64);
+    if (back) {
+      step();
+      model.to(DType::f32);
+    }
+    checkpoint.save(path);
+    const std::vector<double> next = step();
+    checkpoint.load(path);
+    BOOST_TEST((step() == next));
+    // One whose parameter became another has no next step.
+    const Linear other(3, 3);
+    model = other;
+    BOOST_CHECK_EXCEPTION(checkpoint.save(path), Error, says("optimizer: Adam: parameter"));
+  }
+  Tensor shared = raw::expand(ones({1}), {5}), later = ones({5}), none = ones({2});
+  BOOST_CHECK_EXCEPTION(of(shared), Error, says("share memory"));
+  Checkpoint of_later = of(later), of_none = of(none);
+  of_later.save(path);
+  later = shared;
+  BOOST_CHECK_EXCEPTION(of_later.save(path), Error, says("c: value: Checkpoint: elements of"));
+  BOOST_CHECK_EXCEPTION(of_later.load(path), Error, says("share memory"));
+  none = {};
+  BOOST_CHECK_EXCEPTION(of_none.save(path), Error, says("value is an empty handle"));
+  Linear tied(2, 2);
+  tied.weight.set_data(raw::expand(ones({1, 1}), {2, 2}));
+  BOOST_CHECK_EXCEPTION(of(tied).save(path), Error, says("elements of weight (2, 2)"));
+  for (const bool nested : {false, true}) {
+    Sequential empty;
+    if (nested) empty = Sequential(Relu(), Sequential());
+    of(empty).save(path);
+    of(empty).load(path);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(names_that_cannot_be) {
