@@ -323,6 +323,12 @@ std::vector<Cut> cuts() {
       {"batch_norm, channels", batch(ChannelAxis::last), weighted,
        at({"norm/columns.simd.cc:kTileColumns"})},
       {"batch_norm, few channels", batch(ChannelAxis::last), weighted, vectors},
+      {"batch_norm, a block of channels", batch(ChannelAxis::last), weighted,
+       at({"norm/norm.cc:kColumnsOfBlock"})},
+      {"batch_norm, few rows", batch(ChannelAxis::last), shape([](int64_t n) {
+         return Shapes{{n, 3}, {3}, {3}};
+       }),
+       at({"norm/in_double.h:kGlance"})},
       {"batch_norm, rows", batch(ChannelAxis::last), shape([](int64_t n) {
          return Shapes{{n, 3}, {3}, {3}};
        }),
@@ -450,19 +456,11 @@ std::vector<Cut> cuts() {
          return Shapes{{1, 2, 1024, n}, {3, 2, 1, 1}};
        }),
        {4, 5, 8, 9, 16, 17}},
-      {"max_pool2d",
-       [](Ops x) {
-         return max_pool2d(x[0], {2, 2});
-       },
-       shape([](int64_t n) {
+      {"max_pool2d", [](Ops x) { return max_pool2d(x[0], {2, 2}); }, shape([](int64_t n) {
          return Shapes{{1, 2, 4, n}};
        }),
        vectors},
-      {"avg_pool2d",
-       [](Ops x) {
-         return avg_pool2d(x[0], {2, 2});
-       },
-       shape([](int64_t n) {
+      {"avg_pool2d", [](Ops x) { return avg_pool2d(x[0], {2, 2}); }, shape([](int64_t n) {
          return Shapes{{1, 2, 4, n}};
        }),
        vectors},
