@@ -103,6 +103,9 @@ if(CMAKE_BUILD_TYPE STREQUAL Release) # what prints and reads is large, and neve
        ${PROJECT_SOURCE_DIR}/autograd/functional/*.cc ${PROJECT_SOURCE_DIR}/tensor/print.cc
        ${PROJECT_SOURCE_DIR}/training/*.cc)
   set_source_files_properties(${wordy_sources} PROPERTIES COMPILE_OPTIONS -Os)
+  # What -O3 adds to this file is size alone.
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/kernels/norm/norm.cc PROPERTIES
+                              COMPILE_OPTIONS "-O2;-ftree-vectorize")
 endif()
 foreach(level IN LISTS simd_levels)
   add_library(gradus_simd_${level} OBJECT ${simd_sources})

@@ -1,4 +1,5 @@
 #include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/cast.h>
 #include <gradus/autograd/ops/detail/optional.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/norm.h>
@@ -152,10 +153,6 @@ void second_order(Backward& ctx, const NormGroups& groups, double eps, const Sha
   if (ctx.needs(1)) ctx.set(1, reshape(d.weight, weights));
   if (ctx.needs(2)) ctx.set(2, d.dy);
 }
-
-}  // namespace
-
-namespace {
 
 struct RowNormResult {
   Tensor y, mean, rstd;  // one of the latter a row, where the gradient wants them
@@ -389,16 +386,23 @@ static Op batch_norm_inference_op("batch_norm_inference", [](Backward& ctx) {
   const bool relu = attrs.activation == Activation::relu;
   if (needs_grad(ctx.dy()) || needs_grad(x) || needs_grad(w)) {
     const NormGroups groups = batch_norm_groups(x, attrs.axis, valid);
-    const auto per_channel = [&](const Tensor& v) { return reshape(v, groups.weights); };
-    const auto passing = [&](const Tensor& v) {
-      return clear_invalid(groups, relu ? relu_gradient(v, reshape(ctx.kept(5), groups.shape)) : v);
+    // In f64, since a product of two may leave f32 where that of all does not.
+    const auto each = [&](const Tensor& v) { return reshape(cast(v, DType::f64), groups.shape); };
+    const auto per_channel = [&](const Tensor& v) {
+      return reshape(cast(v, DType::f64), groups.weights);
     };
-    const Tensor g = passing(reshape(ctx.dy(), groups.shape)), scaled = g * per_channel(rstd);
-    const Tensor centred = clear_invalid(groups, reshape(x, groups.shape) - per_channel(mean));
+    const auto set = [&](int i, const Tensor& v, const Shape& shape) {
+      ctx.set(i, reshape(cast(v, x.dtype()), shape));
+    };
+    const auto passing = [&](const Tensor& v) {
+      return clear_invalid(groups, relu ? relu_gradient(v, each(ctx.kept(5))) : v);
+    };
+    const Tensor g = passing(each(ctx.dy())), scaled = g * per_channel(rstd);
+    const Tensor centred = clear_invalid(groups, each(x) - per_channel(mean));
     if (ctx.needs(0))  // 0 that has met a NaN is 0 again
-      ctx.set(0, reshape(passing(w ? scaled * per_channel(w) : scaled), x.shape()));
-    if (ctx.needs(1)) ctx.set(1, reshape(sum_to(scaled * centred, groups.weights), mean.shape()));
-    if (ctx.needs(2)) ctx.set(2, reshape(sum_to(g, groups.weights), mean.shape()));
+      set(0, passing(w ? scaled * per_channel(w) : scaled), x.shape());
+    if (ctx.needs(1)) set(1, sum_to(scaled * centred, groups.weights), mean.shape());
+    if (ctx.needs(2)) set(2, sum_to(g, groups.weights), mean.shape());
     return;
   }
   const Tensor dy = relu ? relu_gradient(ctx.dy(), ctx.kept(5)) : ctx.dy();

@@ -230,23 +230,24 @@ static NormSecond second_order(const NormGroups& groups, const NormForward& f, c
 NormSecond norm_backward_backward(const NormGroups& groups, const Tensor& x, const Tensor& weight,
                                   const Tensor& dy, double eps, const Tensor& ddx,
                                   const Tensor& ddweight, const Tensor& ddbias) {
-  NormForward f = norm_forward(groups, x, {}, {}, eps);
-  const bool ordinary = is_ordinary(groups, f.mean, f.variance);
+  if (x.dtype() == DType::f32) {
+    // Products of f32's numbers leave f32, above or below, where their sums would not, and cancel.
+    const DType own = x.dtype(), wide = DType::f64;
+    NormSecond d = norm_backward_backward(groups, cast(x, wide), as(weight, wide), cast(dy, wide),
+                                          eps, as(ddx, wide), as(ddweight, wide), as(ddbias, wide));
+    for (Tensor* v : {&d.x, &d.weight, &d.dy}) *v = cast(*v, own);
+    return d;
+  }
   NormSecond d;
-  if (ordinary) d = second_order(groups, f, weight, dy, ddx, ddweight, ddbias);
-  if (x.dtype() == DType::f64 && !ordinary) {
+  NormForward f = norm_forward(groups, x, {}, {}, eps);
+  if (is_ordinary(groups, f.mean, f.variance)) {
+    d = second_order(groups, f, weight, dy, ddx, ddweight, ddbias);
+  } else {
     // By the chain rule through x scale, ddx's part of that being ddx scale.
     const ScaledForward s = scaled_forward(groups, x, {}, {}, eps);
     const Tensor p = ddx ? reshape(ddx, groups.shape) * s.scale : ddx;
     d = second_order(groups, s.f, weight, dy, p, ddweight, ddbias);
     d.x = d.x * s.scale;
-  }
-  if (x.dtype() == DType::f32 &&
-      !(ordinary && all_finite(d.x) && all_finite(d.weight) && all_finite(d.dy))) {
-    const DType own = x.dtype(), wide = DType::f64;
-    d = norm_backward_backward(groups, cast(x, wide), as(weight, wide), cast(dy, wide), eps,
-                               as(ddx, wide), as(ddweight, wide), as(ddbias, wide));
-    for (Tensor* v : {&d.x, &d.weight, &d.dy}) *v = cast(*v, own);
   }
   d.x = reshape(d.x, x.shape());
   return d;

@@ -1,10 +1,12 @@
 // Normalization with a channel in each column (channels last). Sums run over blocks of rows in T,
 // the blocks' sums in f64; the order is fixed by the shape.
 
+#include <gradus/kernels/norm/in_double.h>
 #include <gradus/kernels/norm/table.h>
 #include <gradus/kernels/runtime/isa.h>
 #include <gradus/kernels/vector/flags.h>
 #include <gradus/kernels/vector/lanes.h>
+#include <gradus/kernels/vector/math.h>
 
 namespace gradus::kernels {
 namespace {
@@ -245,8 +247,52 @@ void gradient(int64_t rows, int64_t columns, const ColumnAffine<T>& f, const T* 
 }
 
 template <class T>
-constexpr ColumnNormKernels<T> kTable = {moments<T>, merge, normalize<T>, gradient_sums<T>,
-                                         gradient<T>};
+void most_deviations(int64_t rows, int64_t columns, const T* mean, const T* v, const bool* valid,
+                     T* __restrict most) {
+  if constexpr (sizeof(T) == sizeof(double)) return;  // least_of_gradient is 0
+  for (int64_t j = 0; j < columns; ++j) most[j] = 0;
+  for (int64_t i = 0; i < rows; ++i) {
+    if (valid && !valid[i]) continue;
+    const T* row = v + i * columns;
+    for (int64_t j = 0; j < columns; ++j) {
+      const T size = magnitude(mean ? row[j] - mean[j] : row[j]);
+      most[j] = size > most[j] ? size : most[j];
+    }
+  }
+}
+
+template <class T>
+bool all_clear(int64_t rows, int64_t columns, int64_t count, const T* mean, const T* rstd,
+               const T* w, const T* dw, const T* db, const T* dx) {
+  if constexpr (sizeof(T) == sizeof(double)) return true;
+  const T each = 1 / static_cast<T>(count),
+          root = kShareOfRoot<T> * static_cast<T>(math::sqrt(static_cast<double>(count)));
+  int others = 0;
+  for (int64_t first = 0; first < columns; first += kTileColumns) {
+    const int64_t width = smaller(kTileColumns, columns - first);
+    alignas(64) T most[kTileColumns];
+    for (int64_t j = 0; j < width; ++j) most[j] = 0;
+    for (int64_t i = 0; i < rows; ++i) {
+      const T* row = dx + i * columns + first;
+      for (int64_t j = 0; j < width; ++j) {
+        const T size = magnitude(row[j]);
+        most[j] = size > most[j] ? size : most[j];
+      }
+    }
+    for (int64_t j = 0; j < width; ++j) {
+      const int64_t c = first + j;
+      const T least = least_of_gradient(db[c] * each, dw[c] * each, root, mean[c] * rstd[c]),
+              scale = w ? rstd[c] * w[c] : rstd[c];
+      others += !(most[j] >= least * magnitude(scale));
+    }
+  }
+  return others == 0;
+}
+
+template <class T>
+constexpr ColumnNormKernels<T> kTable = {moments<T>,       merge,       normalize<T>,
+                                         gradient_sums<T>, gradient<T>, most_deviations<T>,
+                                         all_clear<T>};
 
 }  // namespace
 

@@ -1,26 +1,29 @@
 #include <gradus/kernels/norm/in_double.h>
 #include <gradus/kernels/runtime/types.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace gradus::kernels {
 namespace {
 
-/// f(place in x, place in its run, whether it is valid) for each element.
+/// f(place in x, place of its weight, whether it is valid) for each element.
 template <class T, class F>
 void for_each_element(const NormGroup<T>& g, F f) {
-  for (int64_t i = 0; i < g.runs.rows; ++i)
-    for (int64_t j = 0; j < g.runs.columns; ++j)
-      f(i * g.runs.stride + j, j, !g.valid || g.valid[i * g.runs.valid_stride + j]);
+  const Runs& r = g.runs;
+  for (int64_t i = 0; i < r.rows; ++i)
+    for (int64_t j = 0, k = 0; j < r.columns; ++k)
+      for (const int64_t end = std::min(j + g.inner, r.columns); j < end; ++j)
+        f(i * r.stride + j, k, !g.valid || g.valid[i * r.valid_stride + j]);
 }
 
 /// What one element of x is to its group.
 template <class T>
 struct Element {
-  Element(const NormGroup<T>& g, const GroupStats<T>& s, int64_t at, int64_t j)
+  Element(const NormGroup<T>& g, const GroupStats<T>& s, int64_t at, int64_t k)
       : xhat((static_cast<Wide<T>>(g.x[at]) - s.mean) * s.rstd),
-        weight(g.w ? static_cast<Wide<T>>(g.w[j / g.inner]) : 1),
-        y(xhat * weight + (g.b ? static_cast<Wide<T>>(g.b[j / g.inner]) : 0)) {}
+        weight(g.w ? static_cast<Wide<T>>(g.w[k]) : 1),
+        y(xhat * weight + (g.b ? static_cast<Wide<T>>(g.b[k]) : 0)) {}
   Wide<T> xhat, weight, y;
 };
 
@@ -48,8 +51,8 @@ GroupStats<T> stats_in_double(const NormGroup<T>& g, double eps) {
 
 template <class T>
 void normalize_in_double(const NormGroup<T>& g, const GroupStats<T>& stats, T* y) {
-  for_each_element(g, [&](int64_t at, int64_t j, bool valid) {
-    const Wide<T> v = valid ? Element<T>(g, stats, at, j).y : 0;
+  for_each_element(g, [&](int64_t at, int64_t k, bool valid) {
+    const Wide<T> v = valid ? Element<T>(g, stats, at, k).y : 0;
     y[at] = g.relu && v < 0 ? T(0) : static_cast<T>(v);
   });
 }
@@ -57,10 +60,10 @@ void normalize_in_double(const NormGroup<T>& g, const GroupStats<T>& stats, T* y
 template <class T>
 bool are_finite(const NormGroup<T>& g, const T* dy) {
   bool all = true;
-  for_each_element(g, [&](int64_t at, int64_t j, bool valid) {
+  for_each_element(g, [&](int64_t at, int64_t k, bool valid) {
     if (!valid) return;
     all &= std::isfinite(g.x[at]) && std::isfinite(dy[at]);
-    all &= (!g.w || std::isfinite(g.w[j / g.inner])) && (!g.b || std::isfinite(g.b[j / g.inner]));
+    all &= (!g.w || std::isfinite(g.w[k])) && (!g.b || std::isfinite(g.b[k]));
   });
   return all;
 }
@@ -73,19 +76,19 @@ void gradient_in_double(const NormGroup<T>& g, const GroupStats<T>& stats, bool 
     return g.relu && e.y <= 0 ? 0 : static_cast<Wide<T>>(dy[at]);
   };
   Wide<T> count = 0, sum = 0, product = 0;
-  for_each_element(g, [&](int64_t at, int64_t j, bool valid) {
+  for_each_element(g, [&](int64_t at, int64_t k, bool valid) {
     if (!valid) return;
-    const Element<T> e(g, stats, at, j);
+    const Element<T> e(g, stats, at, k);
     const Wide<T> d = passing(e, at);
     ++count, sum += d * e.weight, product += d * e.weight * e.xhat;
-    if (dw) dw[j / g.inner] += static_cast<double>(d * e.xhat);
-    if (db) db[j / g.inner] += static_cast<double>(d);
+    if (dw) dw[k] += static_cast<double>(d * e.xhat);
+    if (db) db[k] += static_cast<double>(d);
   });
   if (!dx) return;
   const Wide<T> mean = training && g.centred ? sum / count : 0,
                 slope = training ? product / count : 0;
-  for_each_element(g, [&](int64_t at, int64_t j, bool valid) {
-    const Element<T> e(g, stats, at, j);
+  for_each_element(g, [&](int64_t at, int64_t k, bool valid) {
+    const Element<T> e(g, stats, at, k);
     dx[at] = !valid
                  ? T(0)
                  : static_cast<T>((passing(e, at) * e.weight - mean - e.xhat * slope) * stats.rstd);

@@ -29,6 +29,8 @@ constexpr T kMostSpread = sizeof(T) == sizeof(float) ? T(0x1p40) : T(0x1p400);
 /// Standard deviations that a mean may be away from 0 for a norm. Rounded to f32 it is off by 2^-24
 /// of itself, so by at most 2^-21 of one.
 constexpr double kNormReach = 8;
+/// The same where what rounding leaves of the mean is subtracted, too.
+constexpr double kNormReachInTwo = 0x1p14;
 
 /// Whether a mean, rounded to T, lies within `reach` standard deviations of 0, where that matters.
 template <class T>
@@ -46,13 +48,43 @@ static inline bool carries_deviations(T mean, T var, T reach) {
 
 /// The same for a norm, by what its gradient keeps.
 template <class T>
-static inline bool is_ordinary(T mean, T rstd, T eps) {
+static inline bool is_ordinary(T mean, T rstd, T eps, double reach = kNormReachInTwo) {
   constexpr T most = kMostSpread<T>;
   // Both divided by var + eps, without what rounding rstd may have added to var.
   const T ratio = mean * rstd, share = T(1 - 0x1p-20) - eps * (rstd * rstd);
   return bool((rstd >= 1 / most) & (rstd <= most) &
-              is_within_reach(sizeof(T) == sizeof(double) ? mean : ratio, share, T(kNormReach)));
+              is_within_reach(sizeof(T) == sizeof(double) ? mean : ratio, share, T(reach)));
 }
+
+/// Whether T also carries it with the mean rounded.
+template <class T>
+static inline bool is_near(T mean, T rstd, T eps) {
+  return is_ordinary(mean, rstd, eps, kNormReach);
+}
+
+/// Of a gradient r = g - mean(g) - xhat mean(g xhat), where its terms may cancel: how large one of
+/// |r| has to be, so that what rounding adds to the terms is small beside it. Terms are off by some
+/// 2^-22 of themselves, xhat by what a mean that is rounded adds; `ratio`: that mean's, by its
+/// spread, or 0.
+template <class T>
+static inline T least_of_gradient(T mean_g, T mean_gx, T most_xhat, T ratio) {
+  if (sizeof(T) == sizeof(double)) return 0;  // as right as f64's definition
+  const T g = magnitude(mean_g), gx = magnitude(mean_gx);
+  return (g + most_xhat * gx) * T(0.4) + magnitude(ratio) / 8 * (most_xhat * g + gx);
+}
+
+/// Whether one of n sizes is not below `least`.
+template <class T, class Size>
+static inline bool reaches(int64_t n, T least, Size size) {
+  for (int64_t j = 0; j < n; ++j)
+    if (size(j) >= least) return true;
+  return false;
+}
+/// So many are looked at first, with this share of the square root of the group's size for its
+/// largest xhat: no xhat is larger than the root, and where one is near it all others are small.
+constexpr int64_t kGlance = 8;
+template <class T>
+constexpr T kShareOfRoot = T(3) / 4;
 
 /// Whether T carries y = (x - mean) scale for every x; w is the weight in scale.
 template <class T>
@@ -61,6 +93,14 @@ static inline bool is_ordinary_map(T mean, T scale, T w) {
               steep = sizeof(T) == sizeof(float) ? T(0x1p60) : T(0x1p400);
   const T s = magnitude(scale);
   return bool((magnitude(mean) <= far) & ((w == 0) | ((s >= 1 / steep) & (s <= steep))));
+}
+
+/// Whether a weight is a number of which T may not carry products with xhat.
+template <class T>
+static inline bool is_steep(T w) {
+  const T size = magnitude(w);
+  return bool((size >= (sizeof(T) == sizeof(float) ? T(0x1p100) : T(0x1p1000))) &
+              (size - size == 0));
 }
 
 /// Whether T carries a gradient of which these are sum g and sum g xhat. If both are 0 `is_zero`

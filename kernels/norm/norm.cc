@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <limits>
 
 namespace gradus::kernels {
 namespace {
@@ -111,8 +113,14 @@ void channel_stats(const Channels& s, const NormInput<T>& in, Finish finish, The
       then);
 }
 
+/// Means, then sums of squared deviations, of the columns, and how many values each has.
+struct ColumnMoments {
+  const double *means, *squares;
+  int64_t count;
+};
+
 template <class T>
-void column_stats(const Channels& s, const NormInput<T>& in, T* mean, T* var) {
+ColumnMoments column_moments(const Channels& s, const NormInput<T>& in) {
   const ColumnNormKernels<T>& table = kernels<ColumnNormKernels<T>>();
   const int64_t columns = s.channels, n = std::max<int64_t>(1, ceil_div(s.outer, rows_of_piece(s)));
   double* parts = workspace<double, struct Parts>(2 * n * columns);
@@ -129,9 +137,7 @@ void column_stats(const Channels& s, const NormInput<T>& in, T* mean, T* var) {
     table.merge(columns, counts[0], parts, parts + columns, counts[p], other, other + columns);
     counts[0] += counts[p];
   }
-  const double each = counts[0] > 0 ? 1 / static_cast<double>(counts[0]) : 0;
-  for (int64_t c = 0; c < columns; ++c) mean[c] = static_cast<T>(parts[c]);
-  for (int64_t c = 0; c < columns; ++c) var[c] = static_cast<T>(parts[columns + c] * each);
+  return {parts, parts + columns, counts[0]};
 }
 
 double variance(const Moments& m) { return m.count > 0 ? m.squares / m.count : 0; }
@@ -141,10 +147,22 @@ template <class T>
 struct Transform {
   const NormInput<T>& in;
   const T *mean, *rstd;
+  const T* low = nullptr;  // what rounding left of the means, where a norm needs it, else 0
 
   T weight(int64_t c) const { return in.w ? in.w[c] : T(1); }
   T scale(int64_t c) const { return in.w ? rstd[c] * in.w[c] : rstd[c]; }
-  Affine<T> at(int64_t c) const { return {mean[c], scale(c), in.b ? in.b[c] : T(0), in.relu}; }
+  bool in_two(int64_t c) const { return low && low[c] != 0; }
+  T shift(int64_t c) const {
+    const T b = in.b ? in.b[c] : T(0);
+    return in_two(c) ? b - low[c] * scale(c) : b;
+  }
+  Affine<T> at(int64_t c) const { return {mean[c], scale(c), shift(c), in.relu}; }
+  /// How large |dx| has to be somewhere (least_of_gradient), by sums over `count` values.
+  T least_dx(int64_t c, int64_t count, T most_xhat, const NormGradients<T>& sums) const {
+    const T n = static_cast<T>(count), ratio = in_two(c) ? T(0) : mean[c] * rstd[c];
+    return magnitude(scale(c)) *
+           least_of_gradient(sums.db[c] / n, sums.dw[c] / n, most_xhat, ratio);
+  }
   /// In memory of the calling thread.
   ColumnAffine<T> of_columns(int64_t columns) const {
     T *scale = workspace<T, struct PerColumn>(2 * columns), *shift = scale + columns;
@@ -156,8 +174,62 @@ struct Transform {
 template <class T>
 GradientAffine<T> gradient_affine(const Transform<T>& f, int64_t c, T dw, T db, int64_t count) {
   if (count == 0) return {f.at(c), 0, 0};
-  const T n = static_cast<T>(count);
-  return {f.at(c), db / n, dw / n * f.rstd[c]};
+  const T n = static_cast<T>(count), slope = dw / n * f.rstd[c];
+  return {f.at(c), f.in_two(c) ? db / n - f.low[c] * slope : db / n, slope};
+}
+
+/// db and dw.
+template <class T>
+void set_sums(const Transform<T>& f, int64_t c, const GradientSums& sums,
+              const NormGradients<T>& to) {
+  const double dy_x = f.in_two(c) ? sums.dy_x - static_cast<double>(f.low[c]) * sums.dy : sums.dy_x;
+  if (to.db) to.db[c] = static_cast<T>(sums.dy);
+  if (to.dw) to.dw[c] = static_cast<T>(dy_x * static_cast<double>(f.rstd[c]));
+}
+
+template <class T>
+T low_mean(double mean, T rounded, T rstd, T eps) {
+  return is_near(rounded, rstd, eps) ? T(0) : static_cast<T>(mean - static_cast<double>(rounded));
+}
+
+/// Transform's, of x again.
+template <class T>
+[[gnu::cold, gnu::noinline]] const T* low_means(const Channels& s, T eps, const NormInput<T>& in,
+                                                const T* mean, const T* rstd) {
+  T* low = workspace<T, struct LowMeans>(s.channels);
+  if (in_columns(s)) {
+    const double* means = column_moments(s, in).means;
+    for (int64_t c = 0; c < s.channels; ++c) low[c] = low_mean(means[c], mean[c], rstd[c], eps);
+    return low;
+  }
+  const Cut cut(s);
+  const auto moments = kernels<NormKernels<T>>().moments;
+  parallel_for_rows(s.channels, s.outer * s.inner, kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t c = begin; c < end; ++c) {
+      Moments total;  // as channel_stats has it
+      for (int64_t k = 0; k < cut.count() && !is_near(mean[c], rstd[c], eps); ++k) {
+        const Piece p = cut.piece(c, k);
+        total = merged(total, moments(p.runs, in.x + p.at, from(in.valid, p.valid_at)));
+      }
+      low[c] = low_mean(total.mean, mean[c], rstd[c], eps);
+    }
+  });
+  return low;
+}
+
+/// A channel's elements.
+Runs channel_runs(const Channels& s) { return {s.outer, s.inner, s.channels * s.inner, s.inner}; }
+
+/// Whether f(place from the runs' first element on, place in the mask) holds of one of their
+/// elements, or of the first `limit`.
+template <class F>
+bool any_of(const Runs& r, F f, int64_t limit = std::numeric_limits<int64_t>::max()) {
+  for (int64_t i = 0; i < r.rows; ++i)
+    for (int64_t j = 0; j < r.columns; ++j) {
+      if (limit-- == 0) return false;
+      if (f(i * r.stride + j, i * r.valid_stride + j)) return true;
+    }
+  return false;
 }
 
 /// Whether f32 carries a channel whose mean and rstd are x's own, and one where they are constants.
@@ -173,42 +245,145 @@ bool is_ordinary_constant(const Transform<T>& f, int64_t c) {
 }
 /// The same, and its gradient with these sums.
 template <class T>
-bool is_ordinary_backward(const Channels& s, bool channel, const T* dy,
+bool is_ordinary_backward(const Channels& s, bool channel, const bool* valid, const T* dy,
                           const NormGradients<T>& sums, int64_t c) {
   return channel && is_ordinary_gradient(sums.db[c], sums.dw[c], [&] {
-           for (int64_t i = 0; i < s.outer; ++i) {
-             const T* run = dy + (i * s.channels + c) * s.inner;
-             if (!std::all_of(run, run + s.inner, [](T v) { return v == 0; })) return false;
-           }
-           return true;
+           const T* g = dy + c * s.inner;
+           return !any_of(channel_runs(s),
+                          [&](int64_t j, int64_t k) { return g[j] != 0 && !(valid && !valid[k]); });
          });
 }
 
-/// redo(channel, its elements) for each channel that is not ordinary.
-template <class T, class Ordinary, class Redo>
-void in_double(const Channels& s, const NormInput<T>& in, Ordinary ordinary, Redo redo) {
-  int others = 0;
-  for (int64_t c = 0; c < s.channels; ++c) others += !ordinary(c);
-  if (others == 0) return;
+/// Whether it also carries dx = scale (g - mean(g) - xhat mean(g xhat)), whose terms may cancel
+/// (in_double.h): whether in each channel one of the first entries is large enough for any xhat.
+template <class T>
+bool all_clear(const Channels& s, const Transform<T>& f, int64_t count,
+               const NormGradients<T>& to) {
+  if (in_columns(s))
+    return kernels<ColumnNormKernels<T>>().all_clear(
+        std::min(s.outer, std::max(kGlance, s.outer / 64)), s.channels, count, f.mean, f.rstd,
+        f.in.w, to.dw, to.db, to.dx);
+  for (int64_t c = 0; c < s.channels; ++c) {
+    const T *dx = to.dx + c * s.inner,
+            least = f.least_dx(c, count, kShareOfRoot<T> * std::sqrt(T(count)), to);
+    if (!any_of(
+            channel_runs(s), [&](int64_t j, int64_t) { return magnitude(dx[j]) >= least; },
+            kGlance))
+      return false;
+  }
+  return true;
+}
+
+/// most_c = max |v - mean_c| of channel c; no mean is 0.
+template <class T>
+[[gnu::cold, gnu::noinline]] void most_deviations(const Channels& s, const T* mean, const T* v,
+                                                  const bool* valid, T* most) {
+  if (in_columns(s))
+    return kernels<ColumnNormKernels<T>>().most_deviations(s.outer, s.channels, mean, v, valid,
+                                                           most);
+  const auto kernel = kernels<NormKernels<T>>().most_deviation;
   parallel_for_rows(s.channels, s.outer * s.inner, kGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t c = begin; c < end; ++c) {
-      if (ordinary(c)) continue;
-      const Runs runs{s.outer, s.inner, s.channels * s.inner, s.inner};
-      redo(c, NormGroup<T>{runs, in.x + c * s.inner, in.valid, in.w ? in.w + c : nullptr,
-                           in.b ? in.b + c : nullptr, s.inner, in.relu});
-    }
+    for (int64_t c = begin; c < end; ++c)
+      most[c] = kernel(channel_runs(s), mean ? mean[c] : T(0), v + c * s.inner, valid);
   });
+}
+
+/// Or one of all for the channel's own xhat: adds the channels where none is to `others`.
+template <class T>
+[[gnu::cold, gnu::noinline]] void add_unclear(const Channels& s, const Transform<T>& f,
+                                              int64_t count, const NormGradients<T>& to,
+                                              bool* others) {
+  T *x = workspace<T, struct Most>(2 * s.channels), *dx = x + s.channels;
+  most_deviations(s, f.mean, f.in.x, f.in.valid, x);
+  most_deviations<T>(s, nullptr, to.dx, f.in.valid, dx);
+  for (int64_t c = 0; c < s.channels; ++c)
+    others[c] |= !(dx[c] >= f.least_dx(c, count, x[c] * f.rstd[c], to));
+}
+
+constexpr int64_t kColumnsOfBlock = 16;  // a cache line of f32, at most
+
+/// The `others` among neighbouring columns, one after another, `stride` apart.
+template <class T>
+struct ColumnBlock {
+  ColumnBlock(const Channels& s, const bool* others, int64_t first, int64_t end, int64_t apart)
+      : rows(s.outer), columns(s.channels), stride(apart) {
+    for (int64_t c = first; c < end; ++c)
+      if (others[c]) channels[count++] = c;
+  }
+  template <class F>
+  void for_each(F f) const {
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t k = 0; k < count; ++k) f(i * columns + channels[k], k * stride + i);
+  }
+  void copy(const T* from, T* block) const {
+    if (from) for_each([&](int64_t at, int64_t place) { block[place] = from[at]; });
+  }
+  void copy_back(const T* block, T* to) const {
+    if (to) for_each([&](int64_t at, int64_t place) { to[at] = block[place]; });
+  }
+  int64_t rows, columns, stride, count = 0, channels[kColumnsOfBlock];
+};
+
+/// redo(channel, its elements, its dy, its place in out) for each of the channels in `others`; dy
+/// and out may be null.
+template <class T>
+using Redo = std::function<void(int64_t, const NormGroup<T>&, const T*, T*)>;
+template <class T>
+[[gnu::noinline]] void in_double(const Channels& s, const NormInput<T>& in, const T* dy, T* out,
+                                 const bool* others, const Redo<T>& redo) {
+  if (std::none_of(others, others + s.channels, [](bool other) { return other; })) return;
+  const auto redo_at = [&](int64_t c, const Runs& runs, const T* x, const T* g, T* to) {
+    const T *w = in.w ? in.w + c : nullptr, *b = in.b ? in.b + c : nullptr;
+    redo(c, {runs, x, in.valid, w, b, runs.columns, in.relu}, g, to);
+  };
+  const auto from_at = [](auto* all, int64_t at) { return all ? all + at : nullptr; };
+  if (!in_columns(s)) {
+    parallel_for_rows(s.channels, s.outer * s.inner, kGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t c = begin; c < end; ++c)
+        if (others[c])
+          redo_at(c, channel_runs(s), in.x + c * s.inner, from_at(dy, c * s.inner),
+                  from_at(out, c * s.inner));
+    });
+    return;
+  }
+  // Columns share cache lines, and rows far apart compete for the same ones, as those of the copies
+  // would but for what is between them.
+  const int64_t n = s.outer, width = std::clamp<int64_t>((1 << 18) / n, 1, kColumnsOfBlock),
+                stride = n + 16;
+  parallel_for_rows(
+      ceil_div(s.channels, width), n * width, kGrain, [&](int64_t begin, int64_t end) {
+        T *x = workspace<T, struct Copies>(3 * stride * width), *g = x + stride * width,
+          *to = g + stride * width;
+        for (int64_t first = begin * width; first < std::min(end * width, s.channels);
+             first += width) {
+          const ColumnBlock<T> block(s, others, first, std::min(first + width, s.channels), stride);
+          if (block.count == 0) continue;
+          block.copy(in.x, x);
+          block.copy(dy, g);
+          block.copy(out, to);
+          for (int64_t k = 0; k < block.count; ++k)
+            redo_at(block.channels[k], {1, n, n, n}, x + k * stride, dy ? g + k * stride : nullptr,
+                    out ? to + k * stride : nullptr);
+          block.copy_back(to, out);
+        }
+      });
+}
+
+/// Memory for which channels are not ordinary.
+template <class Ordinary>
+bool* others_of(int64_t channels, Ordinary ordinary) {
+  bool* others = workspace<bool, struct Others>(channels);
+  for (int64_t c = 0; c < channels; ++c) others[c] = !ordinary(c);
+  return others;
 }
 
 /// A channel's gradients; dx may be null.
 template <class T>
-void redo_gradient(const Channels& s, int64_t c, const NormGroup<T>& group,
-                   const GroupStats<T>& stats, bool training, const T* dy,
-                   const NormGradients<T>& to) {
+void redo_gradient(int64_t c, const NormGroup<T>& group, const GroupStats<T>& stats, bool training,
+                   const T* dy, T* dx, const NormGradients<T>& to) {
   double dw = 0, db = 0;
-  const int64_t at = c * s.inner;
-  if (!are_finite(group, dy + at)) return;
-  gradient_in_double(group, stats, training, dy + at, to.dx ? to.dx + at : nullptr, &dw, &db);
+  if (!are_finite(group, dy)) return;
+  gradient_in_double(group, stats, training, dy, dx, &dw, &db);
   to.dw[c] = static_cast<T>(dw);
   to.db[c] = static_cast<T>(db);
 }
@@ -263,20 +438,16 @@ void column_sums(const Channels& s, const Transform<T>& f, const T* dy,
   });
   for (int64_t p = 1; p < n; ++p)
     for (int64_t j = 0; j < 2 * columns; ++j) parts[j] += parts[2 * p * columns + j];
-  for (int64_t c = 0; c < columns; ++c) {
-    if (to.db) to.db[c] = static_cast<T>(parts[c]);
-    if (to.dw) to.dw[c] = static_cast<T>(parts[columns + c] * static_cast<double>(f.rstd[c]));
-  }
+  for (int64_t c = 0; c < columns; ++c) set_sums(f, c, {parts[c], parts[columns + c]}, to);
 }
 
-/// dw and db of channels that are runs, then dx if it is wanted.
+/// dw and db of channels that are runs, then dx if it is wanted, of sums over `count` values.
 template <class T>
-void run_backward(const Channels& s, const Transform<T>& f, const T* dy,
+void run_backward(const Channels& s, const Transform<T>& f, const T* dy, int64_t count,
                   const NormGradients<T>& to) {
   const NormKernels<T>& table = kernels<NormKernels<T>>();
   const T* x = f.in.x;
   const bool* valid = f.in.valid;
-  const int64_t count = to.dx ? count_valid(s, valid) : 0;
   const auto gradient = [&](int64_t c, const Piece& p) {
     if (!to.dx) return;
     table.gradient(p.runs, gradient_affine(f, c, to.dw[c], to.db[c], count), x + p.at,
@@ -290,8 +461,7 @@ void run_backward(const Channels& s, const Transform<T>& f, const T* dy,
       [&](int64_t c, const GradientSums* parts, int64_t n) {
         GradientSums total;
         for (int64_t k = 0; k < n; ++k) total.dy += parts[k].dy, total.dy_x += parts[k].dy_x;
-        if (to.db) to.db[c] = static_cast<T>(total.dy);
-        if (to.dw) to.dw[c] = static_cast<T>(total.dy_x * static_cast<double>(f.rstd[c]));
+        set_sums(f, c, total, to);
       },
       gradient);
 }
@@ -332,21 +502,30 @@ void batch_norm_normalize(const Channels& shape, const NormInput<T>& in, const T
                 streamed<T>(numel(s)));
     });
   }
-  in_double(
-      s, in, [&](int64_t c) { return is_ordinary_constant(f, c); },
-      [&](int64_t c, const NormGroup<T>& group) {
-        normalize_in_double(group, constants(f, c), y + c * s.inner);
-      });
+  in_double<T>(s, in, nullptr, y,
+               others_of(s.channels, [&](int64_t c) { return is_ordinary_constant(f, c); }),
+               [&](int64_t c, const NormGroup<T>& group, const T*, T* to) {
+                 normalize_in_double(group, constants(f, c), to);
+               });
 }
 
 template <class T>
 void batch_norm(const Channels& shape, double eps, const NormInput<T>& in, T* y, T* mean, T* var,
                 T* rstd) {
   const Channels s = simplified(shape);
-  const Transform<T> f{in, mean, rstd};
+  const T own_eps = static_cast<T>(eps);
+  T* low = workspace<T, struct LowMeans>(s.channels);
+  const Transform<T> f{in, mean, rstd, low};
   if (in_columns(s)) {
-    column_stats(s, in, mean, var);
+    const ColumnMoments m = column_moments(s, in);
+    const double each = m.count > 0 ? 1 / static_cast<double>(m.count) : 0;
+    for (int64_t c = 0; c < s.channels; ++c) mean[c] = static_cast<T>(m.means[c]);
+    for (int64_t c = 0; c < s.channels; ++c) var[c] = static_cast<T>(m.squares[c] * each);
     batch_norm_rstd(s.channels, eps, var, rstd);
+    std::fill_n(low, s.channels, T(0));
+    if (!kernels<NormKernels<T>>().all_near(s.channels, own_eps, mean, rstd))
+      for (int64_t c = 0; c < s.channels; ++c)
+        low[c] = low_mean(m.means[c], mean[c], rstd[c], own_eps);
     normalize_columns(s, f, y);
   } else {
     const auto normalize = kernels<NormKernels<T>>().normalize;
@@ -356,52 +535,62 @@ void batch_norm(const Channels& shape, double eps, const NormInput<T>& in, T* y,
           mean[c] = static_cast<T>(m.mean);
           var[c] = static_cast<T>(variance(m));
           batch_norm_rstd(1, eps, var + c, rstd + c);
+          low[c] = low_mean(m.mean, mean[c], rstd[c], own_eps);
         },
         [&](int64_t c, const Piece& p) {
           normalize(p.runs, f.at(c), in.x + p.at, from(in.valid, p.valid_at), y + p.at,
                     streamed<T>(numel(s)));
         });
   }
-  if (kernels<NormKernels<T>>().all_ordinary(s.channels, static_cast<T>(eps), mean, rstd, in.w,
-                                             nullptr, nullptr))
+  const NormKernels<T>& table = kernels<NormKernels<T>>();
+  if (table.all_near(s.channels, own_eps, mean, rstd) &&
+      table.all_ordinary(s.channels, rstd, in.w, nullptr, nullptr))
     return;
-  in_double(
-      s, in, [&](int64_t c) { return is_ordinary_channel(f, c, static_cast<T>(eps)); },
-      [&](int64_t c, const NormGroup<T>& group) {
-        const GroupStats<T> stats = stats_in_double(group, eps);
-        if (!is_ordinary(mean[c], rstd[c], static_cast<T>(eps))) {
-          mean[c] = static_cast<T>(stats.mean);
-          var[c] = static_cast<T>(stats.var);
-          rstd[c] = static_cast<T>(stats.rstd);
-        }
-        normalize_in_double(group, stats, y + c * s.inner);
-      });
+  in_double<T>(s, in, nullptr, y,
+               others_of(s.channels, [&](int64_t c) { return is_ordinary_channel(f, c, own_eps); }),
+               [&](int64_t c, const NormGroup<T>& group, const T*, T* to) {
+                 const GroupStats<T> stats = stats_in_double(group, eps);
+                 if (!is_ordinary(mean[c], rstd[c], own_eps)) {
+                   mean[c] = static_cast<T>(stats.mean);
+                   var[c] = static_cast<T>(stats.var);
+                   rstd[c] = static_cast<T>(stats.rstd);
+                 }
+                 normalize_in_double(group, stats, to);
+               });
 }
 
 template <class T>
 void batch_norm_backward(const Channels& shape, double eps, const NormInput<T>& in, const T* mean,
                          const T* rstd, const T* dy, const NormGradients<T>& to) {
   const Channels s = simplified(shape);
-  const Transform<T> f{in, mean, rstd};
+  const T own_eps = static_cast<T>(eps);
+  const NormKernels<T>& table = kernels<NormKernels<T>>();
+  const bool near = table.all_near(s.channels, own_eps, mean, rstd);
+  const T* low = nullptr;
+  if constexpr (sizeof(T) == sizeof(float))
+    if (!near) low = low_means(s, own_eps, in, mean, rstd);
+  const Transform<T> f{in, mean, rstd, low};
   T* sums = workspace<T, struct ChannelSums>(2 * s.channels);
   const NormGradients<T> all{to.dx, to.dw ? to.dw : sums, to.db ? to.db : sums + s.channels};
+  const int64_t count = to.dx ? count_valid(s, in.valid) : 0;
   if (in_columns(s)) {
     column_sums(s, f, dy, all);
-    if (to.dx) column_gradient(s, f, dy, count_valid(s, in.valid), all);
+    if (to.dx) column_gradient(s, f, dy, count, all);
   } else {
-    run_backward(s, f, dy, all);
+    run_backward(s, f, dy, count, all);
   }
-  if (kernels<NormKernels<T>>().all_ordinary(s.channels, static_cast<T>(eps), mean, rstd, in.w,
-                                             all.dw, all.db))
-    return;
-  in_double(
-      s, in,
-      [&](int64_t c) {
-        return is_ordinary_backward(s, is_ordinary_channel(f, c, static_cast<T>(eps)), dy, all, c);
-      },
-      [&](int64_t c, const NormGroup<T>& group) {
-        redo_gradient(s, c, group, stats_in_double(group, eps), true, dy, all);
-      });
+  bool clear = true;
+  if constexpr (sizeof(T) == sizeof(float)) clear = count == 0 || all_clear(s, f, count, all);
+  if (clear && near && table.all_ordinary(s.channels, rstd, in.w, all.dw, all.db)) return;
+  bool* others = others_of(s.channels, [&](int64_t c) {
+    return is_ordinary_backward(s, is_ordinary_channel(f, c, own_eps), in.valid, dy, all, c);
+  });
+  if constexpr (sizeof(T) == sizeof(float))
+    if (!clear) add_unclear(s, f, count, all, others);
+  in_double<T>(s, in, dy, to.dx, others,
+               [&](int64_t c, const NormGroup<T>& group, const T* g, T* dx) {
+                 redo_gradient(c, group, stats_in_double(group, eps), true, g, dx, all);
+               });
 }
 
 template <class T>
@@ -413,13 +602,16 @@ void batch_norm_backward_eval(const Channels& shape, const NormInput<T>& in, con
     const Transform<T> f{values, mean, rstd};
     T* sums = workspace<T, struct ChannelSums>(2 * s.channels);
     const NormGradients<T> all{nullptr, to.dw ? to.dw : sums, to.db ? to.db : sums + s.channels};
-    in_columns(s) ? column_sums(s, f, dy, all) : run_backward<T>(s, f, dy, all);
-    in_double(
-        s, values,
-        [&](int64_t c) { return is_ordinary_backward(s, is_ordinary_constant(f, c), dy, all, c); },
-        [&](int64_t c, const NormGroup<T>& group) {
-          redo_gradient(s, c, group, constants(f, c), false, dy, all);
-        });
+    in_columns(s) ? column_sums(s, f, dy, all) : run_backward<T>(s, f, dy, 0, all);
+    in_double<T>(s, values, dy, nullptr,
+                 others_of(s.channels,
+                           [&](int64_t c) {
+                             return is_ordinary_backward(s, is_ordinary_constant(f, c), in.valid,
+                                                         dy, all, c);
+                           }),
+                 [&](int64_t c, const NormGroup<T>& group, const T* g, T* none) {
+                   redo_gradient(c, group, constants(f, c), false, g, none, all);
+                 });
   }
   if (!to.dx) return;
   T* zero = workspace<T, struct ChannelSums>(shape.channels);
@@ -534,8 +726,8 @@ void row_norm_backward(const NormRows& s, double eps, const NormInput<T>& in, co
       }
     }
     kernel(rows_of(s, begin, end), eps, of_group(s, group, in), spread_memory<T>(s),
-           mean ? mean + group : nullptr, rstd + group, dy + at, to.dx ? to.dx + at : nullptr, sums,
-           streamed<T>(s.samples * size));
+           workspace<T, struct Centred>(s.d), mean ? mean + group : nullptr, rstd + group, dy + at,
+           to.dx ? to.dx + at : nullptr, sums, streamed<T>(s.samples * size));
   });
   if (!with_sums) return;
   parallel_for_rows(weights, 2 * n, kGrain, [&](int64_t begin, int64_t end) {

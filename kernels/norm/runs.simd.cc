@@ -81,6 +81,30 @@ GRADUS_INLINE inline Moments run_moments(const Runs& r, const T* x, const bool* 
   return total;
 }
 
+template <class T, bool masked>
+T most_deviation_of(const Runs& r, T mean, const T* x, const bool* valid) {
+  Vector<T> least = {}, most = {};
+  for (int64_t i = 0; i < r.rows; ++i) {
+    const T* p = x + i * r.stride;
+    for_each_vector<T, masked>(r.columns, mask_at<masked>(valid, i * r.valid_stride),
+                               [&](int64_t j, int, auto lanes) GRADUS_INLINE {
+                                 const Vector<T> v = lanes.keep(lanes.load(p + j) - mean);
+                                 least = v < least ? v : least;
+                                 most = v > most ? v : most;
+                               });
+  }
+  return horizontal_max(most > -least ? most : -least);
+}
+
+/// x - mean, the mean in two parts of T.
+template <class T>
+void centre(int64_t d, double mean, const T* x, T* to) {
+  const T high = static_cast<T>(mean), low = static_cast<T>(mean - static_cast<double>(high));
+  for_each_vector<T, false>(d, nullptr, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
+    lanes.store(to + j, (lanes.load(x + j) - high) - low);
+  });
+}
+
 /// What of dy passes.
 template <bool relu, class T>
 inline Vector<T> passing(const Affine<T>& f, Vector<T> centered, Vector<T> dy) {
@@ -149,6 +173,13 @@ Moments moments(const Runs& r, const T* x, const bool* valid) {
 }
 
 template <class T>
+T most_deviation(const Runs& r, T mean, const T* x, const bool* valid) {
+  if constexpr (sizeof(T) == sizeof(double)) return 0;  // least_of_gradient is
+  return with_flags([&](auto masked) { return most_deviation_of<T, masked>(r, mean, x, valid); },
+                    valid);
+}
+
+template <class T>
 void normalize(const Runs& r, const Affine<T>& f, const T* x, const bool* valid, T* y,
                bool streamed) {
   streamed = streamed && !valid && streamable(y, r.stride);
@@ -189,10 +220,15 @@ void reciprocal_std(int64_t n, double eps, const T* __restrict var, T* __restric
 }
 
 template <class T>
-bool all_ordinary(int64_t n, T eps, const T* mean, const T* rstd, const T* w, const T* dw,
-                  const T* db) {
+bool all_near(int64_t n, T eps, const T* mean, const T* rstd) {
   int others = 0;
-  for (int64_t c = 0; c < n; ++c) others += !is_ordinary(mean[c], rstd[c], eps);
+  for (int64_t c = 0; c < n; ++c) others += !is_near(mean[c], rstd[c], eps);
+  return others == 0;
+}
+
+template <class T>
+bool all_ordinary(int64_t n, const T* rstd, const T* w, const T* dw, const T* db) {
+  int others = 0;
   for (int64_t c = 0; c < n && w; ++c) others += !is_ordinary_map(T(0), rstd[c] * w[c], w[c]);
   for (int64_t c = 0; c < n && dw; ++c)
     others += !is_ordinary_gradient(db[c], dw[c], [] { return false; });
@@ -287,6 +323,8 @@ void row_norm(const Rows& r, double eps, const NormInput<T>& in, T* spread, T* y
   const NormInput<T> each = for_each_element(r, in, spread);
   const auto normalize = with_flags([](auto... flags) { return normalize_row<T, flags...>; }, in.w,
                                     in.b, in.relu, streamed);
+  int steep = 0;
+  for (int64_t j = 0; in.w && j < r.d / r.inner; ++j) steep += is_steep(in.w[j]);
   for (int64_t i = r.begin; i < r.end; ++i) {
     const int64_t row = i * r.groups, at = row * r.d;
     T m = 0, reciprocal = 0;
@@ -296,10 +334,15 @@ void row_norm(const Rows& r, double eps, const NormInput<T>& in, T* spread, T* y
                                   : Moments{0, 0, sum_of_squares(r.d, in.x + at)};
       m = static_cast<T>(moments.mean);
       reciprocal = static_cast<T>(1 / math::sqrt(moments.squares / static_cast<double>(r.d) + eps));
-      if (is_ordinary(m, reciprocal, static_cast<T>(eps)))
+      if (steep == 0 && is_near(m, reciprocal, static_cast<T>(eps))) {
         normalize(r.d, m, reciprocal, in.x + at, each.w, each.b, y + at);
-      else
+      } else if (sizeof(T) == sizeof(float) && steep == 0 &&
+                 is_ordinary(m, reciprocal, static_cast<T>(eps))) {
+        centre(r.d, moments.mean, in.x + at, y + at);
+        normalize(r.d, T(0), reciprocal, y + at, each.w, each.b, y + at);
+      } else {
         row_norm_in_double(r, at, eps, in, m, reciprocal, y);
+      }
     } else {
       for (int64_t j = 0; j < r.d; ++j) y[at + j] = 0;
     }
@@ -376,6 +419,13 @@ void row_gradients(int64_t d, const RowGradient<T>* rows, const T* x, const T* w
   });
 }
 
+/// The row of x less its mean, in `to`.
+template <class T>
+[[gnu::noinline]] const T* centre_again(int64_t d, const T* x, T* to) {
+  centre(d, run_moments<T, false>({1, d, d, d}, x, nullptr).mean, x, to);
+  return to;
+}
+
 /// A row's gradients the slow way, if all that they are made of are numbers.
 template <class T>
 [[gnu::noinline]] bool row_gradient_in_double(const Rows& r, int64_t at, double eps,
@@ -388,55 +438,109 @@ template <class T>
   return true;
 }
 
-/// `each`: in with a weight for each element. With relu, what of dy passes it is written to dx
-/// first, and read from there.
+/// Whether T carries dx of a row: its terms do not cancel (in_double.h). mean_gx: mean(g xhat); x,
+/// dy: the row's, as it passes.
+template <class T>
+[[gnu::noinline]] bool is_clear(int64_t d, const RowGradient<T>& row, T mean_gx, const T* x,
+                                const T* w, const T* dy) {
+  const T root = kShareOfRoot<T> * static_cast<T>(math::sqrt(static_cast<double>(d))),
+          ratio = row.mean * row.rstd;
+  const auto size = [&](int64_t j) {
+    return magnitude((w ? w[j] * dy[j] : dy[j]) - row.mean_dy - (x[j] - row.mean) * row.slope);
+  };
+  const auto least = [&](T most) { return least_of_gradient(row.mean_dy, mean_gx, most, ratio); };
+  if (reaches(smaller(d, kGlance), least(root), size)) return true;
+  const T most = most_deviation<T>({1, d, d, d}, row.mean, x, nullptr) * row.rstd;
+  return reaches(d, least(most), size);
+}
+
+/// What gradients of rows are made of. `each`: in with a weight for each element.
+template <class T>
+struct RowsInput {
+  const Rows& r;
+  double eps;
+  const NormInput<T>&in, &each;
+  T* centred;
+  const T *mean, *rstd, *dy;
+};
+
+/// What row i is to be finished with: its x, or the same in memory, less its mean, and `row`; null
+/// if its gradient is there. With relu, what of dy
+/// passes it is written to dx first, and read from there.
+template <class T, bool with_w, bool with_dx>
+[[gnu::noinline]] const T* begin_row(const RowsInput<T>& of, int64_t i, T* dx, const RowSums<T>& to,
+                                     RowGradient<T>& row) {
+  const Rows& r = of.r;
+  const NormInput<T>&in = of.in, &each = of.each;
+  const int64_t at = i * r.groups * r.d;
+  if (in.valid && !in.valid[i]) {
+    for (int64_t j = 0; j < r.d && with_dx; ++j) dx[at + j] = 0;
+    return nullptr;
+  }
+  const T m = r.centred ? of.mean[i * r.groups] : T(0), reciprocal = of.rstd[i * r.groups],
+          eps = static_cast<T>(of.eps);
+  const auto in_double = [&] { return row_gradient_in_double(r, at, of.eps, in, of.dy, dx, to); };
+  const T* x = in.x + at;
+  row = {at, m, reciprocal, 0, 0};
+  if (!is_near(m, reciprocal, eps)) {
+    if (sizeof(T) == sizeof(float) && is_ordinary(m, reciprocal, eps))
+      x = centre_again(r.d, x, of.centred), row.mean = 0;
+    else if (in_double())
+      return nullptr;
+  }
+  if (in.relu)
+    with_flags([](auto... flags) { return pass_row<T, flags...>; }, in.w, in.b)(
+        r.d, row.mean, reciprocal, x, each.w, each.b, of.dy + at, dx + at);
+  if constexpr (with_dx) {
+    const T* g = in.relu ? dx + at : of.dy + at;
+    const GradientSums sums = row_gradient_sums<T, with_w>(r.d, row.mean, x, each.w, g);
+    const double scale = static_cast<double>(reciprocal), share = 1 / static_cast<double>(r.d);
+    const auto is_zero = [&] {
+      for (int64_t j = 0; j < r.d; ++j)
+        if (g[j] != 0 && !(with_w && each.w[j] == 0)) return false;
+      return true;
+    };
+    const T product = static_cast<T>(sums.dy_x * scale);
+    row.mean_dy = r.centred ? static_cast<T>(sums.dy * share) : T(0);
+    row.slope = static_cast<T>(sums.dy_x * share * scale * scale);
+    bool carried = is_ordinary_gradient(static_cast<T>(sums.dy), product, is_zero);
+    if constexpr (sizeof(T) == sizeof(float))
+      carried = carried && is_clear(r.d, row, product * static_cast<T>(share), x,
+                                    with_w ? each.w : nullptr, g);
+    if (!carried && in_double()) return nullptr;
+  }
+  return x;
+}
+
 template <class T, bool with_w, bool with_dx, bool with_sums, bool streamed>
-void rows_gradient(const Rows& r, double eps, const NormInput<T>& in, const NormInput<T>& each,
-                   const T* mean, const T* rstd, const T* dy, T* dx, const RowSums<T>& to) {
+void rows_gradient(const RowsInput<T>& of, int64_t begin, int64_t end, T* dx,
+                   const RowSums<T>& to) {
   constexpr int together = 4;  // rows that share what is loaded of w, dw and db
-  const auto pass = with_flags([](auto... flags) { return pass_row<T, flags...>; }, in.w, in.b);
-  const T* passed = in.relu ? dx : dy;
+  const Rows& r = of.r;
+  const T *x = of.in.x, *passed = of.in.relu ? dx : of.dy;
   T *dw = to.block, *db = with_sums ? dw + r.d : nullptr;
   RowGradient<T> pending[together];
+  const auto finish = [&](RowGradient<T> row, const T* from) __attribute__((noinline)) {
+    const int64_t at = row.at;
+    row.at = 0;
+    row_gradients<T, 1, with_w, with_dx, with_sums, streamed>(
+        r.d, &row, from, of.each.w, passed + at, with_dx ? dx + at : nullptr, dw, db);
+  };
   int count = 0;
-  for (int64_t i = r.begin; i < r.end; ++i) {
-    const int64_t at = i * r.groups * r.d;
-    if (in.valid && !in.valid[i]) {
-      for (int64_t j = 0; j < r.d && with_dx; ++j) dx[at + j] = 0;
-      continue;
-    }
-    const T m = r.centred ? mean[i * r.groups] : T(0), reciprocal = rstd[i * r.groups];
-    if (!is_ordinary(m, reciprocal, static_cast<T>(eps)) &&
-        row_gradient_in_double(r, at, eps, in, dy, dx, to))
-      continue;
+  for (int64_t i = begin; i < end; ++i) {
     RowGradient<T>& row = pending[count];
-    row = {at, m, reciprocal, 0, 0};
-    if (in.relu) pass(r.d, m, reciprocal, in.x + at, each.w, each.b, dy + at, dx + at);
-    if (with_dx) {
-      const GradientSums sums =
-          row_gradient_sums<T, with_w>(r.d, m, in.x + at, each.w, passed + at);
-      const double scale = static_cast<double>(reciprocal), share = 1 / static_cast<double>(r.d);
-      const auto is_zero = [&] {
-        const T* g = passed + at;
-        for (int64_t j = 0; j < r.d; ++j)
-          if (g[j] != 0 && !(with_w && each.w[j] == 0)) return false;
-        return true;
-      };
-      if (!is_ordinary_gradient(static_cast<T>(sums.dy), static_cast<T>(sums.dy_x * scale),
-                                is_zero) &&
-          row_gradient_in_double(r, at, eps, in, dy, dx, to))
-        continue;
-      row.mean_dy = r.centred ? static_cast<T>(sums.dy * share) : T(0);
-      row.slope = static_cast<T>(sums.dy_x * share * scale * scale);
+    const T* from = begin_row<T, with_w, with_dx>(of, i, dx, to, row);
+    if (!from) continue;
+    if (from == of.centred) {
+      finish(row, from);
+      continue;
     }
     if (++count < together) continue;
-    row_gradients<T, together, with_w, with_dx, with_sums, streamed>(r.d, pending, in.x, each.w,
+    row_gradients<T, together, with_w, with_dx, with_sums, streamed>(r.d, pending, x, of.each.w,
                                                                      passed, dx, dw, db);
     count = 0;
   }
-  for (int k = 0; k < count; ++k)
-    row_gradients<T, 1, with_w, with_dx, with_sums, streamed>(r.d, pending + k, in.x, each.w,
-                                                              passed, dx, dw, db);
+  for (int k = 0; k < count; ++k) finish(pending[k], x + pending[k].at);
 }
 
 /// Adds sums for each element of a row to those for its weights.
@@ -449,8 +553,9 @@ void add_to_weights(const Rows& r, const T* sums, double* to) {
 }
 
 template <class T>
-void row_norm_backward(const Rows& r, double eps, const NormInput<T>& in, T* spread, const T* mean,
-                       const T* rstd, const T* dy, T* dx, const RowSums<T>& sums, bool streamed) {
+void row_norm_backward(const Rows& r, double eps, const NormInput<T>& in, T* spread, T* centred,
+                       const T* mean, const T* rstd, const T* dy, T* dx, const RowSums<T>& sums,
+                       bool streamed) {
   streamed = streamed && dx && !in.relu && streamable(dx, r.d);
   const bool with_sums = sums.dw;
   if (!dx && !with_sums) return;
@@ -461,11 +566,11 @@ void row_norm_backward(const Rows& r, double eps, const NormInput<T>& in, T* spr
       },
       in.w, dx, with_sums, streamed);
   const NormInput<T> each = for_each_element(r, in, spread);
+  const RowsInput<T> of{r, eps, in, each, centred, mean, rstd, dy};
   const int64_t step = with_sums ? kBlockRows : r.end - r.begin;
   for (int64_t i = r.begin; i < r.end; i += step) {
     for (int64_t j = 0; j < 2 * r.d && with_sums; ++j) sums.block[j] = 0;
-    run({i, smaller(i + step, r.end), r.d, r.groups, r.inner, r.centred}, eps, in, each, mean, rstd,
-        dy, dx, sums);
+    run(of, i, smaller(i + step, r.end), dx, sums);
     if (!with_sums) continue;
     add_to_weights(r, sums.block, sums.dw);
     add_to_weights(r, sums.block + r.d, sums.db);
@@ -474,8 +579,8 @@ void row_norm_backward(const Rows& r, double eps, const NormInput<T>& in, T* spr
 }
 
 template <class T>
-constexpr NormKernels<T> kTable = {moments<T>,  normalize<T>,        gradient_sums<T>,
-                                   gradient<T>, reciprocal_std<T>,   all_ordinary<T>,
+constexpr NormKernels<T> kTable = {moments<T>,  most_deviation<T>,   normalize<T>, gradient_sums<T>,
+                                   gradient<T>, reciprocal_std<T>,   all_near<T>,  all_ordinary<T>,
                                    row_norm<T>, row_norm_backward<T>};
 
 }  // namespace

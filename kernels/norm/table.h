@@ -66,6 +66,8 @@ struct RowSums {
 template <class T>
 struct NormKernels {
   Moments (*moments)(const Runs& r, const T* x, const bool* valid);
+  /// max |x - mean|
+  T (*most_deviation)(const Runs& r, T mean, const T* x, const bool* valid);
   void (*normalize)(const Runs& r, const Affine<T>& f, const T* x, const bool* valid, T* y,
                     bool streamed);
   GradientSums (*gradient_sums)(const Runs& r, const Affine<T>& f, const T* x, const bool* valid,
@@ -74,18 +76,19 @@ struct NormKernels {
                    const T* dy, T* dx, bool streamed);
   /// rstd = 1 / sqrt(var + eps).
   void (*rstd)(int64_t n, double eps, const T* var, T* rstd);
-  /// Whether T carries all of n channels (in_double.h), and their gradients with these sums; false
-  /// where that takes more than these to tell. w, dw with db: may be null.
-  bool (*all_ordinary)(int64_t n, T eps, const T* mean, const T* rstd, const T* w, const T* dw,
-                       const T* db);
+  /// Whether T carries all of n channels (in_double.h) with their means rounded.
+  bool (*all_near)(int64_t n, T eps, const T* mean, const T* rstd);
+  /// Whether it carries their weights, and their gradients with these sums; false where that takes
+  /// more than these to tell. w, dw with db: may be null.
+  bool (*all_ordinary)(int64_t n, const T* rstd, const T* w, const T* dw, const T* db);
 
   /// As kernels::row_norm, of some of the rows. `spread` (2, d): memory for weights that elements
   /// share.
   void (*row_norm)(const Rows& r, double eps, const NormInput<T>& in, T* spread, T* y, T* mean,
                    T* rstd, bool streamed);
-  /// As kernels::row_norm_backward, but adds to the sums over rows.
+  /// As kernels::row_norm_backward, but adds to the sums over rows. `centred` (d): memory.
   void (*row_norm_backward)(const Rows& r, double eps, const NormInput<T>& in, T* spread,
-                            const T* mean, const T* rstd, const T* dy, T* dx,
+                            T* centred, const T* mean, const T* rstd, const T* dy, T* dx,
                             const RowSums<T>& sums, bool streamed);
 };
 
@@ -113,6 +116,13 @@ struct ColumnNormKernels {
                         const bool* valid, const T* dy, double* dy_sum, double* dy_x_sum);
   void (*gradient)(int64_t rows, int64_t columns, const ColumnAffine<T>& f, const T* mean_dy,
                    const T* slope, const T* x, const bool* valid, const T* dy, T* dx);
+  /// most_j = max |v - mean| of column j; no mean is 0.
+  void (*most_deviations)(int64_t rows, int64_t columns, const T* mean, const T* v,
+                          const bool* valid, T* most);
+  /// Whether these rows of dx show that no column's gradient cancels (in_double.h), dw and db being
+  /// of `count` rows.
+  bool (*all_clear)(int64_t rows, int64_t columns, int64_t count, const T* mean, const T* rstd,
+                    const T* w, const T* dw, const T* db, const T* dx);
 };
 
 }  // namespace gradus::kernels

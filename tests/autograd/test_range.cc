@@ -400,6 +400,71 @@ BOOST_AUTO_TEST_CASE(second_order_with_weights) {
     }
 }
 
+// Products that leave f32 below; groups in which nearly all cancels; an eps that f32 does not hold.
+BOOST_AUTO_TEST_CASE(second_order_of_small_groups_and_products) {
+  Generator random(17);
+  for (const int64_t n : {2, 3, 4})
+    for (const double eps : {1e-5, 1e39})
+      for (const double w_size : {1e-25, 1.0}) {
+        const double upstream_size = w_size < 1 ? 1e20 : 1;
+        const Tensor x = randn({5, n}, random), w = mul(add(randn({n}, random), 3), w_size);
+        const auto second = [&](DType dtype) {
+          const Tensor at = cast(x, dtype).set_requires_grad(),
+                       weight = cast(w, dtype).set_requires_grad(),
+                       dy = upstream(at, w_size, true).set_requires_grad();
+          Tape tape;
+          const Tensor dx = tape.gradient(layer_norm(at, {n}, weight, {}, {.eps = eps}), at,
+                                          {.create_graph = CreateGraph::yes, .dy = dy});
+          return tape.gradient(dx, {at, weight, dy}, {.dy = upstream(dx, upstream_size, true)});
+        };
+        const std::vector<Tensor> got = second(DType::f32), expected = second(DType::f64);
+        for (size_t i = 0; i < got.size(); ++i)  // 1e-30 is not small
+          compare(fmt::format("{} values, eps {}, w {}, result {}", n, eps, w_size, i),
+                  mul(cast(got[i], DType::f64), 1e15), mul(expected[i], 1e15), 0x1p-18);
+      }
+}
+
+// dx = w r dy whichever product leaves f32, recorded or not.
+BOOST_AUTO_TEST_CASE(batch_norm_inference_of_far_sizes) {
+  Generator random(19);
+  const Tensor x = randn({6, 3}, random);
+  for (const double var : {1e-30, 1.0, 1e38})
+    for (const double w : {1e-30, 1.0, 1e30})
+      for (const double dy : {1e-30, 1.0, 1e30})
+        for (const CreateGraph graph : {CreateGraph::no, CreateGraph::yes}) {
+          const auto gradients = [&](DType dtype) {
+            const Tensor at = cast(x, dtype).set_requires_grad(),
+                         weight = full({3}, w, dtype).set_requires_grad();
+            Tape tape;
+            const Tensor y = batch_norm_inference(at, full({3}, 0.3, dtype), full({3}, var, dtype),
+                                                  weight, {}, {.eps = 1e-32});
+            return tape.gradient(y, {at, weight},
+                                 {.create_graph = graph, .dy = upstream(y, dy, true)});
+          };
+          const std::vector<Tensor> got = gradients(DType::f32), expected = gradients(DType::f64);
+          for (size_t i = 0; i < got.size(); ++i)
+            compare(fmt::format("var {}, w {}, dy {}, result {}", var, w, dy, i), got[i],
+                    expected[i]);
+        }
+}
+
+// y = xhat w + b where xhat w alone leaves f32.
+BOOST_AUTO_TEST_CASE(steep_weights) {
+  const Tensor x = reshape(Tensor::of({1.0, 2.0, 3.0, 4.0}), {1, 4});
+  for (const Activation activation : {Activation::none, Activation::relu}) {
+    const auto results = [&](DType dtype) -> TensorList {
+      const Tensor w = cast(full({4}, 3e38, DType::f32), dtype),
+                   b = cast(cast(Tensor::of({3e38, 0.0, 0.0, -3e38}), DType::f32), dtype),
+                   at = cast(x, dtype);
+      return {layer_norm(at, {4}, w, b, {.activation = activation}),
+              group_norm(at, 1, w, b, {.activation = activation})};
+    };
+    const TensorList got = results(DType::f32), expected = results(DType::f64);
+    for (size_t i = 0; i < got.size(); ++i)
+      compare(fmt::format("steep {}", i), got[i], expected[i]);
+  }
+}
+
 // y depends on x / sqrt(eps) alone: with powers of two both are the same numbers at any size.
 BOOST_AUTO_TEST_CASE(norms_of_f64_to_third_order) {
   using Norm = std::function<Tensor(const Tensor& x, const Tensor& w, double eps)>;

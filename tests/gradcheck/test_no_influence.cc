@@ -110,8 +110,10 @@ class Program {
   Tensor dy_;
 };
 
-/// The same bits, up to a zero's sign and NaN's payload.
-bool same(double a, double b) { return a == b || (std::isnan(a) && std::isnan(b)); }
+/// The same bits, up to NaN's payload.
+bool same(double a, double b) {
+  return (a == b && std::signbit(a) == std::signbit(b)) || (std::isnan(a) && std::isnan(b));
+}
 
 /// Which numbers are left alone: (tensor, element) of Program::numbers().
 using Skip = std::function<bool(size_t tensor, int64_t element)>;
@@ -522,4 +524,32 @@ BOOST_AUTO_TEST_CASE(nan_passes_a_condition) {
   BOOST_TEST(slope(x, [](const Tensor& v) {
                return linear(reshape(v, {3, 1}), ones({1, 1}, DType::f64), {}, Activation::relu);
              }) == (Values{1, 0, 1}));
+}
+
+// A channel whose dy is 0 where the mask lets it through: the zeros of dx keep their signs.
+BOOST_AUTO_TEST_CASE(zeros_beside_a_hidden_gradient) {
+  const Tensor valid = raw::cast(Tensor::of({1, 1, 0, 1, 1}, DType::i64), DType::boolean);
+  for (DType dtype : {DType::f32, DType::f64})
+    for (ChannelAxis axis : {ChannelAxis::second, ChannelAxis::last}) {
+      const bool last = axis == ChannelAxis::last;
+      const Shape shape = last ? Shape{1, 5, 3} : Shape{1, 3, 5};
+      Tensor x = raw::cast(test::wave(shape, 1.3, 0.2, 0.7), dtype);
+      x.set_requires_grad();
+      std::vector<double> before;
+      for (double hidden : {0.0, 5.0, -5.0, kNaN, kInf, 1e30}) {
+        Tensor dy = zeros(shape, dtype);
+        dy = masked_fill(
+            dy,
+            raw::contiguous(raw::expand(
+                reshape(logical_not(valid), last ? Shape{1, 5, 1} : Shape{1, 1, 5}), shape)),
+            hidden);
+        Tape tape;
+        const Tensor y = batch_norm(x, {}, {}, {.axis = axis, .valid = reshape(valid, {1, 5})}).y;
+        const auto dx = tape.gradient(y, x, {.dy = dy}).to_vector<double>();
+        if (before.empty()) before = dx;
+        for (size_t i = 0; i < dx.size(); ++i)
+          BOOST_TEST(same(dx[i], before[i]),
+                     hidden << " makes dx " << dx[i] << ", not " << before[i]);
+      }
+    }
 }

@@ -373,6 +373,12 @@ std::vector<Cut> cuts() {
       {"batch_norm, channels", batch(ChannelAxis::last), weighted,
        at({"norm/columns.simd.cc:kTileColumns"})},
       {"batch_norm, few channels", batch(ChannelAxis::last), weighted, vectors},
+      {"batch_norm, a block of channels", batch(ChannelAxis::last), weighted,
+       at({"norm/norm.cc:kColumnsOfBlock"})},
+      {"batch_norm, few rows", batch(ChannelAxis::last), shapes([](int64_t n) {
+         return Shapes{{n, 3}, {3}, {3}};
+       }),
+       at({"norm/in_double.h:kGlance"})},
       {"batch_norm, rows", batch(ChannelAxis::last), shapes([](int64_t n) {
          return Shapes{{n, 3}, {3}, {3}};
        }),

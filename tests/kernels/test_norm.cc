@@ -653,8 +653,10 @@ void check_rows_at_level(Isa isa, int64_t d, int64_t inner, bool centred, bool r
   Values<double> dw(g.w.size()), db(g.w.size());
   const Rows all{0, 131, d, 1, inner, centred};
   table.row_norm(all, kEps, g.in, spread.data(), r.y.data(), r.mean.data(), r.rstd.data(), true);
-  table.row_norm_backward(all, kEps, g.in, spread.data(), r.mean.data(), r.rstd.data(), g.dy.data(),
-                          r.dx.data(), {dw.data(), db.data(), block.data()}, true);
+  std::vector<T> memory(static_cast<size_t>(all.d));
+  table.row_norm_backward(all, kEps, g.in, spread.data(), memory.data(), r.mean.data(),
+                          r.rstd.data(), g.dy.data(), r.dx.data(),
+                          {dw.data(), db.data(), block.data()}, true);
   BOOST_TEST_CONTEXT(name(isa) << " rows of " << d << " relu " << relu) {
     check_close(r.y, exact.y, 16);
     check_close(r.dx, exact.dx, d == 1 ? 64 : 16);

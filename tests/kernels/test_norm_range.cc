@@ -7,6 +7,7 @@
 #include <cmath>
 #include <memory>
 #include <random>
+#include <sstream>
 #include <string>
 #include <tuple>
 #include <type_traits>
@@ -324,4 +325,159 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(channels, T, Floating) {
     for (const Range& r : ranges<T>())
       for (bool masked : {false, true})
         for (bool relu : {false, true}) check_batch_norm<T>(s, r, masked, relu);
+}
+
+namespace {
+
+/// dy of a group whose gradient is `share` of its terms: random numbers, and 1 and x, along which
+/// there is none.
+struct Cancelling {
+  double along_one, along_x, share;
+};
+const Cancelling kCancelling[] = {{0, 0, 1},     {1, 0, 0},      {0, 1, 0},     {1, 1, 0},
+                                  {1, 0, 0.3},   {0, 1, 0.3},    {1, 0, 1e-2},  {0, 1, 1e-2},
+                                  {1, -1, 1e-2}, {-1, 1, 1e-4},  {0.3, 1, 0.1}, {1, 0.3, 0.1},
+                                  {1e3, 0, 1},   {1e-3, 1e3, 1}, {0, 10, 1}};
+
+/// x of that mean, in spreads, with one value that is apart by `apart`; dy by `kind`; w about 1 if
+/// it is there.
+struct Group {
+  int64_t n;
+  double mean, apart;
+  Cancelling kind;
+  int weights;  // none, 1, or random
+
+  /// What rounding to f64 makes of the mean and of the sums.
+  long double kept() const { return 0x1p-44L + 0x1p-50L * std::abs(mean); }
+};
+
+/// `groups` groups of n values: x, and g = w dy along 1 and x.
+struct Groups {
+  Groups(const Group& of, int64_t groups, unsigned seed) {
+    std::mt19937 random(seed);
+    std::normal_distribution<double> normal;
+    std::vector<double> v(static_cast<size_t>(of.n));
+    for (int64_t k = 0; k < groups; ++k) {
+      for (double& value : v) value = normal(random);
+      v[0] += of.apart;
+      for (double value : v) {
+        x.push_back(static_cast<float>(value + of.mean));
+        const Cancelling& c = of.kind;
+        g.push_back(c.along_one + c.along_x * (static_cast<double>(x.back()) - of.mean) +
+                    c.share * normal(random));
+      }
+    }
+  }
+  std::vector<float> x;
+  std::vector<double> g;
+};
+
+/// dx is right to 2^-20 of its group's largest, or to what f64 keeps of its terms (`kept`).
+template <class GroupOf>
+void compare_cancelling(const std::string& what, const std::vector<float>& got,
+                        const std::vector<long double>& expected,
+                        const std::vector<long double>& terms, long double kept, int64_t groups,
+                        GroupOf group) {
+  std::vector<long double> largest(static_cast<size_t>(groups)), most = largest, error = largest;
+  for (size_t i = 0; i < got.size(); ++i) {
+    const auto k = static_cast<size_t>(group(static_cast<int64_t>(i)));
+    const long double off = std::abs(got[i] - expected[i]);
+    largest[k] = std::max(largest[k], std::abs(expected[i]));
+    most[k] = std::max(most[k], std::abs(terms[i]));
+    error[k] = off <= error[k] ? error[k] : off;
+  }
+  for (size_t k = 0; k < error.size(); ++k)
+    if (!(error[k] <= 0x1p-20L * largest[k] + kept * most[k]))
+      BOOST_ERROR(what << ": off by " << error[k] / largest[k] * 0x1p20L << " 2^-20 of "
+                       << largest[k] << ", terms " << most[k]);
+}
+
+std::string described(const Group& g) {
+  std::ostringstream text;
+  text << g.n << " values, mean " << g.mean << ", apart " << g.apart << ", dy " << g.kind.along_one
+       << " + " << g.kind.along_x << " x + " << g.kind.share << ", weights " << g.weights;
+  return text.str();
+}
+
+void check_cancelling_rows(const Group& of, bool centred) {
+  const int64_t rows = 6, n = rows * of.n;
+  const NormRows s{rows, 1, of.n, 1, centred};
+  const Groups made(of, rows, 11);
+  const std::vector<float> b(static_cast<size_t>(of.n));
+  std::vector<float> w(static_cast<size_t>(of.n), 1), dy(made.g.size());
+  for (size_t j = 0; j < w.size() && of.weights == 2; ++j) w[j] = 1 + 0.07F * static_cast<float>(j);
+  for (size_t i = 0; i < dy.size(); ++i) dy[i] = static_cast<float>(made.g[i] / w[i % w.size()]);
+  const NormInput<float> in{made.x.data(), nullptr, of.weights ? w.data() : nullptr, b.data()};
+  std::vector<float> y(dy.size()), dx = y, mean(rows), rstd(rows), dw(w.size()), db = dw;
+  row_norm<float>(s, 1e-5, in, y.data(), mean.data(), rstd.data());
+  row_norm_backward<float>(s, 1e-5, in, mean.data(), rstd.data(), dy.data(),
+                           {dx.data(), dw.data(), db.data()});
+  const std::vector<long double> x(made.x.begin(), made.x.end()), weight(w.begin(), w.end()),
+      bias(w.size()), up(dy.begin(), dy.end());
+  std::vector<long double> y64(x.size()), dx64 = y64, dw64 = weight, db64 = weight, terms = y64;
+  const NormInput<long double> exact{x.data(), nullptr, weight.data(), bias.data()};
+  naive::row_norm(s, 1e-5, exact, y64.data());
+  naive::row_norm_backward<long double>(s, 1e-5, exact, up.data(),
+                                        {dx64.data(), dw64.data(), db64.data()});
+  for (int64_t i = 0; i < n; ++i)
+    terms[i] = up[i] * weight[i % of.n] * static_cast<long double>(rstd[i / of.n]);
+  const auto row = [&](int64_t i) { return i / of.n; };
+  const std::string what = (centred ? "rows of " : "rows about 0 of ") + described(of);
+  compare_cancelling(what + ", y", y, y64, std::vector<long double>(x.size()), 0, rows, row);
+  compare_cancelling(what, dx, dx64, terms, of.kept(), rows, row);
+}
+
+void check_cancelling_channels(const Group& of, bool columns) {
+  const int64_t channels = 6, n = channels * of.n;
+  const Channels s = columns ? Channels{of.n, channels, 1} : Channels{1, channels, of.n};
+  const Groups made(of, channels, 13);
+  const auto place = [&](int64_t c, int64_t j) {
+    return columns ? j * channels + c : c * of.n + j;
+  };
+  std::vector<float> w(channels, 1), b(channels, 0.5F), x(made.x.size()), dy = x;
+  for (int64_t c = 0; c < channels && of.weights == 2; ++c) w[c] = 1 + 0.3F * static_cast<float>(c);
+  for (int64_t c = 0; c < channels; ++c)
+    for (int64_t j = 0; j < of.n; ++j) {
+      x[place(c, j)] = made.x[c * of.n + j];
+      dy[place(c, j)] = static_cast<float>(made.g[c * of.n + j]);
+    }
+  const NormInput<float> in{x.data(), nullptr, of.weights ? w.data() : nullptr, b.data()};
+  std::vector<float> y(x.size()), dx = y, mean(channels), var = mean, rstd = mean, dw = w, db = w;
+  batch_norm<float>(s, 1e-5, in, y.data(), mean.data(), var.data(), rstd.data());
+  batch_norm_backward<float>(s, 1e-5, in, mean.data(), rstd.data(), dy.data(),
+                             {dx.data(), dw.data(), db.data()});
+  const std::vector<long double> x64(x.begin(), x.end()), weight(w.begin(), w.end()),
+      bias(b.begin(), b.end()), up(dy.begin(), dy.end());
+  std::vector<long double> y64(x.size()), dx64 = y64, dw64 = weight, db64 = weight, terms = y64,
+                                          mean64 = weight, var64 = weight;
+  const NormInput<long double> exact{x64.data(), nullptr, weight.data(), bias.data()};
+  naive::batch_norm_stats(s, x64.data(), nullptr, mean64.data(), var64.data());
+  naive::batch_norm_normalize(s, 1e-5, exact, mean64.data(), var64.data(), y64.data());
+  naive::batch_norm_backward<long double>(s, 1e-5, true, exact, mean64.data(), var64.data(),
+                                          up.data(), {dx64.data(), dw64.data(), db64.data()});
+  const auto channel = [&](int64_t i) { return columns ? i % channels : i / of.n; };
+  for (int64_t i = 0; i < n; ++i)
+    terms[i] = up[i] * weight[channel(i)] * static_cast<long double>(rstd[channel(i)]);
+  const std::string what = (columns ? "columns of " : "runs of ") + described(of);
+  compare_cancelling(what + ", y", y, y64, std::vector<long double>(x.size()), 0, channels,
+                     channel);
+  compare_cancelling(what, dx, dx64, terms, of.kept(), channels, channel);
+}
+
+}  // namespace
+
+// dx = rstd (g - mean(g) - xhat mean(g xhat)) of terms that cancel, and means that are far.
+BOOST_AUTO_TEST_CASE(cancelling_gradients_and_far_means) {
+  for (int64_t n : {1, 2, 3, 4, 8, 37, 500})
+    for (double mean : {0.0, 3.0, 7.0, 10.0, 1e3, -1e6})
+      for (double apart : {0.0, 1e3})
+        for (const Cancelling& kind : kCancelling)
+          for (int weights : {0, 1, 2}) {
+            const Group group{n, mean, apart, kind, weights};
+            check_cancelling_rows(group, true);
+            check_cancelling_rows(group, false);
+            if (n == 1) continue;
+            check_cancelling_channels(group, false);
+            check_cancelling_channels(group, true);
+          }
 }
