@@ -70,7 +70,7 @@ template <class T>
 static inline T least_of_gradient(T mean_g, T mean_gx, T most_xhat, T ratio) {
   if (sizeof(T) == sizeof(double)) return 0;  // as right as f64's definition
   const T g = magnitude(mean_g), gx = magnitude(mean_gx);
-  return (g + most_xhat * gx) * T(0.4) + magnitude(ratio) / 8 * (most_xhat * g + gx);
+  return (g + most_xhat * gx) / 8 + magnitude(ratio) / 8 * (most_xhat * g + gx);
 }
 
 /// Whether one of n sizes is not below `least`.
@@ -84,7 +84,7 @@ static inline bool reaches(int64_t n, T least, Size size) {
 /// largest xhat: no xhat is larger than the root, and where one is near it all others are small.
 constexpr int64_t kGlance = 8;
 template <class T>
-constexpr T kShareOfRoot = T(3) / 4;
+constexpr T kShareOfRoot = 1;
 
 /// Whether T carries y = (x - mean) scale for every x; w is the weight in scale.
 template <class T>
