@@ -101,7 +101,8 @@ if(CMAKE_BUILD_TYPE STREQUAL Release) # what prints and reads is large, and neve
        ${PROJECT_SOURCE_DIR}/gradcheck/*.cc ${PROJECT_SOURCE_DIR}/gradcheck/detail/*.cc ${PROJECT_SOURCE_DIR}/data/*.cc
        ${PROJECT_SOURCE_DIR}/autograd/tape_print.cc ${PROJECT_SOURCE_DIR}/tensor/safetensors.cc
        ${PROJECT_SOURCE_DIR}/autograd/functional/*.cc ${PROJECT_SOURCE_DIR}/tensor/print.cc
-       ${PROJECT_SOURCE_DIR}/training/*.cc)
+       ${PROJECT_SOURCE_DIR}/training/*.cc ${PROJECT_SOURCE_DIR}/layers/module.cc
+       ${PROJECT_SOURCE_DIR}/autograd/ops/norm_stages.cc)
   set_source_files_properties(${wordy_sources} PROPERTIES COMPILE_OPTIONS -Os)
   # What -O3 adds to this file is size alone.
   set_source_files_properties(${PROJECT_SOURCE_DIR}/kernels/norm/norm.cc PROPERTIES

@@ -281,7 +281,7 @@ bool all_clear(int64_t rows, int64_t columns, int64_t count, const T* mean, cons
     }
     for (int64_t j = 0; j < width; ++j) {
       const int64_t c = first + j;
-      const T least = least_of_gradient(db[c] * each, dw[c] * each, root, mean[c] * rstd[c]),
+      const T least = least_of_gradient(count, db[c] * each, dw[c] * each, root, mean[c] * rstd[c]),
               scale = w ? rstd[c] * w[c] : rstd[c];
       others += !(most[j] >= least * magnitude(scale));
     }

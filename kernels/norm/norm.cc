@@ -161,12 +161,18 @@ struct Transform {
   T least_dx(int64_t c, int64_t count, T most_xhat, const NormGradients<T>& sums) const {
     const T n = static_cast<T>(count), ratio = in_two(c) ? T(0) : mean[c] * rstd[c];
     return magnitude(scale(c)) *
-           least_of_gradient(sums.db[c] / n, sums.dw[c] / n, most_xhat, ratio);
+           least_of_gradient(count, sums.db[c] / n, sums.dw[c] / n, most_xhat, ratio);
   }
   /// In memory of the calling thread.
   ColumnAffine<T> of_columns(int64_t columns) const {
     T *scale = workspace<T, struct PerColumn>(2 * columns), *shift = scale + columns;
-    for (int64_t c = 0; c < columns; ++c) scale[c] = at(c).scale, shift[c] = at(c).shift;
+    for (int64_t c = 0; c < columns; ++c) scale[c] = this->scale(c);
+    if (low)
+      for (int64_t c = 0; c < columns; ++c) shift[c] = this->shift(c);
+    else if (in.b)
+      std::copy_n(in.b, columns, shift);
+    else
+      std::fill_n(shift, columns, T(0));
     return {mean, scale, shift, in.relu};
   }
 };
@@ -260,9 +266,8 @@ template <class T>
 bool all_clear(const Channels& s, const Transform<T>& f, int64_t count,
                const NormGradients<T>& to) {
   if (in_columns(s))
-    return kernels<ColumnNormKernels<T>>().all_clear(
-        std::min(s.outer, std::max(kGlance, s.outer / 64)), s.channels, count, f.mean, f.rstd,
-        f.in.w, to.dw, to.db, to.dx);
+    return kernels<ColumnNormKernels<T>>().all_clear(std::min(s.outer, kGlance), s.channels, count,
+                                                     f.mean, f.rstd, f.in.w, to.dw, to.db, to.dx);
   for (int64_t c = 0; c < s.channels; ++c) {
     const T *dx = to.dx + c * s.inner,
             least = f.least_dx(c, count, kShareOfRoot<T> * std::sqrt(T(count)), to);
@@ -348,8 +353,9 @@ template <class T>
   }
   // Columns share cache lines, and rows far apart compete for the same ones, as those of the copies
   // would but for what is between them.
-  const int64_t n = s.outer, width = std::clamp<int64_t>((1 << 18) / n, 1, kColumnsOfBlock),
-                stride = n + 16;
+  constexpr int64_t most_values = 1 << 18;
+  const int64_t n = s.outer, width = std::clamp<int64_t>(most_values / n, 1, kColumnsOfBlock),
+                stride = n + kColumnsOfBlock;
   parallel_for_rows(
       ceil_div(s.channels, width), n * width, kGrain, [&](int64_t begin, int64_t end) {
         T *x = workspace<T, struct Copies>(3 * stride * width), *g = x + stride * width,
@@ -580,7 +586,10 @@ void batch_norm_backward(const Channels& shape, double eps, const NormInput<T>& 
     run_backward(s, f, dy, count, all);
   }
   bool clear = true;
-  if constexpr (sizeof(T) == sizeof(float)) clear = count == 0 || all_clear(s, f, count, all);
+  if constexpr (sizeof(T) == sizeof(float)) {
+    // Larger channels that are not clear are many, and each takes most of a step's time.
+    clear = count == 0 || count > kFewValues || all_clear(s, f, count, all);
+  }
   if (clear && near && table.all_ordinary(s.channels, rstd, in.w, all.dw, all.db)) return;
   bool* others = others_of(s.channels, [&](int64_t c) {
     return is_ordinary_backward(s, is_ordinary_channel(f, c, own_eps), in.valid, dy, all, c);

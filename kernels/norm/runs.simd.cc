@@ -448,7 +448,9 @@ template <class T>
   const auto size = [&](int64_t j) {
     return magnitude((w ? w[j] * dy[j] : dy[j]) - row.mean_dy - (x[j] - row.mean) * row.slope);
   };
-  const auto least = [&](T most) { return least_of_gradient(row.mean_dy, mean_gx, most, ratio); };
+  const auto least = [&](T most) {
+    return least_of_gradient(d, row.mean_dy, mean_gx, most, ratio);
+  };
   if (reaches(smaller(d, kGlance), least(root), size)) return true;
   const T most = most_deviation<T>({1, d, d, d}, row.mean, x, nullptr) * row.rstd;
   return reaches(d, least(most), size);

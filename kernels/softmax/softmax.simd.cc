@@ -408,8 +408,9 @@ bool log_softmax_gradient_row(int64_t d, T total, const T* __restrict y, const T
 template <class T>
 [[gnu::noinline, gnu::cold]] void log_softmax_gradient_of_largest(int64_t d, const T* y,
                                                                   const T* dy, T* dx) {
+  constexpr int64_t stretch = 64;
   int64_t j = 0;
-  while (j + 64 < d && !(largest(64, y + j) > kMostOfP<T>)) j += 64;
+  while (j + stretch < d && !(largest(stretch, y + j) > kMostOfP<T>)) j += stretch;
   while (j < d - 1 && !(y[j] > kMostOfP<T>)) ++j;
   const double others = sum(j, dy) + sum(d - j - 1, dy + j + 1),
                less = __builtin_expm1(static_cast<double>(y[j]));

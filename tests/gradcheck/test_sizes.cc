@@ -296,7 +296,7 @@ std::vector<Cut> cuts() {
       {"softmax of many rows", [](Ops x) { return softmax(x[0]); }, deep,
        at({"softmax/softmax.simd.cc:kBlockRows"})},
       {"log_softmax", [](Ops x) { return log_softmax(x[0]); }, rows,
-       at({"softmax/softmax.simd.cc:kBlockElements"})},
+       at({"softmax/softmax.simd.cc:kBlockElements", "softmax/softmax.simd.cc:stretch"})},
       {"logsumexp", [](Ops x) { return logsumexp(x[0]); }, rows,
        at({"softmax/softmax.simd.cc:kBlockElements", "softmax/softmax.simd.cc:kBlockRows"})},
       {"cross_entropy, classes",
@@ -378,7 +378,7 @@ std::vector<Cut> cuts() {
       {"batch_norm, few rows", batch(ChannelAxis::last), shapes([](int64_t n) {
          return Shapes{{n, 3}, {3}, {3}};
        }),
-       at({"norm/in_double.h:kGlance"})},
+       at({"norm/in_double.h:kGlance", "norm/in_double.h:kFewValues"})},
       {"batch_norm, rows", batch(ChannelAxis::last), shapes([](int64_t n) {
          return Shapes{{n, 3}, {3}, {3}};
        }),
@@ -704,6 +704,7 @@ BOOST_AUTO_TEST_CASE(every_constant_that_cuts) {
       {"kernels/reduce/reduce.simd.cc:parts", "vectors; see `vectors`"},
       {"kernels/softmax/softmax.simd.cc:parts", "lanes; see `vectors`"},
       {"kernels/norm/runs.simd.cc:block", "vectors; see layer_norm of blocks"},
+      {"kernels/norm/norm.cc:most_values", "columns copied together, each computed by itself"},
       {"kernels/gemm/gemm.simd.cc:line", "bytes of a cache's line"},
       {"kernels/gemm/gemm.cc:kRowsTogether", "rows of tiles, whose sums they do not change"},
       {"kernels/gemm/gemm.cc:kColumnsTogether", "columns likewise"},
