@@ -354,7 +354,9 @@ template <class T>
   // Columns share cache lines, and rows far apart compete for the same ones, as those of the copies
   // would but for what is between them.
   constexpr int64_t most_values = 1 << 18;
-  const int64_t n = s.outer, width = std::clamp<int64_t>(most_values / n, 1, kColumnsOfBlock),
+  const int64_t n = s.outer,
+                width =
+                    std::clamp<int64_t>(most_values / std::max<int64_t>(n, 1), 1, kColumnsOfBlock),
                 stride = n + kColumnsOfBlock;
   parallel_for_rows(
       ceil_div(s.channels, width), n * width, kGrain, [&](int64_t begin, int64_t end) {

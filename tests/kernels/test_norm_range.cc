@@ -491,3 +491,16 @@ BOOST_AUTO_TEST_CASE(cancelling_gradients_and_far_means) {
             check_cancelling_channels(group, true);
           }
 }
+
+BOOST_AUTO_TEST_CASE(no_rows_of_constants_that_f32_does_not_carry) {
+  const std::vector<float> mean(3, 1e35F), rstd(3, 1e30F), w(3, 1e30F), b(3, 0.5F);
+  std::vector<float> dw(3, 7), db(3, 7);
+  const NormInput<float> in{nullptr, nullptr, w.data(), b.data()};
+  for (const Channels s : {Channels{0, 3, 1}, Channels{1, 3, 0}}) {
+    batch_norm_normalize<float>(s, in, mean.data(), rstd.data(), nullptr);
+    batch_norm_backward_eval<float>(s, in, mean.data(), rstd.data(), nullptr,
+                                    {nullptr, dw.data(), db.data()});
+    for (const std::vector<float>& sums : {dw, db})
+      for (float sum : sums) BOOST_TEST(sum == 0);
+  }
+}
