@@ -44,7 +44,7 @@ std::string summary(const LabResult& result, const StudyOptions& options) {
                         v.complete ? "" : ", of those experiments that were run");
     for (const Finding& finding : result.findings)
       if (finding.endpoint->statement == v.statement->number)
-        text += fmt::format("   - {}\n", finding.sentence);
+        text += fmt::format("   - {}: {}\n", finding.endpoint->name, finding.sentence);
   }
   return text;
 }

@@ -122,8 +122,8 @@ std::string statement_of(const Source& source, const StatementVerdict& v) {
   std::string findings;
   for (const Finding& f : source.result.findings)
     if (f.endpoint->statement == v.statement->number)
-      findings +=
-          fmt::format("<li>{} {}</li>\n", escaped(f.sentence), link_to(f.endpoint->experiment));
+      findings += fmt::format("<li><b>{}</b> {} {}</li>\n", escaped(f.endpoint->name),
+                              escaped(f.sentence), link_to(f.endpoint->experiment));
   const bool sum = v.statement->number == 7;  // of all the others
   const bool any = sum ? !source.result.findings.empty() : !findings.empty();
   return fmt::format("<li>{} {}{}{}</li>\n", escaped(v.statement->text),
@@ -170,7 +170,8 @@ std::string results_of(const Source& source, const Experiment& e, const Rows& ro
   std::string html;
   for (const Finding& f : source.result.findings)
     if (std::string_view(f.endpoint->experiment) == e.name)
-      html += fmt::format("<li>{} {}</li>\n", badge_of(f.verdict), escaped(f.sentence));
+      html += fmt::format("<li><b>{}</b> {} {}</li>\n", escaped(f.endpoint->name),
+                          badge_of(f.verdict), escaped(f.sentence));
   for (const std::string& sentence : e.findings(rows)) html += element("li", sentence);
   return html.empty() ? "" : "<ul class=\"results\">\n" + html + "</ul>\n";
 }
@@ -241,7 +242,8 @@ std::string not_shown(const Source& source) {
   html += "<ul class=\"results\">\n";
   for (const Finding& f : source.result.findings)
     if (f.verdict < Verdict::shown_with_limits)
-      html += fmt::format("<li>{} {}{} {}</li>\n", badge_of(f.verdict), escaped(f.sentence),
+      html += fmt::format("<li><b>{}</b> {} {}{} {}</li>\n", escaped(f.endpoint->name),
+                          badge_of(f.verdict), escaped(f.sentence),
                           power_of(*f.endpoint, source.options), link_to(f.endpoint->experiment));
   html += "</ul>\n<p>And at this scale, of small nets on small data:</p>\n<ul>\n";
   for (const char* text : not_shown_at_this_scale()) html += element("li", text);

@@ -240,7 +240,7 @@ BOOST_AUTO_TEST_CASE(the_lab_leaves_its_page_and_runs_nothing_twice) {
   const Result first = run(folder, lab + " --seeds 1");
   BOOST_TEST_REQUIRE(first.code == 0, first.err);
   BOOST_TEST(lines_of(first.out).back() == (folder.path / "o/report.html").string());
-  BOOST_TEST(first.out.find("   - Exact: which inputs share a statistic") != std::string::npos);
+  BOOST_TEST(first.out.find("   - axes: Exact: which inputs share a statistic") != std::string::npos);
   const std::string page = read(folder.path / "o/report.html");
   BOOST_TEST(page.find("Not run: gradus lab speed") != std::string::npos);
   BOOST_TEST(page.find("</html>") != std::string::npos);
