@@ -18,7 +18,11 @@ Command::Command(const char* command_name, const char* command_summary, Setup co
 }
 
 std::string path_argument(const std::string& path) {
-  return path.starts_with('-') ? "./" + path : path;
+  const auto plain = [](unsigned char c) {
+    return c >= 0x80 || std::isalnum(c) ||
+           std::string_view("_/.").find(static_cast<char>(c)) != std::string_view::npos;
+  };
+  return path.empty() || plain(static_cast<unsigned char>(path.front())) ? path : "./" + path;
 }
 
 std::string shell_word(const std::string& path) {

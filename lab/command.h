@@ -33,7 +33,7 @@ struct Command {
   const Command* next;
 };
 
-/// A file's path that no program takes for an option.
+/// A file's path that no program takes for an option, nor gnuplot for a command (<).
 std::string path_argument(const std::string& path);
 /// The same as a word of a command to be typed: quoted unless no shell takes its letters for
 /// something else.

@@ -49,19 +49,27 @@ fs::path options_of(const Settings& settings) {
   return fs::path(settings.output) / "compare-unfinished.json";
 }
 
-/// The summary of a comparison of these options that is over; null if there is none.
+/// The summary of a comparison that is over; null if there is none. One of other options is an
+/// error.
 nlohmann::ordered_json finished(const Settings& settings) {
   const fs::path file = fs::path(settings.output) / "summary.json";
   if (!fs::exists(file)) return {};
   auto summary = nlohmann::ordered_json::parse(read_file(file.string()), nullptr, false);
+  std::string of;
   try {
-    if (summary.at("complete") == true && summary.at("version") == GRADUS_VERSION &&
-        json_text(summary.at("options")) == json_text(to_json(settings.options)) &&
-        !summaries_from(summary).empty())
-      return summary;
+    if (summary.at("complete") != true || summaries_from(summary).empty()) return {};
+    of = fmt::format("Gradus {}, {}", summary.at("version").get<std::string>(),
+                     json_text(summary.at("options"), -1));
   } catch (const nlohmann::json::exception&) {  // it is not ours
+    return {};
   }
-  return {};
+  const std::string now =
+      fmt::format("Gradus {}, {}", GRADUS_VERSION, json_text(to_json(settings.options), -1));
+  check(of == now,
+        "compare: {} holds the results of {}, and this comparison is {}; another --output, or "
+        "--fresh in their place",
+        settings.output, of, now);
+  return summary;
 }
 
 /// An error unless the unfinished comparison, whose options are `before`, is this one.
@@ -175,7 +183,10 @@ int run(Settings& settings) {
   if (stopped_by() != 0 && !runs.empty() && !runs.back().finished)
     tell_of_unfinished(runs.back(), settings.options.epochs);
   if (!anything) {
-    check(stopped_by() != 0, "compare: every run diverged in its first epoch; use a smaller --lr");
+    if (stopped_by() == 0) {
+      remove_unfinished(settings);
+      fail("compare: every run diverged in its first epoch; use a smaller --lr");
+    }
     std::fprintf(stderr, "gradus: no epoch was done, so nothing is written\n");
     return 128 + stopped_by();
   }

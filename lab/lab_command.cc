@@ -123,7 +123,7 @@ Command::Run setup(CLI::App& app) {
   app.add_option(
          "--data", o.study.data,
          "'digits', or a folder with MNIST's four IDX files, for the image experiments; those "
-         "of more than 16 pixels a side are averaged over squares")
+         "of more than 16 pixels a side are averaged over rectangles")
       ->capture_default_str();
   app.add_option("--rates", o.rates,
                  "A rates.csv of --tune, in place of the program's own: with --data, one that was "

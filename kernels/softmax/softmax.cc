@@ -42,7 +42,9 @@ struct Targets {
         ignore_index(options.ignore_index),
         smoothing(options.label_smoothing),
         share(smoothing / static_cast<double>(classes)),
-        sum_w(w ? std::accumulate(w, w + classes, 0.0) : static_cast<double>(classes)) {}
+        sum_w(smoothing == 0 ? 0
+              : w            ? std::accumulate(w, w + classes, 0.0)
+                             : static_cast<double>(classes)) {}
   bool ignored(int64_t i) const { return labels[i] == ignore_index; }
   double own(int64_t i) const {
     return (1 - smoothing) * (w ? static_cast<double>(w[labels[i]]) : 1.0);
@@ -50,7 +52,8 @@ struct Targets {
   const int64_t* labels;
   const T* w;
   int64_t ignore_index;
-  double smoothing, share, sum_w;
+  double smoothing, share;
+  double sum_w;  ///< 0 without smoothing: a class that no label names has no influence
 };
 
 }  // namespace

@@ -107,9 +107,9 @@ std::string misfit(const Experiment& experiment, const StudyOptions& options) {
 std::string images_note(const StudyOptions& options) {
   const auto& rates = tuned_rates();
   const std::string data = rates_data(options.data);
-  const int64_t square = averaged_pixels(options.data);
+  const Pair over = averaged_pixels(options.data);
   const std::string averaged =
-      square > 1 ? fmt::format(", averaged over {0} x {0} pixels", square) : "";
+      over.h > 1 || over.w > 1 ? fmt::format(", averaged over {} x {} pixels", over.h, over.w) : "";
   if (std::any_of(rates.begin(), rates.end(), [&](const TunedRate& r) { return r.data == data; }))
     return fmt::format("{}{}; the learning rates were chosen on them", options.data, averaged);
   return fmt::format(

@@ -34,27 +34,27 @@ Dataset first_rows(const Dataset& data, int64_t most) {
   return data.size() <= most ? data : data[arange(most)];
 }
 
-/// The side of the squares that images are averaged over, so that none has more than 16 pixels a
-/// side: a net of larger ones would take hours to tune.
-int64_t square_of(const Dataset& images) {
-  return (std::max(images.x.size(2), images.x.size(3)) + 15) / 16;
+/// The sides of the rectangles that images are averaged over, so that none has more than 16 pixels
+/// a side: a net of larger ones would take hours to tune.
+Pair averaged(const Dataset& images) {
+  return {(images.x.size(2) + 15) / 16, (images.x.size(3) + 15) / 16};
 }
 
 struct Images {
   Split split;
-  int64_t square;
+  Pair averaged;
 };
 
 Images load_images(const std::string& data) {
   Split split =
       data == "digits" ? train_test_split(digits(), 0.2, kTestSplit) : load_idx_folder(data);
   split = {first_rows(split.train, 2000), first_rows(split.test, 1000)};
-  const int64_t square = square_of(split.train);
-  if (square > 1)
+  const Pair over = averaged(split.train);
+  if (over.h > 1 || over.w > 1)
     for (Dataset* part : {&split.train, &split.test})
-      part->x = avg_pool2d(part->x, {square, square});
+      part->x = avg_pool2d(part->x, over, {.ceil_mode = true});
   standardize(split);
-  return {std::move(split), square};
+  return {std::move(split), over};
 }
 
 /// Read once: jobs share them, and write to none.
@@ -90,7 +90,7 @@ RunData run_images(const std::string& data, uint64_t seed) {
   return run;
 }
 
-int64_t averaged_pixels(const std::string& data) { return images(data).square; }
+Pair averaged_pixels(const std::string& data) { return images(data).averaged; }
 
 std::string rates_data(const std::string& data) {
   if (data == "digits") return data;

@@ -1,4 +1,5 @@
 #pragma once
+#include <gradus/autograd/ops/conv.h>
 #include <gradus/data/dataset.h>
 #include <gradus/layers/module.h>
 #include <gradus/models/norm.h>
@@ -19,12 +20,12 @@ struct RunData {
 /// The largest batches that experiments take of images.
 constexpr int64_t kLargestBatch = 64;
 /// "digits", a fixed fifth of them to test with, or the IDX files of a folder, 2,000 to train with
-/// and 1,000 to test at most, those of more than 16 pixels a side averaged over squares;
+/// and 1,000 to test at most, those of more than 16 pixels a side averaged over rectangles;
 /// standardized. Errors: fewer than two classes, or too few images for a
 /// batch of kLargestBatch.
 RunData run_images(const std::string& data, uint64_t seed);
-/// The side of those squares; 1: images as they are.
-int64_t averaged_pixels(const std::string& data);
+/// The sides of those rectangles; 1 x 1: images as they are.
+Pair averaged_pixels(const std::string& data);
 /// Japanese Vowels, with "lengths", as published.
 RunData run_vowels(uint64_t seed);
 

@@ -434,6 +434,27 @@ BOOST_AUTO_TEST_CASE(norms_and_losses) {
                        });
 }
 
+// The weight of a class that no label names.
+BOOST_AUTO_TEST_CASE(weights_of_other_classes) {
+  const Tensor x = sample({4, 3}, 1), labels = Tensor::of({2, 1, 2, 1}, DType::i64);
+  const auto results = [&](double other, Reduction reduction) {
+    Tensor leaf = raw::clone(x).set_requires_grad();
+    Tape tape;
+    const Tensor loss = sum(cross_entropy(
+        leaf, labels,
+        {.weight = raw::cast(Tensor::of({other, 0.5, 2.0}), x.dtype()), .reduction = reduction}));
+    const Tensor dx = tape.gradient(loss, leaf, {.create_graph = CreateGraph::yes});
+    std::vector<double> all = tape.gradient(sum(dx * dx), leaf).to_vector<double>();
+    for (double value : dx.to_vector<double>()) all.push_back(value);
+    all.push_back(loss.item());
+    return all;
+  };
+  for (const Reduction reduction : {Reduction::mean, Reduction::sum, Reduction::none})
+    for (const double other : {std::nan(""), HUGE_VAL, 1e30})
+      BOOST_TEST(results(other, reduction) == results(1, reduction),
+                 boost::test_tools::per_element());
+}
+
 namespace {
 
 /// f(g(x)) for an f whose slope is infinite at 0: where g says 0, its gradient is 0.

@@ -240,7 +240,8 @@ BOOST_AUTO_TEST_CASE(the_lab_leaves_its_page_and_runs_nothing_twice) {
   const Result first = run(folder, lab + " --seeds 1");
   BOOST_TEST_REQUIRE(first.code == 0, first.err);
   BOOST_TEST(lines_of(first.out).back() == (folder.path / "o/report.html").string());
-  BOOST_TEST(first.out.find("   - axes: Exact: which inputs share a statistic") != std::string::npos);
+  BOOST_TEST(first.out.find("   - axes: Exact: which inputs share a statistic") !=
+             std::string::npos);
   const std::string page = read(folder.path / "o/report.html");
   BOOST_TEST(page.find("Not run: gradus lab speed") != std::string::npos);
   BOOST_TEST(page.find("</html>") != std::string::npos);
@@ -733,6 +734,8 @@ BOOST_AUTO_TEST_CASE(resuming_looks_at_the_data_and_at_what_is_over) {
   BOOST_TEST(first.out.starts_with(again.out));
   const Result as_json = run(folder, options + " --resume --json");
   BOOST_TEST((json::parse(as_json.out) == json::parse(read(folder.path / "o/summary.json"))));
+  check_wrong_input(folder, std::regex_replace(options, std::regex("250"), "2") + " --resume",
+                    "o holds the results of Gradus");
   BOOST_TEST((fs::last_write_time(folder.path / "o/curves.gp") == picture));
   BOOST_TEST(!fs::exists(folder.path / "o/compare-unfinished.json"));
   BOOST_TEST(read(folder.path / "o/metrics.csv") == known);
@@ -786,6 +789,8 @@ BOOST_AUTO_TEST_CASE(printed_commands_take_no_path_for_an_option) {
           "PATH=/nowhere");
   BOOST_TEST(result.out.find("gnuplot ./-d/curves.gp > ./-d/curves.svg") != std::string::npos,
              result.out);
+  run(folder, "compare --models mlp --norms none --seeds 1 --epochs 1 --output '<touch made; #'");
+  BOOST_TEST(!fs::exists(folder.path / "made"));  // gnuplot takes a script's < for a command
 }
 
 namespace {
