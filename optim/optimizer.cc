@@ -126,7 +126,7 @@ inline bool Optimizer::is_plain(const Slot& slot, const Tensor& gradient) const 
 Tensor Optimizer::copy_moment(const Slot& slot, size_t m) const {
   const Tensor& p = slot.parameter;
   const Tensor old = m < slot.moments.size() ? slot.moments[m] : Tensor();
-  if (!old) return old;
+  if (!old) return {};
   if (old.shape() != p.shape())
     fail(
         "{}: parameter {} is {}, but was {} when its {} began: its data was set, or its layer "
