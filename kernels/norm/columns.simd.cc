@@ -266,7 +266,7 @@ bool all_clear(int64_t rows, int64_t columns, int64_t count, const T* mean, cons
                const T* w, const T* dw, const T* db, const T* dx) {
   if constexpr (sizeof(T) == sizeof(double)) return true;
   const T each = 1 / static_cast<T>(count),
-          root = kShareOfRoot<T> * static_cast<T>(math::sqrt(static_cast<double>(count)));
+          root = static_cast<T>(math::sqrt(static_cast<double>(count)));
   int others = 0;
   for (int64_t first = 0; first < columns; first += kTileColumns) {
     const int64_t width = smaller(kTileColumns, columns - first);

@@ -85,11 +85,9 @@ static inline bool reaches(int64_t n, T least, Size size) {
     if (size(j) >= least) return true;
   return false;
 }
-/// So many are looked at first, with this share of the square root of the group's size for its
-/// largest xhat: no xhat is larger than the root, and where one is near it all others are small.
+/// So many are looked at first, with the square root of the group's size for its largest xhat,
+/// which none exceeds.
 constexpr int64_t kGlance = 8;
-template <class T>
-constexpr T kShareOfRoot = 1;
 
 /// Whether T carries y = (x - mean) scale for every x; w is the weight in scale.
 template <class T>

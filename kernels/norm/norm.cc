@@ -269,8 +269,7 @@ bool all_clear(const Channels& s, const Transform<T>& f, int64_t count,
     return kernels<ColumnNormKernels<T>>().all_clear(std::min(s.outer, kGlance), s.channels, count,
                                                      f.mean, f.rstd, f.in.w, to.dw, to.db, to.dx);
   for (int64_t c = 0; c < s.channels; ++c) {
-    const T *dx = to.dx + c * s.inner,
-            least = f.least_dx(c, count, kShareOfRoot<T> * std::sqrt(T(count)), to);
+    const T *dx = to.dx + c * s.inner, least = f.least_dx(c, count, std::sqrt(T(count)), to);
     if (!any_of(
             channel_runs(s), [&](int64_t j, int64_t) { return magnitude(dx[j]) >= least; },
             kGlance))

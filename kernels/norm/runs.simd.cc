@@ -443,8 +443,7 @@ template <class T>
 template <class T>
 [[gnu::noinline]] bool is_clear(int64_t d, const RowGradient<T>& row, T mean_gx, const T* x,
                                 const T* w, const T* dy) {
-  const T root = kShareOfRoot<T> * static_cast<T>(math::sqrt(static_cast<double>(d))),
-          ratio = row.mean * row.rstd;
+  const T root = static_cast<T>(math::sqrt(static_cast<double>(d))), ratio = row.mean * row.rstd;
   const auto size = [&](int64_t j) {
     return magnitude((w ? w[j] * dy[j] : dy[j]) - row.mean_dy - (x[j] - row.mean) * row.slope);
   };
