@@ -211,8 +211,8 @@ const ExperimentEntry entry(
          "well as the statistics; the map, where only the statistics' group differs, tells the two "
          "apart. Intervals are of few seeds, over the same test items, each cell for itself. "
          "Without a norm nothing was trained here; see the map.",
-     .sources = "Wu & He 2018, section 4.1 (the batch itself); Hoffer et al. 2017, section 5 "
-                "(updates, not epochs)",
+     .sources = {{"Wu & He 2018", "section 4.1", "the batch itself"},
+                 {"Hoffer et al. 2017", "section 5", "updates, not epochs"}},
      .seconds = 5.5,
      .on_images = true,
      .jobs = jobs,

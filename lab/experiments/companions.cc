@@ -247,9 +247,11 @@ const ExperimentEntry entry(
          "trained; a move of logits need not change a label. In training mode steps with one live "
          "sequence use running statistics. The nets mask padding wherever they read it; only the "
          "norm alone was left without a mask.",
-     .sources =
-         "Ba et al. 2016, sections 1 and 3; Ioffe & Szegedy 2015, section 3.1; Shen et al. 2020, "
-         "section 3; Cooijmans et al. 2016, section 3",
+     .sources = {{"Ba et al. 2016", "sections 1 and 3", "LN: no dependence between samples"},
+                 {"Ioffe & Szegedy 2015", "section 3.1",
+                  "BN: in training on the batch, in inference not"},
+                 {"Shen et al. 2020", "section 3", "BN in transformers"},
+                 {"Cooijmans et al. 2016", "section 3", "BN in recurrent nets"}},
      .seconds = 1.5,
      .on_images = false,
      .jobs = jobs,

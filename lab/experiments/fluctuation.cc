@@ -381,9 +381,9 @@ const ExperimentEntry entry(
          "not shown. mu and sigma are of the same training samples, few of them at late steps, "
          "which makes movements there look smaller. Statistics of deeper norms move also because "
          "those before them do.",
-     .sources =
-         "Shen et al. 2020, section 3 (statistics of batches in transformers); Cooijmans et al. "
-         "2016, section 3 (statistics of each step)",
+     .sources = {{"Shen et al. 2020", "section 3 and figure 2",
+                  "statistics of batches in transformers"},
+                 {"Cooijmans et al. 2016", "section 3", "statistics of each step"}},
      .seconds = 4,
      .on_images = true,
      .jobs = jobs,

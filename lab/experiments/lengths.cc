@@ -228,9 +228,10 @@ const ExperimentEntry entry(
          "with learned positions the transformer has never trained those beyond the tenth, "
          "whatever its norm. New utterances are of the same nine speakers. A ratio of ratios says "
          "nothing of who is better: a net that is bad at 10 frames has less to lose.",
-     .sources = "Ba et al. 2016, section 3.1 (lengths); Laurent et al. 2016, abstract (statistics "
-                "over all steps); "
-                "Cooijmans et al. 2016, section 3 (statistics of each step)",
+     .sources = {{"Ba et al. 2016", "section 3.1", "lengths"},
+                 {"Amodei et al. 2016", "section 3.2", "statistics over all steps"},
+                 {"Cooijmans et al. 2016", "section 3",
+                  "statistics of each step, and beyond the last"}},
      .seconds = 7,
      .on_images = false,
      .jobs = jobs,

@@ -178,9 +178,10 @@ const ExperimentEntry entry(
          "One rate, one state early in training, five seeds. That the gradients differ does not "
          "say that training with BN on micro-batches fails: see statistics-batch. BN of micro-"
          "batches also leaves other running statistics, which is not measured here.",
-     .sources =
-         "Ioffe & Szegedy 2015, algorithm 1; Hoffer et al. 2017, section 4 (ghost batches); Wu & "
-         "Johnson 2021, section 4 (the statistics' batch apart from the optimizer's)",
+     .sources = {{"Ioffe & Szegedy 2015", "algorithm 1", "statistics of the whole batch"},
+                 {"Hoffer et al. 2017", "section 4", "ghost batches"},
+                 {"Wu & Johnson 2021", "section 4",
+                  "the statistics' batch apart from the optimizer's"}},
      .seconds = 1.2,
      .on_images = true,
      .jobs = jobs,

@@ -399,11 +399,16 @@ const ExperimentEntry entry(
          "is for infinite width; here it "
          "is 256. That BN's gradients grow with depth holds for plain nets; residual ones shrink "
          "their branches instead.",
-     .sources =
-         "Yang et al. 2019, abstract (gradients grow with BN); Daneshmand et al. 2020, abstract "
-         "(samples without BN become alike with depth); De & Smith 2020, abstract (the branch's "
-         "share); Xiong et al. 2020, theorem 1 (last layer's gradient); van Laarhoven 2017, "
-         "abstract (scale of the weights)",
+     .sources = {{"Yang et al. 2019", "section 3.1.2, theorem 8",
+                  "gradients grow with BN, in linear nets by (B-2)/(B-3)"},
+                 {"Daneshmand et al. 2020", "abstract",
+                  "samples without BN become alike with depth"},
+                 {"De & Smith 2020", "abstract", "the branch's share"},
+                 {"Brock et al. 2021", "section 2", "the branch's share"},
+                 {"Xiong et al. 2020", "section 3.3, theorem 1", "last layer's gradient"},
+                 {"Ba et al. 2016", "section 5.1", "scale invariance"},
+                 {"Salimans & Kingma 2016", "section 2.1", "the weights' norm grows"},
+                 {"van Laarhoven 2017", "abstract", "scale of the weights and effective rate"}},
      .seconds = 4.5,
      .on_images = false,
      .jobs = jobs,

@@ -402,9 +402,10 @@ const ExperimentEntry entry(
          "bands cover all cells of the map for new seeds on the same test items. A curve crosses "
          "1 where, interpolated seed by seed between two cells that exclude 1 with opposite "
          "signs, such an interval covers 1.",
-     .sources = "Hoffer et al. 2017, section 4 (ghost batches); Wu & "
-                "Johnson 2021, section 3 (population statistics); Pascanu et al. 2013, section "
-                "3.2 (clipping)",
+     .sources = {{"Hoffer et al. 2017", "section 4", "ghost batches"},
+                 {"Wu & He 2018", "section 4.1", "few images a statistic"},
+                 {"Wu & Johnson 2021", "section 3", "population statistics"},
+                 {"Pascanu et al. 2013", "section 3.2", "clipping"}},
      .seconds = 50,
      .on_images = true,
      .jobs = jobs,

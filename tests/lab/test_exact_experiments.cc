@@ -20,8 +20,8 @@ Rows rows_of(const char* name, int64_t seeds) {
     BOOST_TEST(figure.script.find("plot ") != std::string::npos);
     BOOST_TEST(figure.script.find("nan") == std::string::npos);
   }
-  for (const char* text : {experiment.question, experiment.setup, experiment.rule,
-                           experiment.limits, experiment.sources})
+  for (const char* text :
+       {experiment.question, experiment.setup, experiment.rule, experiment.limits})
     BOOST_TEST(*text != '\0');
   return rows;
 }
