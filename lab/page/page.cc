@@ -1,6 +1,6 @@
 #include "lab/page/page.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gradus/base/file.h>
 #include <gradus/version.h>
 
@@ -202,12 +202,33 @@ std::string command_of(const Source& source, const Experiment& e) {
   return fmt::format("{} --fresh --out gradus-lab-{} {}", command, e.name, e.name);
 }
 
+/// What the pilot says of a test's seeds, in words; empty where it says nothing.
+std::string power_of(const Source& source, const Endpoint& endpoint) {
+  const auto& all = pilot();
+  const auto piloted = std::find_if(all.begin(), all.end(),
+                                    [&](const Piloted& p) { return endpoint.name == p.endpoint; });
+  if (piloted == all.end()) return "";
+  if (source.options.data != "digits" &&
+      reads_images(find_experiment(endpoint.experiment), endpoint.a.part))
+    return " Its power is not known: the pilot was on the digits.";
+  const Plan plan = plan_of(endpoint, *piloted, source.options);
+  if (plan.seeds < 2) return "";
+  return fmt::format(
+      " By the pilot, to see an effect of {} with probability {} takes {}; the {} seeds of this "
+      "run see it "
+      "with probability {:.2f}, and with {} one of {} or more.",
+      effect_of(endpoint, plan.effect), kPower,
+      plan.needed ? fmt::format("{} seeds", plan.needed)
+                  : "more test items than there are, with any number of seeds",
+      plan.seeds, plan.power, kPower, effect_of(endpoint, plan.seen));
+}
+
 std::string results_of(const Source& source, const Experiment& e, const Rows& rows) {
   std::string html;
   for (const Finding& f : source.result.findings)
     if (std::string_view(f.endpoint->experiment) == e.name)
-      html += fmt::format("<li><b>{}</b> {} {}</li>\n", escaped(f.endpoint->name),
-                          badge_of(f.verdict), escaped(f.sentence));
+      html += fmt::format("<li><b>{}</b> {} {}{}</li>\n", escaped(f.endpoint->name),
+                          badge_of(f.verdict), escaped(f.sentence), power_of(source, *f.endpoint));
   for (const std::string& sentence : e.findings(rows)) html += element("li", sentence);
   return html.empty() ? "" : "<ul class=\"results\">\n" + html + "</ul>\n";
 }
@@ -261,26 +282,18 @@ std::vector<PageSection> sections() {
   return all;
 }
 
-/// Its power by the pilot, in words; empty where there is none.
-std::string power_of(const Endpoint& endpoint, const StudyOptions& options) {
-  for (const Piloted& p : pilot())
-    if (endpoint.name == p.endpoint)
-      return fmt::format(" Power {:.2f}.", plan_of(endpoint, p, options).power);
-  return "";
-}
-
 std::string not_shown(const Source& source) {
   std::string html = element(
       "p",
-      "Undecided does not say that there is no effect: it may be there, unseen. The power is the "
-      "probability with which this run was to see an effect of twice the margin, by the pilot: "
-      "where it is small, nothing could have been seen.");
+      "Undecided does not say that there is no effect: it may be there, unseen. With each result "
+      "stands which effect this run was to see by the pilot, and with which probability: where it "
+      "is small, nothing could have been seen.");
   html += "<ul class=\"results\">\n";
   for (const Finding& f : source.result.findings)
     if (f.verdict < Verdict::shown_with_limits)
       html += fmt::format("<li><b>{}</b> {} {}{} {}</li>\n", escaped(f.endpoint->name),
-                          badge_of(f.verdict), escaped(f.sentence),
-                          power_of(*f.endpoint, source.options), link_to(f.endpoint->experiment));
+                          badge_of(f.verdict), escaped(f.sentence), power_of(source, *f.endpoint),
+                          link_to(f.endpoint->experiment));
   html += "</ul>\n<p>And at this scale, of small nets on small data:</p>\n<ul>\n";
   for (const char* text : not_shown_at_this_scale()) html += element("li", text);
   return html + "</ul>\n";
@@ -370,6 +383,12 @@ std::string rates_table() {
   return html + "</table></div></details>\n";
 }
 
+/// When and on which machine a table was computed.
+std::string notes_of(const char* what, const std::vector<std::string>& notes) {
+  if (notes.empty()) return "";
+  return element("p", fmt::format("{}: {}.", what, fmt::join(notes, "; and ")));
+}
+
 std::string method(const Source& source) {
   const StudyOptions& o = source.options;
   double seconds = 0;
@@ -422,9 +441,12 @@ std::string method(const Source& source) {
   for (const std::string& text : paragraphs) html += element("p", text);
   html += fmt::format(
       "<p>All of it again: <code>gradus lab --fresh</code>, about {:.0f} s on 2 cores; the rates: "
-      "<code>gradus lab --tune --out tuned</code>, about {:.0f} s. The numbers "
+      "<code>gradus lab --tune --out tuned</code>, about {:.0f} s on 2 cores; the pilot: <code>"
+      "gradus lab --pilot --out pilot</code>, about {:.0f} s on 2 cores. The numbers "
       "of this page: claims.json, and NAME.csv of each experiment.</p>\n",
-      seconds, kTuningSeconds);
+      seconds, kTuningSeconds, kPilotSeconds);
+  html += notes_of("The rates were chosen", rates_notes()) +
+          notes_of("The pilot was run", pilot_notes());
   return html + endpoints_table(source) + pilot_table(source) + rates_table();
 }
 

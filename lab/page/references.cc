@@ -6,7 +6,7 @@ namespace gradus::lab {
 
 const std::vector<Reference>& references() {
   static const std::vector<Reference> all = {
-      {"Amodei et al. 2016", "Dario Amodei et al.",
+      {"Amodei et al. 2016", "Dario Amodei and others",
        "Deep Speech 2: End-to-End Speech Recognition in English and Mandarin", "ICML 2016",
        "https://arxiv.org/abs/1512.02595"},
       {"Ba et al. 2016", "Jimmy Lei Ba, Jamie Ryan Kiros, Geoffrey E. Hinton",

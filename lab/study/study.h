@@ -115,7 +115,9 @@ const std::vector<TunedRate>& tuned_rates();
 /// Puts a file of `gradus lab --tune` in their place, for all that follows. Errors: no such table,
 /// or a cell of the program's is missing.
 void read_tuned_rates(const std::string& file);
-/// Tells tables apart: results belong to the rates that they were computed with.
+/// When and on what they were chosen: the notes above the table.
+const std::vector<std::string>& rates_notes();
+/// Tells tables apart, but for notes: results belong to the rates that they were computed with.
 uint32_t tuned_rates_checksum();
 /// An error if there is none of that cell.
 const TunedRate& tuned_rate(std::string_view experiment, std::string_view part,

@@ -226,12 +226,24 @@ def check_maps(rows, page):
     return len(wrong)
 
 
+def noted_lines(file):
+    """The lines of a CSV as dictionaries, without the notes above its header."""
+    return csv.DictReader(line for line in file if not line.startswith("#"))
+
+
+def effect_of(claim, text):
+    """The inverse of effect_of() in lab/study/verdicts.cc: "ratio 1.1", "2 points a doubling"."""
+    if claim["measure"] == "log_ratio":
+        return math.log(float(text.removeprefix("ratio ")))
+    return float(text.split()[0]) / (100 if "points" in text else 1)
+
+
 def check_pilot(path, claims, page):
-    """The pilot's table in the page, cell by cell: how many numbers differ."""
+    """The pilot's table in the page, cell by cell, and its sentence at the result: how many numbers differ."""
     by_name = {claim["endpoint"]: claim for claim in claims["endpoints"]}
     alpha, checked, wrong = ALPHA / claims["family"], 0, 0
     with open(path, newline="") as file:
-        for line in csv.DictReader(file):
+        for line in noted_lines(file):
             name, claim = line["endpoint"], by_name.get(line["endpoint"])
             if claim is None:
                 continue
@@ -244,6 +256,14 @@ def check_pilot(path, claims, page):
             told = re.findall(r"<td[^>]*>(.*?)</td>", table_row[1])
             expected = [str(needed) if needed else "no number suffices with these items",
                         f"{power(effect, v, int(told[7]), items, alpha):.2f}"]
+            sentence = re.search(rf"<li><b>{re.escape(name)}</b>(?:(?!</li>).)*By the pilot, to see an effect of (.+?) with "
+                                 r"probability 0.9 takes (\d+ seeds|more test items than there are)(?:(?!</li>).)*; the (\d+) seeds "
+                                 r"of this run see it with probability (.+?), and with 0.9 one of (.+?) or more", page)
+            seen = power(effect_of(claim, sentence[5]), v, int(told[7]), items, alpha)
+            takes = f"{needed} seeds" if needed else "more test items than there are"
+            if list(sentence.groups()[:4]) != [told[5], takes, told[7], told[8]] or abs(seen - 0.9) > 0.02:
+                print(f"{name}: the sentence of the pilot says {sentence.groups()}, its table {told}; power {seen:.3f}")
+                wrong += 1
             checked += 1
             if [told[6], told[8]] != expected:
                 print(f"{name}: needs {expected[0]} seeds, power {expected[1]}; the page says {told[6]}, {told[8]}")
@@ -255,7 +275,7 @@ def check_pilot(path, claims, page):
 def main(folder, pilot=STUDY / "pilot.csv", rates=STUDY / "rates.csv"):
     rows = read(folder)
     with open(rates, newline="") as file:
-        rates = list(csv.DictReader(file))
+        rates = list(noted_lines(file))
     claims = json.loads((folder / "claims.json").read_text())
     tests, wrong = [], 0
 

@@ -11,6 +11,7 @@
 #include "lab/page/figure.h"
 #include "lab/page/page.h"
 #include "lab/page/references.h"
+#include "lab/study/pilot.h"
 #include "tests/checks.h"
 
 using namespace gradus;
@@ -128,6 +129,44 @@ BOOST_AUTO_TEST_CASE(the_page_is_one_file_with_its_figures) {
     BOOST_TEST(contains(power, fmt::format("<tr><th scope=\"row\">{}</th>", e.name)) ==
                (e.measure != Measure::bound));
   BOOST_TEST(contains(power, "no number suffices"));
+}
+
+// With every test's result stands what its seeds can see, and in the method on what the pilot and
+// the tuning ran.
+BOOST_AUTO_TEST_CASE(the_page_tells_power_and_machines) {
+  const fs::path folder = "lab-page-power";
+  fs::create_directories(folder);
+  LabResult all = results();
+  const auto page_of = [&](const StudyOptions& options) {
+    write_page(folder.string(), options, all);
+    return text_of(folder / "report.html");
+  };
+  const auto told = [&](const std::string& html, const std::string& name,
+                        const std::string& sentence) {
+    const size_t at = html.find(sentence, html.find("<h2 id=\"not-shown\">"));
+    return at != std::string::npos &&
+           html.rfind("<li><b>" + name + "</b>", at) > html.rfind("</li>", at);
+  };
+  for (Finding& finding : all.findings) finding.verdict = Verdict::undecided;
+  const std::string html = page_of({});
+  for (const Piloted& p : pilot())
+    for (const Endpoint& e : all_endpoints()) {
+      if (e.name != p.endpoint) continue;
+      const Plan plan = plan_of(e, p, {});
+      const std::string sentence = fmt::format(
+          "By the pilot, to see an effect of {} with probability 0.9 takes {}; the {} seeds of "
+          "this "
+          "run see it with probability {:.2f}, and with 0.9 one of {} or more.",
+          effect_of(e, plan.effect),
+          plan.needed ? fmt::format("{} seeds", plan.needed)
+                      : "more test items than there are, with any number of seeds",
+          plan.seeds, plan.power, effect_of(e, plan.seen));
+      BOOST_TEST(told(html, e.name, sentence), e.name);
+    }
+  for (const auto& notes : {rates_notes(), pilot_notes()})
+    for (const std::string& note : notes) BOOST_TEST(contains(html, note), note);
+  BOOST_TEST(contains(html, "gradus lab --pilot"));
+  BOOST_TEST(!contains(page_of({.seeds = 1}), "the 1 seeds of this run see"));
 }
 
 BOOST_AUTO_TEST_CASE(without_gnuplot_the_page_says_so_and_is_whole) {
