@@ -152,13 +152,15 @@ std::vector<Figure> figures(const Rows& rows) {
   std::string blocks, plots, ticks;
   int at = 0;
   for (const Kind& kind : kKinds) {
-    ticks += fmt::format("{}\"{}, {}\" {}", at ? ", " : "", kind.net, kind.name, -at);
+    ticks += fmt::format("{}\"{}, {}\" {}", at ? ", " : "", in_words(kind.net), in_words(kind.name),
+                         -at);
     int shape = 5;
     for (const char* cell : {"others training", "others inference", "padding training"}) {
       if (values_of(rows, {kind.net, kind.name, cell, "moved"}).empty()) continue;
       const double most = height(rows, kind, cell);
       blocks += fmt::format("$p{}_{} << END\n{} {} \"{}, {}, {}: {:.2g}\"\nEND\n", at, shape,
-                            std::max(kFloor, most), -at, kind.net, kind.name, cell, most);
+                            std::max(kFloor, most), -at, in_words(kind.net), in_words(kind.name),
+                            cell, most);
       plots += fmt::format(
           "{}$p{}_{} using 1:2:3 with labels hypertext point pt {} ps 1.1 lt {} notitle",
           plots.empty() ? "" : ", ", at, shape, shape, kind.norm == Norm::batch ? 1 : 2);
@@ -216,12 +218,14 @@ std::vector<std::string> findings(const Rows& rows) {
       "How far an item's logits move, as a share of the largest (median [range] over seeds and "
       "items):"};
   for (const Kind& kind : kKinds)
-    all.push_back(fmt::format("{}, {}: {}.", kind.net, kind.name, moves_of(rows, kind)));
+    all.push_back(
+        fmt::format("{}, {}: {}.", in_words(kind.net), in_words(kind.name), moves_of(rows, kind)));
   for (const char* norm : {"batch", "layer"})
     for (const char* cell : {"padding masked", "padding unmasked"})
       all.push_back(fmt::format(
-          "One norm alone, {}, {} from 29 to 40 steps: results move by {} of the largest.", norm,
-          cell, median_and_range(values_of(rows, {"norm alone", norm, cell, "moved"}))));
+          "One norm alone, {}, {} from 29 to 40 steps: results move by {} of the largest.",
+          in_words(norm), cell,
+          median_and_range(values_of(rows, {"norm alone", norm, cell, "moved"}))));
   return all;
 }
 

@@ -339,7 +339,10 @@ std::vector<Figure> figures(const Rows& rows) {
       "How far the mean over 16 samples moves from batch to batch, in standard deviations of all "
       "values: left at each norm of three nets, right at each step of an RNN, where fewer "
       "sequences are left as they end. Bars are 95 % intervals over seeds.";
-  for (const std::string& finding : findings(rows)) caption += " " + finding;
+  for (const Place& place : kPlaces)
+    if (!positions(rows, place).empty())
+      caption += fmt::format(" {}: {} on average.", place.title,
+                             number(over_seeds(rows, place, "all", "mean moves")));
   const auto moves = values_of(rows, {"", "", "", "mean moves"});
   const std::string settings = fmt::format(
       "set multiplot layout 1,2\nset yrange [0:{:.3g}]\nset tmargin 5\nset key above maxrows 3\n"

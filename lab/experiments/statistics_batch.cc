@@ -354,10 +354,10 @@ std::vector<std::string> findings(const Rows& rows) {
   for (const char* net : kNets)
     for (const auto& [any, values] : log_ratios(rows, net, "layer", "none"))
       all.push_back(fmt::format("{}: LN's test loss over that without a norm {} (simultaneous).",
-                                net, exponential(mean_of(values), band(rows))));
+                                in_words(net), exponential(mean_of(values), band(rows))));
   for (const auto& [any, values] : log_ratios(rows, "cnn", "layer_channel", "layer"))
     all.push_back(
-        fmt::format("cnn: the test loss of LN with a weight a channel over that of LN "
+        fmt::format("CNN: the test loss of LN with a weight a channel over that of LN "
                     "with a weight an element {}.",
                     exponential(mean_of(values))));
   return all;

@@ -312,7 +312,7 @@ std::string endpoints_table(const Source& source) {
     const Finding* f = source.finding(e.name);
     const bool test = f && e.measure != Measure::bound && f->seeds > 1;
     html += fmt::format(
-        "<tr><th scope=\"row\">{}</th><td class=\"long\">{}</td><td class=\"n\">{}</td><td>{}</td>"
+        "<tr><th scope=\"row\">{}</th><td class=\"long\">{}</td><td>{}</td><td>{}</td>"
         "<td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
         escaped(e.name), escaped(e.claim), effect_of(e, e.margin),
         f ? escaped(measured(*f)) : "not run", test ? fmt::format("{:.2g}", f->p) : "",
@@ -353,8 +353,8 @@ std::string pilot_table(const Source& source) {
       html += fmt::format(
           "<tr><th scope=\"row\">{}</th><td class=\"n\">{:+.3g} ({:.2g})</td><td "
           "class=\"n\">{:.2g}</td><td class=\"n\">{:.2g}</td><td class=\"n\">{:.2g}</td><td "
-          "class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td "
-          "class=\"n\">{}</td><td class=\"n\">{:.2f}</td></tr>\n",
+          "class=\"n\">{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td><td "
+          "class=\"n\">{:.2f}</td></tr>\n",
           escaped(p.endpoint), p.estimate.mean, p.estimate.standard_error, p.components.seeds,
           p.components.items, p.components.rest, p.items ? std::to_string(p.items) : "",
           effect_of(e, plan.effect),

@@ -202,14 +202,13 @@ def check_maps(rows, page):
                   ("RNN", "rnn", "batch"), ("RNN, a BN a step", "rnn", "batch per step")]
         everything = lambda cell: True
         curves = [(title, log_ratios(own, part, norm, everything, "layer", everything)) for title, part, norm in panels]
-        layers = [(part, log_ratios(own, part, "layer", everything, "none", everything))
-                  for part in ("cnn", "mlp", "transformer", "rnn")]
+        layers = [(title, log_ratios(own, part, "layer", everything, "none", everything)) for title, part, _ in panels[:4]]
         cells = sum(len(ratios) for _, ratios in curves + layers)
         confidence = 1 - 0.05 / cells
         expected += [f"{title}: BN's test loss over LN's (simultaneous 95 % for new seeds) {band_text(r, 'g', confidence)}"
                      f"{crossing_text(r, 'g', confidence)}." for title, r in curves if r]
-        expected += [f"{part}: LN's test loss over that without a norm {band_text(r, '', confidence)[3:]} (simultaneous)."
-                     for part, r in layers if r]
+        expected += [f"{title}: LN's test loss over that without a norm {band_text(r, '', confidence)[3:]} (simultaneous)."
+                     for title, r in layers if r]
     if own := rows.get("batch-size"):
         titles = {"cnn": ("CNN", 400), "mlp": ("MLP", 400), "transformer": ("transformer", 400), "rnn": ("RNN", 800)}
         cells = len({(r["part"], r["cell"]) for r in own})
