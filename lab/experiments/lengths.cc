@@ -194,7 +194,7 @@ std::vector<Figure> figures(const Rows& rows) {
   }
   const std::string script = fmt::format(
       "$shown << END\n{}END\n$whole << END\n{}END\n"
-      "set xrange [-.5:{}]\nset xtics ({})\nset ylabel 'test accuracy (%)'\n"
+      "set bmargin 3.5\nset xrange [-.5:{}]\nset xtics ({})\nset ylabel 'test accuracy (%)'\n"
       "plot $shown using 1:2:3:4 with yerrorbars lt 4 pt 7 title 'first 10 frames', "
       "$whole using 1:2:3:4 with yerrorbars lt 1 pt 5 title 'whole utterances', "
       "$shown using 1:2:5 with labels hypertext point pt 7 ps .6 lt 4 notitle, "

@@ -357,8 +357,7 @@ std::string pilot_table(const Source& source) {
           "class=\"n\">{:.2f}</td></tr>\n",
           escaped(p.endpoint), p.estimate.mean, p.estimate.standard_error, p.components.seeds,
           p.components.items, p.components.rest, p.items ? std::to_string(p.items) : "",
-          effect_of(e, plan.effect),
-          plan.needed ? std::to_string(plan.needed) : "no number suffices with these items",
+          effect_of(e, plan.effect), plan.needed ? std::to_string(plan.needed) : "none suffices",
           plan.seeds, plan.power);
     }
   return html + "</table></div>\n";

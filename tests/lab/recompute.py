@@ -253,7 +253,7 @@ def check_pilot(path, claims, page):
             needed = next((n for n in range(2, 1001) if power(effect, v, n, items, alpha) >= 0.9), None)
             table_row = re.search(rf'aria-label="Power".*?<tr><th scope="row">{re.escape(name)}</th>(.*?)</tr>', page, re.S)
             told = re.findall(r"<td[^>]*>(.*?)</td>", table_row[1])
-            expected = [str(needed) if needed else "no number suffices with these items",
+            expected = [str(needed) if needed else "none suffices",
                         f"{power(effect, v, int(told[7]), items, alpha):.2f}"]
             sentence = re.search(rf"<li><b>{re.escape(name)}</b>(?:(?!</li>).)*By the pilot, to see an effect of (.+?) with "
                                  r"probability 0.9 takes (\d+ seeds|more test items than there are)(?:(?!</li>).)*; the (\d+) seeds "
