@@ -321,8 +321,11 @@ std::string failure_text(const Rows& rows, const Panel& panel) {
         "statistics is not shown.";
   else if (running.low() > 0 && own.high() < running.low())
     text +=
-        " So BN is behind at inference, with other statistics than the groups' own; that it is as "
-        "it is trained is not shown.";
+        own.low() > 0
+            ? " So BN is behind at inference, further with other statistics than with the groups' "
+              "own; that it is on the training data, as it is trained, is not shown."
+            : " So BN is behind at inference, with other statistics than the groups' own; that it "
+              "is as it is trained is not shown.";
   else
     text += " So that it is behind as it is trained is not shown.";
   if (running.low() > 0)

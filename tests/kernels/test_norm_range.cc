@@ -322,7 +322,8 @@ BOOST_AUTO_TEST_CASE(equal_numbers_are_at_their_mean) {
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(channels, T, Floating) {
-  for (const Channels& s : {Channels{3, 2, 19}, Channels{37, 5, 1}, Channels{41, 1, 1}})
+  for (const Channels& s :
+       {Channels{3, 2, 19}, Channels{37, 5, 1}, Channels{41, 1, 1}, Channels{23, 2, 3}})
     for (const Range& r : ranges<T>())
       for (bool masked : {false, true})
         for (bool relu : {false, true}) check_batch_norm<T>(s, r, masked, relu);
