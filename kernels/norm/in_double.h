@@ -65,27 +65,6 @@ static inline bool is_near(T mean, T rstd, T eps) {
 /// Groups of so many values have gradients whose terms mostly cancel: f32's are computed in f64.
 constexpr int64_t kFewValues = 8;
 
-/// Of a gradient r = g - mean(g) - xhat mean(g xhat), where its terms may cancel: how large one of
-/// |r| has to be, so that what rounding adds to the terms is small beside it. Terms are off by some
-/// 2^-22 of themselves, xhat by what a mean that is rounded adds; `ratio`: that mean's, by its
-/// spread, or 0.
-template <class T>
-static inline T least_of_gradient(T mean_g, T mean_gx, T most_xhat, T ratio) {
-  const T g = magnitude(mean_g), gx = magnitude(mean_gx);
-  return (g + most_xhat * gx) * T(0x1p-6) + magnitude(ratio) / 8 * (most_xhat * g + gx);
-}
-
-/// Whether one of n sizes is not below `least`.
-template <class T, class Size>
-static inline bool reaches(int64_t n, T least, Size size) {
-  for (int64_t j = 0; j < n; ++j)
-    if (size(j) >= least) return true;
-  return false;
-}
-/// So many are looked at first, with the square root of the group's size for its largest xhat,
-/// which none exceeds.
-constexpr int64_t kGlance = 8;
-
 /// Whether T carries y = (x - mean) scale for every x; w is the weight in scale.
 template <class T>
 static inline bool is_ordinary_map(T mean, T scale, T w) {

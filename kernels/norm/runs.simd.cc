@@ -437,19 +437,28 @@ template <class T>
   return true;
 }
 
-/// Whether T carries dx of a row: its terms do not cancel (in_double.h). mean_gx: mean(g xhat); x,
-/// dy: the row's, as it passes.
+/// So many values of a gradient are looked at first, with the square root of the row's length for
+/// its largest xhat, which none exceeds.
+constexpr int64_t kGlance = 8;
+
+/// Whether T carries dx of a row, whose terms may cancel: of r = g - mean(g) - xhat mean(g xhat)
+/// one is so large that what rounding adds to the terms is small beside it. They are off by some
+/// 2^-22 of themselves, xhat by what a mean that is rounded adds. mean_gx: mean(g xhat); x, dy: the
+/// row's, as it passes.
 template <class T>
 [[gnu::noinline]] bool is_clear(int64_t d, const RowGradient<T>& row, T mean_gx, const T* x,
                                 const T* w, const T* dy) {
-  const T root = static_cast<T>(math::sqrt(static_cast<double>(d))), ratio = row.mean * row.rstd;
-  const auto size = [&](int64_t j) {
-    return magnitude((w ? w[j] * dy[j] : dy[j]) - row.mean_dy - (x[j] - row.mean) * row.slope);
+  const T root = static_cast<T>(math::sqrt(static_cast<double>(d))), g = magnitude(row.mean_dy),
+          gx = magnitude(mean_gx), off = magnitude(row.mean * row.rstd) / 8;
+  const auto shows = [&](int64_t n, T most_xhat) {
+    const T least = (g + most_xhat * gx) * T(0x1p-6) + off * (most_xhat * g + gx);
+    for (int64_t j = 0; j < n; ++j) {
+      const T wg = w ? w[j] * dy[j] : dy[j];
+      if (magnitude(wg - row.mean_dy - (x[j] - row.mean) * row.slope) >= least) return true;
+    }
+    return false;
   };
-  const auto least = [&](T most) { return least_of_gradient(row.mean_dy, mean_gx, most, ratio); };
-  if (reaches(smaller(d, kGlance), least(root), size)) return true;
-  const T most = most_deviation(d, row.mean, x) * row.rstd;
-  return reaches(d, least(most), size);
+  return shows(smaller(d, kGlance), root) || shows(d, most_deviation(d, row.mean, x) * row.rstd);
 }
 
 /// What gradients of rows are made of. `each`: in with a weight for each element.
