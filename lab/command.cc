@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <filesystem>
 #include <string_view>
 
 namespace gradus::lab {
@@ -15,6 +16,15 @@ constinit const Command* first_command = nullptr;
 Command::Command(const char* command_name, const char* command_summary, Setup command_setup)
     : name(command_name), summary(command_summary), setup(command_setup), next(first_command) {
   first_command = this;
+}
+
+std::string data_name(const std::string& data) {
+  if (data == "digits" || data == "vowels") return data;
+  std::filesystem::path folder;
+  for (const auto& part : std::filesystem::path(data))
+    if (!part.empty() && part != ".") folder /= part;
+  const std::string name = folder.empty() ? "." : folder.native();
+  return name == "digits" || name == "vowels" ? "./" + name : name;
 }
 
 std::string path_argument(const std::string& path) {

@@ -124,6 +124,7 @@ Command::Run setup(CLI::App& app) {
          "--data", o.study.data,
          "'digits', or a folder with MNIST's four IDX files, for the image experiments; those "
          "of more than 16 pixels a side are averaged over rectangles")
+      ->transform(data_name)
       ->capture_default_str();
   app.add_option("--rates", o.rates,
                  "A rates.csv of --tune, in place of the program's own: with --data, one that was "

@@ -35,6 +35,15 @@ ordered_json identity(const StudyOptions& options) {
           {"images", fmt::format("{:x}", images_checksum(options.data))}};
 }
 
+/// What the lab writes, but for its page's figures.
+std::vector<std::string> files() {
+  std::vector<std::string> names{"study.json", "claims.json", "microscope.json", "report.html",
+                                 "pilot.csv"};
+  for (const Experiment* experiment : all_experiments())
+    names.push_back(fmt::format("{}.csv", experiment->name));
+  return names;
+}
+
 /// Makes the folder's files those of these options, or says why they cannot be.
 void enter_folder(const LabOptions& options) {
   const fs::path file = fs::path(options.out) / "study.json";
@@ -54,7 +63,7 @@ void enter_folder(const LabOptions& options) {
           "lab: {} is there, and no study.json that tells whose it is; give another --out, or "
           "--fresh to replace it",
           results.string());
-    fs::remove(results);
+    remove_file(results.string());
   }
   write_file(file.string(), [&](std::ostream& out) { out << json_text(now) << "\n"; });
 }
@@ -126,7 +135,7 @@ LabResult run_lab(const LabOptions& options,
   check_options(options);
   result.rates = options.rates;
   const auto experiments = chosen(options, result.left_out);
-  const ResultsFolder folder(options.out);
+  const ResultsFolder folder(options.out, files());
   enter_folder(options);
   const int threads = options.threads > 0 ? options.threads : gradus::threads();
   const auto file_of = [&](const Experiment& e) {

@@ -39,8 +39,8 @@ const std::vector<Piloted>& pilot() {
                const auto number = [&](size_t i) { return csv_number(where, cells[i]); };
                read.push_back({{{number(1), number(2), number(3)},
                                 {number(6), number(7), number(8)},
-                                static_cast<int64_t>(number(4)),
-                                static_cast<int64_t>(number(5))},
+                                csv_number<int64_t>(where, cells[4]),
+                                csv_number<int64_t>(where, cells[5])},
                                std::string(cells[0])});
              });
     return read;

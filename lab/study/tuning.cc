@@ -67,7 +67,7 @@ void tune_all(const LabOptions& options, const std::function<void(const std::str
               const std::function<bool()>& stop) {
   for (const std::string& name : options.names) find_experiment(name);
   if (options.study.data != "digits") run_images(options.study.data, kTuningSeed);
-  const ResultsFolder folder(options.out);
+  const ResultsFolder folder(options.out, {"rates.csv"});
   Work work;
   for (const Experiment* experiment : all_experiments())
     if (experiment->tunables) add_work(*experiment, options, work);
