@@ -18,6 +18,15 @@ Command::Command(const char* command_name, const char* command_summary, Setup co
   first_command = this;
 }
 
+CLI::Option* add_result_options(CLI::App& app, ResultOptions& options) {
+  app.add_option("--output,--out", options.output, "Folder for the results")->capture_default_str();
+  app.add_option("--threads", options.threads,
+                 "Threads; 0: one a core; results do not depend on it")
+      ->check(CLI::Range(0, 256))
+      ->capture_default_str();
+  return app.add_flag("--fresh", options.fresh, "Begin anew, whatever the folder holds");
+}
+
 std::string data_name(const std::string& data) {
   if (data == "digits" || data == "vowels") return data;
   std::filesystem::path folder;

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "lab/result_options.h"
+
 namespace gradus::lab {
 
 /// A subcommand of the program, at namespace scope of its own file:
@@ -32,6 +34,9 @@ struct Command {
   Setup setup;
   const Command* next;
 };
+
+/// Adds --output, --threads and --fresh; returns the last.
+CLI::Option* add_result_options(CLI::App& app, ResultOptions& options);
 
 /// What --data names, written in one way: of a folder "i28", "./i28" and "i28/" are the first.
 std::string data_name(const std::string& data);

@@ -38,10 +38,9 @@ void show(ProgressLine& display, const Progress& p) {
 
 struct Settings {
   CompareOptions options;
-  std::string output = "gradus-compare";
+  ResultOptions results{.output = "gradus-compare"};
   std::string data_checksum = {};  // of the first seed's data, once they are read
-  int threads = 0;
-  bool json = false, resume = false, fresh = false;
+  bool json = false, resume = false;
 };
 
 constexpr const char *kCheckpoint = "compare-unfinished.safetensors",
@@ -54,7 +53,7 @@ const std::vector<std::string>& files() {
 }
 
 fs::path in_folder(const Settings& settings, const std::string& name) {
-  return fs::path(settings.output) / name;
+  return fs::path(settings.results.output) / name;
 }
 
 void remove(const Settings& settings, const std::vector<std::string>& names) {
@@ -90,7 +89,7 @@ nlohmann::ordered_json finished(const Settings& settings) {
   check(of == now,
         "compare: {} holds the results of {}, and this comparison is {}; another --output, or "
         "--fresh in their place",
-        settings.output, of, now);
+        settings.results.output, of, now);
   return summary;
 }
 
@@ -104,8 +103,8 @@ void check_same(const Settings& settings, const nlohmann::ordered_json& before,
   check(json_text(of_these_data) != json_text(now),
         "compare: the data of {} are not those that the unfinished comparison in {} began with; "
         "--fresh begins anew",
-        settings.options.data, settings.output);
-  fail("compare: the unfinished comparison in {} is of {}, this one of {}", settings.output,
+        settings.options.data, settings.results.output);
+  fail("compare: the unfinished comparison in {} is of {}, this one of {}", settings.results.output,
        before.is_discarded() ? "damaged options" : json_text(before, -1), json_text(now, -1));
 }
 
@@ -120,27 +119,28 @@ nlohmann::ordered_json enter(const Settings& settings, std::optional<ResultsFold
   if (settings.resume && !is_unfinished(settings)) {
     if (auto summary = finished(settings); !summary.is_null()) {
       std::fprintf(stderr, "gradus: this comparison is over; these are its results in %s\n",
-                   settings.output.c_str());
+                   settings.results.output.c_str());
       return summary;
     }
   }
-  folder.emplace(settings.output, files());
+  folder.emplace(settings.results.output, files());
   const nlohmann::ordered_json now = {{"gradus", GRADUS_VERSION}, {"options", identity(settings)}};
   const std::string file = in_folder(settings, kUnfinished).string();
   const bool unfinished = is_unfinished(settings);
-  check(!unfinished || settings.resume || settings.fresh,
+  check(!unfinished || settings.resume || settings.results.fresh,
         "compare: {} holds an unfinished comparison; --resume goes on with it, --fresh begins anew",
-        settings.output);
+        settings.results.output);
   if (unfinished && settings.resume) {
     check_same(settings, nlohmann::ordered_json::parse(read_file(file), nullptr, false), now);
     return {};
   }
-  if (!settings.fresh) finished(settings);  // results of other options stay
-  remove(settings, settings.fresh ? files() : std::vector<std::string>{kCheckpoint, kUnfinished});
+  if (!settings.results.fresh) finished(settings);  // results of other options stay
+  remove(settings,
+         settings.results.fresh ? files() : std::vector<std::string>{kCheckpoint, kUnfinished});
   write_file(file, [&](std::ostream& out) { out << json_text(now) << "\n"; });
   if (settings.resume)
     std::fprintf(stderr, "gradus: nothing is unfinished in %s; it begins\n",
-                 settings.output.c_str());
+                 settings.results.output.c_str());
   return {};
 }
 
@@ -160,7 +160,7 @@ void print(const Settings& settings, const nlohmann::ordered_json& summary) {
 /// The tables of the runs that have ended, without pictures of earlier ones.
 void write_ended(const Settings& settings, const std::vector<Run>& runs) {
   remove(settings, {"curves.gp", "curves.svg"});
-  write_tables(settings.output, summary_of(settings, runs), runs);
+  write_tables(settings.results.output, summary_of(settings, runs), runs);
 }
 
 void tell_of_unfinished(const Run& run, int64_t epochs) {
@@ -174,7 +174,7 @@ void tell_of_unfinished(const Run& run, int64_t epochs) {
 }
 
 int run(Settings& settings) {
-  if (settings.threads > 0) set_threads(settings.threads);
+  if (settings.results.threads > 0) set_threads(settings.results.threads);
   std::optional<ResultsFolder> folder;
   nlohmann::ordered_json known;
   std::signal(SIGPIPE, SIG_IGN);  // results are written even if nobody reads the table
@@ -213,8 +213,8 @@ int run(Settings& settings) {
   }
   const nlohmann::ordered_json summary = summary_of(settings, runs);
   print(settings, summary);
-  std::vector<std::string> lines = write_tables(settings.output, summary, runs);
-  lines.push_back(write_picture(settings.output, runs));
+  std::vector<std::string> lines = write_tables(settings.results.output, summary, runs);
+  lines.push_back(write_picture(settings.results.output, runs));
   for (const std::string& line : lines)
     std::fprintf(settings.json ? stderr : stdout, "%s\n", line.c_str());
   if (stopped_by() != 0) {
@@ -300,16 +300,10 @@ Command::Run setup(CLI::App& app) {
                  "IDX files, gzipped or not")
       ->transform(data_name)
       ->capture_default_str();
-  app.add_option("--threads", settings->threads,
-                 "Threads; 0: one a core; results do not depend on it")
-      ->check(CLI::Range(0, 256))
-      ->capture_default_str();
-  app.add_option("--output", settings->output, "Folder for the results")->capture_default_str();
-  CLI::Option* const resume =
-      app.add_flag("--resume", settings->resume,
-                   "Go on with the unfinished comparison in the folder, with the same bits");
-  app.add_flag("--fresh", settings->fresh, "Begin anew, whatever the folder holds")
-      ->excludes(resume);
+  CLI::Option* const fresh = add_result_options(app, settings->results);
+  app.add_flag("--resume", settings->resume,
+               "Go on with the unfinished comparison in the folder, with the same bits")
+      ->excludes(fresh);
   app.add_flag("--json", settings->json, "Print the summary as JSON instead of the table");
   return [settings, models] {
     CompareOptions& chosen = settings->options;

@@ -65,7 +65,7 @@ void run_pilot(LabOptions options, const std::function<void(const LabProgress&)>
       if (found == result.findings.end() && before.endpoint == e.name)
         text += line_of(e.name, before);
   }
-  write_file((std::filesystem::path(options.out) / "pilot.csv").string(),
+  write_file((std::filesystem::path(options.results.output) / "pilot.csv").string(),
              [&](std::ostream& out) { out << text; });
 }
 

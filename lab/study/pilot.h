@@ -17,8 +17,8 @@ struct Piloted : Measured {
 /// lab/study/pilot.csv, which is part of the program.
 const std::vector<Piloted>& pilot();
 
-/// Runs what options name with the pilot's seeds into options.out, and writes pilot.csv there:
-/// endpoints of these experiments, and of the others what is part of the program.
+/// Runs what options name with the pilot's seeds into options.results.output, and writes pilot.csv
+/// there: endpoints of these experiments, and of the others what is part of the program.
 void run_pilot(LabOptions options, const std::function<void(const LabProgress&)>& progress,
                const std::function<bool()>& stop);
 

@@ -224,6 +224,8 @@ BOOST_AUTO_TEST_CASE(wrong_options_get_one_line_and_code_2) {
       {"compare --batch-size 1", "--batch-size"},
       {"compare --batch-size 2000", "1438 rows do not fill one batch of 2000"},
       {"compare --threads -1", "--threads"},
+      {"compare --threads 257", "--threads"},
+      {"lab axes --threads 257", "--threads"},
       {"compare --data nowhere", "nowhere"},
       {"info --bogus", "--bogus"},
       {"lab --bogus", "--bogus"},
@@ -261,6 +263,7 @@ BOOST_AUTO_TEST_CASE(wrong_options_get_one_line_and_code_2) {
                              "lab --data",
                              "lab --rates",
                              "lab --threads",
+                             "lab --output",
                              "lab --out"})
     check_wrong_input(folder, option + std::string(" ''"), "");
   check_wrong_input(folder, "compare --models ,", "--models");
@@ -274,7 +277,7 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_written_is_code_1) {
   const Folder folder;
   write(folder.path / "file", "x");
   const std::string compare = "compare --models mlp --norms none --seeds 1 --epochs 1 --output ",
-                    lab = "lab axes --seeds 1 --out ";
+                    lab = "lab axes --seeds 1 --output ";
   for (const std::string& command : {compare, lab}) {
     check_one_message(folder, command + "file/results", "file/results: cannot be written to", 1);
     check_one_message(folder, command + "file", "file: cannot be written to", 1);
@@ -301,9 +304,9 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_written_is_code_1) {
             name);
   for (const char* name : {"study.json", "claims.json", "report.html", "axes.csv"}) {
     spoil(lab, name);
-    spoil("lab axes --seeds 1 --fresh --out ", name);
+    spoil("lab axes --seeds 1 --fresh --output ", name);
   }
-  spoil("lab --tune axes --out ", "rates.csv");
+  spoil("lab --tune axes --output ", "rates.csv");
 }
 
 // One that is over has nothing to write.
@@ -366,7 +369,7 @@ BOOST_AUTO_TEST_CASE(results_of_other_options_stay) {
 
 BOOST_AUTO_TEST_CASE(the_lab_leaves_its_page_and_runs_nothing_twice) {
   const Folder folder;
-  const std::string lab = "lab axes --out o";
+  const std::string lab = "lab axes --output o";
   const Result first = run(folder, lab + " --seeds 1");
   BOOST_TEST_REQUIRE(first.code == 0, first.err);
   BOOST_TEST(lines_of(first.out).back() == (folder.path / "o/report.html").string());
@@ -390,7 +393,7 @@ BOOST_AUTO_TEST_CASE(the_lab_leaves_its_page_and_runs_nothing_twice) {
   BOOST_TEST(!has_partial_file(folder.path / "o"));
   fs::create_directory(folder.path / "mine");
   write(folder.path / "mine/speed.csv", "my own");
-  check_wrong_input(folder, "lab axes --seeds 1 --out mine",
+  check_wrong_input(folder, "lab axes --seeds 1 --output mine",
                     "no study.json that tells whose it is");
   BOOST_TEST(read(folder.path / "mine/speed.csv") == "my own");
 }
@@ -405,7 +408,7 @@ BOOST_AUTO_TEST_CASE(the_lab_takes_images_of_a_folder) {
   check_wrong_input(folder, "lab axes --data images",
                     "nothing is left to run: axes is left out: it is not about images");
   BOOST_TEST(!fs::exists(folder.path / "gradus-lab"));
-  const Result result = run(folder, "lab microbatch signal --seeds 1 --data images --out o");
+  const Result result = run(folder, "lab microbatch signal --seeds 1 --data images --output o");
   BOOST_TEST_REQUIRE(result.code == 0, result.err);
   BOOST_TEST(result.err.find("signal is left out: it is not about images") != std::string::npos);
   BOOST_TEST(result.out.starts_with(
@@ -413,11 +416,12 @@ BOOST_AUTO_TEST_CASE(the_lab_takes_images_of_a_folder) {
   const std::string page = read(folder.path / "o/report.html");
   BOOST_TEST(page.find("are repeated on the images of images, averaged") != std::string::npos);
   BOOST_TEST(page.find("the learning rates were chosen on others") != std::string::npos);
-  check_wrong_input(folder, "lab microbatch --seeds 1 --out o", "nothing is mixed");
+  check_wrong_input(folder, "lab microbatch --seeds 1 --output o", "nothing is mixed");
   write_images(folder.path / "images", 91, 30, 6);
-  check_wrong_input(folder, "lab microbatch --seeds 1 --data images --out o", "nothing is mixed");
+  check_wrong_input(folder, "lab microbatch --seeds 1 --data images --output o",
+                    "nothing is mixed");
   fs::remove(folder.path / "images/t10k-images-idx3-ubyte");
-  check_wrong_input(folder, "lab microbatch --seeds 1 --data images --out o",
+  check_wrong_input(folder, "lab microbatch --seeds 1 --data images --output o",
                     "has no t10k-images-idx3-ubyte");
 }
 
@@ -684,7 +688,7 @@ BOOST_AUTO_TEST_CASE(two_programs_do_not_share_a_folder) {
   BOOST_REQUIRE(::flock(held, LOCK_EX) == 0);
   const std::string before = read(folder.path / "x" / "metrics.csv");
   check_one_message(folder, arguments, "x: another gradus writes its results there", 1);
-  check_one_message(folder, "lab axes --seeds 1 --out x", "another gradus writes", 1);
+  check_one_message(folder, "lab axes --seeds 1 --output x", "another gradus writes", 1);
   BOOST_TEST(read(folder.path / "x" / "metrics.csv") == before);
   ::close(held);
   BOOST_TEST(run(folder, arguments).code == 0);
@@ -802,9 +806,9 @@ BOOST_AUTO_TEST_CASE(a_killed_comparison_is_resumed) {
 BOOST_AUTO_TEST_CASE(a_killed_lab_goes_on) {
   const Folder folder;
   const std::vector<std::string> names{"axes", "microbatch", "companions"};
-  std::vector<std::string> arguments{"lab", "--seeds", "1", "--out", "killed"};
+  std::vector<std::string> arguments{"lab", "--seeds", "1", "--output", "killed"};
   arguments.insert(arguments.end(), names.begin(), names.end());
-  BOOST_TEST(run(folder, "lab --seeds 1 --out whole axes microbatch companions").code == 0);
+  BOOST_TEST(run(folder, "lab --seeds 1 --output whole axes microbatch companions").code == 0);
   const auto look = [&](int) {
     for (const std::string& name : names)
       if (const fs::path file = folder.path / "killed" / (name + ".csv"); fs::exists(file))
@@ -898,7 +902,7 @@ BOOST_AUTO_TEST_CASE(what_killed_writers_left_is_removed) {
   const int writer = ::open(held.c_str(), O_WRONLY | O_CLOEXEC);
   BOOST_REQUIRE(::flock(writer, LOCK_EX) == 0);
   for (const char* command : {"compare --models mlp --norms none --seeds 1 --epochs 1 --output o",
-                              "lab axes --seeds 1 --out o"}) {
+                              "lab axes --seeds 1 --output o"}) {
     write(left, "x");
     write(file("a.partial"), "x");
     BOOST_TEST(run(folder, command).code == 0);
