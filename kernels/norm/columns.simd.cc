@@ -14,6 +14,7 @@ namespace {
 constexpr int64_t kTileElements = 8192;  // read twice from the first cache
 constexpr int64_t kTileColumns = 512;    // at most
 constexpr int64_t kBlockRows = 128;      // at most
+constexpr int64_t kAdditions = 32;       // to a lane of a sum in T
 
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -53,17 +54,18 @@ GRADUS_INLINE inline void for_each_strip(int64_t columns, F f) {
     f(j, std::integral_constant<int, 1>{}, SomeLanes<T, true>{first_lanes<T>(rest), rest});
 }
 
-/// f(part, offset) for each vector of a strip in each row: parts are the strip's vectors, or with
-/// one vector four rows take turns, so that four sums run beside each other in any case.
+/// f(part, offset) for each vector of a strip in rows begin .. end - 1 of the block: parts are the
+/// strip's vectors, or with one vector four rows take turns, so that four sums run beside each
+/// other in any case.
 template <class T, int vectors, class F>
-GRADUS_INLINE inline void for_each_row(const RowBlock& block, F f) {
+GRADUS_INLINE inline void for_each_row(const RowBlock& block, int64_t begin, int64_t end, F f) {
   constexpr int rows = kParts / vectors;
-  int64_t i = 0;
-  for (; i + rows <= block.count; i += rows)
+  int64_t i = begin;
+  for (; i + rows <= end; i += rows)
     unroll<kParts>([&](int k) GRADUS_INLINE {
       f(k, block.offsets[i + k / vectors] + k % vectors * kWidth<T>);
     });
-  for (; i < block.count; ++i)
+  for (; i < end; ++i)
     unroll<vectors>([&](int k) GRADUS_INLINE { f(k, block.offsets[i] + k * kWidth<T>); });
 }
 
@@ -73,6 +75,23 @@ GRADUS_INLINE inline void join_parts(Vector<T> (&parts)[kParts]) {
   if constexpr (vectors == 1) parts[0] = (parts[0] + parts[1]) + (parts[2] + parts[3]);
 }
 
+/// sums and products of a strip's columns: f(part, offset, sum, product) adds to them, at most
+/// kAdditions times to a lane before they are added up.
+template <class T, int vectors, class F>
+GRADUS_INLINE inline void add_rows(const RowBlock& block, Vector<T> (&sums)[vectors],
+                                   Vector<T> (&products)[vectors], F f) {
+  constexpr int64_t step = kAdditions * kParts / vectors;
+  for (int64_t i = 0; i < block.count; i += step) {
+    Vector<T> sum[kParts] = {}, product[kParts] = {};
+    for_each_row<T, vectors>(block, i, smaller(i + step, block.count),
+                             [&](int k, int64_t at)
+                                 GRADUS_INLINE { f(k % vectors, at, sum[k], product[k]); });
+    join_parts<T, vectors>(sum);
+    join_parts<T, vectors>(product);
+    unroll<vectors>([&](int k) GRADUS_INLINE { sums[k] += sum[k], products[k] += product[k]; });
+  }
+}
+
 /// near_j: about the mean of column j of the block; sum_j, squares_j: of its deviations from that.
 template <class T>
 void deviations(const RowBlock& block, int64_t columns, const T* x, T* near, T* sum, T* squares) {
@@ -80,18 +99,19 @@ void deviations(const RowBlock& block, int64_t columns, const T* x, T* near, T* 
   for_each_strip<T>(columns, [&](int64_t j, auto strip, auto lanes) GRADUS_INLINE {
     constexpr int vectors = decltype(strip)::value;
     const T* from = x + j;
-    Vector<T> rough[kParts] = {}, sums[kParts] = {}, products[kParts] = {};
-    for_each_row<T, vectors>(
-        block, [&](int k, int64_t at) GRADUS_INLINE { rough[k] += lanes.load(from + at); });
+    Vector<T> rough[kParts] = {}, sums[vectors] = {}, products[vectors] = {};
+    for_each_row<T, vectors>(block, 0, block.count, [&](int k, int64_t at) GRADUS_INLINE {
+      rough[k] += lanes.load(from + at);
+    });
     join_parts<T, vectors>(rough);
     unroll<vectors>([&](int k) GRADUS_INLINE { rough[k] *= share; });
-    for_each_row<T, vectors>(block, [&](int k, int64_t at) GRADUS_INLINE {
-      const Vector<T> v = lanes.load(from + at) - rough[k % vectors];
-      sums[k] += v;
-      products[k] += v * v;
-    });
-    join_parts<T, vectors>(sums);
-    join_parts<T, vectors>(products);
+    add_rows<T, vectors>(block, sums, products,
+                         [&](int column, int64_t at, Vector<T>& added, Vector<T>& multiplied)
+                             GRADUS_INLINE {
+                               const Vector<T> v = lanes.load(from + at) - rough[column];
+                               added += v;
+                               multiplied += v * v;
+                             });
     unroll<vectors>([&](int k) GRADUS_INLINE {
       lanes.store(near + j + k * kWidth<T>, rough[k]);
       lanes.store(sum + j + k * kWidth<T>, sums[k]);
@@ -176,23 +196,23 @@ void block_gradient_sums(const RowBlock& block, int64_t columns, const ColumnAff
   for_each_strip<T>(columns, [&](int64_t j, auto strip, auto lanes) GRADUS_INLINE {
     constexpr int vectors = decltype(strip)::value;
     const T *p = x + j, *q = dy + j;
-    Vector<T> mean[vectors], scale[vectors] = {}, shift[vectors] = {}, sums[kParts] = {},
-                             products[kParts] = {};
+    Vector<T> mean[vectors], scale[vectors] = {}, shift[vectors] = {}, sums[vectors] = {},
+                             products[vectors] = {};
     unroll<vectors>([&](int k) GRADUS_INLINE {
       const int64_t at = j + k * kWidth<T>;
       mean[k] = lanes.load(f.mean + at);
       if constexpr (relu) scale[k] = lanes.load(f.scale + at), shift[k] = lanes.load(f.shift + at);
     });
-    for_each_row<T, vectors>(block, [&](int k, int64_t at) GRADUS_INLINE {
-      const int column = k % vectors;
-      const Vector<T> v = lanes.load(p + at) - mean[column];
-      Vector<T> g = lanes.load(q + at);
-      if constexpr (relu) g = v * scale[column] + shift[column] <= 0 ? Vector<T>{} : g;
-      sums[k] += g;
-      products[k] += g * v;
-    });
-    join_parts<T, vectors>(sums);
-    join_parts<T, vectors>(products);
+    add_rows<T, vectors>(block, sums, products,
+                         [&](int column, int64_t at, Vector<T>& added, Vector<T>& multiplied)
+                             GRADUS_INLINE {
+                               const Vector<T> v = lanes.load(p + at) - mean[column];
+                               Vector<T> g = lanes.load(q + at);
+                               if constexpr (relu)
+                                 g = v * scale[column] + shift[column] <= 0 ? Vector<T>{} : g;
+                               added += g;
+                               multiplied += g * v;
+                             });
     unroll<vectors>([&](int k) GRADUS_INLINE {
       lanes.store(sum + j + k * kWidth<T>, sums[k]);
       lanes.store(product + j + k * kWidth<T>, products[k]);
@@ -247,52 +267,8 @@ void gradient(int64_t rows, int64_t columns, const ColumnAffine<T>& f, const T* 
 }
 
 template <class T>
-void most_deviations(int64_t rows, int64_t columns, const T* mean, const T* v, const bool* valid,
-                     T* __restrict most) {
-  if constexpr (sizeof(T) == sizeof(double)) return;  // least_of_gradient is 0
-  for (int64_t j = 0; j < columns; ++j) most[j] = 0;
-  for (int64_t i = 0; i < rows; ++i) {
-    if (valid && !valid[i]) continue;
-    const T* row = v + i * columns;
-    for (int64_t j = 0; j < columns; ++j) {
-      const T size = magnitude(mean ? row[j] - mean[j] : row[j]);
-      most[j] = size > most[j] ? size : most[j];
-    }
-  }
-}
-
-template <class T>
-bool all_clear(int64_t rows, int64_t columns, int64_t count, const T* mean, const T* rstd,
-               const T* w, const T* dw, const T* db, const T* dx) {
-  if constexpr (sizeof(T) == sizeof(double)) return true;
-  const T each = 1 / static_cast<T>(count),
-          root = static_cast<T>(math::sqrt(static_cast<double>(count)));
-  int others = 0;
-  for (int64_t first = 0; first < columns; first += kTileColumns) {
-    const int64_t width = smaller(kTileColumns, columns - first);
-    alignas(64) T most[kTileColumns];
-    for (int64_t j = 0; j < width; ++j) most[j] = 0;
-    for (int64_t i = 0; i < rows; ++i) {
-      const T* row = dx + i * columns + first;
-      for (int64_t j = 0; j < width; ++j) {
-        const T size = magnitude(row[j]);
-        most[j] = size > most[j] ? size : most[j];
-      }
-    }
-    for (int64_t j = 0; j < width; ++j) {
-      const int64_t c = first + j;
-      const T least = least_of_gradient(count, db[c] * each, dw[c] * each, root, mean[c] * rstd[c]),
-              scale = w ? rstd[c] * w[c] : rstd[c];
-      others += !(most[j] >= least * magnitude(scale));
-    }
-  }
-  return others == 0;
-}
-
-template <class T>
-constexpr ColumnNormKernels<T> kTable = {moments<T>,       merge,       normalize<T>,
-                                         gradient_sums<T>, gradient<T>, most_deviations<T>,
-                                         all_clear<T>};
+constexpr ColumnNormKernels<T> kTable = {moments<T>, merge, normalize<T>, gradient_sums<T>,
+                                         gradient<T>};
 
 }  // namespace
 

@@ -62,20 +62,17 @@ static inline bool is_near(T mean, T rstd, T eps) {
   return is_ordinary(mean, rstd, eps, kNormReach);
 }
 
-/// Groups of so many values, of which few are left where their terms cancel. Large ones often
-/// cancel in part, as those of a net that has learned its batch by heart.
-constexpr int64_t kFewValues = 16;
+/// Groups of so many values have gradients whose terms mostly cancel: f32's are computed in f64.
+constexpr int64_t kFewValues = 8;
 
 /// Of a gradient r = g - mean(g) - xhat mean(g xhat), where its terms may cancel: how large one of
 /// |r| has to be, so that what rounding adds to the terms is small beside it. Terms are off by some
 /// 2^-22 of themselves, xhat by what a mean that is rounded adds; `ratio`: that mean's, by its
 /// spread, or 0.
 template <class T>
-static inline T least_of_gradient(int64_t n, T mean_g, T mean_gx, T most_xhat, T ratio) {
-  if (sizeof(T) == sizeof(double)) return 0;  // as right as f64's definition
+static inline T least_of_gradient(T mean_g, T mean_gx, T most_xhat, T ratio) {
   const T g = magnitude(mean_g), gx = magnitude(mean_gx);
-  const T share = n <= kFewValues ? T(0.25) : T(0x1p-6);
-  return (g + most_xhat * gx) * share + magnitude(ratio) / 8 * (most_xhat * g + gx);
+  return (g + most_xhat * gx) * T(0x1p-6) + magnitude(ratio) / 8 * (most_xhat * g + gx);
 }
 
 /// Whether one of n sizes is not below `least`.

@@ -157,12 +157,6 @@ struct Transform {
     return in_two(c) ? b - low[c] * scale(c) : b;
   }
   Affine<T> at(int64_t c) const { return {mean[c], scale(c), shift(c), in.relu}; }
-  /// How large |dx| has to be somewhere (least_of_gradient), by sums over `count` values.
-  T least_dx(int64_t c, int64_t count, T most_xhat, const NormGradients<T>& sums) const {
-    const T n = static_cast<T>(count), ratio = in_two(c) ? T(0) : mean[c] * rstd[c];
-    return magnitude(scale(c)) *
-           least_of_gradient(count, sums.db[c] / n, sums.dw[c] / n, most_xhat, ratio);
-  }
   /// In memory of the calling thread.
   ColumnAffine<T> of_columns(int64_t columns) const {
     T *scale = workspace<T, struct PerColumn>(2 * columns), *shift = scale + columns;
@@ -227,14 +221,12 @@ template <class T>
 Runs channel_runs(const Channels& s) { return {s.outer, s.inner, s.channels * s.inner, s.inner}; }
 
 /// Whether f(place from the runs' first element on, place in the mask) holds of one of their
-/// elements, or of the first `limit`.
+/// elements.
 template <class F>
-bool any_of(const Runs& r, F f, int64_t limit = std::numeric_limits<int64_t>::max()) {
+bool any_of(const Runs& r, F f) {
   for (int64_t i = 0; i < r.rows; ++i)
-    for (int64_t j = 0; j < r.columns; ++j) {
-      if (limit-- == 0) return false;
+    for (int64_t j = 0; j < r.columns; ++j)
       if (f(i * r.stride + j, i * r.valid_stride + j)) return true;
-    }
   return false;
 }
 
@@ -258,50 +250,6 @@ bool is_ordinary_backward(const Channels& s, bool channel, const bool* valid, co
            return !any_of(channel_runs(s),
                           [&](int64_t j, int64_t k) { return g[j] != 0 && !(valid && !valid[k]); });
          });
-}
-
-/// Whether it also carries dx = scale (g - mean(g) - xhat mean(g xhat)), whose terms may cancel
-/// (in_double.h): whether in each channel one of the first entries is large enough for any xhat.
-template <class T>
-bool all_clear(const Channels& s, const Transform<T>& f, int64_t count,
-               const NormGradients<T>& to) {
-  if (in_columns(s))
-    return kernels<ColumnNormKernels<T>>().all_clear(std::min(s.outer, kGlance), s.channels, count,
-                                                     f.mean, f.rstd, f.in.w, to.dw, to.db, to.dx);
-  for (int64_t c = 0; c < s.channels; ++c) {
-    const T *dx = to.dx + c * s.inner, least = f.least_dx(c, count, std::sqrt(T(count)), to);
-    if (!any_of(
-            channel_runs(s), [&](int64_t j, int64_t) { return magnitude(dx[j]) >= least; },
-            kGlance))
-      return false;
-  }
-  return true;
-}
-
-/// most_c = max |v - mean_c| of channel c; no mean is 0.
-template <class T>
-[[gnu::cold, gnu::noinline]] void most_deviations(const Channels& s, const T* mean, const T* v,
-                                                  const bool* valid, T* most) {
-  if (in_columns(s))
-    return kernels<ColumnNormKernels<T>>().most_deviations(s.outer, s.channels, mean, v, valid,
-                                                           most);
-  const auto kernel = kernels<NormKernels<T>>().most_deviation;
-  parallel_for_rows(s.channels, s.outer * s.inner, kGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t c = begin; c < end; ++c)
-      most[c] = kernel(channel_runs(s), mean ? mean[c] : T(0), v + c * s.inner, valid);
-  });
-}
-
-/// Or one of all for the channel's own xhat: adds the channels where none is to `others`.
-template <class T>
-[[gnu::cold, gnu::noinline]] void add_unclear(const Channels& s, const Transform<T>& f,
-                                              int64_t count, const NormGradients<T>& to,
-                                              bool* others) {
-  T *x = workspace<T, struct Most>(2 * s.channels), *dx = x + s.channels;
-  most_deviations(s, f.mean, f.in.x, f.in.valid, x);
-  most_deviations<T>(s, nullptr, to.dx, f.in.valid, dx);
-  for (int64_t c = 0; c < s.channels; ++c)
-    others[c] |= !(dx[c] >= f.least_dx(c, count, x[c] * f.rstd[c], to));
 }
 
 constexpr int64_t kColumnsOfBlock = 16;  // a cache line of f32, at most
@@ -473,6 +421,44 @@ void run_backward(const Channels& s, const Transform<T>& f, const T* dy, int64_t
       gradient);
 }
 
+/// Some of a tensor's numbers: `rows` of `columns` neighbours that begin `stride` apart, from `at`
+/// on.
+struct Part {
+  int64_t rows, columns, stride, at;
+
+  void widen(const float* from, double* to) const {
+    for (int64_t i = 0; i < rows; ++i)
+      std::copy_n(from + at + i * stride, columns, to + i * columns);
+  }
+  /// `to` may be null.
+  void narrow(const double* from, float* to) const {
+    for (int64_t i = 0; i < rows && to; ++i)
+      for (int64_t j = 0; j < columns; ++j)
+        to[at + i * stride + j] = static_cast<float>(from[i * columns + j]);
+  }
+};
+
+/// The calling thread's memory for f32 numbers as doubles.
+class WideMemory {
+ public:
+  explicit WideMemory(int64_t count) : next_(workspace<double, WideMemory>(count)) {}
+  double* take(int64_t count) {
+    double* const taken = next_;
+    next_ += count;
+    return taken;
+  }
+  /// A copy of the part, null of null.
+  const double* of(const float* from, const Part& part) {
+    if (!from) return nullptr;
+    double* const to = take(part.rows * part.columns);
+    part.widen(from, to);
+    return to;
+  }
+
+ private:
+  double* next_;
+};
+
 /// then(channel, piece) for every piece.
 template <class Then>
 void for_each_piece(const Channels& s, Then then) {
@@ -566,10 +552,39 @@ void batch_norm(const Channels& shape, double eps, const NormInput<T>& in, T* y,
                });
 }
 
+/// batch_norm_backward of channels with few values, whose terms mostly cancel: in f64.
+static void few_values_backward(const Channels& s, double eps, const NormInput<float>& in,
+                                const float* dy, const NormGradients<float>& to) {
+  const int64_t each = s.outer * s.inner, most = std::clamp(kGrain / each, int64_t{1}, s.channels);
+  parallel_for(ceil_div(s.channels, most), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t c = begin * most; c < std::min(end * most, s.channels); c += most) {
+      const Channels block{s.outer, std::min(most, s.channels - c), s.inner};
+      const Part part{s.outer, block.channels * s.inner, s.channels * s.inner, c * s.inner},
+          of_channel{1, block.channels, block.channels, c};
+      WideMemory memory(3 * numel(block) + 7 * block.channels);
+      const NormInput<double> wide{memory.of(in.x, part), in.valid, memory.of(in.w, of_channel),
+                                   memory.of(in.b, of_channel), in.relu};
+      const double* g = memory.of(dy, part);
+      double *mean = memory.take(block.channels), *var = memory.take(block.channels),
+             *rstd = memory.take(block.channels), *dx = memory.take(numel(block));
+      const NormGradients<double> sums{dx, memory.take(block.channels),
+                                       memory.take(block.channels)};
+      batch_norm<double>(block, eps, wide, dx, mean, var, rstd);
+      batch_norm_backward<double>(block, eps, wide, mean, rstd, g, sums);
+      part.narrow(dx, to.dx);
+      of_channel.narrow(sums.dw, to.dw);
+      of_channel.narrow(sums.db, to.db);
+    }
+  });
+}
+
 template <class T>
 void batch_norm_backward(const Channels& shape, double eps, const NormInput<T>& in, const T* mean,
                          const T* rstd, const T* dy, const NormGradients<T>& to) {
   const Channels s = simplified(shape);
+  const int64_t count = to.dx ? count_valid(s, in.valid) : 0;
+  if constexpr (sizeof(T) == sizeof(float))
+    if (0 < count && count <= kFewValues) return few_values_backward(s, eps, in, dy, to);
   const T own_eps = static_cast<T>(eps);
   const NormKernels<T>& table = kernels<NormKernels<T>>();
   const bool near = table.all_near(s.channels, own_eps, mean, rstd);
@@ -579,25 +594,19 @@ void batch_norm_backward(const Channels& shape, double eps, const NormInput<T>& 
   const Transform<T> f{in, mean, rstd, low};
   T* sums = workspace<T, struct ChannelSums>(2 * s.channels);
   const NormGradients<T> all{to.dx, to.dw ? to.dw : sums, to.db ? to.db : sums + s.channels};
-  const int64_t count = to.dx ? count_valid(s, in.valid) : 0;
   if (in_columns(s)) {
     column_sums(s, f, dy, all);
     if (to.dx) column_gradient(s, f, dy, count, all);
   } else {
     run_backward(s, f, dy, count, all);
   }
-  bool clear = true;
-  if constexpr (sizeof(T) == sizeof(float)) {
-    // Larger channels that are not clear are many, and each takes most of a step's time.
-    clear = count == 0 || count > kFewValues || all_clear(s, f, count, all);
-  }
-  if (clear && near && table.all_ordinary(s.channels, rstd, in.w, all.dw, all.db)) return;
-  bool* others = others_of(s.channels, [&](int64_t c) {
-    return is_ordinary_backward(s, is_ordinary_channel(f, c, own_eps), in.valid, dy, all, c);
-  });
-  if constexpr (sizeof(T) == sizeof(float))
-    if (!clear) add_unclear(s, f, count, all, others);
-  in_double<T>(s, in, dy, to.dx, others,
+  if (near && table.all_ordinary(s.channels, rstd, in.w, all.dw, all.db)) return;
+  in_double<T>(s, in, dy, to.dx,
+               others_of(s.channels,
+                         [&](int64_t c) {
+                           return is_ordinary_backward(s, is_ordinary_channel(f, c, own_eps),
+                                                       in.valid, dy, all, c);
+                         }),
                [&](int64_t c, const NormGroup<T>& group, const T* g, T* dx) {
                  redo_gradient(c, group, stats_in_double(group, eps), true, g, dx, all);
                });
@@ -710,6 +719,33 @@ static void row_sums_in_double(const NormRows& s, double eps, const NormInput<T>
   put(to.db, sums + weights);
 }
 
+/// The row kernel's row_norm_backward of samples begin .. end - 1, for rows of few values, whose
+/// terms mostly cancel: in f64.
+static void few_values_backward(const NormRows& s, int64_t begin, int64_t end, double eps,
+                                const NormInput<float>& in, const float* dy, float* dx, double* dw,
+                                double* db) {
+  const NormKernels<double>& table = kernels<NormKernels<double>>();
+  const int64_t d = s.d, stride = s.groups * d, weights = d / s.inner, most = kGrain / d;
+  const Part of_weights{1, weights, weights, 0};
+  WideMemory memory(2 * weights + 5 * d + most * (3 * d + 2));
+  const double *w = memory.of(in.w, of_weights), *b = memory.of(in.b, of_weights);
+  double *spread = memory.take(2 * d), *centred = memory.take(d), *sums = memory.take(2 * d);
+  for (int64_t i = begin; i < end; i += most) {
+    const int64_t rows = std::min(most, end - i);
+    WideMemory of_block = memory;
+    const Part part =
+        s.groups == 1 ? Part{1, rows * d, 0, i * d} : Part{rows, d, stride, i * stride};
+    const NormInput<double> wide{of_block.of(in.x, part), from(in.valid, i), w, b, in.relu};
+    const double* g = of_block.of(dy, part);
+    double *to = of_block.take(rows * d), *mean = of_block.take(rows), *rstd = of_block.take(rows);
+    const Rows r{0, rows, d, 1, s.inner, s.centred};
+    table.row_norm(r, eps, wide, spread, to, mean, rstd, false);
+    table.row_norm_backward(r, eps, wide, spread, centred, mean, rstd, g, to, {dw, db, sums},
+                            false);
+    part.narrow(to, dx);
+  }
+}
+
 template <class T>
 void row_norm_backward(const NormRows& s, double eps, const NormInput<T>& in, const T* mean,
                        const T* rstd, const T* dy, const NormGradients<T>& to) {
@@ -735,6 +771,10 @@ void row_norm_backward(const NormRows& s, double eps, const NormInput<T>& in, co
         std::fill_n(sums.db, channels, 0.0);
       }
     }
+    if constexpr (sizeof(T) == sizeof(float))
+      if (to.dx && s.d <= kFewValues)
+        return few_values_backward(s, begin, end, eps, of_group(s, group, in), dy + at, to.dx + at,
+                                   sums.dw, sums.db);
     kernel(rows_of(s, begin, end), eps, of_group(s, group, in), spread_memory<T>(s),
            workspace<T, struct Centred>(s.d), mean ? mean + group : nullptr, rstd + group, dy + at,
            to.dx ? to.dx + at : nullptr, sums, streamed<T>(s.samples * size));

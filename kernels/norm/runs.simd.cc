@@ -11,10 +11,11 @@
 namespace gradus::kernels {
 namespace {
 
-constexpr int64_t kBlockElements = 4096;  // read twice from the first cache
-constexpr int64_t kBlockRows = 128;       // whose part of dw and db is summed in T
+constexpr int64_t kBlockRows = 128;  // whose part of dw and db is summed in T
+constexpr int64_t kAdditions = 64;   // to a lane of a block's sums, or equal terms add up errors
 
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /// A place in the mask, if there is one.
 template <bool masked>
@@ -22,11 +23,19 @@ inline const bool* mask_at(const bool* valid, int64_t offset) {
   return masked ? valid + offset : nullptr;
 }
 
-/// f(block, x offset, mask offset) over blocks of the runs: several short runs or a part of one.
-template <class F>
+/// Of one run, at most: for_each_vector adds kAdditions times to a lane.
+template <class T>
+constexpr int64_t kBlockColumns = kAdditions* kParts* kWidth<T>;
+
+/// f(block, x offset, mask offset) over blocks of the runs: several short runs or a part of one. A
+/// block is read twice, from the first cache.
+template <class T, class F>
 inline void for_each_block(const Runs& r, F f) {
   if (r.columns == 0) return;
-  const int64_t columns = smaller(r.columns, kBlockElements), rows = kBlockElements / columns;
+  constexpr int64_t turn = kParts * kWidth<T>;
+  const int64_t columns = smaller(r.columns, kBlockColumns<T>),
+                additions = columns / turn + larger(1, columns % turn / kWidth<T>),
+                rows = larger(1, kAdditions / additions);
   for (int64_t i = 0; i < r.rows; i += rows)
     for (int64_t j = 0; j < r.columns; j += columns)
       f(Runs{smaller(rows, r.rows - i), smaller(columns, r.columns - j), r.stride, r.valid_stride},
@@ -72,27 +81,24 @@ Moments block_moments(const Runs& r, const T* x, const bool* valid) {
 
 template <class T, bool masked>
 GRADUS_INLINE inline Moments run_moments(const Runs& r, const T* x, const bool* valid) {
-  if (r.rows == 1 && r.columns <= kBlockElements) return block_moments<T, masked>(r, x, valid);
+  if (r.rows == 1 && r.columns <= kBlockColumns<T>) return block_moments<T, masked>(r, x, valid);
   Moments total;
-  for_each_block(r, [&](const Runs& block, int64_t offset, int64_t valid_offset) GRADUS_INLINE {
+  for_each_block<T>(r, [&](const Runs& block, int64_t offset, int64_t valid_offset) GRADUS_INLINE {
     total = merged(
         total, block_moments<T, masked>(block, x + offset, mask_at<masked>(valid, valid_offset)));
   });
   return total;
 }
 
-template <class T, bool masked>
-T most_deviation_of(const Runs& r, T mean, const T* x, const bool* valid) {
+/// max |x - mean|
+template <class T>
+T most_deviation(int64_t d, T mean, const T* x) {
   Vector<T> least = {}, most = {};
-  for (int64_t i = 0; i < r.rows; ++i) {
-    const T* p = x + i * r.stride;
-    for_each_vector<T, masked>(r.columns, mask_at<masked>(valid, i * r.valid_stride),
-                               [&](int64_t j, int, auto lanes) GRADUS_INLINE {
-                                 const Vector<T> v = lanes.keep(lanes.load(p + j) - mean);
-                                 least = v < least ? v : least;
-                                 most = v > most ? v : most;
-                               });
-  }
+  for_each_vector<T, false>(d, nullptr, [&](int64_t j, int, auto lanes) GRADUS_INLINE {
+    const Vector<T> v = lanes.keep(lanes.load(x + j) - mean);
+    least = v < least ? v : least;
+    most = v > most ? v : most;
+  });
   return horizontal_max(most > -least ? most : -least);
 }
 
@@ -132,7 +138,7 @@ template <class T, bool relu, bool masked>
 GradientSums run_gradient_sums(const Runs& r, const Affine<T> f, const T* x, const bool* valid,
                                const T* dy) {
   GradientSums total;
-  for_each_block(r, [&](const Runs& block, int64_t offset, int64_t valid_offset) GRADUS_INLINE {
+  for_each_block<T>(r, [&](const Runs& block, int64_t offset, int64_t valid_offset) GRADUS_INLINE {
     Sums<T> sums, products;
     for (int64_t i = 0; i < block.rows; ++i) {
       const T *p = x + offset + i * r.stride, *q = dy + offset + i * r.stride;
@@ -170,13 +176,6 @@ void run_gradient(const Runs& r, const GradientAffine<T> f, const T* x, const bo
 template <class T>
 Moments moments(const Runs& r, const T* x, const bool* valid) {
   return with_flags([&](auto masked) { return run_moments<T, masked>(r, x, valid); }, valid);
-}
-
-template <class T>
-T most_deviation(const Runs& r, T mean, const T* x, const bool* valid) {
-  if constexpr (sizeof(T) == sizeof(double)) return 0;  // least_of_gradient is
-  return with_flags([&](auto masked) { return most_deviation_of<T, masked>(r, mean, x, valid); },
-                    valid);
 }
 
 template <class T>
@@ -270,11 +269,10 @@ void pass_row(int64_t d, T mean, T rstd, const T* x, const T* w, const T* b, con
 /// with equal ones, whose roundings all go one way, it would be off by more than xhat may.
 template <class T, class F>
 GRADUS_INLINE inline double sum_of(int64_t d, F f) {
-  constexpr int64_t block = 16 * kParts * kWidth<T>;
   double total = 0;
-  for (int64_t first = 0; first < d; first += block) {
+  for (int64_t first = 0; first < d; first += kBlockColumns<T>) {
     Sums<T> sums;
-    for_each_vector<T, false>(smaller(block, d - first), nullptr,
+    for_each_vector<T, false>(smaller(kBlockColumns<T>, d - first), nullptr,
                               [&](int64_t j, int part, auto lanes)
                                   GRADUS_INLINE { sums.parts[part] += f(first + j, lanes); });
     total += sums.total();
@@ -356,9 +354,9 @@ void row_norm(const Rows& r, double eps, const NormInput<T>& in, T* spread, T* y
 template <class T, bool with_w>
 GradientSums row_gradient_sums(int64_t d, T mean, const T* x, const T* w, const T* dy) {
   GradientSums total;
-  for (int64_t first = 0; first < d; first += kBlockElements) {
+  for (int64_t first = 0; first < d; first += kBlockColumns<T>) {
     Sums<T> sums, products;
-    for_each_vector<T, false>(smaller(kBlockElements, d - first), nullptr,
+    for_each_vector<T, false>(smaller(kBlockColumns<T>, d - first), nullptr,
                               [&](int64_t k, int part, auto lanes) GRADUS_INLINE {
                                 const int64_t j = first + k;
                                 Vector<T> g = lanes.load(dy + j);
@@ -388,9 +386,7 @@ void row_gradients(int64_t d, const RowGradient<T>* rows, const T* x, const T* w
     constexpr int n = decltype(vectors)::value;
     Vector<T> scale[n] = {}, weight_sum[n] = {}, sum[n] = {};
     unroll<n>([&](int i) GRADUS_INLINE {
-      const int64_t j = first + i * kWidth<T>;
-      if constexpr (with_w) scale[i] = lanes.load(w + j);
-      if constexpr (with_sums) weight_sum[i] = lanes.load(dw + j), sum[i] = lanes.load(db + j);
+      if constexpr (with_w) scale[i] = lanes.load(w + first + i * kWidth<T>);
     });
     unroll<count * n>([&](int index) GRADUS_INLINE {
       const int i = index % n;
@@ -405,7 +401,10 @@ void row_gradients(int64_t d, const RowGradient<T>* rows, const T* x, const T* w
     });
     unroll<n>([&](int i) GRADUS_INLINE {
       const int64_t j = first + i * kWidth<T>;
-      if constexpr (with_sums) lanes.store(dw + j, weight_sum[i]), lanes.store(db + j, sum[i]);
+      if constexpr (with_sums) {
+        lanes.store(dw + j, lanes.load(dw + j) + weight_sum[i]);
+        lanes.store(db + j, lanes.load(db + j) + sum[i]);
+      }
     });
   };
   using One = std::integral_constant<int, 1>;
@@ -447,11 +446,9 @@ template <class T>
   const auto size = [&](int64_t j) {
     return magnitude((w ? w[j] * dy[j] : dy[j]) - row.mean_dy - (x[j] - row.mean) * row.slope);
   };
-  const auto least = [&](T most) {
-    return least_of_gradient(d, row.mean_dy, mean_gx, most, ratio);
-  };
+  const auto least = [&](T most) { return least_of_gradient(row.mean_dy, mean_gx, most, ratio); };
   if (reaches(smaller(d, kGlance), least(root), size)) return true;
-  const T most = most_deviation<T>({1, d, d, d}, row.mean, x, nullptr) * row.rstd;
+  const T most = most_deviation(d, row.mean, x) * row.rstd;
   return reaches(d, least(most), size);
 }
 
@@ -580,9 +577,9 @@ void row_norm_backward(const Rows& r, double eps, const NormInput<T>& in, T* spr
 }
 
 template <class T>
-constexpr NormKernels<T> kTable = {moments<T>,  most_deviation<T>,   normalize<T>, gradient_sums<T>,
-                                   gradient<T>, reciprocal_std<T>,   all_near<T>,  all_ordinary<T>,
-                                   row_norm<T>, row_norm_backward<T>};
+constexpr NormKernels<T> kTable = {moments<T>,      normalize<T>,      gradient_sums<T>,
+                                   gradient<T>,     reciprocal_std<T>, all_near<T>,
+                                   all_ordinary<T>, row_norm<T>,       row_norm_backward<T>};
 
 }  // namespace
 

@@ -66,8 +66,6 @@ struct RowSums {
 template <class T>
 struct NormKernels {
   Moments (*moments)(const Runs& r, const T* x, const bool* valid);
-  /// max |x - mean|
-  T (*most_deviation)(const Runs& r, T mean, const T* x, const bool* valid);
   void (*normalize)(const Runs& r, const Affine<T>& f, const T* x, const bool* valid, T* y,
                     bool streamed);
   GradientSums (*gradient_sums)(const Runs& r, const Affine<T>& f, const T* x, const bool* valid,
@@ -116,13 +114,6 @@ struct ColumnNormKernels {
                         const bool* valid, const T* dy, double* dy_sum, double* dy_x_sum);
   void (*gradient)(int64_t rows, int64_t columns, const ColumnAffine<T>& f, const T* mean_dy,
                    const T* slope, const T* x, const bool* valid, const T* dy, T* dx);
-  /// most_j = max |v - mean| of column j; no mean is 0.
-  void (*most_deviations)(int64_t rows, int64_t columns, const T* mean, const T* v,
-                          const bool* valid, T* most);
-  /// Whether these rows of dx show that no column's gradient cancels (in_double.h), dw and db being
-  /// of `count` rows.
-  bool (*all_clear)(int64_t rows, int64_t columns, int64_t count, const T* mean, const T* rstd,
-                    const T* w, const T* dw, const T* db, const T* dx);
 };
 
 }  // namespace gradus::kernels

@@ -411,10 +411,11 @@ const ExperimentEntry entry(
          "vanishes by chance (x^ x^' = -1) have probability 0 and did not occur. A statistic of "
          "a single unmasked value does not exist: of BN of each step all steps here have three "
          "sequences or more.",
-     .sources =
-         "Ioffe & Szegedy 2015, algorithm 1 and section 3.2 (BN, images); Ba et al. 2016, "
-         "equation 3 and section 6.7 (LN, images); Wu & He 2018, section 3 and figure 2 (GN); "
-         "Ulyanov et al. 2016, section 2 (IN); Cooijmans et al. 2016, section 3 (BN of each step)",
+     .sources = {{"Ioffe & Szegedy 2015", "algorithm 1 and section 3.2", "BN, images"},
+                 {"Ba et al. 2016", "equation 3 and section 6.7", "LN, images"},
+                 {"Wu & He 2018", "section 3 and figure 2", "GN"},
+                 {"Ulyanov et al. 2016", "section 2", "IN"},
+                 {"Cooijmans et al. 2016", "section 3", "BN of each step"}},
      .seconds = 0.2,
      .on_images = false,
      .jobs = jobs,

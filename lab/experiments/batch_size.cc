@@ -176,14 +176,10 @@ std::vector<Figure> figures(const Rows& rows) {
       "set ytics (.25, .5, 1, 2, 4, 8, 16)\nset tics font ',12'\nset xlabel 'batch, B'\n"
       "set key inside top right samplen 1.5 font ',12'\n" +
       panels + "unset multiplot\n";
-  std::string caption =
+  const std::string caption =
       "BN's test loss over LN's against the samples B of the optimizer's batch, which are those a "
       "statistic, at the map's number of updates (blue) and at twice as many (green); bars are 95 "
-      "% intervals over seeds. Above 1 BN is worse.";
-  for (const Swept& swept : all_swept())
-    for (const int64_t budget : kBudgets)
-      if (const std::string text = ratios_text(rows, swept, budget); !text.empty())
-        caption += " " + text;
+      "% intervals over seeds. Above 1 BN is worse. The numbers stand below.";
   return {{"batch-size", caption, script, 720, 340}};
 }
 
@@ -211,8 +207,8 @@ const ExperimentEntry entry(
          "well as the statistics; the map, where only the statistics' group differs, tells the two "
          "apart. Intervals are of few seeds, over the same test items, each cell for itself. "
          "Without a norm nothing was trained here; see the map.",
-     .sources = "Wu & He 2018, section 4.1 (the batch itself); Hoffer et al. 2017, section 5 "
-                "(updates, not epochs)",
+     .sources = {{"Wu & He 2018", "section 4.1", "the batch itself"},
+                 {"Hoffer et al. 2017", "section 5", "updates, not epochs"}},
      .seconds = 5.5,
      .on_images = true,
      .jobs = jobs,

@@ -152,13 +152,15 @@ std::vector<Figure> figures(const Rows& rows) {
   std::string blocks, plots, ticks;
   int at = 0;
   for (const Kind& kind : kKinds) {
-    ticks += fmt::format("{}\"{}, {}\" {}", at ? ", " : "", kind.net, kind.name, -at);
+    ticks += fmt::format("{}\"{}, {}\" {}", at ? ", " : "", in_words(kind.net), in_words(kind.name),
+                         -at);
     int shape = 5;
     for (const char* cell : {"others training", "others inference", "padding training"}) {
       if (values_of(rows, {kind.net, kind.name, cell, "moved"}).empty()) continue;
       const double most = height(rows, kind, cell);
       blocks += fmt::format("$p{}_{} << END\n{} {} \"{}, {}, {}: {:.2g}\"\nEND\n", at, shape,
-                            std::max(kFloor, most), -at, kind.net, kind.name, cell, most);
+                            std::max(kFloor, most), -at, in_words(kind.net), in_words(kind.name),
+                            cell, most);
       plots += fmt::format(
           "{}$p{}_{} using 1:2:3 with labels hypertext point pt {} ps 1.1 lt {} notitle",
           plots.empty() ? "" : ", ", at, shape, shape, kind.norm == Norm::batch ? 1 : 2);
@@ -216,12 +218,14 @@ std::vector<std::string> findings(const Rows& rows) {
       "How far an item's logits move, as a share of the largest (median [range] over seeds and "
       "items):"};
   for (const Kind& kind : kKinds)
-    all.push_back(fmt::format("{}, {}: {}.", kind.net, kind.name, moves_of(rows, kind)));
+    all.push_back(
+        fmt::format("{}, {}: {}.", in_words(kind.net), in_words(kind.name), moves_of(rows, kind)));
   for (const char* norm : {"batch", "layer"})
     for (const char* cell : {"padding masked", "padding unmasked"})
       all.push_back(fmt::format(
-          "One norm alone, {}, {} from 29 to 40 steps: results move by {} of the largest.", norm,
-          cell, median_and_range(values_of(rows, {"norm alone", norm, cell, "moved"}))));
+          "One norm alone, {}, {} from 29 to 40 steps: results move by {} of the largest.",
+          in_words(norm), cell,
+          median_and_range(values_of(rows, {"norm alone", norm, cell, "moved"}))));
   return all;
 }
 
@@ -247,9 +251,11 @@ const ExperimentEntry entry(
          "trained; a move of logits need not change a label. In training mode steps with one live "
          "sequence use running statistics. The nets mask padding wherever they read it; only the "
          "norm alone was left without a mask.",
-     .sources =
-         "Ba et al. 2016, sections 1 and 3; Ioffe & Szegedy 2015, section 3.1; Shen et al. 2020, "
-         "section 3; Cooijmans et al. 2016, section 3",
+     .sources = {{"Ba et al. 2016", "sections 1 and 3", "LN: no dependence between samples"},
+                 {"Ioffe & Szegedy 2015", "section 3.1",
+                  "BN: in training on the batch, in inference not"},
+                 {"Shen et al. 2020", "section 3", "BN in transformers"},
+                 {"Cooijmans et al. 2016", "section 3", "BN in recurrent nets"}},
      .seconds = 1.5,
      .on_images = false,
      .jobs = jobs,

@@ -339,7 +339,10 @@ std::vector<Figure> figures(const Rows& rows) {
       "How far the mean over 16 samples moves from batch to batch, in standard deviations of all "
       "values: left at each norm of three nets, right at each step of an RNN, where fewer "
       "sequences are left as they end. Bars are 95 % intervals over seeds.";
-  for (const std::string& finding : findings(rows)) caption += " " + finding;
+  for (const Place& place : kPlaces)
+    if (!positions(rows, place).empty())
+      caption += fmt::format(" {}: {} on average.", place.title,
+                             number(over_seeds(rows, place, "all", "mean moves")));
   const auto moves = values_of(rows, {"", "", "", "mean moves"});
   const std::string settings = fmt::format(
       "set multiplot layout 1,2\nset yrange [0:{:.3g}]\nset tmargin 5\nset key above maxrows 3\n"
@@ -381,9 +384,9 @@ const ExperimentEntry entry(
          "not shown. mu and sigma are of the same training samples, few of them at late steps, "
          "which makes movements there look smaller. Statistics of deeper norms move also because "
          "those before them do.",
-     .sources =
-         "Shen et al. 2020, section 3 (statistics of batches in transformers); Cooijmans et al. "
-         "2016, section 3 (statistics of each step)",
+     .sources = {{"Shen et al. 2020", "section 3 and figure 2",
+                  "statistics of batches in transformers"},
+                 {"Cooijmans et al. 2016", "section 3", "statistics of each step"}},
      .seconds = 4,
      .on_images = true,
      .jobs = jobs,

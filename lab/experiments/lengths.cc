@@ -117,18 +117,24 @@ std::vector<Tunable> tunables(const StudyOptions&) {
   return all;
 }
 
+/// "RNN, BN of each step"
+std::string title_of(const Cell& cell) {
+  return in_words(cell.kind.part) + ", " + in_words(cell.norm);
+}
+
+std::string accuracy_of(const Rows& rows, const Cell& cell, const char* which) {
+  return percent(mean_over_seeds(rows, {cell.kind.part, cell.norm, which, "accuracy"}));
+}
+
 /// What length does to a net.
 std::string losses_text(const Rows& rows, const Cell& cell) {
-  const auto accuracy = [&](const char* which) {
-    return percent(mean_over_seeds(rows, {cell.kind.part, cell.norm, which, "accuracy"}));
-  };
   const Estimate growth = mean_difference(rows, {cell.kind.part, cell.norm, "whole", "loss"},
                                           {cell.kind.part, cell.norm, "first 10", "loss"},
                                           [](double loss) { return std::log(loss); });
   return fmt::format(
-      "{}, norm {}: {} right on the first {} frames of long utterances, {} on the whole ones; "
+      "{}: {} right on the first {} frames of long utterances, {} on the whole ones; "
       "the loss on whole ones is {} times that on the beginnings.",
-      cell.kind.part, cell.norm, accuracy("first 10"), kShown, accuracy("whole"),
+      title_of(cell), accuracy_of(rows, cell, "first 10"), kShown, accuracy_of(rows, cell, "whole"),
       exponential(growth));
 }
 
@@ -161,11 +167,11 @@ std::vector<std::string> findings(const Rows& rows) {
     const Estimate growth =
         fall_against_layer(rows, cell, "loss", [](double loss) { return -std::log(loss); });
     text.push_back(fmt::format(
-        "{}, norm {}: its loss over LN's is {} on the first {} frames and {} on whole utterances; "
+        "{}: its loss over LN's is {} on the first {} frames and {} on whole utterances; "
         "length makes it grow by {} times LN's factor, and takes {} more of the accuracy than with "
         "LN "
         "(in the seeds that both have).",
-        cell.kind.part, cell.norm, exponential(against_layer("first 10")), kShown,
+        title_of(cell), exponential(against_layer("first 10")), kShown,
         exponential(against_layer("whole")), exponential(growth),
         points(fall_against_layer(rows, cell, "accuracy", [](double share) { return share; }))));
   }
@@ -176,7 +182,8 @@ std::vector<Figure> figures(const Rows& rows) {
   std::string names, data[2];
   int at = 0;
   for (const Cell& cell : cells()) {
-    names += fmt::format("{}\"{}\\n{}\" {}", at ? ", " : "", cell.kind.part, cell.norm, at);
+    names += fmt::format("{}\"{}\\n{}\" {}", at ? ", " : "", in_words(cell.kind.part),
+                         in_words(cell.norm), at);
     for (const bool all : {false, true}) {
       const Estimate share = mean_over_seeds(
           rows, {cell.kind.part, cell.norm, all ? "whole" : "first 10", "accuracy"});
@@ -187,15 +194,18 @@ std::vector<Figure> figures(const Rows& rows) {
   }
   const std::string script = fmt::format(
       "$shown << END\n{}END\n$whole << END\n{}END\n"
-      "set xrange [-.5:{}]\nset xtics ({})\nset ylabel 'test accuracy (%)'\n"
+      "set bmargin 3.5\nset xrange [-.5:{}]\nset xtics ({})\nset ylabel 'test accuracy (%)'\n"
       "plot $shown using 1:2:3:4 with yerrorbars lt 4 pt 7 title 'first 10 frames', "
       "$whole using 1:2:3:4 with yerrorbars lt 1 pt 5 title 'whole utterances', "
       "$shown using 1:2:5 with labels hypertext point pt 7 ps .6 lt 4 notitle, "
       "$whole using 1:2:5 with labels hypertext point pt 7 ps .6 lt 1 notitle\n",
       data[0], data[1], at - .5, names);
   std::string caption =
-      "Test accuracy on long utterances of nets that were trained on the first 10 frames.";
-  for (const Cell& cell : cells()) caption += " " + losses_text(rows, cell);
+      "Test accuracy on long utterances of nets that were trained on the first 10 frames, of these "
+      "frames and of whole utterances.";
+  for (const Cell& cell : cells())
+    caption += fmt::format(" {}: {}, {}.", title_of(cell), accuracy_of(rows, cell, "first 10"),
+                           accuracy_of(rows, cell, "whole"));
   return {{"lengths", caption, script}};
 }
 
@@ -228,9 +238,10 @@ const ExperimentEntry entry(
          "with learned positions the transformer has never trained those beyond the tenth, "
          "whatever its norm. New utterances are of the same nine speakers. A ratio of ratios says "
          "nothing of who is better: a net that is bad at 10 frames has less to lose.",
-     .sources = "Ba et al. 2016, section 3.1 (lengths); Laurent et al. 2016, abstract (statistics "
-                "over all steps); "
-                "Cooijmans et al. 2016, section 3 (statistics of each step)",
+     .sources = {{"Ba et al. 2016", "section 3.1", "lengths"},
+                 {"Amodei et al. 2016", "section 3.2", "statistics over all steps"},
+                 {"Cooijmans et al. 2016", "section 3",
+                  "statistics of each step, and beyond the last"}},
      .seconds = 7,
      .on_images = false,
      .jobs = jobs,

@@ -142,17 +142,17 @@ std::vector<std::string> findings(const Rows& rows) {
         all.push_back(fmt::format(
             "{}, {}: micro-batches of any size give the batch's gradient to {:.1g} (largest "
             "relative difference).",
-            net, norm, largest(values)));
+            in_words(net), in_words(norm), largest(values)));
     }
     for (const char* cell : {"m=32", "m=8", "m=4", "m=2", "m=1"}) {
       const auto cosines = values_of(rows, {net, "batch", cell, "cosine"});
       if (cosines.empty())
         all.push_back(fmt::format("{}, BN, {}: no gradient; a statistic of one value is an error.",
-                                  net, cell));
+                                  in_words(net), cell));
       else
         all.push_back(fmt::format(
-            "{}, BN, {}: cosine {}, ratio of the norms {} (median [range] of {} seeds).", net, cell,
-            median_and_range(cosines),
+            "{}, BN, {}: cosine {}, ratio of the norms {} (median [range] of {} seeds).",
+            in_words(net), cell, median_and_range(cosines),
             median_and_range(values_of(rows, {net, "batch", cell, "norm ratio"})), cosines.size()));
     }
   }
@@ -178,9 +178,10 @@ const ExperimentEntry entry(
          "One rate, one state early in training, five seeds. That the gradients differ does not "
          "say that training with BN on micro-batches fails: see statistics-batch. BN of micro-"
          "batches also leaves other running statistics, which is not measured here.",
-     .sources =
-         "Ioffe & Szegedy 2015, algorithm 1; Hoffer et al. 2017, section 4 (ghost batches); Wu & "
-         "Johnson 2021, section 4 (the statistics' batch apart from the optimizer's)",
+     .sources = {{"Ioffe & Szegedy 2015", "algorithm 1", "statistics of the whole batch"},
+                 {"Hoffer et al. 2017", "section 4", "ghost batches"},
+                 {"Wu & Johnson 2021", "section 4",
+                  "the statistics' batch apart from the optimizer's"}},
      .seconds = 1.2,
      .on_images = true,
      .jobs = jobs,

@@ -365,10 +365,9 @@ const ExperimentEntry entry(
          "updates grows, so that beyond 200 updates the validation errors differ by little and the "
          "number that is chosen says little. All seeds share "
          "the test images.",
-     .sources =
-         "Ioffe & Szegedy 2015, section 3.4 (BN regularizes); Hoffer et al. 2017, section "
-         "4 (groups); Luo et al. 2019, abstract (batch statistics as a regularizer); Summers & "
-         "Dinneen 2020, section 3 (ghost batches regularize)",
+     .sources = {{"Ioffe & Szegedy 2015", "section 3.4", "BN regularizes"},
+                 {"Hoffer et al. 2017", "section 4", "groups"},
+                 {"Summers & Dinneen 2020", "section 3", "ghost batches regularize"}},
      .seconds = 8.5,
      .on_images = true,
      .jobs = jobs,

@@ -332,9 +332,9 @@ std::vector<Figure> figures(const Rows& rows) {
 std::string growth_finding(const Rows& rows, const Growth& g) {
   const auto values =
       values_of(rows, {g.part, name(g.norm), fmt::format("B={}", g.batch).c_str(), "growth"});
-  const std::string what =
-      fmt::format("Growth of the squared gradient a layer, {}, norm {}, B={}: ",
-                  g.with_relu ? "relu" : "linear", name(g.norm), g.batch);
+  const std::string what = fmt::format(
+      "Growth of the squared gradient a layer, {}, {}, B={}: ", g.with_relu ? "relu" : "linear",
+      in_words(name(g.norm)), g.batch);
   if (g.theory == 0) return fmt::format("{}{} (median [range]).", what, median_and_range(values));
   std::vector<double> logarithms;
   for (const double value : values) logarithms.push_back(std::log(value / g.theory));
@@ -346,13 +346,13 @@ std::vector<std::string> findings(const Rows& rows) {
   std::vector<std::string> all;
   for (const Growth& g : kGrowths) all.push_back(growth_finding(rows, g));
   for (const char* norm : {"batch", "layer", "none"})
-    all.push_back(
-        fmt::format("Mean cosine of two samples at depth 32, norm {}: {} (median [range]).", norm,
-                    median_and_range(values_of(rows, {"cosine", norm, "depth=32", "cosine"}))));
+    all.push_back(fmt::format(
+        "Mean cosine of two samples at depth 32, {}: {} (median [range]).", in_words(norm),
+        median_and_range(values_of(rows, {"cosine", norm, "depth=32", "cosine"}))));
   for (const char* norm : {"batch", "layer"})
-    all.push_back(
-        fmt::format("Share of a block's branch, norm {}, mean over 32 blocks, against 1/(l+1): {}.",
-                    norm, against_theory(branches_against_theory(rows, norm), std::log(8))));
+    all.push_back(fmt::format(
+        "Share of a block's branch, {}, mean over 32 blocks, against 1/(l+1): {}.", in_words(norm),
+        against_theory(branches_against_theory(rows, norm), std::log(8))));
   for (const char* part : {"norm before", "norm after"})
     all.push_back(fmt::format(
         "Transformer, LN, {}: the last gradient goes as the depth to the power {} (median "
@@ -360,9 +360,9 @@ std::vector<std::string> findings(const Rows& rows) {
         part, median_and_range(exponents(rows, part))));
   for (const char* norm : {"batch", "layer", "none"})
     all.push_back(fmt::format(
-        "Norm {}: f(10 w) differs from f(w) by {:.1g} of it; |w'|^2 - |w|^2 differs from the sum "
+        "{}: f(10 w) differs from f(w) by {:.1g} of it; |w'|^2 - |w|^2 differs from the sum "
         "of rate^2 |g|^2 by {:.1g} of it over 20 steps (largest over seeds).",
-        norm, largest(values_of(rows, {"scale", norm, "", "f(10 w) - f(w)"})),
+        in_words(norm), largest(values_of(rows, {"scale", norm, "", "f(10 w) - f(w)"})),
         largest(values_of(rows, {"scale", norm, "", "growth of the norm against theory"}))));
   return all;
 }
@@ -399,11 +399,16 @@ const ExperimentEntry entry(
          "is for infinite width; here it "
          "is 256. That BN's gradients grow with depth holds for plain nets; residual ones shrink "
          "their branches instead.",
-     .sources =
-         "Yang et al. 2019, abstract (gradients grow with BN); Daneshmand et al. 2020, abstract "
-         "(samples without BN become alike with depth); De & Smith 2020, abstract (the branch's "
-         "share); Xiong et al. 2020, theorem 1 (last layer's gradient); van Laarhoven 2017, "
-         "abstract (scale of the weights)",
+     .sources = {{"Yang et al. 2019", "section 3.1.2, theorem 8",
+                  "gradients grow with BN, in linear nets by (B-2)/(B-3)"},
+                 {"Daneshmand et al. 2020", "abstract",
+                  "samples without BN become alike with depth"},
+                 {"De & Smith 2020", "abstract", "the branch's share"},
+                 {"Brock et al. 2021", "section 2", "the branch's share"},
+                 {"Xiong et al. 2020", "section 3.3, theorem 1", "last layer's gradient"},
+                 {"Ba et al. 2016", "section 5.1", "scale invariance"},
+                 {"Salimans & Kingma 2016", "section 2.1", "the weights' norm grows"},
+                 {"van Laarhoven 2017", "abstract", "scale of the weights and effective rate"}},
      .seconds = 4.5,
      .on_images = false,
      .jobs = jobs,

@@ -425,9 +425,10 @@ const ExperimentEntry entry(
          "most steps made, which makes differences smaller than they are; a range that touches the "
          "grid's end may be longer. With adaptive optimizers the range of rates is another. The "
          "first step with 90 % may be a lucky one.",
-     .sources = "Ioffe & Szegedy 2015, section 4.1 (sigmoid net, batches of 60); Bjorck et al. "
-                "2018, sections 2 and 3 (larger rates); Santurkar et al. 2018, section 2.1 (noise "
-                "after BN); He et al. 2015, section 2.2 (initial weights)",
+     .sources = {{"Ioffe & Szegedy 2015", "section 4.1", "sigmoid net, batches of 60"},
+                 {"Bjorck et al. 2018", "sections 2 and 3", "larger rates"},
+                 {"Santurkar et al. 2018", "section 2.1", "noise after BN"},
+                 {"He et al. 2015", "section 2.2", "initial weights"}},
      .seconds = 9,
      .on_images = true,
      .jobs = jobs,

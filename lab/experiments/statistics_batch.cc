@@ -354,10 +354,10 @@ std::vector<std::string> findings(const Rows& rows) {
   for (const char* net : kNets)
     for (const auto& [any, values] : log_ratios(rows, net, "layer", "none"))
       all.push_back(fmt::format("{}: LN's test loss over that without a norm {} (simultaneous).",
-                                net, exponential(mean_of(values), band(rows))));
+                                in_words(net), exponential(mean_of(values), band(rows))));
   for (const auto& [any, values] : log_ratios(rows, "cnn", "layer_channel", "layer"))
     all.push_back(
-        fmt::format("cnn: the test loss of LN with a weight a channel over that of LN "
+        fmt::format("CNN: the test loss of LN with a weight a channel over that of LN "
                     "with a weight an element {}.",
                     exponential(mean_of(values))));
   return all;
@@ -402,9 +402,10 @@ const ExperimentEntry entry(
          "bands cover all cells of the map for new seeds on the same test items. A curve crosses "
          "1 where, interpolated seed by seed between two cells that exclude 1 with opposite "
          "signs, such an interval covers 1.",
-     .sources = "Hoffer et al. 2017, section 4 (ghost batches); Wu & "
-                "Johnson 2021, section 3 (population statistics); Pascanu et al. 2013, section "
-                "3.2 (clipping)",
+     .sources = {{"Hoffer et al. 2017", "section 4", "ghost batches"},
+                 {"Wu & He 2018", "section 4.1", "few images a statistic"},
+                 {"Wu & Johnson 2021", "section 3", "population statistics"},
+                 {"Pascanu et al. 2013", "section 3.2", "clipping"}},
      .seconds = 50,
      .on_images = true,
      .jobs = jobs,

@@ -407,11 +407,12 @@ const ExperimentEntry entry(
          "and brightness are two changes of one size each; the batch's statistics help with them "
          "because a whole batch changes alike. Batches sorted by class are the extreme case of "
          "samples that are not independent.",
-     .sources = "Ioffe & Szegedy 2015, section 3.1 (inference, where BN is a linear transform); "
-                "Ioffe 2017, abstract (dependence on the batch); Wu & Johnson 2021, sections 3 "
-                "(population "
-                "statistics) and 5 (other domains); Ba et al. 2016, abstract (the same in training "
-                "and test); Schneider et al. 2020, abstract (statistics of shifted data)",
+     .sources = {{"Ioffe & Szegedy 2015", "section 3.1",
+                  "inference, where BN is a linear transform"},
+                 {"Ioffe 2017", "section 1", "dependence on the batch"},
+                 {"Wu & Johnson 2021", "section 3", "population statistics"},
+                 {"Wu & Johnson 2021", "section 5", "statistics of other domains"},
+                 {"Ba et al. 2016", "equation 3 and abstract", "the same in training and test"}},
      .seconds = 6.5,
      .on_images = true,
      .jobs = jobs,

@@ -4,38 +4,41 @@ namespace gradus::lab {
 
 const std::vector<Sentence>& spoken_answer() {
   static const std::vector<Sentence> sentences = {
-      {"The axis differs.", "axes", {"axes"}, nullptr},
+      {"The axis differs.", "axes", {"axes"}, {}},
       {"Batch Norm takes mean and variance over the mini-batch, for each feature.",
        "axes",
        {"axes"},
-       nullptr},
-      {"It works for CNNs,", "statistics-batch", {"cnn-full"}, "Ioffe & Szegedy 2015, section 4.2"},
+       {}},
+      {"It works for CNNs,",
+       "statistics-batch",
+       {"cnn-full"},
+       {"Ioffe & Szegedy 2015", "section 4.2", "ImageNet"}},
       {"is sensitive to the batch size,",
        "statistics-batch",
        {"mlp-2", "cnn-1", "rnn-2", "rnn-step-2", "transformer-2"},
-       "Wu & He 2018, section 4.1"},
+       {"Wu & He 2018", "section 4.1", "ImageNet"}},
       {"and keeps running statistics for inference, which may not fit what comes then.",
        "train-inference",
        {"contrast"},
-       nullptr},
-      {"Layer Norm takes them over the features of each sample;", "axes", {"axes"}, nullptr},
+       {}},
+      {"Layer Norm takes them over the features of each sample;", "axes", {"axes"}, {}},
       {"it is independent of the batch, and the same in training and inference,",
        "companions",
        {"microbatch-layer", "independence", "layer-modes"},
-       nullptr},
+       {}},
       {"and suits transformers and RNNs,",
        "statistics-batch",
        {"rnn-2", "rnn-step-2", "layer-rnn", "transformer-2", "layer-transformer"},
-       "language models: Shen et al. 2020, sections 3 and 5"},
+       {"Shen et al. 2020", "sections 3 and 5", "language models"}},
       {"whose lengths vary.",
        "lengths",
        {"lengths-rnn", "lengths-rnn-step", "lengths-transformer", "lengths-layer"},
-       "Ba et al. 2016, section 3.1"},
+       {"Ba et al. 2016", "section 3.1", "recurrent nets"}},
       {"In short: Batch Norm looks at the same feature across many samples, Layer Norm at all "
        "features within one sample.",
        "axes",
        {"axes"},
-       nullptr},
+       {}},
   };
   return sentences;
 }
@@ -107,16 +110,16 @@ const std::vector<const char*>& not_shown_at_this_scale() {
   static const std::vector<const char*> texts = {
       "Language models. The lab trains none; that Batch Norm falls behind Layer Norm in them is "
       "from the literature (Shen et al. 2020, section 5).",
-      "A decline of Batch Norm between 2 and 8 images a statistic in small CNNs, as Wu & He (2018) "
-      "show it for ImageNet: 2 images of 8 x 8 are up to 128 values a statistic already.",
+      "A decline of Batch Norm between 2 and 8 images a statistic in small CNNs, as for ImageNet "
+      "(Wu "
+      "& He 2018, section 4.1): 2 images of 8 x 8 are up to 128 values a statistic already.",
       "That statistics of text fluctuate more than those of images at an equal batch: the lab has "
       "no "
       "text. For speech, see fluctuation.",
       "Only cited: power normalization (Shen et al. 2020), four improvements of Batch Norm "
       "(Summers "
       "& Dinneen 2020), nets without norms (Brock et al. 2021), smoother loss landscapes "
-      "(Santurkar "
-      "et al. 2018)."};
+      "(Santurkar et al. 2018, section 3)."};
   return texts;
 }
 

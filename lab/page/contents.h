@@ -2,6 +2,8 @@
 #include <string>
 #include <vector>
 
+#include "lab/study/study.h"
+
 namespace gradus::lab {
 
 /// A sentence of the spoken answer. Its badge is the weakest verdict of its endpoints, by their
@@ -10,7 +12,7 @@ struct Sentence {
   const char* text;
   const char* experiment;
   std::vector<const char*> endpoints;
-  const char* literature;  ///< what it rests on beside them, or null
+  Citation literature;  ///< what it rests on beside them, if on anything
 };
 const std::vector<Sentence>& spoken_answer();
 

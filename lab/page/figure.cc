@@ -15,6 +15,8 @@ namespace fs = std::filesystem;
 
 // Okabe and Ito's, which colour-blind readers can tell apart (Wong 2011); grey is "none".
 constexpr const char* kColors[] = {"0072b2", "d55e00", "6e6e6e", "009e73", "cc79a7", "e69f00"};
+// What is there and not meant, on light paper; on dark paper it must not shine.
+constexpr const char* kFaint = "dcdcdc";
 
 std::string settings(const Figure& figure) {
   std::string text = fmt::format("set terminal svg size {},{} dynamic font 'sans-serif,14'\n",
@@ -108,6 +110,7 @@ std::string inline_svg(const std::string& svg, const std::string& name, const st
   text = replace_all(text, "url(#", fmt::format("url(#{}-", name));
   for (size_t i = 0; i < std::size(kColors); ++i)
     text = replace_all(text, rgb(kColors[i]), fmt::format("var(--c{})", i + 1));
+  text = replace_all(text, rgb(kFaint), "var(--line)");
   for (const char* attribute : {"fill", "stroke", "color"})
     for (const std::string& black :
          {fmt::format("{}=\"black\"", attribute), fmt::format("{}='black'", attribute),

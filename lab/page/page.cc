@@ -1,10 +1,11 @@
 #include "lab/page/page.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gradus/base/file.h>
 #include <gradus/version.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <filesystem>
 #include <ostream>
@@ -15,6 +16,7 @@
 #include "lab/page/contents.h"
 #include "lab/page/figure.h"
 #include "lab/page/microscope.h"
+#include "lab/page/references.h"
 #include "lab/study/pilot.h"
 #include "lab/study/tuning.h"
 
@@ -79,6 +81,40 @@ std::string link_to(const char* experiment) {
   return fmt::format("<a href=\"#{0}\">{0}</a>", experiment);
 }
 
+/// "Wu & He 2018" as "ref-wu-he-2018".
+std::string anchor_of(const char* key) {
+  std::string anchor = "ref";
+  bool apart = true;
+  for (const char c : std::string_view(key)) {
+    const bool kept = std::isalnum(static_cast<unsigned char>(c)) != 0;
+    if (kept && apart) anchor += '-';
+    if (kept) anchor += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    apart = !kept;
+  }
+  return anchor;
+}
+
+std::string cited(const Citation& c) {
+  return fmt::format("<a href=\"#{}\">{}</a>, {} ({})", anchor_of(c.paper), escaped(c.paper),
+                     escaped(c.where), escaped(c.what));
+}
+
+std::string sources_of(const Experiment& e) {
+  std::string html;
+  for (const Citation& citation : e.sources) html += (html.empty() ? "" : "; ") + cited(citation);
+  return "<dt>Sources</dt><dd>" + html + "</dd>\n";
+}
+
+std::string reference_list() {
+  std::string html = "<h2 id=\"references\">References</h2>\n<ul class=\"references\">\n";
+  for (const Reference& r : references())
+    html += fmt::format("<li id=\"{}\"><b>{}</b>: {}. {}{} {}. <a href=\"{}\">{}</a></li>\n",
+                        anchor_of(r.key), escaped(r.key), escaped(r.authors), escaped(r.title),
+                        std::string_view(r.title).ends_with('?') ? "" : ".", escaped(r.venue),
+                        escaped(r.address), escaped(r.address));
+  return html + "</ul>\n";
+}
+
 std::string sentence_of(const Source& source, const Sentence& sentence) {
   const Together all = together(source.result.findings, [&](const Endpoint& endpoint) {
     return std::find(sentence.endpoints.begin(), sentence.endpoints.end(),
@@ -87,9 +123,9 @@ std::string sentence_of(const Source& source, const Sentence& sentence) {
   std::string badges =
       all.complete ? badge_of(all.verdict, !all.parts.empty()) : badge("undecided", "not run");
   if (all.complete && !all.parts.empty()) badges += fmt::format(" ({})", escaped(all.parts));
-  if (sentence.literature)
-    badges +=
-        " " + badge("literature", fmt::format("from the literature: {}", sentence.literature));
+  if (sentence.literature.paper)
+    badges += fmt::format(" {}: {}", badge("literature", "from the literature"),
+                          cited(sentence.literature));
   return fmt::format("<li>{} {} {}</li>\n", escaped(sentence.text), badges,
                      link_to(sentence.experiment));
 }
@@ -166,12 +202,33 @@ std::string command_of(const Source& source, const Experiment& e) {
   return fmt::format("{} --fresh --output gradus-lab-{} {}", command, e.name, e.name);
 }
 
+/// What the pilot says of a test's seeds, in words; empty where it says nothing.
+std::string power_of(const Source& source, const Endpoint& endpoint) {
+  const auto& all = pilot();
+  const auto piloted = std::find_if(all.begin(), all.end(),
+                                    [&](const Piloted& p) { return endpoint.name == p.endpoint; });
+  if (piloted == all.end()) return "";
+  if (source.options.data != "digits" &&
+      reads_images(find_experiment(endpoint.experiment), endpoint.a.part))
+    return " Its power is not known: the pilot was on the digits.";
+  const Plan plan = plan_of(endpoint, *piloted, source.options);
+  if (plan.seeds < 2) return "";
+  return fmt::format(
+      " By the pilot, to see an effect of {} with probability {} takes {}; the {} seeds of this "
+      "run see it "
+      "with probability {:.2f}, and with {} one of {} or more.",
+      effect_of(endpoint, plan.effect), kPower,
+      plan.needed ? fmt::format("{} seeds", plan.needed)
+                  : "more test items than there are, with any number of seeds",
+      plan.seeds, plan.power, kPower, effect_of(endpoint, plan.seen));
+}
+
 std::string results_of(const Source& source, const Experiment& e, const Rows& rows) {
   std::string html;
   for (const Finding& f : source.result.findings)
     if (std::string_view(f.endpoint->experiment) == e.name)
-      html += fmt::format("<li><b>{}</b> {} {}</li>\n", escaped(f.endpoint->name),
-                          badge_of(f.verdict), escaped(f.sentence));
+      html += fmt::format("<li><b>{}</b> {} {}{}</li>\n", escaped(f.endpoint->name),
+                          badge_of(f.verdict), escaped(f.sentence), power_of(source, *f.endpoint));
   for (const std::string& sentence : e.findings(rows)) html += element("li", sentence);
   return html.empty() ? "" : "<ul class=\"results\">\n" + html + "</ul>\n";
 }
@@ -190,7 +247,7 @@ std::string experiment_of(Source& source, const Experiment& e) {
   } else {
     html += element("p", fmt::format("Not run: gradus lab {}", e.name));
   }
-  html += "<dl class=\"facts\">\n" + fact("Limits", e.limits) + fact("Sources", e.sources);
+  html += "<dl class=\"facts\">\n" + fact("Limits", e.limits) + sources_of(e);
   return html + fmt::format(
                     "<dt>Again</dt><dd><code>{}</code>, about {:.0f} s on 2 cores; values "
                     "of each seed: {}.csv</dd>\n</dl>\n</section>\n",
@@ -225,26 +282,18 @@ std::vector<PageSection> sections() {
   return all;
 }
 
-/// Its power by the pilot, in words; empty where there is none.
-std::string power_of(const Endpoint& endpoint, const StudyOptions& options) {
-  for (const Piloted& p : pilot())
-    if (endpoint.name == p.endpoint)
-      return fmt::format(" Power {:.2f}.", plan_of(endpoint, p, options).power);
-  return "";
-}
-
 std::string not_shown(const Source& source) {
   std::string html = element(
       "p",
-      "Undecided does not say that there is no effect: it may be there, unseen. The power is the "
-      "probability with which this run was to see an effect of twice the margin, by the pilot: "
-      "where it is small, nothing could have been seen.");
+      "Undecided does not say that there is no effect: it may be there, unseen. With each result "
+      "stands which effect this run was to see by the pilot, and with which probability: where it "
+      "is small, nothing could have been seen.");
   html += "<ul class=\"results\">\n";
   for (const Finding& f : source.result.findings)
     if (f.verdict < Verdict::shown_with_limits)
       html += fmt::format("<li><b>{}</b> {} {}{} {}</li>\n", escaped(f.endpoint->name),
-                          badge_of(f.verdict), escaped(f.sentence),
-                          power_of(*f.endpoint, source.options), link_to(f.endpoint->experiment));
+                          badge_of(f.verdict), escaped(f.sentence), power_of(source, *f.endpoint),
+                          link_to(f.endpoint->experiment));
   html += "</ul>\n<p>And at this scale, of small nets on small data:</p>\n<ul>\n";
   for (const char* text : not_shown_at_this_scale()) html += element("li", text);
   return html + "</ul>\n";
@@ -263,7 +312,7 @@ std::string endpoints_table(const Source& source) {
     const Finding* f = source.finding(e.name);
     const bool test = f && e.measure != Measure::bound && f->seeds > 1;
     html += fmt::format(
-        "<tr><th scope=\"row\">{}</th><td class=\"long\">{}</td><td class=\"n\">{}</td><td>{}</td>"
+        "<tr><th scope=\"row\">{}</th><td class=\"long\">{}</td><td>{}</td><td>{}</td>"
         "<td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
         escaped(e.name), escaped(e.claim), effect_of(e, e.margin),
         f ? escaped(measured(*f)) : "not run", test ? fmt::format("{:.2g}", f->p) : "",
@@ -283,7 +332,8 @@ std::string pilot_table(const Source& source) {
       "vary over seeds, over test items, and by what is neither, so that the mean over n seeds and "
       "I items has the variance v<sub>s</sub>/n + v<sub>i</sub>/I + v<sub>r</sub>/(nI). The effect "
       "to be seen is twice the margin, or the end nearest to 0 of the pilot's 60 % interval where "
-      "that is more; the level is the strictest of Holm's, {:.2g}, two-sided. Where the items "
+      "that is more (Perugini et al. 2014); the level is the strictest of Holm's, {:.2g}, "
+      "two-sided. Where the items "
       "alone leave too little power no number of seeds suffices. An endpoint that needs more than "
       "a run's seeds has a multiple of them where the time allows, one that needs fewer than half "
       "of them, and whose runs take long, has half.</p>\n",
@@ -303,12 +353,11 @@ std::string pilot_table(const Source& source) {
       html += fmt::format(
           "<tr><th scope=\"row\">{}</th><td class=\"n\">{:+.3g} ({:.2g})</td><td "
           "class=\"n\">{:.2g}</td><td class=\"n\">{:.2g}</td><td class=\"n\">{:.2g}</td><td "
-          "class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td "
-          "class=\"n\">{}</td><td class=\"n\">{:.2f}</td></tr>\n",
+          "class=\"n\">{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td><td "
+          "class=\"n\">{:.2f}</td></tr>\n",
           escaped(p.endpoint), p.estimate.mean, p.estimate.standard_error, p.components.seeds,
           p.components.items, p.components.rest, p.items ? std::to_string(p.items) : "",
-          effect_of(e, plan.effect),
-          plan.needed ? std::to_string(plan.needed) : "no number suffices with these items",
+          effect_of(e, plan.effect), plan.needed ? std::to_string(plan.needed) : "none suffices",
           plan.seeds, plan.power);
     }
   return html + "</table></div>\n";
@@ -333,6 +382,12 @@ std::string rates_table() {
   return html + "</table></div></details>\n";
 }
 
+/// When and on which machine a table was computed.
+std::string notes_of(const char* what, const std::vector<std::string>& notes) {
+  if (notes.empty()) return "";
+  return element("p", fmt::format("{}: {}.", what, fmt::join(notes, "; and ")));
+}
+
 std::string method(const Source& source) {
   const StudyOptions& o = source.options;
   double seconds = 0;
@@ -351,20 +406,24 @@ std::string method(const Source& source) {
       "Test losses are compared by the logarithm of their ratio, paired by seed: the same data, "
       "order and shared initial weights, which with another norm are another function, so that "
       "losses differ from the first step on. Where an endpoint has losses of single items its "
-      "interval is for new seeds and new items (two-way layout, Satterthwaite's degrees of "
-      "freedom), else for new seeds (Student's t); those of figures and of what is told beside "
+      "interval is for new seeds and new items (two-way layout, degrees of freedom by "
+      "Satterthwaite 1946), else for new seeds (Student's t); those of figures and of what is told "
+      "beside "
       "the endpoints are for new seeds on these items. New items are others of the same kind: "
       "utterances of the same "
       "nine speakers, digits of the same writers. All intervals hold at the rates, groups and "
       "numbers of updates that were chosen: how these would vary with other validation data is "
       "not in them.",
-      fmt::format("The {} tests are two-sided and one family of Holm's correction, whichever were "
-                  "run. Shown: adjusted p below .05, the claimed sign, and an estimate beyond the "
+      fmt::format("The {} tests are two-sided and one family of Holm's correction (Holm 1979), "
+                  "whichever were run. Shown: adjusted p below .05, the claimed sign, and an "
+                  "estimate beyond the "
                   "margin; with limits: under conditions named beforehand. Opposite: the same with "
                   "the other sign. Equivalent: the 90 % interval lies inside the margin, which is "
-                  "two tests at 5 % of their own, outside Holm's family. What rests on a setting "
+                  "two tests at 5 % of their own (Schuirmann 1987), outside Holm's family. What "
+                  "rests on a setting "
                   "that was the last one tried, or on learning rates of other images, is "
-                  "undecided, and so is all else. A ratio of Brier scores beside a ratio of losses "
+                  "undecided, and so is all else. A ratio of Brier scores (Brier 1950) beside a "
+                  "ratio of losses "
                   "has no verdict. Exact claims are "
                   "no tests: the largest relative difference has to "
                   "be below the margin. A statement's verdict is its weakest endpoint's.",
@@ -381,9 +440,12 @@ std::string method(const Source& source) {
   for (const std::string& text : paragraphs) html += element("p", text);
   html += fmt::format(
       "<p>All of it again: <code>gradus lab --fresh</code>, about {:.0f} s on 2 cores; the rates: "
-      "<code>gradus lab --tune --output tuned</code>, about {:.0f} s. The numbers "
+      "<code>gradus lab --tune --output tuned</code>, about {:.0f} s on 2 cores; the pilot: <code>"
+      "gradus lab --pilot --output pilot</code>, about {:.0f} s on 2 cores. The numbers "
       "of this page: claims.json, and NAME.csv of each experiment.</p>\n",
-      seconds, kTuningSeconds);
+      seconds, kTuningSeconds, kPilotSeconds);
+  html += notes_of("The rates were chosen", rates_notes()) +
+          notes_of("The pilot was run", pilot_notes());
   return html + endpoints_table(source) + pilot_table(source) + rates_table();
 }
 
@@ -466,6 +528,7 @@ std::string page(Source& source, const nlohmann::ordered_json& microscope) {
   }
   link("not-shown", "What could not be shown");
   link("method", "Method");
+  link("references", "References");
   std::string html = kHead + embedded(page_css, page_css_size) + "</style>\n</head>\n<body>\n";
   html +=
       "<a class=\"skip\" href=\"#main\">To the text</a>\n<header>\n"
@@ -483,7 +546,7 @@ std::string page(Source& source, const nlohmann::ordered_json& microscope) {
   html += "<h2 id=\"statements\">The statements, and what came out</h2>\n" + statements(source);
   html += kMicroscope + body;
   html += "<h2 id=\"not-shown\">What could not be shown</h2>\n" + not_shown(source);
-  html += "<h2 id=\"method\">Method</h2>\n" + method(source);
+  html += "<h2 id=\"method\">Method</h2>\n" + method(source) + reference_list();
   html += "</main>\n<footer>\n" + std::string(kAttribution) + "</footer>\n";
   return html + "<script type=\"application/json\" id=\"library\">" + in_script(microscope) +
          "</script>\n<script>\n" + embedded(microscope_js, microscope_js_size) +

@@ -11,8 +11,17 @@
 
 namespace gradus::lab {
 
+/// A table's text, and the notes above it: lines "# ..." that say how it came to be.
+struct NotedTable {
+  std::vector<std::string> notes;
+  std::string table;
+};
+NotedTable split_notes(const std::string& text);
+/// The inverse.
+std::string join_notes(const NotedTable& noted);
+
 /// Calls `line(where, cells)` for each line below the header of a CSV without quotes, which must be
-/// this one; an error names the line whose cells are not as many.
+/// this one, but for notes above it; an error names the line whose cells are not as many.
 void read_csv(const std::string& what, const std::string& text, std::string_view header,
               const std::function<void(const std::string& where,
                                        const std::vector<std::string_view>& cells)>& line);

@@ -20,6 +20,17 @@ std::string with_interval(const Estimate& e, const F& text, double confidence = 
 
 }  // namespace
 
+std::string in_words(std::string_view name) {
+  constexpr std::pair<std::string_view, const char*> kWords[] = {
+      {"cnn", "CNN"},      {"mlp", "MLP"},
+      {"rnn", "RNN"},      {"batch", "BN"},
+      {"layer", "LN"},     {"layer_channel", "LN, a weight a channel"},
+      {"none", "no norm"}, {"batch per step", "BN of each step"}};
+  for (const auto& [of_rows, words] : kWords)
+    if (name == of_rows) return words;
+  return std::string(name);
+}
+
 Estimate estimate_of(const std::vector<double>& values) {
   if (values.size() > 1) return paired(values);
   return {values.empty() ? std::nan("") : values[0], 0, 0};

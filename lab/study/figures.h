@@ -1,6 +1,7 @@
 #pragma once
 #include <map>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -20,6 +21,9 @@ Estimate mean_over_seeds(const Rows& rows, const Series& series, double (*f)(dou
 /// The mean over the seeds that both have of f(a) - f(b), likewise.
 Estimate mean_difference(const Rows& rows, const Series& a, const Series& b,
                          double (*f)(double) = plain);
+
+/// The name of a net or of a norm in rows as readers know it: "CNN", "LN, a weight a channel".
+std::string in_words(std::string_view name);
 
 /// "97.1 [96.8, 97.4] %": 95 % intervals.
 std::string percent(const Estimate& share);

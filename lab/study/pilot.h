@@ -10,12 +10,17 @@ namespace gradus::lab {
 constexpr uint64_t kPilotSeed = 2'000'001;
 constexpr int64_t kPilotSeeds = 10;
 
+/// What all of it takes on two cores, about.
+constexpr double kPilotSeconds = 110;
+
 /// What a pilot found of an endpoint that is a test.
 struct Piloted : Measured {
   std::string endpoint;
 };
 /// lab/study/pilot.csv, which is part of the program.
 const std::vector<Piloted>& pilot();
+/// When and on what it was run: the notes above the table.
+const std::vector<std::string>& pilot_notes();
 
 /// Runs what options name with the pilot's seeds into options.results.output, and writes pilot.csv
 /// there: endpoints of these experiments, and of the others what is part of the program.
@@ -28,6 +33,7 @@ struct Plan {
   int64_t needed;  ///< seeds for kPower; 0: no number suffices
   int64_t seeds;   ///< that a run has
   double power;    ///< of these
+  double seen;     ///< the effect that these see with kPower; 0: they see none
 };
 constexpr double kPower = 0.9;
 /// The effect is twice the margin, so that what is seen is most likely beyond it, as a verdict

@@ -96,11 +96,13 @@ namespace {
 
 struct RateTable {
   std::vector<TunedRate> rates;
+  std::vector<std::string> notes;
   uint32_t checksum;
 };
 
 RateTable rate_table_of(const std::string& what, const std::string& text) {
-  RateTable table{{}, fnv1a(text)};
+  const NotedTable noted = split_notes(text);
+  RateTable table{{}, noted.notes, fnv1a(noted.table)};
   read_csv(
       what, text, kRatesHeader,
       [&](const std::string& where, const std::vector<std::string_view>& c) {
@@ -126,6 +128,7 @@ bool same_cell(const TunedRate& a, const TunedRate& b) {
 }  // namespace
 
 const std::vector<TunedRate>& tuned_rates() { return rate_table().rates; }
+const std::vector<std::string>& rates_notes() { return rate_table().notes; }
 uint32_t tuned_rates_checksum() { return rate_table().checksum; }
 
 void read_tuned_rates(const std::string& file) {

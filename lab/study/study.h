@@ -56,17 +56,24 @@ struct Figure {
   int width = 720, height = 400;
 };
 
+/// A place in a paper on which something rests.
+struct Citation {
+  const char* paper;  ///< by its key in references(): "Wu & He 2018"; null: none
+  const char* where;  ///< "section 4.1"
+  const char* what;   ///< stands there
+};
+
 /// An experiment. Its text says beforehand what is asked and how it is judged; the page prints it.
 struct Experiment {
   const char* name;
   std::vector<int> statements;  ///< which it is for
   const char* question;
-  const char* setup;    ///< data, models, training, what differs
-  const char* rule;     ///< what was decided before looking: endpoint, margin, test, conditions
-  const char* limits;   ///< what it cannot show
-  const char* sources;  ///< papers and sections
-  double seconds;       ///< on two cores, about
-  bool on_images;       ///< whether --data changes it
+  const char* setup;   ///< data, models, training, what differs
+  const char* rule;    ///< what was decided before looking: endpoint, margin, test, conditions
+  const char* limits;  ///< what it cannot show
+  std::vector<Citation> sources;
+  double seconds;  ///< on two cores, about
+  bool on_images;  ///< whether --data changes it
   std::vector<Job> (*jobs)(const StudyOptions& options);
   std::vector<Figure> (*figures)(const Rows& rows);
   /// What was measured beside the endpoints, in sentences with numbers and intervals.
@@ -108,7 +115,9 @@ const std::vector<TunedRate>& tuned_rates();
 /// Puts a file of `gradus lab --tune` in their place, for all that follows. Errors: no such table,
 /// or a cell of the program's is missing.
 void read_tuned_rates(const std::string& file);
-/// Tells tables apart: results belong to the rates that they were computed with.
+/// When and on what they were chosen: the notes above the table.
+const std::vector<std::string>& rates_notes();
+/// Tells tables apart, but for notes: results belong to the rates that they were computed with.
 uint32_t tuned_rates_checksum();
 /// An error if there is none of that cell.
 const TunedRate& tuned_rate(std::string_view experiment, std::string_view part,

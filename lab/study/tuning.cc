@@ -1,5 +1,6 @@
 #include "lab/study/tuning.h"
 
+#include <fmt/ranges.h>
 #include <gradus/base/error.h>
 #include <gradus/base/file.h>
 #include <gradus/tensor/runtime.h>
@@ -8,7 +9,9 @@
 #include <filesystem>
 
 #include "lab/report.h"
+#include "lab/study/csv.h"
 #include "lab/study/nets.h"
+#include "lab/study/run_note.h"
 
 namespace gradus::lab {
 
@@ -52,13 +55,30 @@ void add_work(const Experiment& experiment, const LabOptions& options, Work& wor
   }
 }
 
-void write_rates(const std::string& folder, const std::vector<TunedRate>& rates) {
-  write_file((std::filesystem::path(folder) / "rates.csv").string(), [&](std::ostream& out) {
-    out << kRatesHeader << "\n";
-    for (const TunedRate& r : rates)
-      out << fmt::format("{},{},{},{},{},{:.6g},{},{}\n", r.experiment, r.part, r.norm, r.cell,
-                         r.lr, r.loss, r.at_edge ? 1 : 0, r.data);
-  });
+void write_rates(const std::string& folder, const std::vector<TunedRate>& rates,
+                 const std::vector<std::string>& notes) {
+  NotedTable noted{notes, std::string(kRatesHeader) + "\n"};
+  for (const TunedRate& r : rates)
+    noted.table += fmt::format("{},{},{},{},{},{:.6g},{},{}\n", r.experiment, r.part, r.norm,
+                               r.cell, r.lr, r.loss, r.at_edge ? 1 : 0, r.data);
+  write_file((std::filesystem::path(folder) / "rates.csv").string(),
+             [&](std::ostream& out) { out << join_notes(noted); });
+}
+
+/// The notes of a table in which this run has chosen some rates; the others have theirs.
+std::vector<std::string> notes_of(const Work& work, const LabOptions& options, int threads,
+                                  const RunNote& run) {
+  std::vector<std::string> notes, names;
+  if (work.jobs.size() < work.rates.size()) notes = rates_notes();
+  for (const size_t place : work.places)
+    if (names.empty() || names.back() != work.rates[place].experiment)
+      names.push_back(work.rates[place].experiment);
+  if (!names.empty())
+    notes.push_back(
+        run.text(fmt::format("{} cells of {}{}", work.jobs.size(), fmt::join(names, " and "),
+                             options.study.data == "digits" ? "" : " on images of a folder"),
+                 threads));
+  return notes;
 }
 
 }  // namespace
@@ -68,6 +88,7 @@ void tune_all(const LabOptions& options, const std::function<void(const std::str
   for (const std::string& name : options.names) find_experiment(name);
   if (options.study.data != "digits") run_images(options.study.data, kTuningSeed);
   const ResultsFolder folder(options.results.output, {"rates.csv"});
+  const RunNote run;
   Work work;
   for (const Experiment* experiment : all_experiments())
     if (experiment->tunables) add_work(*experiment, options, work);
@@ -82,7 +103,8 @@ void tune_all(const LabOptions& options, const std::function<void(const std::str
                          r.at_edge ? ", at the grid's edge" : ""));
       },
       stop);
-  if (!stop()) write_rates(options.results.output, work.rates);
+  if (!stop())
+    write_rates(options.results.output, work.rates, notes_of(work, options, threads, run));
 }
 
 }  // namespace gradus::lab

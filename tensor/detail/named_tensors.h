@@ -8,7 +8,7 @@
 namespace gradus::detail {
 
 /// What has this name in a safetensors file is no tensor.
-inline constexpr std::string_view kMetadata = "__metadata__";
+constexpr std::string_view kMetadata = "__metadata__";
 
 /// An error of `where` unless a tensor may have this name in a file: one of UTF-8, and not the one
 /// that means something else there.

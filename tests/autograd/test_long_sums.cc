@@ -33,12 +33,20 @@ namespace {
 
 using Inputs = std::vector<Tensor>;
 
+/// Slowly from one number to twice that; all equal; a number and its opposite in turn along every
+/// axis, of which the squares are equal.
+enum class Kind : uint8_t { varying, equal, opposite };
+std::string described(Kind kind) {
+  if (kind == Kind::equal) return ", equal values";
+  return kind == Kind::opposite ? ", opposite values" : "";
+}
+
 struct Case {
   std::string name;
   std::vector<Shape> inputs;
   std::function<Tensor(const Inputs&)> f;
   double bound = 0x1p-19;  // of the largest of a result
-  bool equal_too = true;   // otherwise equal values leave but roundings of a gradient
+  std::vector<Kind> kinds = {Kind::varying, Kind::equal};
 };
 
 // exp of a logarithm of 1 / kMany, which is rounded.
@@ -46,6 +54,8 @@ constexpr double kOfLogarithms = 0x1p-18;
 // These add up pieces of 256 terms in f32, the pieces one by one.
 constexpr double kOfProducts = 0x1p-16;
 constexpr int64_t kMany = 200'000;
+// Where equal values leave but the roundings of a gradient.
+const std::vector<Kind> kVarying = {Kind::varying};
 
 Tensor labels(int64_t rows, int64_t classes) {
   std::vector<int64_t> all(static_cast<size_t>(rows));
@@ -70,12 +80,12 @@ std::vector<Case> reductions() {
       {"mean of columns", {{kMany, 3}}, [](const Inputs& x) { return mean(x[0], {0}); }},
       {"var", {{3, kMany}}, [](const Inputs& x) { return var(x[0], {1}); }},
       {"logsumexp", {{3, kMany}}, [](const Inputs& x) { return logsumexp(x[0]); }},
-      {"softmax", {{3, kMany}}, [](const Inputs& x) { return softmax(x[0]); }, 0x1p-19, false},
+      {"softmax", {{3, kMany}}, [](const Inputs& x) { return softmax(x[0]); }, 0x1p-19, kVarying},
       {"log_softmax",
        {{3, kMany}},
        [](const Inputs& x) { return log_softmax(x[0]); },
        kOfLogarithms,
-       false},
+       kVarying},
       {"a sum over what was broadcast",
        {{kMany, 3}, {3}},
        [](const Inputs& x) { return x[0] + x[1]; }},
@@ -107,6 +117,8 @@ std::vector<Case> losses() {
        }}};
 }
 
+Tensor batch_norm_of(const Inputs& x) { return batch_norm(x[0], x[1], x[2]).y; }
+
 std::vector<Case> norms() {
   std::vector<Case> all = {
       {"layer_norm of long rows",
@@ -124,17 +136,17 @@ std::vector<Case> norms() {
       {"group_norm",
        {{2, 4, kMany}, {4}, {4}},
        [](const Inputs& x) { return group_norm(x[0], 2, x[1], x[2]); }},
-      {"batch_norm of runs",
-       {{2, 3, kMany}, {3}, {3}},
-       [](const Inputs& x) { return batch_norm(x[0], x[1], x[2]).y; }},
-      {"batch_norm of columns",
-       {{kMany, 3}, {3}, {3}},
-       [](const Inputs& x) { return batch_norm(x[0], x[1], x[2]).y; }},
+      {"batch_norm of runs", {{2, 3, kMany}, {3}, {3}}, batch_norm_of},
+      {"batch_norm of columns", {{kMany, 3}, {3}, {3}}, batch_norm_of},
+      {"batch_norm of many columns", {{5000, 101}, {101}, {101}}, batch_norm_of},
+      {"batch_norm of pairs", {{kMany, 3, 2}, {3}, {3}}, batch_norm_of},
+      {"batch_norm of tiny maps", {{kMany, 3, 2, 2}, {3}, {3}}, batch_norm_of},
+      {"batch_norm of small maps", {{20'000, 2, 7, 7}, {2}, {2}}, batch_norm_of},
       {"batch_norm_inference", {{2, 3, kMany}, {3}, {3}}, [](const Inputs& x) {
          const Tensor mean = full({3}, 0.05, x[0].dtype());
          return batch_norm_inference(x[0], mean, mean, x[1], x[2]);
        }}};
-  for (Case& c : all) c.equal_too = false;
+  for (Case& c : all) c.kinds = {Kind::varying, Kind::opposite};  // equal ones leave roundings
   return all;
 }
 
@@ -162,7 +174,7 @@ std::vector<Case> products() {
        {{3, 2}, {kMany, 2}, {kMany, 2}},
        attention_of,
        kOfProducts,
-       false},
+       kVarying},
       {"conv2d, winograd", {{2, 8, 300, 300}, {8, 8, 3, 3}, {8}}, conv(ConvAlgorithm::winograd)},
       {"conv2d, winograd, many images",
        {{20'000, 8, 4, 4}, {8, 8, 3, 3}, {8}},
@@ -212,33 +224,45 @@ std::vector<Case> poolings() {
           {"adaptive_avg_pool2d of few to many", {{1, 1, 2, 1}}, adaptive({450, 450})}};
 }
 
-/// The same f32 numbers in either dtype: all equal, or from `least` to twice that.
-Tensor values(const Shape& shape, bool equal, float least, DType dtype) {
+/// The same f32 numbers in either dtype.
+Tensor values(const Shape& shape, Kind kind, float least, DType dtype) {
   std::vector<float> x(static_cast<size_t>(shape.numel()), least);
-  for (size_t i = 0; i < x.size() && !equal; ++i)
-    x[i] += least * static_cast<float>(i) / static_cast<float>(x.size());
+  const size_t sample = shape.ndim() > 1 ? x.size() / static_cast<size_t>(shape[0]) : 1;
+  for (size_t i = 0; i < x.size() && kind != Kind::equal; ++i)
+    x[i] = kind == Kind::varying
+               ? least * (1 + static_cast<float>(i) / static_cast<float>(x.size()))
+               : ((i % sample + i / sample) % 2 == 0 ? least : -least);
   return cast(Tensor::from(x, shape), dtype);
 }
 
-/// No multiple of x, of which a norm's gradient would be 0.
-Tensor upstream(const Tensor& y) {
-  std::vector<float> dy(static_cast<size_t>(y.numel()));
-  for (size_t i = 0; i < dy.size(); ++i) {
+/// Neither a multiple of x, of which a norm's gradient would be 0, nor without any part along x, of
+/// which its weight's would be.
+Tensor upstream(const Tensor& x, const Tensor& y, Kind kind) {
+  std::vector<float> dy(static_cast<size_t>(y.numel()), 0.7F);
+  for (size_t i = 0; i < dy.size() && kind == Kind::varying; ++i) {
     const float share = static_cast<float>(i) / static_cast<float>(dy.size());
-    dy[i] = 0.7F + 0.3F * static_cast<float>(i % 5) * (1 + share);
+    dy[i] = (0.7F + 0.3F * static_cast<float>(i % 5)) * (0.1F + share);
+  }
+  if (kind == Kind::opposite) {
+    const std::vector<double> of = cast(x, DType::f64).to_vector<double>();
+    for (size_t i = 0; i < dy.size(); ++i) dy[i] = of[i] < 0 ? 0.3F : 0.7F;
+    dy[0] = 100;
   }
   return cast(Tensor::from(dy, y.shape()), y.dtype());
 }
 
-Inputs results(const Case& c, bool equal, DType dtype) {
+Inputs results(const Case& c, Kind kind, DType dtype) {
   Inputs x;
   float least = 0.1F;
-  for (const Shape& shape : c.inputs)
-    x.push_back(values(shape, equal, least, dtype)), least += 0.03F;
+  for (const Shape& shape : c.inputs) {
+    x.push_back(
+        values(shape, x.empty() || kind == Kind::equal ? kind : Kind::varying, least, dtype));
+    least += 0.03F;
+  }
   for (Tensor& leaf : x) leaf.set_requires_grad();
   Tape tape;
   Inputs all{c.f(x)};
-  const Tensor dy = equal ? values(all[0].shape(), true, 0.7F, dtype) : upstream(all[0]);
+  const Tensor dy = upstream(x[0], all[0], kind);
   for (Tensor& dx : tape.gradient(all[0], x, {.dy = dy, .allow_unused = true}))
     all.push_back(std::move(dx));
   return all;
@@ -259,14 +283,13 @@ double error_of(const Tensor& got, const Tensor& expected) {
 
 void check(const std::vector<Case>& cases) {
   for (const Case& c : cases)
-    for (bool equal : {false, true}) {
-      if (equal && !c.equal_too) continue;
-      const Inputs got = results(c, equal, DType::f32), expected = results(c, equal, DType::f64);
+    for (Kind kind : c.kinds) {
+      const Inputs got = results(c, kind, DType::f32), expected = results(c, kind, DType::f64);
       for (size_t i = 0; i < got.size(); ++i) {
         if (!expected[i]) continue;
         const double error = error_of(got[i], expected[i]);
-        const std::string what = c.name + (equal ? ", equal values" : "") +
-                                 (i == 0 ? "" : ", gradient " + std::to_string(i));
+        const std::string what =
+            c.name + described(kind) + (i == 0 ? "" : ", gradient " + std::to_string(i));
         BOOST_TEST_MESSAGE(what << ": " << error * 0x1p24 << " / 2^24");
         if (!(error <= c.bound)) BOOST_ERROR(what << " is off by " << error << " of the largest");
       }

@@ -223,6 +223,15 @@ std::vector<int64_t> at(std::initializer_list<const char*> names, int64_t each =
   return all;
 }
 
+/// The same of blocks, in which four vectors of 2 to 16 lanes take turns.
+std::vector<int64_t> at_blocks(const char* additions) {
+  std::vector<int64_t> all{0, 1};
+  for (int64_t lanes : {2, 4, 8, 16})
+    for (int64_t k : {-1, 0, 1})
+      all.push_back(values(std::string("kernels/") + additions)[0] * 4 * lanes + k);
+  return all;
+}
+
 std::vector<Cut> cuts() {
   using Shapes = std::vector<Shape>;
   const auto rows = shapes([](int64_t n) { return Shapes{{3, n}}; });
@@ -312,8 +321,7 @@ std::vector<Cut> cuts() {
        at({"runtime/threads.h:kFunctionGrain"}, 3)},
       {"mse_loss", [](Ops x) { return mse_loss(x[0], square(x[0])); }, one_row,
        at({"reduce/reduce.simd.cc:kBlockElements", "reduce/reduce.cc:kPiece"})},
-      {"layer_norm of rows", norm, weighted, at({"norm/runs.simd.cc:kBlockElements"})},
-      {"layer_norm of blocks", norm, weighted, around({256, 512, 1024})},
+      {"layer_norm of rows", norm, weighted, at_blocks("norm/runs.simd.cc:kAdditions")},
       {"layer_norm of vectors", norm, weighted, vectors},
       {"layer_norm of few rows", [](Ops x) { return layer_norm(x[0], {37}, x[1], x[2]); },
        shapes([](int64_t n) {
@@ -344,7 +352,7 @@ std::vector<Cut> cuts() {
        shapes([](int64_t n) {
          return Shapes{{4, n}, {n}};
        }),
-       at({"norm/runs.simd.cc:kBlockElements"})},
+       at_blocks("norm/runs.simd.cc:kAdditions")},
       {"rms_norm of many rows", [](Ops x) { return rms_norm(x[0], {3}, x[1], {.eps = 1e-5}); },
        shapes([](int64_t n) {
          return Shapes{{n, 3}, {3}};
@@ -359,7 +367,7 @@ std::vector<Cut> cuts() {
        shapes([](int64_t n) {
          return Shapes{{2, 4, n}, {4}, {4}};
        }),
-       at({"norm/runs.simd.cc:kBlockElements", "norm/runs.simd.cc:kBlockRows"})},
+       at_blocks("norm/runs.simd.cc:kAdditions")},
       {"group_norm, channels", [](Ops x) { return group_norm(x[0], 1, x[1], x[2]); },
        shapes([](int64_t n) {
          return Shapes{{3, n, 2}, {n}, {n}};
@@ -382,7 +390,11 @@ std::vector<Cut> cuts() {
       {"batch_norm, rows", batch(ChannelAxis::last), shapes([](int64_t n) {
          return Shapes{{n, 3}, {3}, {3}};
        }),
-       at({"norm/columns.simd.cc:kBlockRows"})},
+       at({"norm/columns.simd.cc:kBlockRows", "norm/columns.simd.cc:kAdditions"})},
+      {"batch_norm, rows of vectors", batch(ChannelAxis::last), shapes([](int64_t n) {
+         return Shapes{{n, 64}, {64}, {64}};
+       }),
+       at({"norm/columns.simd.cc:kAdditions"})},
       {"batch_norm, tiles", batch(ChannelAxis::last), shapes([](int64_t n) {
          return Shapes{{n, 512}, {512}, {512}};
        }),
@@ -396,13 +408,19 @@ std::vector<Cut> cuts() {
        }),
        at({"norm/norm.cc:kPiece"}, 3)},
       {"batch_norm of pixels", batch(ChannelAxis::second), pixels,
-       at({"norm/runs.simd.cc:kBlockElements", "norm/norm.cc:kPiece"})},
+       at({"norm/norm.cc:kPiece"})},
+      {"batch_norm of blocks", batch(ChannelAxis::second), pixels,
+       at_blocks("norm/runs.simd.cc:kAdditions")},
+      {"batch_norm of small maps", batch(ChannelAxis::second), shapes([](int64_t n) {
+         return Shapes{{n, 2, 3}, {2}, {2}};
+       }),
+       at({"norm/runs.simd.cc:kAdditions"})},
       {"batch_norm_inference",
        [](Ops x) {
          const Tensor one = ones({x[1].size(0)}, x[0].dtype());
          return batch_norm_inference(x[0], one, one, x[1], x[2]);
        },
-       pixels, at({"norm/runs.simd.cc:kBlockElements"})},
+       pixels, at_blocks("norm/runs.simd.cc:kAdditions")},
       {"matmul, k", product, shapes([](int64_t n) {
          return Shapes{{3, n}, {n, 5}};
        }),
@@ -703,7 +721,6 @@ BOOST_AUTO_TEST_CASE(every_constant_that_cuts) {
       {"kernels/reduce/reduce.simd.cc:kAccumulators", "vectors; see `vectors`"},
       {"kernels/reduce/reduce.simd.cc:parts", "vectors; see `vectors`"},
       {"kernels/softmax/softmax.simd.cc:parts", "lanes; see `vectors`"},
-      {"kernels/norm/runs.simd.cc:block", "vectors; see layer_norm of blocks"},
       {"kernels/norm/norm.cc:most_values", "columns copied together, each computed by itself"},
       {"kernels/gemm/gemm.simd.cc:line", "bytes of a cache's line"},
       {"kernels/gemm/gemm.cc:kRowsTogether", "rows of tiles, whose sums they do not change"},

@@ -32,7 +32,7 @@ class Browser:
 
         self.process = subprocess.Popen(
             [program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe",
-             "--no-first-run", f"--user-data-dir={profile}", "about:blank"],
+             "--no-first-run", "--hide-scrollbars", f"--user-data-dir={profile}", "about:blank"],
             preexec_fn=descriptors, close_fds=False, stderr=subprocess.DEVNULL)
         os.close(self.to_read)
         os.close(self.from_write)

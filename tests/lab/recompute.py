@@ -202,14 +202,13 @@ def check_maps(rows, page):
                   ("RNN", "rnn", "batch"), ("RNN, a BN a step", "rnn", "batch per step")]
         everything = lambda cell: True
         curves = [(title, log_ratios(own, part, norm, everything, "layer", everything)) for title, part, norm in panels]
-        layers = [(part, log_ratios(own, part, "layer", everything, "none", everything))
-                  for part in ("cnn", "mlp", "transformer", "rnn")]
+        layers = [(title, log_ratios(own, part, "layer", everything, "none", everything)) for title, part, _ in panels[:4]]
         cells = sum(len(ratios) for _, ratios in curves + layers)
         confidence = 1 - 0.05 / cells
         expected += [f"{title}: BN's test loss over LN's (simultaneous 95 % for new seeds) {band_text(r, 'g', confidence)}"
                      f"{crossing_text(r, 'g', confidence)}." for title, r in curves if r]
-        expected += [f"{part}: LN's test loss over that without a norm {band_text(r, '', confidence)[3:]} (simultaneous)."
-                     for part, r in layers if r]
+        expected += [f"{title}: LN's test loss over that without a norm {band_text(r, '', confidence)[3:]} (simultaneous)."
+                     for title, r in layers if r]
     if own := rows.get("batch-size"):
         titles = {"cnn": ("CNN", 400), "mlp": ("MLP", 400), "transformer": ("transformer", 400), "rnn": ("RNN", 800)}
         cells = len({(r["part"], r["cell"]) for r in own})
@@ -226,12 +225,24 @@ def check_maps(rows, page):
     return len(wrong)
 
 
+def noted_lines(file):
+    """The lines of a CSV as dictionaries, without the notes above its header."""
+    return csv.DictReader(line for line in file if not line.startswith("#"))
+
+
+def effect_of(claim, text):
+    """The inverse of effect_of() in lab/study/verdicts.cc: "ratio 1.1", "2 points a doubling"."""
+    if claim["measure"] == "log_ratio":
+        return math.log(float(text.removeprefix("ratio ")))
+    return float(text.split()[0]) / (100 if "points" in text else 1)
+
+
 def check_pilot(path, claims, page):
-    """The pilot's table in the page, cell by cell: how many numbers differ."""
+    """The pilot's table in the page, cell by cell, and its sentence at the result: how many numbers differ."""
     by_name = {claim["endpoint"]: claim for claim in claims["endpoints"]}
     alpha, checked, wrong = ALPHA / claims["family"], 0, 0
     with open(path, newline="") as file:
-        for line in csv.DictReader(file):
+        for line in noted_lines(file):
             name, claim = line["endpoint"], by_name.get(line["endpoint"])
             if claim is None:
                 continue
@@ -242,8 +253,16 @@ def check_pilot(path, claims, page):
             needed = next((n for n in range(2, 1001) if power(effect, v, n, items, alpha) >= 0.9), None)
             table_row = re.search(rf'aria-label="Power".*?<tr><th scope="row">{re.escape(name)}</th>(.*?)</tr>', page, re.S)
             told = re.findall(r"<td[^>]*>(.*?)</td>", table_row[1])
-            expected = [str(needed) if needed else "no number suffices with these items",
+            expected = [str(needed) if needed else "none suffices",
                         f"{power(effect, v, int(told[7]), items, alpha):.2f}"]
+            sentence = re.search(rf"<li><b>{re.escape(name)}</b>(?:(?!</li>).)*By the pilot, to see an effect of (.+?) with "
+                                 r"probability 0.9 takes (\d+ seeds|more test items than there are)(?:(?!</li>).)*; the (\d+) seeds "
+                                 r"of this run see it with probability (.+?), and with 0.9 one of (.+?) or more", page)
+            seen = power(effect_of(claim, sentence[5]), v, int(told[7]), items, alpha)
+            takes = f"{needed} seeds" if needed else "more test items than there are"
+            if list(sentence.groups()[:4]) != [told[5], takes, told[7], told[8]] or abs(seen - 0.9) > 0.02:
+                print(f"{name}: the sentence of the pilot says {sentence.groups()}, its table {told}; power {seen:.3f}")
+                wrong += 1
             checked += 1
             if [told[6], told[8]] != expected:
                 print(f"{name}: needs {expected[0]} seeds, power {expected[1]}; the page says {told[6]}, {told[8]}")
@@ -255,7 +274,7 @@ def check_pilot(path, claims, page):
 def main(folder, pilot=STUDY / "pilot.csv", rates=STUDY / "rates.csv"):
     rows = read(folder)
     with open(rates, newline="") as file:
-        rates = list(csv.DictReader(file))
+        rates = list(noted_lines(file))
     claims = json.loads((folder / "claims.json").read_text())
     tests, wrong = [], 0
 

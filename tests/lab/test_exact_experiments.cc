@@ -3,6 +3,7 @@
 
 #include "lab/study/figures.h"
 #include "tests/checks.h"
+#include "tests/lab/words.h"
 
 using namespace gradus;
 using namespace gradus::lab;
@@ -14,14 +15,13 @@ Rows rows_of(const char* name, int64_t seeds) {
   const Experiment& experiment = find_experiment(name);
   const Rows rows = run_jobs(
       experiment.jobs({.seeds = seeds}), 1, [](size_t) {}, [] { return false; });
-  for (const std::string& finding : experiment.findings(rows)) BOOST_TEST(!finding.empty());
+  test::check_words(experiment, rows);
   for (const Figure& figure : experiment.figures(rows)) {
-    BOOST_TEST(!figure.caption.empty());
     BOOST_TEST(figure.script.find("plot ") != std::string::npos);
     BOOST_TEST(figure.script.find("nan") == std::string::npos);
   }
-  for (const char* text : {experiment.question, experiment.setup, experiment.rule,
-                           experiment.limits, experiment.sources})
+  for (const char* text :
+       {experiment.question, experiment.setup, experiment.rule, experiment.limits})
     BOOST_TEST(*text != '\0');
   return rows;
 }

@@ -10,6 +10,8 @@
 #include "lab/page/contents.h"
 #include "lab/page/figure.h"
 #include "lab/page/page.h"
+#include "lab/page/references.h"
+#include "lab/study/pilot.h"
 #include "tests/checks.h"
 
 using namespace gradus;
@@ -40,7 +42,7 @@ const ExperimentEntry entry(1000, {.name = "fixture",
                                    .setup = "Set up.",
                                    .rule = "Rule.",
                                    .limits = "Limits.",
-                                   .sources = "Sources.",
+                                   .sources = {{"Wu & He 2018", "section 3", "<b>"}},
                                    .seconds = 0,
                                    .on_images = false,
                                    .jobs = [](const StudyOptions&) { return std::vector<Job>(); },
@@ -82,6 +84,24 @@ bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
+/// What a text cites, by year: "Wu & He 2018", also of "Wu & He (2018)".
+std::set<std::string> citations_of(const std::string& text) {
+  const std::regex pattern(
+      "\\b((?:van )?[A-Z][a-z]+(?: & [A-Z][a-z]+| et al\\.)?) \\(?((?:19|20)[0-9]{2})\\b");
+  std::set<std::string> keys;
+  for (std::sregex_iterator at(text.begin(), text.end(), pattern), end; at != end; ++at)
+    keys.insert((*at)[1].str() + " " + (*at)[2].str());
+  return keys;
+}
+
+/// A paper of the list, and where in it.
+void check_citation(const Citation& citation) {
+  const std::regex place("(sections?|algorithm|equation|figure|theorem) [0-9].*|abstract");
+  BOOST_TEST(find_reference(citation.paper), citation.paper);
+  BOOST_TEST(std::regex_match(citation.where, place), citation.where);
+  BOOST_TEST(*citation.what != '\0', citation.paper);
+}
+
 }  // namespace
 
 // The page that check_page.py looks at in a browser.
@@ -108,7 +128,45 @@ BOOST_AUTO_TEST_CASE(the_page_is_one_file_with_its_figures) {
   for (const Endpoint& e : all_endpoints())
     BOOST_TEST(contains(power, fmt::format("<tr><th scope=\"row\">{}</th>", e.name)) ==
                (e.measure != Measure::bound));
-  BOOST_TEST(contains(power, "no number suffices"));
+  BOOST_TEST(contains(power, "<td>none suffices</td>"));
+}
+
+// With every test's result stands what its seeds can see, and in the method on what the pilot and
+// the tuning ran.
+BOOST_AUTO_TEST_CASE(the_page_tells_power_and_machines) {
+  const fs::path folder = "lab-page-power";
+  fs::create_directories(folder);
+  LabResult all = results();
+  const auto page_of = [&](const StudyOptions& options) {
+    write_page(folder.string(), options, all);
+    return text_of(folder / "report.html");
+  };
+  const auto told = [&](const std::string& html, const std::string& name,
+                        const std::string& sentence) {
+    const size_t at = html.find(sentence, html.find("<h2 id=\"not-shown\">"));
+    return at != std::string::npos &&
+           html.rfind("<li><b>" + name + "</b>", at) > html.rfind("</li>", at);
+  };
+  for (Finding& finding : all.findings) finding.verdict = Verdict::undecided;
+  const std::string html = page_of({});
+  for (const Piloted& p : pilot())
+    for (const Endpoint& e : all_endpoints()) {
+      if (e.name != p.endpoint) continue;
+      const Plan plan = plan_of(e, p, {});
+      const std::string sentence = fmt::format(
+          "By the pilot, to see an effect of {} with probability 0.9 takes {}; the {} seeds of "
+          "this "
+          "run see it with probability {:.2f}, and with 0.9 one of {} or more.",
+          effect_of(e, plan.effect),
+          plan.needed ? fmt::format("{} seeds", plan.needed)
+                      : "more test items than there are, with any number of seeds",
+          plan.seeds, plan.power, effect_of(e, plan.seen));
+      BOOST_TEST(told(html, e.name, sentence), e.name);
+    }
+  for (const auto& notes : {rates_notes(), pilot_notes()})
+    for (const std::string& note : notes) BOOST_TEST(contains(html, note), note);
+  BOOST_TEST(contains(html, "gradus lab --pilot"));
+  BOOST_TEST(!contains(page_of({.seeds = 1}), "the 1 seeds of this run see"));
 }
 
 BOOST_AUTO_TEST_CASE(without_gnuplot_the_page_says_so_and_is_whole) {
@@ -147,6 +205,41 @@ BOOST_AUTO_TEST_CASE(what_the_page_is_made_of_names_endpoints_that_there_are) {
     BOOST_TEST(there(row.batch.endpoint), row.batch.endpoint);
     BOOST_TEST(there(row.layer.endpoint), row.layer.endpoint);
   }
+}
+
+// An abstract alone is a place, but no experiment rests on such alone.
+BOOST_AUTO_TEST_CASE(sources_are_papers_and_sections) {
+  for (const Experiment* experiment : all_experiments()) BOOST_TEST_CONTEXT(experiment->name) {
+      const auto& sources = experiment->sources;
+      for (const Citation& citation : sources) check_citation(citation);
+      BOOST_TEST(std::any_of(sources.begin(), sources.end(), [](const Citation& c) {
+        return std::string_view(c.where) != "abstract";
+      }));
+    }
+  for (const Sentence& sentence : spoken_answer())
+    if (sentence.literature.paper) check_citation(sentence.literature);
+}
+
+BOOST_AUTO_TEST_CASE(what_is_cited_is_in_the_references_and_the_other_way_round) {
+  const fs::path folder = "lab-page-references";
+  fs::create_directories(folder);
+  write_page(folder.string(), {}, results());
+  const std::string html = text_of(folder / "report.html");
+  const size_t list = html.find("<h2 id=\"references\">"), end = html.find("</ul>", list);
+  BOOST_TEST_REQUIRE(list != std::string::npos);
+  const auto cited =
+      citations_of(std::regex_replace(html.substr(0, list), std::regex("&amp;"), "&"));
+  for (const std::string& key : cited) BOOST_TEST(find_reference(key), key);
+  const std::string listed = html.substr(list, end - list);
+  for (const Reference& reference : references()) {
+    BOOST_TEST(cited.contains(reference.key), reference.key);
+    BOOST_TEST(contains(listed, fmt::format(">{0}</a>", reference.address)), reference.key);
+  }
+  // A link is followed by hand; nothing else has an address.
+  BOOST_TEST(contains(listed, "<a href=\"https://arxiv.org/abs/1607.06450\">"));
+  BOOST_TEST(!std::regex_search(html, std::regex("(src|srcset|url)[=(] *[\"']?http")));
+  for (const std::string& key : citations_of(text_of(GRADUS_LESSON)))
+    BOOST_TEST(find_reference(key), key);
 }
 
 BOOST_AUTO_TEST_CASE(the_lesson_names_experiments_and_endpoints_that_there_are) {

@@ -9,8 +9,11 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <regex>
 
+#include "lab/study/csv.h"
 #include "lab/study/pilot.h"
+#include "lab/study/run_note.h"
 #include "tests/checks.h"
 
 namespace gradus {
@@ -34,6 +37,9 @@ struct Folder {
 };
 
 const auto never = [] { return false; };
+
+/// Those of the program's own table; a test reads others.
+const std::vector<std::string> own_notes = rates_notes();
 
 std::string whole(const fs::path& path) {
   std::ifstream file(path);
@@ -272,6 +278,10 @@ BOOST_AUTO_TEST_CASE(seeds_follow_from_the_pilot) {
       BOOST_TEST(plan.effect >= 2 * e.margin);
       BOOST_TEST(static_cast<double>(plan.seeds) == 10 * e.times);
       if (plan.needed > 0) BOOST_TEST((plan.power >= kPower) == (plan.seeds >= plan.needed));
+      BOOST_TEST((plan.power >= kPower) == (plan.seen <= plan.effect));
+      const double alpha = kAlpha / static_cast<double>(family_size());
+      BOOST_TEST(power(plan.seen, p.components, plan.seeds, p.items, alpha) == kPower,
+                 boost::test_tools::tolerance(1e-6));
       if (e.times != 1) BOOST_TEST(plan.needed != 0);
       if (e.times > 1) BOOST_TEST(static_cast<double>(plan.needed) > 10 * (e.times - 1));
       if (e.times < 1) BOOST_TEST(plan.needed <= plan.seeds);
@@ -311,6 +321,46 @@ BOOST_AUTO_TEST_CASE(a_pilot_has_seeds_of_its_own) {
   BOOST_TEST(!rows.empty());
   BOOST_TEST(whole(folder.path / "study.json").find("\"first_seed\": 2000001") !=
              std::string::npos);
+}
+
+// On what a table was computed stands above it, and is no part of what tells tables apart.
+BOOST_AUTO_TEST_CASE(tables_have_notes) {
+  const std::string text = "# a\n# b, c\nx,y\n1,2\n3\n";
+  const NotedTable noted = split_notes(text);
+  BOOST_TEST(noted.notes == (std::vector<std::string>{"a", "b, c"}),
+             boost::test_tools::per_element());
+  BOOST_TEST(noted.table == "x,y\n1,2\n3\n");
+  BOOST_TEST(join_notes(noted) == text);
+  BOOST_TEST(split_notes("# only").notes.size() == 1U);
+  BOOST_TEST(split_notes("").table.empty());
+  size_t lines = 0;
+  BOOST_CHECK_EXCEPTION(read_csv("table", text, "x,y", [&](const auto&, const auto&) { ++lines; }),
+                        Error, test::says("table, line 5: 1 cells, not 2"));
+  BOOST_TEST(lines == 1U);
+
+  const std::regex told(
+      "20[0-9]{2}-[0-9]{2}-[0-9]{2}.* s on [0-9]+ threads of [0-9]+ cores "
+      "\\(.+\\).* s of processor time; gradus 0\\..*");
+  for (const auto& notes : {own_notes, pilot_notes(), {RunNote().text("all", 2)}}) {
+    BOOST_TEST(!notes.empty());
+    for (const std::string& note : notes) BOOST_TEST(std::regex_match(note, told), note);
+  }
+  const Folder folder;
+  fs::create_directories(folder.path);
+  const std::string file = folder.path / "rates.csv";
+  const auto read = [&](const std::vector<std::string>& notes) {
+    std::string table = std::string(kRatesHeader) + "\n";
+    for (const TunedRate& r : tuned_rates())
+      table += fmt::format("{},{},{},{},{},{},{},{}\n", r.experiment, r.part, r.norm, r.cell, r.lr,
+                           r.loss, r.at_edge ? 1 : 0, r.data);
+    std::ofstream(file) << join_notes({notes, table});
+    read_tuned_rates(file);
+    return tuned_rates_checksum();
+  };
+  const uint32_t checksum = read({});
+  BOOST_TEST(rates_notes().empty());
+  BOOST_TEST(read({"of another day"}) == checksum);
+  BOOST_TEST(rates_notes().size() == 1U);
 }
 
 BOOST_AUTO_TEST_CASE(exact_claims_are_bounds) {

@@ -3,6 +3,7 @@
 
 #include "lab/study/verdicts.h"
 #include "tests/checks.h"
+#include "tests/lab/words.h"
 
 using namespace gradus::lab;
 
@@ -24,6 +25,7 @@ Rows rows_of(const char* name, const std::vector<std::string>& wanted) {
   // What is missing is no error, nor is a single seed.
   BOOST_TEST(!experiment.findings(rows).empty());
   BOOST_TEST(!experiment.figures(rows).empty());
+  gradus::test::check_words(experiment, rows);
   return rows;
 }
 
