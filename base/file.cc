@@ -193,8 +193,8 @@ Lock take_lock(int descriptor) {
 }
 
 bool is_name_of(const fs::path& name, int descriptor) {
-  struct stat named {
-  }, opened{};
+  struct stat named {};
+  struct stat opened {};
   return ::lstat(name.c_str(), &named) == 0 && ::fstat(descriptor, &opened) == 0 &&
          named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
 }
