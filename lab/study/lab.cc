@@ -37,16 +37,16 @@ ordered_json identity(const StudyOptions& options) {
 
 /// What the lab writes, but for its page's figures.
 std::vector<std::string> files() {
-  std::vector<std::string> names{"study.json", "claims.json", "microscope.json", "report.html",
-                                 "pilot.csv"};
+  std::vector<std::string> names{"claims.json", "microscope.json", "report.html", "pilot.csv"};
   for (const Experiment* experiment : all_experiments())
     names.push_back(fmt::format("{}.csv", experiment->name));
+  names.emplace_back("study.json");  // the last, as it tells whose the others are
   return names;
 }
 
 /// Makes the folder's files those of these options, or says why they cannot be.
 void enter_folder(const LabOptions& options) {
-  const fs::path file = fs::path(options.results.output) / "study.json";
+  const fs::path folder = options.results.output, file = folder / "study.json";
   const ordered_json now = identity(options.study);
   if (fs::exists(file) && !options.results.fresh) {
     const ordered_json before = ordered_json::parse(read_file(file.string()), nullptr, false);
@@ -58,14 +58,14 @@ void enter_folder(const LabOptions& options) {
     return;
   }
   for (const Experiment* experiment : all_experiments()) {
-    const fs::path results =
-        fs::path(options.results.output) / fmt::format("{}.csv", experiment->name);
+    const fs::path results = folder / fmt::format("{}.csv", experiment->name);
     check(options.results.fresh || !fs::exists(results),
           "lab: {} is there, and no study.json that tells whose it is; give another --output, or "
           "--fresh to replace it",
           results.string());
-    remove_file(results.string());
   }
+  if (options.results.fresh)
+    for (const std::string& name : files()) remove_file((folder / name).string());
   write_file(file.string(), [&](std::ostream& out) { out << json_text(now) << "\n"; });
 }
 

@@ -406,9 +406,11 @@ BOOST_AUTO_TEST_CASE(a_folder_holds_results_of_one_kind) {
   BOOST_TEST(whole(folder.path / "axes.csv") == before);
   options.study.seeds = 1;
   options.results.fresh = true;
+  std::ofstream(folder.path / "report.html") << "of earlier results";
   options.results.threads = 2;
   run_lab(options, note, never);
   BOOST_TEST(whole(folder.path / "axes.csv") == before);
+  BOOST_TEST(!fs::exists(folder.path / "report.html"));
 }
 
 BOOST_AUTO_TEST_CASE(wrong_options_are_told) {
