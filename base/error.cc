@@ -1,3 +1,4 @@
+#include <gradus/base/detail/error_path.h>
 #include <gradus/base/error.h>
 
 namespace gradus {
@@ -21,9 +22,11 @@ std::string error_path() {
   return path;
 }
 
-void throw_error(std::string_view message) {
+std::string in_context(std::string_view message) {
   const std::string path = error_path(), text(message);
-  throw Error(path.empty() ? text : "in " + path + ": " + text);
+  return path.empty() ? text : "in " + path + ": " + text;
 }
+
+void throw_error(std::string_view message) { throw Error(in_context(message)); }
 
 }  // namespace gradus

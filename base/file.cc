@@ -1,12 +1,12 @@
 #include <fcntl.h>
+#include <gradus/base/detail/error_path.h>
 #include <gradus/base/file.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
-#include <charconv>
-#include <csignal>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <optional>
@@ -27,17 +27,17 @@ namespace fs = std::filesystem;
 constexpr size_t kBuffer = size_t{1} << 16;
 constexpr int kMostLinks = 40;  // as Linux
 
+std::string text_of(int reason, const std::string& path, const char* what) {
+  return fmt::format("{}: {}: {}", path, what, std::generic_category().message(reason));
+}
+
 [[noreturn]] void fail_with(int reason, const std::string& path, const char* what) {
-  fail("{}: {}: {}", path, what, std::generic_category().message(reason));
+  throw_error(text_of(reason, path, what));
 }
 
 [[noreturn]] void fail_to_write(int reason, const std::string& path,
                                 const char* what = "cannot be written") {
-  try {
-    fail_with(reason, path, what);
-  } catch (const Error& error) {  // with its context
-    throw WriteError(error.what());
-  }
+  throw WriteError(in_context(text_of(reason, path, what)));
 }
 
 /// f, which returns a negative number and sets errno, until no signal interrupts it.
@@ -174,43 +174,78 @@ int take_over(const struct stat& old, int descriptor) {
 }
 
 constexpr std::string_view kPartialBegin = ".gradus-", kPartialEnd = ".partial";
+constexpr int kMostNames = 100;
 
-/// A new file beside another, which takes its place; taken away unless it did.
+bool is_name_of_a_partial_file(std::string_view name) {
+  return name.size() >= kPartialBegin.size() + kPartialEnd.size() &&
+         name.starts_with(kPartialBegin) && name.ends_with(kPartialEnd);
+}
+
+/// What flock says. Not every file system can lock.
+enum class Lock { taken, of_another, impossible };
+
+/// Takes the lock on an open file, which lasts until its last descriptor is closed, however its
+/// process ends, and which every process sees that sees the file.
+Lock take_lock(int descriptor) {
+  if (uninterrupted([&] { return ::flock(descriptor, LOCK_EX | LOCK_NB); }) == 0)
+    return Lock::taken;
+  return errno == EWOULDBLOCK ? Lock::of_another : Lock::impossible;
+}
+
+bool is_name_of(const fs::path& name, int descriptor) {
+  struct stat named {};
+  struct stat opened {};
+  return ::lstat(name.c_str(), &named) == 0 && ::fstat(descriptor, &opened) == 0 &&
+         named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
+}
+
+/// A new file beside another, which takes its place; taken away unless it did. It is locked as long
+/// as it lives, which tells remove_partial_files() that somebody writes it.
 class Replacement {
  public:
   Replacement(const fs::path& target, mode_t mode) {
-    static std::atomic<uint64_t> number{0};
-    do {
-      name_ = target.parent_path() /
-              fmt::format("{}{}-{}{}", kPartialBegin, ::getpid(), number++, kPartialEnd);
-      descriptor_ = open_file(name_.native(), O_WRONLY | O_CREAT | O_EXCL, mode);
-    } while (descriptor_ < 0 && errno == EEXIST);
-    if (descriptor_ < 0) name_.clear();
+    failure_ = EEXIST;
+    for (int i = 0; i < kMostNames && failure_ == EEXIST; ++i) {
+      const auto now = std::chrono::system_clock::now().time_since_epoch().count();
+      name_ = target.parent_path() / fmt::format("{}{:x}{}", kPartialBegin, now, kPartialEnd);
+      lock_ = open_file(name_.native(), O_WRONLY | O_CREAT | O_EXCL, mode);
+      failure_ = lock_ < 0 ? errno : 0;
+      if (failure_ != 0) name_.clear();
+      // Before it was locked another may have removed it, or be about to.
+      if (failure_ == 0 && (take_lock(lock_) == Lock::of_another || !is_name_of(name_, lock_)))
+        give_up();
+    }
   }
   Replacement(const Replacement&) = delete;
   Replacement& operator=(const Replacement&) = delete;
   ~Replacement() {
     if (!name_.empty()) ::unlink(name_.c_str());
+    if (lock_ >= 0) ::close(lock_);
   }
-  int descriptor() const { return descriptor_; }
+  /// Why it could not be made, or 0.
+  int failure() const { return failure_; }
+  /// A descriptor to write it by, which is the caller's; -1 and errno if there is none. The lock
+  /// outlives it, so that it can be closed, which may fail, before the file takes a place.
+  int open() const {
+    return uninterrupted([&] { return ::fcntl(lock_, F_DUPFD_CLOEXEC, 0); });
+  }
   /// 0, or why not.
   int take_place_of(const fs::path& target) {
     if (uninterrupted([&] { return ::rename(name_.c_str(), target.c_str()); }) < 0) return errno;
     name_.clear();
     return 0;
   }
-  const fs::path& name() const { return name_; }
-  /// How many there are.
-  static int count() { return Counted::count; }
 
  private:
-  struct Counted {
-    Counted() { ++count; }
-    ~Counted() { --count; }
-    static inline constinit std::atomic<int> count{0};
-  } counted_;
+  void give_up() {
+    if (is_name_of(name_, lock_)) ::unlink(name_.c_str());
+    name_.clear();
+    ::close(std::exchange(lock_, -1));
+    failure_ = EEXIST;
+  }
+
   fs::path name_;
-  int descriptor_ = -1;
+  int lock_ = -1, failure_;
 };
 
 /// Whether something is mounted on the file itself, which then cannot be replaced.
@@ -231,13 +266,15 @@ int sync_folder_of(const fs::path& file) {
   return failure == EINVAL || failure == ENOTSUP ? 0 : failure;
 }
 
-/// The process in a new file's name; 0 of any other name.
-pid_t writer_of(std::string_view name) {
-  if (!name.starts_with(kPartialBegin) || !name.ends_with(kPartialEnd)) return 0;
-  name.remove_prefix(kPartialBegin.size());
-  pid_t writer = 0;
-  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), writer);
-  return error == std::errc() && *end == '-' && writer > 0 ? writer : 0;
+/// Unless somebody holds its lock, or it cannot be known.
+void remove_partial_file(const fs::path& name) {
+  const int descriptor = open_file(name.native(), O_WRONLY | O_NOFOLLOW | O_NONBLOCK);
+  if (descriptor < 0) return;
+  struct stat status {};
+  if (::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode) &&
+      take_lock(descriptor) == Lock::taken && is_name_of(name, descriptor))
+    ::unlink(name.c_str());
+  ::close(descriptor);
 }
 
 }  // namespace
@@ -254,42 +291,37 @@ void write_file(const std::string& path, const std::function<void(std::ostream&)
 
   const std::optional<fs::path> target = target_of(path);
   if (!target) return write_directly(path, write, O_APPEND);
+  if (exists && is_mount_point(*target)) return write_in_place(path, write);
   Replacement file(*target, exists ? 0600 : 0666);
-  if (file.descriptor() < 0) {
-    const int reason = errno;
-    if (exists && is_mount_point(*target)) return write_in_place(path, write);
-    fail_to_write(reason, path,
+  if (file.failure() != 0)
+    fail_to_write(file.failure(), path,
                   exists
                       ? "cannot be written: its folder lets no file be made that would replace it"
                       : "cannot be written");
-  }
-  Output output(file.descriptor());
-  if (exists && take_over(old, output.descriptor()) < 0) fail_to_write(errno, path);
+  Output output(file.open());
+  if (output.descriptor() < 0 || (exists && take_over(old, output.descriptor()) < 0))
+    fail_to_write(errno, path);
   fill(path, output, write);
   const int failure = file.take_place_of(*target);
-  if (failure == EBUSY) {  // a mount point
-    const std::string bytes = read_file(file.name().native());
-    return write_directly(path, [&](std::ostream& to) { to << bytes; });
-  }
   if (failure != 0) fail_to_write(failure, path);
   const int not_lasting = sync_folder_of(*target);
   if (not_lasting != 0) fail_to_write(not_lasting, path, "is written, but may not last");
 }
 
+void remove_file(const std::string& path) {
+  if (::unlink(path.c_str()) < 0 && errno != ENOENT)
+    fail_to_write(errno, path, "cannot be removed");
+}
+
 void remove_partial_files(const std::string& folder) {
-  std::vector<fs::path> left;
+  std::vector<fs::path> partial;
   std::error_code error;
   for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
-       entry.increment(error)) {
-    const pid_t writer = writer_of(entry->path().filename().native());
-    const bool ended = writer != 0 && ::kill(writer, 0) < 0 && errno == ESRCH;
-    if (ended || writer == ::getpid()) left.push_back(entry->path());
-  }
+       entry.increment(error))
+    if (is_name_of_a_partial_file(entry->path().filename().native()))
+      partial.push_back(entry->path());
   if (error) fail_with(error.value(), folder, "cannot be read");
-  const std::string own = fmt::format("{}{}-", kPartialBegin, ::getpid());
-  for (const fs::path& file : left)  // this process's own are those of an earlier one of its number
-    if (Replacement::count() == 0 || !file.filename().native().starts_with(own))
-      ::unlink(file.c_str());
+  for (const fs::path& name : partial) remove_partial_file(name);
 }
 
 FileReader::FileReader(std::string path)

@@ -18,15 +18,19 @@ class WriteError : public Error {
 /// The file gets what `write` writes, whole, or an Error that says why leaves it as it was. The
 /// bytes go to a new file of a name of its own in the same folder, reach the disk (fsync) and take
 /// the file's place (rename), with the permissions that it had. A symbolic link is followed to the
-/// file that it names. What cannot be replaced, a device, a FIFO, a file that is a mount point, is
-/// written directly: who is killed meanwhile, or finds the disk full, leaves a part of it. A file
-/// that is open under a descriptor's path (/dev/stdout) gets the bytes at its end. What the system
-/// refuses is a WriteError.
+/// file that it names; other hard links to the old file keep the old bytes. What cannot be
+/// replaced, a device, a FIFO, a file that is a mount point, is written directly: who is killed
+/// meanwhile, or finds the disk full, leaves a part of it. A file that is open under a descriptor's
+/// path (/dev/stdout) gets the bytes at its end. What the system refuses is a WriteError.
 void write_file(const std::string& path, const std::function<void(std::ostream&)>& write);
 
-/// Removes the new files (".gradus-<process>-<number>.partial") that writers left in the folder
-/// which were killed. Those of processes of this machine that live stay; there should be no writers
-/// elsewhere.
+/// Removes the file, or the link, if it is there. What the system refuses is a WriteError, and so
+/// is a folder.
+void remove_file(const std::string& path);
+
+/// Removes the new files (".gradus-*.partial") that writers which were killed left in the folder: a
+/// writer holds a lock (flock) on its own, and those that can be locked are nobody's. Where the
+/// file system has no locks, all stay.
 void remove_partial_files(const std::string& folder);
 
 /// All bytes of a file; an Error with the path and the system's reason if they cannot be read.

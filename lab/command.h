@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "lab/result_options.h"
+
 namespace gradus::lab {
 
 /// A subcommand of the program, at namespace scope of its own file:
@@ -19,8 +21,8 @@ namespace gradus::lab {
 ///
 /// Constructing it enters it in the list that the program reads.
 struct Command {
-  /// Does what the parsed options ask, and returns the exit code; an Error is told, with code 2, or
-  /// 1 if it is a WriteError.
+  /// Does what the parsed options ask, and returns the exit code. What it throws is told: an Error
+  /// is of what was asked for, code 2, a WriteError and others are of the system, code 1.
   using Run = std::function<int()>;
   /// Adds its options to the subcommand.
   using Setup = Run (*)(CLI::App& app);
@@ -33,6 +35,11 @@ struct Command {
   const Command* next;
 };
 
+/// Adds --output, --threads and --fresh; returns the last.
+CLI::Option* add_result_options(CLI::App& app, ResultOptions& options);
+
+/// What --data names, written in one way: of a folder "i28", "./i28" and "i28/" are the first.
+std::string data_name(const std::string& data);
 /// A file's path that no program takes for an option, nor gnuplot for a command (<).
 std::string path_argument(const std::string& path);
 /// The same as a word of a command to be typed: quoted unless no shell takes its letters for

@@ -14,11 +14,12 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <limits>
 #include <numeric>
 #include <optional>
 
 #include "lab/compare_optimizers.h"
-#include "lab/study/csv.h"
+#include "lab/study/checksum.h"
 
 namespace gradus::lab {
 
@@ -143,32 +144,88 @@ void append(const Run& run, std::vector<double>& numbers) {
       numbers.push_back(number);
 }
 
-std::vector<Run> runs_from(const std::vector<double>& numbers) {
+/// Takes numbers of a file one after another, each of which must be what it should.
+class NumbersOf {
+ public:
+  NumbersOf(const std::string& file, const std::vector<double>& numbers)
+      : file_(file), at_(numbers.begin()), end_(numbers.end()) {}
+  bool are_over() const { return at_ == end_; }
+  double any() {
+    check(!are_over(), "{}: is damaged: its runs are cut; --fresh begins anew", file_);
+    return *at_++;
+  }
+  double next(const char* what, double least = 0,
+              double most = std::numeric_limits<double>::max()) {
+    const double x = any();
+    must(x >= least && x <= most, what, x);
+    return x;
+  }
+  int64_t next_count(const char* what, int64_t least, int64_t most) {
+    const double x = next(what, static_cast<double>(least), static_cast<double>(most));
+    must(x == std::floor(x), what, x);
+    return static_cast<int64_t>(x);
+  }
+  void must(bool holds, const char* what, double x) const {
+    check(holds, "{}: is damaged: a run's {} is {}; --fresh begins anew", file_, what, x);
+  }
+
+ private:
+  const std::string& file_;
+  std::vector<double>::const_iterator at_, end_;
+};
+
+Run run_from(NumbersOf& numbers, int64_t epochs) {
+  Run run;
+  run.step_ms = numbers.next("time of a step");
+  run.diverged_in = numbers.next_count("epoch in which it diverged", 0, epochs);
+  run.finished = numbers.next_count("end", 0, 1) != 0;
+  const int64_t done = numbers.next_count("number of epochs", 0, epochs);
+  numbers.must(run.finished == (done == epochs), "number of epochs", static_cast<double>(done));
+  numbers.must(run.diverged_in == 0 || run.diverged_in == done + 1, "epoch in which it diverged",
+               static_cast<double>(run.diverged_in));
+  for (int64_t epoch = 1; epoch <= done; ++epoch) {
+    numbers.next_count("epoch", epoch, epoch);
+    const double loss = numbers.next("training loss"), accuracy = numbers.next("accuracy", 0, 1),
+                 batch_accuracy = numbers.next("accuracy", 0, 1);
+    const double test_loss = numbers.any();  // of a model that diverges it may be anything
+    run.epochs.push_back({epoch, loss, accuracy, batch_accuracy, test_loss});
+  }
+  return run;
+}
+
+/// At most `most` runs, of which the last alone may have been under way.
+std::vector<Run> runs_from(const std::string& file, const std::vector<double>& list, int64_t epochs,
+                           size_t most) {
   std::vector<Run> runs;
-  for (auto at = numbers.begin(); at != numbers.end();) {
-    const auto next = [&] {
-      check(at != numbers.end(), "compare: the checkpoint's runs are cut");
-      return *at++;
-    };
-    Run& run = runs.emplace_back();
-    run.step_ms = next();
-    run.diverged_in = static_cast<int64_t>(next());
-    run.finished = next() != 0;
-    for (auto epochs = static_cast<int64_t>(next()); epochs > 0; --epochs) {
-      const auto epoch = static_cast<int64_t>(next());
-      const double loss = next(), accuracy = next(), batch_accuracy = next();
-      run.epochs.push_back({epoch, loss, accuracy, batch_accuracy, next()});
-    }
+  NumbersOf numbers(file, list);
+  while (!numbers.are_over()) {
+    runs.push_back(run_from(numbers, epochs));
+    const Run& run = runs.back();
+    check(runs.size() <= most, "{}: is damaged: more than {} runs; --fresh begins anew", file,
+          most);
+    numbers.must(
+        run.finished || run.diverged_in != 0 || (numbers.are_over() && !run.epochs.empty()),
+        "number of epochs", static_cast<double>(run.epochs.size()));
   }
   return runs;
 }
 
 /// The runs in the checkpoint of an interrupted comparison, the last of which was under way.
-std::vector<Run> earlier_runs(const std::string& checkpoint) {
+std::vector<Run> earlier_runs(const std::string& checkpoint, int64_t epochs, size_t most) {
   if (!std::filesystem::exists(checkpoint)) return {};
   for (const auto& [name, values] : load_tensors(checkpoint))
-    if (name == "runs") return runs_from(values.to_vector<double>());
-  fail("{}: is no checkpoint of a comparison", checkpoint);
+    if (name == "runs" && values.dtype() == DType::f64)
+      return runs_from(checkpoint, values.to_vector<double>(), epochs, most);
+  fail("{}: is no checkpoint of a comparison; --fresh begins anew", checkpoint);
+}
+
+/// What a checkpoint gave as the times of steps, `count` of them.
+void check_times(const std::string& file, const std::vector<double>& step_ms, int64_t count) {
+  check(static_cast<int64_t>(step_ms.size()) == count,
+        "{}: is damaged: it has the times of {} steps, not {}; --fresh begins anew", file,
+        step_ms.size(), count);
+  NumbersOf numbers(file, step_ms);
+  while (!numbers.are_over()) numbers.next("time of a step");
 }
 
 /// Goes on with the last of `runs`, from the file if that has `epochs` of it; calls
@@ -182,19 +239,22 @@ void train(AnyModule& model, const Split& data, const CompareOptions& options,
   Checkpoint checkpoint;
   checkpoint.add("model", *model).add("optimizer", *optimizer);
   checkpoint.add("generator", default_generator()).add("runs", numbers).add("step_ms", step_ms);
-  if (!run.epochs.empty()) checkpoint.load(file);
+  const ModelRow& row = find_model(run.model);
+  const DataLoader loader = training_loader(data, options, run.seed);
+  int64_t step = static_cast<int64_t>(run.epochs.size()) * loader.size();
+  if (!run.epochs.empty()) {
+    checkpoint.load(file);
+    check_times(file, step_ms, step);
+  }
   const auto save = [&] {
     numbers.clear();
     for (const Run& each : runs) append(each, numbers);
     checkpoint.save(file);
   };
-  const ModelRow& row = find_model(run.model);
-  const DataLoader loader = training_loader(data, options, run.seed);
   const int64_t steps = options.epochs * loader.size();
   const int64_t warmup = std::min(loader.size(), steps - 1);
   const Schedule schedule = warmup_schedule(warmup, cosine_schedule(steps - warmup));
   const double black = min(data.train.x).item();
-  int64_t step = static_cast<int64_t>(run.epochs.size()) * loader.size();
   for (int64_t epoch = static_cast<int64_t>(run.epochs.size()) + 1; epoch <= options.epochs;
        ++epoch) {
     model->train();
@@ -268,9 +328,9 @@ std::vector<Run> compare(const CompareOptions& options,
           "compare: the files of {} have changed since the comparison began", options.data);
     data_checksum = now;
     if (!forecast) {
+      forecast.emplace(options, data);  // fails where options and data do not fit
       if (!enter(fmt::format("{:08x}", data_checksum))) return {};
-      earlier = earlier_runs(checkpoint);
-      forecast.emplace(options, data);
+      earlier = earlier_runs(checkpoint, options.epochs, count);
     }
     for (const std::string& name : options.models) {
       for (const std::string& norm : options.norms) {

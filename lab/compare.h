@@ -16,8 +16,7 @@ struct CompareOptions {
   int64_t batch_size = 32;
   double lr = 3e-3;  ///< after one epoch of warm-up; then half a cosine down to 0
   std::string optimizer = "adam";
-  std::string data = "digits";     ///< or "vowels", or a folder of IDX files
-  std::string data_checksum = {};  ///< of the first seed's data, once they are read
+  std::string data = "digits";  ///< or "vowels", or a folder of IDX files
 };
 
 struct EpochMetrics {

@@ -6,6 +6,7 @@
 #include <csignal>
 #include <filesystem>
 #include <memory>
+#include <optional>
 
 #include "lab/command.h"
 #include "lab/compare_models.h"
@@ -37,23 +38,41 @@ void show(ProgressLine& display, const Progress& p) {
 
 struct Settings {
   CompareOptions options;
-  std::string output = "gradus-compare";
-  int threads = 0;
-  bool json = false, resume = false, fresh = false;
+  ResultOptions results{.output = "gradus-compare"};
+  std::string data_checksum = {};  // of the first seed's data, once they are read
+  bool json = false, resume = false;
 };
 
-fs::path checkpoint_of(const Settings& settings) {
-  return fs::path(settings.output) / "compare-unfinished.safetensors";
+constexpr const char *kCheckpoint = "compare-unfinished.safetensors",
+                     *kUnfinished = "compare-unfinished.json", *kSummary = "summary.json";
+/// All that a comparison writes.
+const std::vector<std::string>& files() {
+  static const std::vector<std::string> names{kCheckpoint,   kUnfinished, kSummary,
+                                              "metrics.csv", "curves.gp", "curves.svg"};
+  return names;
 }
-fs::path options_of(const Settings& settings) {
-  return fs::path(settings.output) / "compare-unfinished.json";
+
+fs::path in_folder(const Settings& settings, const std::string& name) {
+  return fs::path(settings.results.output) / name;
+}
+
+void remove(const Settings& settings, const std::vector<std::string>& names) {
+  for (const std::string& name : names) remove_file(in_folder(settings, name).string());
+}
+
+nlohmann::ordered_json identity(const Settings& settings) {
+  return to_json(settings.options, settings.data_checksum);
+}
+
+nlohmann::ordered_json summary_of(const Settings& settings, const std::vector<Run>& runs) {
+  return to_json(settings.options, settings.data_checksum, runs);
 }
 
 /// The summary of a comparison that is over; null if there is none. One of other options is an
 /// error.
 nlohmann::ordered_json finished(const Settings& settings) {
-  const fs::path file = fs::path(settings.output) / "summary.json";
-  if (!fs::exists(file)) return {};
+  const fs::path file = in_folder(settings, kSummary);
+  if (!fs::is_regular_file(file)) return {};
   auto summary = nlohmann::ordered_json::parse(read_file(file.string()), nullptr, false);
   std::string of;
   try {
@@ -62,13 +81,15 @@ nlohmann::ordered_json finished(const Settings& settings) {
                      json_text(summary.at("options"), -1));
   } catch (const nlohmann::json::exception&) {  // it is not ours
     return {};
+  } catch (const Error&) {
+    return {};
   }
   const std::string now =
-      fmt::format("Gradus {}, {}", GRADUS_VERSION, json_text(to_json(settings.options), -1));
+      fmt::format("Gradus {}, {}", GRADUS_VERSION, json_text(identity(settings), -1));
   check(of == now,
         "compare: {} holds the results of {}, and this comparison is {}; another --output, or "
         "--fresh in their place",
-        settings.output, of, now);
+        settings.results.output, of, now);
   return summary;
 }
 
@@ -78,47 +99,48 @@ void check_same(const Settings& settings, const nlohmann::ordered_json& before,
   if (json_text(before) == json_text(now)) return;
   auto of_these_data = before;
   if (before.is_object() && before.contains("options") && before["options"].is_object())
-    of_these_data["options"]["data_checksum"] = settings.options.data_checksum;
+    of_these_data["options"]["data_checksum"] = settings.data_checksum;
   check(json_text(of_these_data) != json_text(now),
         "compare: the data of {} are not those that the unfinished comparison in {} began with; "
         "--fresh begins anew",
-        settings.options.data, settings.output);
-  fail("compare: the unfinished comparison in {} is of {}, this one of {}", settings.output,
+        settings.options.data, settings.results.output);
+  fail("compare: the unfinished comparison in {} is of {}, this one of {}", settings.results.output,
        before.is_discarded() ? "damaged options" : json_text(before, -1), json_text(now, -1));
 }
 
-/// What is not to be gone on with.
-void remove_unfinished(const Settings& settings) {
-  fs::remove(checkpoint_of(settings));
-  fs::remove(options_of(settings));
+bool is_unfinished(const Settings& settings) {
+  return fs::exists(in_folder(settings, kCheckpoint)) &&
+         fs::exists(in_folder(settings, kUnfinished));
 }
 
-/// Makes the folder's checkpoint one of these options, or says why it cannot be. Returns the
-/// summary where nothing is left to be done.
-nlohmann::ordered_json enter(const Settings& settings) {
-  const nlohmann::ordered_json now = {{"gradus", GRADUS_VERSION},
-                                      {"options", to_json(settings.options)}};
-  const fs::path file = options_of(settings), checkpoint = checkpoint_of(settings);
-  const bool unfinished = fs::exists(checkpoint) && fs::exists(file);
-  check(!unfinished || settings.resume || settings.fresh,
-        "compare: {} holds an unfinished comparison; --resume goes on with it, --fresh begins anew",
-        settings.output);
-  if (unfinished && settings.resume) {
-    check_same(settings, nlohmann::ordered_json::parse(read_file(file.string()), nullptr, false),
-               now);
-    return {};
-  }
-  remove_unfinished(settings);
-  if (settings.resume) {
+/// Takes the folder and makes its checkpoint one of these options, or says why it cannot be.
+/// Returns the summary where nothing is left to be done, and then takes no folder.
+nlohmann::ordered_json enter(const Settings& settings, std::optional<ResultsFolder>& folder) {
+  if (settings.resume && !is_unfinished(settings)) {
     if (auto summary = finished(settings); !summary.is_null()) {
       std::fprintf(stderr, "gradus: this comparison is over; these are its results in %s\n",
-                   settings.output.c_str());
+                   settings.results.output.c_str());
       return summary;
     }
-    std::fprintf(stderr, "gradus: nothing is unfinished in %s; it begins\n",
-                 settings.output.c_str());
   }
-  write_file(file.string(), [&](std::ostream& out) { out << json_text(now) << "\n"; });
+  folder.emplace(settings.results.output, files());
+  const nlohmann::ordered_json now = {{"gradus", GRADUS_VERSION}, {"options", identity(settings)}};
+  const std::string file = in_folder(settings, kUnfinished).string();
+  const bool unfinished = is_unfinished(settings);
+  check(!unfinished || settings.resume || settings.results.fresh,
+        "compare: {} holds an unfinished comparison; --resume goes on with it, --fresh begins anew",
+        settings.results.output);
+  if (unfinished && settings.resume) {
+    check_same(settings, nlohmann::ordered_json::parse(read_file(file), nullptr, false), now);
+    return {};
+  }
+  if (!settings.results.fresh) finished(settings);  // results of other options stay
+  remove(settings,
+         settings.results.fresh ? files() : std::vector<std::string>{kCheckpoint, kUnfinished});
+  write_file(file, [&](std::ostream& out) { out << json_text(now) << "\n"; });
+  if (settings.resume)
+    std::fprintf(stderr, "gradus: nothing is unfinished in %s; it begins\n",
+                 settings.results.output.c_str());
   return {};
 }
 
@@ -137,9 +159,8 @@ void print(const Settings& settings, const nlohmann::ordered_json& summary) {
 
 /// The tables of the runs that have ended, without pictures of earlier ones.
 void write_ended(const Settings& settings, const std::vector<Run>& runs) {
-  write_tables(settings.output, settings.options, runs);
-  for (const char* drawn : {"curves.gp", "curves.svg"})
-    fs::remove(fs::path(settings.output) / drawn);
+  remove(settings, {"curves.gp", "curves.svg"});
+  write_tables(settings.results.output, summary_of(settings, runs), runs);
 }
 
 void tell_of_unfinished(const Run& run, int64_t epochs) {
@@ -153,10 +174,9 @@ void tell_of_unfinished(const Run& run, int64_t epochs) {
 }
 
 int run(Settings& settings) {
-  if (settings.threads > 0) set_threads(settings.threads);
-  const ResultsFolder folder(settings.output);
+  if (settings.results.threads > 0) set_threads(settings.results.threads);
+  std::optional<ResultsFolder> folder;
   nlohmann::ordered_json known;
-  stop_on_signals();
   std::signal(SIGPIPE, SIG_IGN);  // results are written even if nobody reads the table
   const std::vector<Run> runs = [&] {
     ProgressLine display;
@@ -167,10 +187,11 @@ int run(Settings& settings) {
           if (p.epoch_done && (p.current.finished || p.current.diverged_in != 0))
             write_ended(settings, p.all);
         },
-        [] { return stopped_by() != 0; }, checkpoint_of(settings).string(),
+        [] { return stopped_by() != 0; }, in_folder(settings, kCheckpoint).string(),
         [&](const std::string& data_checksum) {
-          settings.options.data_checksum = data_checksum;
-          known = enter(settings);
+          settings.data_checksum = data_checksum;
+          known = enter(settings, folder);
+          if (known.is_null()) stop_on_signals();  // from here on there is something to save
           return known.is_null();
         });
   }();
@@ -184,20 +205,23 @@ int run(Settings& settings) {
     tell_of_unfinished(runs.back(), settings.options.epochs);
   if (!anything) {
     if (stopped_by() == 0) {
-      remove_unfinished(settings);
+      remove(settings, {kCheckpoint, kUnfinished});
       fail("compare: every run diverged in its first epoch; use a smaller --lr");
     }
     std::fprintf(stderr, "gradus: no epoch was done, so nothing is written\n");
     return 128 + stopped_by();
   }
-  print(settings, to_json(settings.options, runs));
-  for (const std::string& line : write_results(settings.output, settings.options, runs))
+  const nlohmann::ordered_json summary = summary_of(settings, runs);
+  print(settings, summary);
+  std::vector<std::string> lines = write_tables(settings.results.output, summary, runs);
+  lines.push_back(write_picture(settings.results.output, runs));
+  for (const std::string& line : lines)
     std::fprintf(settings.json ? stderr : stdout, "%s\n", line.c_str());
   if (stopped_by() != 0) {
     std::fprintf(stderr, "gradus: the same command with --resume goes on\n");
     return 128 + stopped_by();
   }
-  remove_unfinished(settings);
+  remove(settings, {kCheckpoint, kUnfinished});
   return 0;
 }
 
@@ -233,8 +257,10 @@ Results of runs that have ended are there at once. Ctrl-C stops the training and
 reports what is done; a second Ctrl-C ends at once. However it ended, --resume
 goes on after the last whole epoch, with the same results as without a break,
 if the data are the same; of a comparison that is over it prints the results.
-Exit codes: 0 done, 1 results cannot be written, 2 wrong input, 130 stopped by
-Ctrl-C.
+A folder with another comparison's results is left as it is, unless --fresh says
+to replace them.
+Exit codes: 0 done, 1 the system does not let it be done (a folder that cannot be
+written to), 2 wrong options or data, 130 stopped by Ctrl-C.
 
   gradus compare --models cnn --norms none,batch --seeds 10
   gradus compare --models mlp --data /usr/share/datasets/fashion-mnist --epochs 3)";
@@ -272,17 +298,12 @@ Command::Run setup(CLI::App& app) {
   app.add_option("--data", o.data,
                  "'digits', 'vowels' (sequences: rnn, transformer), or a folder with MNIST's four "
                  "IDX files, gzipped or not")
+      ->transform(data_name)
       ->capture_default_str();
-  app.add_option("--threads", settings->threads,
-                 "Threads; 0: one a core; results do not depend on it")
-      ->check(CLI::Range(0, 256))
-      ->capture_default_str();
-  app.add_option("--output", settings->output, "Folder for the results")->capture_default_str();
-  CLI::Option* const resume =
-      app.add_flag("--resume", settings->resume,
-                   "Go on with the unfinished comparison in the folder, with the same bits");
-  app.add_flag("--fresh", settings->fresh, "Begin anew, whatever is unfinished in the folder")
-      ->excludes(resume);
+  CLI::Option* const fresh = add_result_options(app, settings->results);
+  app.add_flag("--resume", settings->resume,
+               "Go on with the unfinished comparison in the folder, with the same bits")
+      ->excludes(fresh);
   app.add_flag("--json", settings->json, "Print the summary as JSON instead of the table");
   return [settings, models] {
     CompareOptions& chosen = settings->options;

@@ -90,10 +90,10 @@ GnuplotPicture gnuplot(const std::string& script) {
     const auto end = Clock::now() + kLongest;
     const auto stopped = [&] { return stopped_by() != before; };
     const auto over = [&] { return stopped() || Clock::now() >= end; };
-    end_with_program(child);
+    kill_on_second_signal(child);
     const bool drawn = drain(pipe[0], picture.bytes, over);
     const std::optional<int> status = status_of(child, [&] { return !drawn || over(); });
-    end_with_program(0);
+    kill_on_second_signal(0);
     if (!status)
       picture = {"", stopped() ? "gnuplot was stopped"
                                : "gnuplot took more than a minute or drew without end, and was "

@@ -62,7 +62,7 @@ int tune(const LabOptions& options, const std::function<bool()>& stop) {
   }
   if (stop()) return 128 + stopped_by();
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-  const auto path = std::filesystem::absolute(options.out) / "rates.csv";
+  const auto path = std::filesystem::absolute(options.results.output) / "rates.csv";
   fmt::print("{}, after {}; lab/study/rates.csv is the one that the program is built with\n",
              path.lexically_normal().string(), duration(took.count()));
   return 0;
@@ -101,12 +101,13 @@ int run(const Settings& settings) {
   std::fflush(stdout);
   if (result.stopped) {
     std::fprintf(stderr, "gradus: stopped; what has ended is in %s and is not run again\n",
-                 settings.options.out.c_str());
+                 settings.options.results.output.c_str());
     return 128 + stopped_by();
   }
-  for (const std::string& line : write_page(settings.options.out, settings.options.study, result))
+  for (const std::string& line :
+       write_page(settings.options.results.output, settings.options.study, result))
     std::fprintf(stderr, "gradus: %s\n", line.c_str());
-  const auto path = std::filesystem::absolute(settings.options.out) / "report.html";
+  const auto path = std::filesystem::absolute(settings.options.results.output) / "report.html";
   fmt::print(settings.json ? stderr : stdout, "{}\n", path.lexically_normal().string());
   return 0;
 }
@@ -124,15 +125,12 @@ Command::Run setup(CLI::App& app) {
          "--data", o.study.data,
          "'digits', or a folder with MNIST's four IDX files, for the image experiments; those "
          "of more than 16 pixels a side are averaged over rectangles")
+      ->transform(data_name)
       ->capture_default_str();
   app.add_option("--rates", o.rates,
                  "A rates.csv of --tune, in place of the program's own: with --data, one that was "
                  "tuned on these images");
-  app.add_option("--threads", o.threads, "Threads; 0: one a core; results do not depend on it")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
-  app.add_option("--out", o.out, "Folder for the results")->capture_default_str();
-  app.add_flag("--fresh", o.fresh, "Run what the folder has results of again");
+  add_result_options(app, o.results);
   app.add_flag("--json", settings->json, "Print the endpoints as JSON instead of the statements");
   app.add_flag(
       "--tune", settings->tune,

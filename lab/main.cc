@@ -19,6 +19,19 @@ int checked(int code) {
   return code == 0 ? 1 : code;
 }
 
+int failed(const std::exception& error, int code) {
+  std::fprintf(stderr, "gradus: %s\n", error.what());
+  return code;
+}
+
+/// An option that takes something is given something: nothing would be taken for 0, or for no name.
+void refuse_empty_values(CLI::App& command) {
+  for (CLI::Option* option : command.get_options())
+    if (option->get_items_expected_max() > 0)
+      option->check([](const std::string& value) { return value.empty() ? "it is empty" : ""; },
+                    "");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -34,6 +47,7 @@ int main(int argc, char** argv) {
   for (const Command* command : all_commands()) {
     CLI::App* app = program.add_subcommand(command->name, command->summary);
     commands.emplace_back(app, command->setup(*app));
+    refuse_empty_values(*app);
   }
   try {
     program.parse(argc, argv);
@@ -45,10 +59,11 @@ int main(int argc, char** argv) {
       if (*app) return checked(run());
     std::fputs(program.help().c_str(), stderr);
   } catch (const gradus::WriteError& error) {
-    std::fprintf(stderr, "gradus: %s\n", error.what());
-    return 1;
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "gradus: %s\n", error.what());
+    return failed(error, 1);
+  } catch (const gradus::Error& error) {
+    return failed(error, 2);
+  } catch (const std::exception& error) {  // the system's: no memory, a folder that cannot be read
+    return failed(error, 1);
   }
   return 2;
 }

@@ -48,7 +48,7 @@ void stop_on_signals() {
   }
 }
 
-void end_with_program(pid_t group) { helper = group; }
+void kill_on_second_signal(pid_t group) { helper = group; }
 
 int stopped_by() { return signal_number; }
 

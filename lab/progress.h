@@ -8,8 +8,8 @@ namespace gradus::lab {
 
 /// The first of SIGINT, SIGTERM, SIGHUP is noted; a second one ends the program as usual.
 void stop_on_signals();
-/// A second one ends this process group, too; 0: none.
-void end_with_program(pid_t group);
+/// A second one kills this process group, too; 0: none.
+void kill_on_second_signal(pid_t group);
 /// The number of the signal that came, or 0.
 int stopped_by();
 

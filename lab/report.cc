@@ -5,11 +5,14 @@
 #include <gradus/base/file.h>
 #include <gradus/version.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
+#include <concepts>
+#include <cstdint>
 #include <cstring>
 #include <filesystem>
 
@@ -143,25 +146,6 @@ std::string gnuplot_script(const std::vector<Run>& runs) {
     }
   }
   return text + "unset multiplot\n";
-}
-
-/// Draws the script's picture beside it; returns the line to tell.
-std::string draw(const fs::path& script, const fs::path& picture) {
-  std::string failure;
-  try {
-    const GnuplotPicture drawn = gnuplot(script.string());
-    failure = drawn.failure;
-    if (failure.empty()) {
-      write_file(picture.string(), [&](std::ostream& out) { out << drawn.bytes; });
-      return picture.string();
-    }
-  } catch (const Error& error) {
-    failure = error.what();
-  }
-  std::error_code ignored;
-  fs::remove(picture, ignored);  // one of earlier results
-  return fmt::format("no picture of the learning curves: {}; later: gnuplot {} > {}", failure,
-                     shell_word(script.string()), shell_word(picture.string()));
 }
 
 std::string accuracy_cell(const Summary& s) {
@@ -331,25 +315,22 @@ std::string findings(const std::vector<Summary>& summaries) {
   return text;
 }
 
-nlohmann::ordered_json to_json(const CompareOptions& options) {
-  return {{"models", options.models},
-          {"norms", options.norms},
-          {"seeds", options.seeds},
-          {"epochs", options.epochs},
-          {"batch_size", options.batch_size},
-          {"lr", options.lr},
-          {"optimizer", options.optimizer},
-          {"data", options.data},
-          {"data_checksum", options.data_checksum}};
+nlohmann::ordered_json to_json(const CompareOptions& options, const std::string& data_checksum) {
+  return {{"models", options.models},         {"norms", options.norms},
+          {"seeds", options.seeds},           {"epochs", options.epochs},
+          {"batch_size", options.batch_size}, {"lr", options.lr},
+          {"optimizer", options.optimizer},   {"data", options.data},
+          {"data_checksum", data_checksum}};
 }
 
-nlohmann::ordered_json to_json(const CompareOptions& options, const std::vector<Run>& runs) {
+nlohmann::ordered_json to_json(const CompareOptions& options, const std::string& data_checksum,
+                               const std::vector<Run>& runs) {
   const size_t planned =
       options.models.size() * options.norms.size() * static_cast<size_t>(options.seeds);
   const auto ended = [](const Run& run) { return run.finished || run.diverged_in != 0; };
   nlohmann::ordered_json json = {
       {"version", GRADUS_VERSION},
-      {"options", to_json(options)},
+      {"options", to_json(options, data_checksum)},
       {"complete", static_cast<size_t>(std::count_if(runs.begin(), runs.end(), ended)) == planned},
       {"results", nlohmann::ordered_json::array()}};
   for (const Summary& s : summarize(runs)) {
@@ -379,71 +360,119 @@ nlohmann::ordered_json to_json(const CompareOptions& options, const std::vector<
   return json;
 }
 
+namespace {
+
+/// A value of a summary; an Error unless it is one of a comparison's.
+template <class T>
+T value_of(const nlohmann::ordered_json& row, const char* key) {
+  const auto found = row.find(key);
+  check(found != row.end(), "summary: no {}", key);
+  if constexpr (std::same_as<T, std::string>) {
+    check(found->is_string(), "summary: {} is no text", key);
+  } else if constexpr (std::same_as<T, int64_t>) {
+    check(found->is_number_integer() && found->template get<int64_t>() >= 0,
+          "summary: {} is no number of things", key);
+  } else {
+    if (found->is_null()) return 0;
+    check(found->is_number(), "summary: {} is no number", key);
+  }
+  return found->template get<T>();
+}
+
+}  // namespace
+
 std::vector<Summary> summaries_from(const nlohmann::ordered_json& json) {
+  check(json.is_object() && json.contains("results") && json["results"].is_array(),
+        "summary: no results");
   std::vector<Summary> summaries;
-  for (const auto& row : json.at("results")) {
-    const auto number = [&](const char* key) {
-      return row.at(key).is_null() ? 0 : row.at(key).get<double>();
-    };
-    summaries.push_back({.model = row.at("model"),
-                         .norm = row.at("norm"),
-                         .runs = row.at("runs"),
-                         .diverged = row.at("diverged"),
+  for (const auto& row : json["results"]) {
+    check(row.is_object(), "summary: a result is no object");
+    const auto number = [&](const char* key) { return value_of<double>(row, key); };
+    const auto count = [&](const char* key) { return value_of<int64_t>(row, key); };
+    const auto text = [&](const char* key) { return value_of<std::string>(row, key); };
+    summaries.push_back({.model = text("model"),
+                         .norm = text("norm"),
+                         .runs = count("runs"),
+                         .diverged = count("diverged"),
                          .accuracy_mean = number("test_accuracy_mean"),
                          .accuracy_deviation = number("test_accuracy_deviation"),
                          .test_loss = number("test_loss_mean"),
                          .final_loss = number("final_train_loss"),
                          .epochs_to_95 = number("epochs_to_95"),
-                         .reached_95 = row.at("runs_reaching_95"),
+                         .reached_95 = count("runs_reaching_95"),
                          .gap = number("batch_minus_running_accuracy"),
                          .step_ms = number("step_ms"),
-                         .parameters = row.at("parameters"),
-                         .reference = row.at("reference"),
-                         .pairs = row.at("seeds_compared"),
-                         .higher = row.at("seeds_higher"),
-                         .lower = row.at("seeds_lower"),
+                         .parameters = count("parameters"),
+                         .reference = text("reference"),
+                         .pairs = count("seeds_compared"),
+                         .higher = count("seeds_higher"),
+                         .lower = count("seeds_lower"),
                          .difference = number("difference"),
                          .half_width = number("difference_half_width")});
+    norm_from(summaries.back().norm);  // it is one
   }
   return summaries;
 }
 
-ResultsFolder::ResultsFolder(const std::string& folder) {
+namespace {
+
+void check_file(const fs::path& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) return;
+  if (!S_ISREG(status.st_mode))
+    throw WriteError(
+        fmt::format("{}: results cannot be written there: it is no regular file", path.string()));
+  if (::access(path.c_str(), R_OK | W_OK) != 0)
+    throw WriteError(fmt::format("{}: cannot be written: {}", path.string(), std::strerror(errno)));
+}
+
+}  // namespace
+
+ResultsFolder::ResultsFolder(const std::string& folder, const std::vector<std::string>& files) {
   std::error_code failure;
   fs::create_directories(folder, failure);
   descriptor_ = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor_ < 0 || ::access(folder.c_str(), W_OK | X_OK) != 0)
-    throw Error(fmt::format("{}: cannot be written to: {}", folder,
-                            failure ? failure.message() : std::strerror(errno)));
-  if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    throw WriteError(fmt::format("{}: cannot be written to: {}", folder,
+                                 failure ? failure.message() : std::strerror(errno)));
+  try {
+    if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+      throw WriteError(
+          fmt::format("{}: another gradus writes its results there; give another folder, or "
+                      "wait until it has ended",
+                      folder));
+    for (const std::string& file : files) check_file(fs::path(folder) / file);
+    remove_partial_files(folder);
+  } catch (...) {
     ::close(descriptor_);
-    throw Error(
-        fmt::format("{}: another gradus writes its results there; give another folder, or "
-                    "wait until it has ended",
-                    folder));
+    throw;
   }
-  remove_partial_files(folder);
 }
 
 ResultsFolder::~ResultsFolder() { ::close(descriptor_); }
 
-std::vector<std::string> write_tables(const std::string& folder, const CompareOptions& options,
+std::vector<std::string> write_tables(const std::string& folder,
+                                      const nlohmann::ordered_json& summary,
                                       const std::vector<Run>& runs) {
-  const fs::path root = folder;
-  const std::string metrics = root / "metrics.csv", summary = root / "summary.json";
-  write_file(metrics, [&](std::ostream& file) { file << csv(runs); });
-  write_file(summary,
-             [&](std::ostream& file) { file << json_text(to_json(options, runs)) << "\n"; });
-  return {metrics, summary};
+  const std::string metrics = fs::path(folder) / "metrics.csv",
+                    file = fs::path(folder) / "summary.json";
+  write_file(metrics, [&](std::ostream& out) { out << csv(runs); });
+  write_file(file, [&](std::ostream& out) { out << json_text(summary) << "\n"; });
+  return {metrics, file};
 }
 
-std::vector<std::string> write_results(const std::string& folder, const CompareOptions& options,
-                                       const std::vector<Run>& runs) {
-  const fs::path root = folder, script = root / "curves.gp";
-  std::vector<std::string> lines = write_tables(folder, options, runs);
-  write_file(script.string(), [&](std::ostream& file) { file << gnuplot_script(runs); });
-  lines.push_back(draw(script, root / "curves.svg"));
-  return lines;
+std::string write_picture(const std::string& folder, const std::vector<Run>& runs) {
+  const std::string script = fs::path(folder) / "curves.gp",
+                    picture = fs::path(folder) / "curves.svg";
+  write_file(script, [&](std::ostream& file) { file << gnuplot_script(runs); });
+  const GnuplotPicture drawn = gnuplot(script);
+  if (drawn.failure.empty()) {
+    write_file(picture, [&](std::ostream& out) { out << drawn.bytes; });
+    return picture;
+  }
+  remove_file(picture);  // one of earlier results
+  return fmt::format("no picture of the learning curves: {}; later: gnuplot {} > {}", drawn.failure,
+                     shell_word(script), shell_word(picture));
 }
 
 }  // namespace gradus::lab

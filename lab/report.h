@@ -35,25 +35,29 @@ std::vector<Summary> summarize(const std::vector<Run>& runs);
 std::string table(const std::vector<Summary>& summaries);
 /// What differed, in sentences.
 std::string findings(const std::vector<Summary>& summaries);
-nlohmann::ordered_json to_json(const CompareOptions& options);
-nlohmann::ordered_json to_json(const CompareOptions& options, const std::vector<Run>& runs);
-/// What to_json() was made of.
+/// What tells a comparison from others: its options and the checksum of its data.
+nlohmann::ordered_json to_json(const CompareOptions& options, const std::string& data_checksum);
+/// A comparison, and the summaries of its runs.
+nlohmann::ordered_json to_json(const CompareOptions& options, const std::string& data_checksum,
+                               const std::vector<Run>& runs);
+/// What to_json() was made of; an Error if it was not.
 std::vector<Summary> summaries_from(const nlohmann::ordered_json& json);
 
-/// Writes metrics.csv and summary.json; returns their paths.
-std::vector<std::string> write_tables(const std::string& folder, const CompareOptions& options,
+/// Writes metrics.csv and summary.json, which holds `summary`; returns their paths.
+std::vector<std::string> write_tables(const std::string& folder,
+                                      const nlohmann::ordered_json& summary,
                                       const std::vector<Run>& runs);
-/// The same, and curves.gp and, if gnuplot is installed, curves.svg; returns also its path, or a
-/// line that says why there is no picture. A file is replaced whole or not at all.
-std::vector<std::string> write_results(const std::string& folder, const CompareOptions& options,
-                                       const std::vector<Run>& runs);
+/// Writes curves.gp and, if gnuplot is installed, curves.svg; returns its path, or a line that says
+/// why there is no picture. A file is replaced whole or not at all.
+std::string write_picture(const std::string& folder, const std::vector<Run>& runs);
 
-/// A folder for results, made if it is not there; an Error before hours are spent if files cannot
-/// be written into it, or while another gradus writes there. What killed ones left half written is
-/// removed.
+/// A folder for results, made if it is not there. A WriteError before hours are spent if files
+/// cannot be written into it, if what has the name of one of the `files` that will be is none, or
+/// cannot be written to, or while another gradus writes there. What killed ones left half written
+/// is removed.
 class ResultsFolder {
  public:
-  explicit ResultsFolder(const std::string& folder);
+  ResultsFolder(const std::string& folder, const std::vector<std::string>& files);
   ~ResultsFolder();
   ResultsFolder(const ResultsFolder&) = delete;
   ResultsFolder& operator=(const ResultsFolder&) = delete;

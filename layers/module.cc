@@ -1,5 +1,6 @@
 #include <gradus/base/detail/fork.h>
 #include <gradus/layers/module.h>
+#include <gradus/tensor/detail/named_tensors.h>
 
 #include <algorithm>
 #include <exception>
@@ -243,6 +244,9 @@ class Walker : public Visitor {
   std::string path_to(std::string_view name) {
     std::string path = path_.empty() ? std::string(name) : fmt::format("{}.{}", path_, name);
     check(!name.empty(), "visit: something in \"{}\" has no name", path_);
+    check(name.front() != '.' && name.back() != '.' && name.find("..") == name.npos,
+          "visit: \"{}\" is no name: dots stand between the names of parents and children", path);
+    detail::check_name_in_file("visit", path);
     check(
         known_.insert(path).second,
         "visit: two things are called {}; each parameter, buffer and child needs a name of its own",
@@ -465,6 +469,7 @@ std::function<void()> Module::prepare_load(const NamedTensors& values) {
         values.size());
   NamedTensors own = state();
   std::set<const void*> written;
+  std::vector<detail::Loaded> loaded;
   for (const auto& [path, tensor] : own) {
     const auto value = given.find(path);
     check(value != given.end(), "load: no value for {} {}", path, tensor.shape());
@@ -473,7 +478,9 @@ std::function<void()> Module::prepare_load(const NamedTensors& values) {
           gradus::name(tensor.dtype()), value->second.shape(), gradus::name(value->second.dtype()));
     raw::check_writable("load", tensor);
     written.insert(tensor.storage_id());
+    loaded.push_back({path, tensor, value->second});
   }
+  detail::check_one_value("load", loaded);
   for (const auto& [path, value] : given) {
     const bool known = std::any_of(own.begin(), own.end(), [&path = path](const auto& tensor) {
       return tensor.first == path;

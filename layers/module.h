@@ -81,7 +81,8 @@ class Module {
   virtual ~Module();
 
   /// Shows parameters, buffers and children, each with its PyTorch name, in PyTorch's order. Two of
-  /// one name are an error wherever names are asked for: at the first forward, by parameters(), ...
+  /// one name, and names that no file could hold, are an error wherever names are asked for: at the
+  /// first forward, by parameters(), ...
   virtual void visit(Visitor& visitor) = 0;
 
   /// Draws every parameter anew from the generator of (seed, the parameter's path): a parameter's
@@ -116,7 +117,8 @@ class Module {
 
   /// Parameters and buffers by path, e.g. "layers.1.norm.running_mean"; handles, not copies.
   NamedTensors state();
-  /// Copies values in; names, shapes and dtypes must be those of state(), or nothing changes.
+  /// Copies values in; names, shapes and dtypes must be those of state(), and what is one tensor
+  /// under several names must have one value, or nothing changes.
   void load_state(const NamedTensors& values);
   /// state() in a file, and from one: see save_tensors().
   void save(const std::string& path);

@@ -25,6 +25,7 @@ class Adam : public Optimizer {
   Adam(std::string method, std::vector<Tensor> parameters, AdamOptions options, bool decoupled);
   void update(const Update& u) override;
   void check_constants() const override;
+  bool is_of_squares(size_t m) const override { return m == 1; }
   double largest_factor(double lr, double weight_decay) const override;
   bool update_may_fail() const override { return false; }
 

@@ -281,6 +281,17 @@ struct Optimizer::StateReader {
   size_t used = 0;
 };
 
+namespace {
+
+void check_not_negative(const std::string& method, const std::string& path, const Tensor& x) {
+  const std::vector<double> values = x.to_vector<double>();
+  const auto negative = std::ranges::find_if(values, [](double value) { return value < 0; });
+  check(negative == values.end(), "{}: {} {} is made of squares, and one of its values is {}",
+        method, path, x.shape(), negative == values.end() ? 0 : *negative);
+}
+
+}  // namespace
+
 void Optimizer::load_slot(StateReader& state, const std::string& path, Slot& slot) const {
   const double steps = state.number(path + "step", DType::i64);
   check(steps >= 0, "{}: {}step is {}", method_, path, steps);
@@ -294,6 +305,7 @@ void Optimizer::load_slot(StateReader& state, const std::string& path, Slot& slo
     check(moment.shape() == p.shape() && moment.dtype() == p.dtype(),
           "{}: {}{} is {} {} for a parameter of {} {}", method_, path, moment_names_[m],
           moment.shape(), moment.dtype(), p.shape(), p.dtype());
+    if (is_of_squares(m)) check_not_negative(method_, path + moment_names_[m], moment);
     slot.moments[m] = raw::clone(moment);
   }
 }

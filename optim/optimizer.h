@@ -84,6 +84,8 @@ class Optimizer {
   virtual void update(const Update& u) = 0;
   /// Whether the constants leave moment m in: the Tensor of one that is left out is empty.
   virtual bool has_moment(size_t) const { return true; }
+  /// Whether moment m is made of squares: a state in which it is negative is refused.
+  virtual bool is_of_squares(size_t) const { return false; }
   /// An error where the constants are not allowed; asked when a state has set them.
   virtual void check_constants() const {}
   /// The largest number that an update at this rate and weight decay multiplies by, beside the

@@ -24,6 +24,7 @@ class Rmsprop : public Optimizer {
  protected:
   void update(const Update& u) override;
   bool has_moment(size_t m) const override;
+  bool is_of_squares(size_t m) const override { return m == 0; }
   void check_constants() const override;
   bool update_may_fail() const override { return false; }
 

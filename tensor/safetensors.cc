@@ -1,5 +1,6 @@
 #include <gradus/base/detail/json.h>
 #include <gradus/base/file.h>
+#include <gradus/tensor/detail/named_tensors.h>
 #include <gradus/tensor/safetensors.h>
 
 #include <algorithm>
@@ -15,7 +16,8 @@ namespace {
 // Eight bytes of little-endian header length, a JSON header, the elements; host order is
 // little-endian on every processor this is built for.
 constexpr uint64_t kLargestHeader = 100'000'000;
-constexpr std::string_view kMetadata = "__metadata__", kByteOrderMark = "\xef\xbb\xbf";
+constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+using detail::kMetadata;
 
 const char* type_name(DType dtype) {
   return detail::with_row(dtype, [](const auto& row) { return row.file_name; });
@@ -214,13 +216,10 @@ std::vector<size_t> in_file_order(const std::string& path, const std::vector<Ent
 
 std::string header_of(const std::string& path, const NamedTensors& tensors) {
   check_names(path, tensors, [](const auto& named) -> std::string_view { return named.first; });
-  for (const auto& [name, x] : tensors)
-    check(name != kMetadata, "{}: no tensor can be called {}, which means something else in a file",
-          path, name);
+  for (const auto& [name, x] : tensors) detail::check_name_in_file(path, name);
   detail::JsonList header('{');
   uint64_t offset = 0;
   for (const auto& [name, x] : tensors) {
-    check(detail::is_utf8(name), "{}: a tensor's name is not UTF-8: {}", path, detail::json(name));
     const uint64_t end = offset + static_cast<uint64_t>(x.numel()) * size_of(x.dtype());
     header.add(name, detail::JsonList('{')
                          .add("dtype", type_name(x.dtype()))
@@ -255,9 +254,11 @@ NamedTensors load_safetensors(const std::string& path) {
   FileReader file(path);
   uint64_t length = 0;
   const size_t got = file.read(reinterpret_cast<char*>(&length), sizeof length);
-  check(got == sizeof length && file.size() >= 8 && length <= kLargestHeader &&
-            length <= file.size() - 8,
-        "{}: not a safetensors file: {} bytes with a header of {}", path, file.size(), length);
+  check(
+      got == sizeof length && file.size() >= 8 && length <= kLargestHeader &&
+          length <= file.size() - 8,
+      "{}: not a safetensors file, which is the format that is read: {} bytes with a header of {}",
+      path, file.size(), length);
   std::string text(length, '\0');
   // nlohmann passes over a mark at the beginning, and takes a zero for the end.
   check(file.read(text.data(), length) == length && !text.starts_with(kByteOrderMark) &&

@@ -1,5 +1,7 @@
 #pragma once
+#include <fcntl.h>
 #include <gradus/tensor/tensor.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -31,11 +33,14 @@ inline int kills_of(int usual) {
   return given ? std::atoi(given) : usual;
 }
 
-/// Whether a file that this process replaces others with is still there.
+/// Whether a file that others are replaced with is there, and nobody writes it.
 inline bool partial_files_are_left(const std::filesystem::path& folder = ".") {
-  const std::string begin = fmt::format(".gradus-{}-", ::getpid());
   return std::any_of(std::filesystem::directory_iterator(folder), {}, [&](const auto& entry) {
-    return entry.path().filename().string().starts_with(begin);
+    if (entry.path().extension() != ".partial") return false;
+    const int file = ::open(entry.path().c_str(), O_RDONLY | O_CLOEXEC);
+    const bool left = file >= 0 && ::flock(file, LOCK_EX | LOCK_NB) == 0;
+    ::close(file);
+    return left;
   });
 }
 

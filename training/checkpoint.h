@@ -9,6 +9,10 @@
 
 namespace gradus {
 
+namespace detail {
+struct Loaded;
+}
+
 /// All that a training goes on from, in one file:
 ///
 ///   int64_t step = 0;
@@ -24,8 +28,8 @@ namespace gradus {
 /// kept.
 ///
 /// What is added must outlive the checkpoint. Errors of add(): a name that is empty, has a dot, or
-/// is there already, and a tensor whose elements share memory, as expanded ones do: what was saved
-/// could not be loaded.
+/// is there already, or that no file could hold, and a tensor whose elements share memory, as
+/// expanded ones do: what was saved could not be loaded.
 class Checkpoint {
  public:
   /// Parameters and buffers, "<name>.<path>" in the file.
@@ -53,21 +57,24 @@ class Checkpoint {
   /// and a number that i64 does not hold.
   void save(const std::string& path) const;
   /// Brings everything back. Errors: those of load_tensors(), values that are missing, that are of
-  /// nothing here, or that do not fit; then, and where memory is refused, nothing changes.
+  /// nothing here, or that do not fit, and several for what is one tensor; then, and where memory
+  /// is refused, nothing changes.
   void load(const std::string& path);
 
  private:
-  /// Puts values in their places, and asks for no memory.
-  using Commit = std::function<void()>;
   struct Part {
     std::string name;
     std::function<NamedTensors()> get;
-    /// Whatever may fail about setting these values; the rest is what it returns.
-    std::function<Commit(const NamedTensors&)> prepare;
+    /// Whatever may fail about setting these values; what it returns does the rest, and asks for no
+    /// memory.
+    std::function<std::function<void()>(const NamedTensors&)> prepare;
+    bool gets_handles = false;  ///< to the tensors that will be set, not copies
   };
   Checkpoint& add_part(Part part);
   Checkpoint& add_value(const std::string& name, const std::function<Tensor()>& get,
-                        const std::function<Commit(const Tensor&)>& prepare);
+                        const std::function<std::function<void()>(const Tensor&)>& prepare,
+                        bool gets_handles = false);
+  std::vector<detail::Loaded> handles(const NamedTensors& values) const;
 
   std::vector<Part> parts_;
 };

@@ -95,8 +95,7 @@ Drawing draw(const std::string& folder, const Figure& figure) {
     drawing.svg = without_own_titles(with_titles(drawn.bytes));
     write_file(picture.string(), [&](std::ostream& out) { out << drawing.svg; });
   } else {
-    std::error_code ignored;
-    fs::remove(picture, ignored);  // one of earlier results
+    remove_file(picture.string());  // one of earlier results
   }
   return drawing;
 }

@@ -199,7 +199,7 @@ std::string command_of(const Source& source, const Experiment& e) {
     command += fmt::format(" --data {}", shell_word(o.data));
   if (!source.result.rates.empty())
     command += fmt::format(" --rates {}", shell_word(source.result.rates));
-  return fmt::format("{} --fresh --out gradus-lab-{} {}", command, e.name, e.name);
+  return fmt::format("{} --fresh --output gradus-lab-{} {}", command, e.name, e.name);
 }
 
 /// What the pilot says of a test's seeds, in words; empty where it says nothing.
@@ -440,8 +440,8 @@ std::string method(const Source& source) {
   for (const std::string& text : paragraphs) html += element("p", text);
   html += fmt::format(
       "<p>All of it again: <code>gradus lab --fresh</code>, about {:.0f} s on 2 cores; the rates: "
-      "<code>gradus lab --tune --out tuned</code>, about {:.0f} s on 2 cores; the pilot: <code>"
-      "gradus lab --pilot --out pilot</code>, about {:.0f} s on 2 cores. The numbers "
+      "<code>gradus lab --tune --output tuned</code>, about {:.0f} s on 2 cores; the pilot: <code>"
+      "gradus lab --pilot --output pilot</code>, about {:.0f} s on 2 cores. The numbers "
       "of this page: claims.json, and NAME.csv of each experiment.</p>\n",
       seconds, kTuningSeconds, kPilotSeconds);
   html += notes_of("The rates were chosen", rates_notes()) +

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <sstream>
 
 namespace gradus::lab {
@@ -38,32 +37,6 @@ std::string join_notes(const NotedTable& noted) {
   std::string text;
   for (const std::string& note : noted.notes) text += "# " + note + "\n";
   return text + noted.table;
-}
-
-uint32_t fnv1a(std::string_view text) {
-  uint32_t hash = 2166136261U;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619U;
-  return hash;
-}
-
-uint32_t checksum(const Split& data) {
-  std::string text;
-  for (const Dataset* part : {&data.train, &data.test})
-    for (const auto& [name, x] : part->tensors()) {
-      const Tensor values = raw::contiguous(x);
-      const auto bytes = static_cast<size_t>(x.numel()) * size_of(x.dtype());
-      text +=
-          fmt::format("{} {} {} {};", name, x.shape(), x.dtype(), fnv1a({values.bytes(), bytes}));
-    }
-  return fnv1a(text);
-}
-
-double csv_number(const std::string& where, std::string_view text) {
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  check(error == std::errc() && end == text.data() + text.size(), "{}: '{}' is no number", where,
-        text);
-  return value;
 }
 
 void read_csv(

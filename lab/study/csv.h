@@ -1,10 +1,12 @@
 #pragma once
-#include <gradus/data/dataset.h>
+#include <gradus/base/error.h>
 
-#include <cstdint>
+#include <charconv>
+#include <concepts>
 #include <functional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 namespace gradus::lab {
@@ -24,12 +26,14 @@ void read_csv(const std::string& what, const std::string& text, std::string_view
               const std::function<void(const std::string& where,
                                        const std::vector<std::string_view>& cells)>& line);
 
-/// FNV-1a: tells texts apart.
-uint32_t fnv1a(std::string_view text);
-/// The same of data: shapes and elements of all tensors.
-uint32_t checksum(const Split& data);
-
-/// A cell's number; an error at `where` if it is none.
-double csv_number(const std::string& where, std::string_view text);
+/// A cell's number; an error at `where` if it is none, or none of T.
+template <class T = double>
+T csv_number(const std::string& where, std::string_view text) {
+  T value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  check(error == std::errc() && end == text.data() + text.size(), "{}: '{}' is no {}number", where,
+        text, std::integral<T> ? "whole " : "");
+  return value;
+}
 
 }  // namespace gradus::lab

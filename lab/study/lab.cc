@@ -35,34 +35,44 @@ ordered_json identity(const StudyOptions& options) {
           {"images", fmt::format("{:x}", images_checksum(options.data))}};
 }
 
+/// What the lab writes, but for its page's figures.
+std::vector<std::string> files() {
+  std::vector<std::string> names{"claims.json", "microscope.json", "report.html", "pilot.csv"};
+  for (const Experiment* experiment : all_experiments())
+    names.push_back(fmt::format("{}.csv", experiment->name));
+  names.emplace_back("study.json");  // the last, as it tells whose the others are
+  return names;
+}
+
 /// Makes the folder's files those of these options, or says why they cannot be.
 void enter_folder(const LabOptions& options) {
-  const fs::path file = fs::path(options.out) / "study.json";
+  const fs::path folder = options.results.output, file = folder / "study.json";
   const ordered_json now = identity(options.study);
-  if (fs::exists(file) && !options.fresh) {
+  if (fs::exists(file) && !options.results.fresh) {
     const ordered_json before = ordered_json::parse(read_file(file.string()), nullptr, false);
     check(!before.is_discarded() && json_text(before) == json_text(now),
           "lab: {} holds results of another run ({}), this one is {}; nothing is mixed: give "
-          "another --out, or --fresh to begin anew",
-          options.out, before.is_discarded() ? "damaged" : json_text(before, -1),
+          "another --output, or --fresh to begin anew",
+          options.results.output, before.is_discarded() ? "damaged" : json_text(before, -1),
           json_text(now, -1));
     return;
   }
   for (const Experiment* experiment : all_experiments()) {
-    const fs::path results = fs::path(options.out) / fmt::format("{}.csv", experiment->name);
-    check(options.fresh || !fs::exists(results),
-          "lab: {} is there, and no study.json that tells whose it is; give another --out, or "
+    const fs::path results = folder / fmt::format("{}.csv", experiment->name);
+    check(options.results.fresh || !fs::exists(results),
+          "lab: {} is there, and no study.json that tells whose it is; give another --output, or "
           "--fresh to replace it",
           results.string());
-    fs::remove(results);
   }
+  if (options.results.fresh)
+    for (const std::string& name : files()) remove_file((folder / name).string());
   write_file(file.string(), [&](std::ostream& out) { out << json_text(now) << "\n"; });
 }
 
 /// What is wrong with the options is told before the folder is touched.
 void check_options(const LabOptions& options) {
   const StudyOptions& study = options.study;
-  check(options.threads >= 0, "lab: {} threads", options.threads);
+  check(options.results.threads >= 0, "lab: {} threads", options.results.threads);
   check(study.seeds > 0, "lab: {} seeds; at least 1", study.seeds);
   const bool pilot = !study.multiples;  // it has seeds of its own
   double times = 1;
@@ -114,7 +124,7 @@ std::string images_note(const StudyOptions& options) {
     return fmt::format("{}{}; the learning rates were chosen on them", options.data, averaged);
   return fmt::format(
       "{}{}; the learning rates were chosen on others, so that tests that rest on them get no "
-      "verdict; to choose them: gradus lab --tune --data {} --out tuned, then --rates "
+      "verdict; to choose them: gradus lab --tune --data {} --output tuned, then --rates "
       "tuned/rates.csv",
       options.data, averaged, shell_word(options.data));
 }
@@ -126,11 +136,11 @@ LabResult run_lab(const LabOptions& options,
   check_options(options);
   result.rates = options.rates;
   const auto experiments = chosen(options, result.left_out);
-  const ResultsFolder folder(options.out);
+  const ResultsFolder folder(options.results.output, files());
   enter_folder(options);
-  const int threads = options.threads > 0 ? options.threads : gradus::threads();
+  const int threads = options.results.threads > 0 ? options.results.threads : gradus::threads();
   const auto file_of = [&](const Experiment& e) {
-    return fs::path(options.out) / fmt::format("{}.csv", e.name);
+    return fs::path(options.results.output) / fmt::format("{}.csv", e.name);
   };
   double told = 0, to_come = 0;  // seconds that experiments say they take
   for (const Experiment* experiment : experiments)
@@ -180,7 +190,7 @@ LabResult run_lab(const LabOptions& options,
                                     {"verdict", name(v.verdict)},
                                     {"parts", v.parts},
                                     {"complete", v.complete}});
-  write_file((fs::path(options.out) / "claims.json").string(),
+  write_file((fs::path(options.results.output) / "claims.json").string(),
              [&](std::ostream& out) { out << json_text(claims) << "\n"; });
   return result;
 }

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "lab/result_options.h"
 #include "lab/study/verdicts.h"
 
 namespace gradus::lab {
@@ -10,9 +11,7 @@ namespace gradus::lab {
 struct LabOptions {
   StudyOptions study = {};
   std::vector<std::string> names = {};  ///< experiments; none: all
-  std::string out = "gradus-lab";
-  int threads = 0;         ///< 0: as many as cores
-  bool fresh = false;      ///< nothing from the folder is taken over
+  ResultOptions results{.output = "gradus-lab"};
   std::string rates = {};  ///< the file that read_tuned_rates() has read; empty: the program's own
 };
 

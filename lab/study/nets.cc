@@ -21,7 +21,7 @@
 #include <map>
 #include <mutex>
 
-#include "lab/study/csv.h"
+#include "lab/study/checksum.h"
 
 namespace gradus::lab {
 

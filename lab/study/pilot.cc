@@ -54,8 +54,8 @@ const std::vector<Piloted>& pilot() {
                const auto number = [&](size_t i) { return csv_number(where, cells[i]); };
                read.push_back({{{number(1), number(2), number(3)},
                                 {number(6), number(7), number(8)},
-                                static_cast<int64_t>(number(4)),
-                                static_cast<int64_t>(number(5))},
+                                csv_number<int64_t>(where, cells[4]),
+                                csv_number<int64_t>(where, cells[5])},
                                std::string(cells[0])});
              });
     return read;
@@ -100,9 +100,10 @@ void run_pilot(LabOptions options, const std::function<void(const LabProgress&)>
   }
   if (!all) noted.notes = pilot_notes();
   if (any && !names.empty())
-    noted.notes.push_back(run.text(fmt::format("experiments {}", fmt::join(names, ", ")),
-                                   options.threads > 0 ? options.threads : gradus::threads()));
-  write_file((std::filesystem::path(options.out) / "pilot.csv").string(),
+    noted.notes.push_back(
+        run.text(fmt::format("experiments {}", fmt::join(names, ", ")),
+                 options.results.threads > 0 ? options.results.threads : gradus::threads()));
+  write_file((std::filesystem::path(options.results.output) / "pilot.csv").string(),
              [&](std::ostream& out) { out << join_notes(noted); });
 }
 

@@ -22,8 +22,8 @@ const std::vector<Piloted>& pilot();
 /// When and on what it was run: the notes above the table.
 const std::vector<std::string>& pilot_notes();
 
-/// Runs what options name with the pilot's seeds into options.out, and writes pilot.csv there:
-/// endpoints of these experiments, and of the others what is part of the program.
+/// Runs what options name with the pilot's seeds into options.results.output, and writes pilot.csv
+/// there: endpoints of these experiments, and of the others what is part of the program.
 void run_pilot(LabOptions options, const std::function<void(const LabProgress&)>& progress,
                const std::function<bool()>& stop);
 

@@ -13,6 +13,7 @@
 #include <mutex>
 #include <thread>
 
+#include "lab/study/checksum.h"
 #include "lab/study/csv.h"
 
 namespace gradus {
@@ -108,6 +109,8 @@ RateTable rate_table_of(const std::string& what, const std::string& text) {
         table.rates.push_back({std::string(c[0]), std::string(c[1]), std::string(c[2]),
                                std::string(c[3]), csv_number(where, c[4]), csv_number(where, c[5]),
                                csv_number(where, c[6]) != 0, std::string(c[7])});
+        const double rate = table.rates.back().lr;
+        check(rate > 0 && std::isfinite(rate), "{}: a learning rate of {}", where, rate);
       });
   return table;
 }
@@ -260,13 +263,13 @@ std::string to_csv(const Rows& rows) {
 
 Rows from_csv(const std::string& what, const std::string& text) {
   Rows rows;
-  read_csv(
-      what, text, kHeader, [&](const std::string& where, const std::vector<std::string_view>& c) {
-        rows.push_back({std::string(c[0]), std::string(c[1]), std::string(c[2]),
-                        csv_number(where, c[3]), static_cast<uint64_t>(csv_number(where, c[4])),
-                        static_cast<int64_t>(csv_number(where, c[5])), std::string(c[6]),
-                        csv_number(where, c[7])});
-      });
+  read_csv(what, text, kHeader,
+           [&](const std::string& where, const std::vector<std::string_view>& c) {
+             rows.push_back({std::string(c[0]), std::string(c[1]), std::string(c[2]),
+                             csv_number(where, c[3]), csv_number<uint64_t>(where, c[4]),
+                             csv_number<int64_t>(where, c[5]), std::string(c[6]),
+                             csv_number(where, c[7])});
+           });
   return rows;
 }
 

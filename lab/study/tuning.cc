@@ -87,13 +87,13 @@ void tune_all(const LabOptions& options, const std::function<void(const std::str
               const std::function<bool()>& stop) {
   for (const std::string& name : options.names) find_experiment(name);
   if (options.study.data != "digits") run_images(options.study.data, kTuningSeed);
-  const ResultsFolder folder(options.out);
+  const ResultsFolder folder(options.results.output, {"rates.csv"});
   const RunNote run;
   Work work;
   for (const Experiment* experiment : all_experiments())
     if (experiment->tunables) add_work(*experiment, options, work);
   size_t done = 0;
-  const int threads = options.threads > 0 ? options.threads : gradus::threads();
+  const int threads = options.results.threads > 0 ? options.results.threads : gradus::threads();
   run_jobs(
       work.jobs, threads,
       [&](size_t i) {
@@ -103,7 +103,8 @@ void tune_all(const LabOptions& options, const std::function<void(const std::str
                          r.at_edge ? ", at the grid's edge" : ""));
       },
       stop);
-  if (!stop()) write_rates(options.out, work.rates, notes_of(work, options, threads, run));
+  if (!stop())
+    write_rates(options.results.output, work.rates, notes_of(work, options, threads, run));
 }
 
 }  // namespace gradus::lab

@@ -5,7 +5,9 @@
 #include <fcntl.h>
 #include <gradus/base/file.h>
 #include <sched.h>
+#include <sys/file.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -22,6 +24,7 @@
 #include <functional>
 #include <ostream>
 #include <thread>
+#include <utility>
 
 #include "tests/checks.h"
 
@@ -166,19 +169,6 @@ BOOST_AUTO_TEST_CASE(who_throws_while_writing_leaves_the_old_file) {
   BOOST_TEST(folder.files() == 1u);
 }
 
-BOOST_AUTO_TEST_CASE(a_planted_link_gets_nothing) {
-  const Folder folder;
-  const int status = in_a_child([&] {
-    write(folder / "victim", "mine");
-    for (int i = 0; i < 50; ++i)
-      fs::create_symlink("victim",
-                         folder.path / fmt::format(".gradus-{}-{}.partial", ::getpid(), i));
-    write(folder / "a", "x");
-    return read_file(folder / "victim") == "mine" && read_file(folder / "a") == "x" ? 0 : 1;
-  });
-  BOOST_TEST(status == 0);
-}
-
 BOOST_AUTO_TEST_CASE(fifos_and_devices_stay_what_they_are) {
   const Folder folder;
   BOOST_REQUIRE(::mkfifo((folder / "fifo").c_str(), 0600) == 0);
@@ -293,26 +283,110 @@ BOOST_AUTO_TEST_CASE(a_file_that_grows_too_large_is_not_there) {
   BOOST_TEST(folder.files() == 1u);
 }
 
-BOOST_AUTO_TEST_CASE(what_ended_writers_left_is_removed) {
-  const Folder folder;
+namespace {
+
+/// A child that begins to write the file, and stays at it until it is killed.
+pid_t child_that_writes(const Folder& folder, bool in_a_container) {
+  int begun[2];
+  BOOST_REQUIRE(::pipe(begun) == 0);
   const pid_t child = ::fork();
   if (child == 0) {
-    write_file(folder / "a", [](std::ostream&) { ::kill(::getpid(), SIGKILL); });
-    ::_exit(0);
+    if (in_a_container && (::unshare(CLONE_NEWPID) != 0 || ::fork() != 0)) {
+      ::close(begun[1]);
+      for (;;) ::pause();
+    }
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    write_file(folder / "a", [&](std::ostream& out) {
+      out << letters(0) << std::flush;
+      if (::write(begun[1], "x", 1) == 1)
+        for (;;) ::pause();
+    });
+    ::_exit(1);
   }
-  ::waitpid(child, nullptr, 0);
+  ::close(begun[1]);
+  char byte = 0;
+  const bool writes = ::read(begun[0], &byte, 1) == 1;
+  ::close(begun[0]);
+  if (!writes) ::kill(child, SIGKILL);
+  return writes ? child : 0;
+}
+
+}  // namespace
+
+// Whatever numbers processes have, and whoever has them by now.
+BOOST_AUTO_TEST_CASE(what_ended_writers_left_is_removed) {
+  const Folder folder;
+  const auto removed_by = [&] {
+    const size_t before = folder.files();
+    remove_partial_files(folder.path);
+    return before - folder.files();
+  };
+  const pid_t writer = child_that_writes(folder, false);
   BOOST_TEST(folder.files() == 1u);
-  write(folder / fmt::format(".gradus-{}-7.partial", ::getpid()).c_str(), "of one before");
+  BOOST_TEST(removed_by() == 0u);
+  siginfo_t ended;
+  ::kill(writer, SIGKILL);
+  ::waitid(P_PID, static_cast<id_t>(writer), &ended, WEXITED | WNOWAIT);
+  BOOST_TEST(removed_by() == 1u, "of one that nobody has waited for");
+  ::waitpid(writer, nullptr, 0);
+
+  for (const pid_t living : {::getpid(), ::getppid(), 1}) {
+    write(folder / fmt::format(".gradus-{}-7.partial", living).c_str(), "of one before");
+    BOOST_TEST(removed_by() == 1u, "of one whose number another has");
+  }
   write_file(folder / "a", [&](std::ostream& out) {
-    remove_partial_files(folder.path);  // not of those who write
+    BOOST_TEST(removed_by() == 0u, "that this process writes");
     out << "x";
   });
   BOOST_TEST(read_file(folder / "a") == "x");
-  BOOST_TEST(folder.files() == 2u);
-  remove_partial_files(folder.path);
   BOOST_TEST(folder.files() == 1u);
   BOOST_CHECK_EXCEPTION(remove_partial_files(folder / "none"), Error,
                         says("none: cannot be read: No such file"));
+}
+
+// Where processes have numbers of their own.
+BOOST_AUTO_TEST_CASE(writers_in_a_container_are_let_write) {
+  if (::geteuid() != 0) return;  // who may not make one
+  const Folder folder;
+  const pid_t writer = child_that_writes(folder, true);
+  if (writer == 0) return;
+  BOOST_TEST(folder.files() == 1u);
+  remove_partial_files(folder.path);
+  BOOST_TEST(folder.files() == 1u);
+  ::kill(writer, SIGKILL);
+  ::waitpid(writer, nullptr, 0);
+  for (int i = 0; i < 1000 && folder.files() > 0; ++i) {  // until its child has ended, too
+    ::usleep(1000);
+    remove_partial_files(folder.path);
+  }
+  BOOST_TEST(folder.files() == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(what_is_no_partial_file_stays) {
+  const Folder folder;
+  write(folder / "a", "x");
+  fs::create_symlink("a", folder / ".gradus-1.partial");
+  fs::create_directory(folder / ".gradus-2.partial");
+  BOOST_REQUIRE(::mkfifo((folder / ".gradus-3.partial").c_str(), 0600) == 0);
+  for (const char* name : {"a.partial", ".gradus-4", ".gradus-.partia", "gradus-5.partial"})
+    write(folder / name, "x");
+  const size_t before = folder.files();
+  remove_partial_files(folder.path);
+  BOOST_TEST(folder.files() == before);
+}
+
+BOOST_AUTO_TEST_CASE(a_file_is_removed_and_nothing_else) {
+  const Folder folder;
+  write(folder / "a", "x");
+  fs::create_symlink("a", folder / "link");
+  remove_file(folder / "link");
+  remove_file(folder / "none");
+  BOOST_TEST(folder.files() == 1u);
+  remove_file(folder / "a");
+  fs::create_directory(folder / "folder");
+  BOOST_CHECK_EXCEPTION(remove_file(folder / "folder"), WriteError,
+                        says("folder: cannot be removed: Is a directory"));
+  BOOST_TEST(folder.files() == 1u);
 }
 
 // Writers that are killed at any moment, and another that is not: the file is always whole.
@@ -347,6 +421,9 @@ namespace {
 
 thread_local int calls_until_failure = -1, failure_number = 0;
 thread_local bool failed = false;
+/// What else happens, once, before a file is made or locked.
+thread_local std::function<void(const char*)> before_open;
+thread_local std::function<int(int)> instead_of_lock;
 
 /// Whether this call of the system fails.
 bool fails() {
@@ -368,6 +445,7 @@ int open(const char* path, int flags, ...) {
   va_start(rest, flags);
   const mode_t mode = flags & O_CREAT ? va_arg(rest, mode_t) : 0;
   va_end(rest);
+  if (before_open && (flags & O_EXCL)) std::exchange(before_open, nullptr)(path);
   return fails() ? -1 : real<int(const char*, int, ...)>("open")(path, flags, mode);
 }
 ssize_t write(int file, const void* data, size_t size) {
@@ -375,6 +453,18 @@ ssize_t write(int file, const void* data, size_t size) {
 }
 ssize_t read(int file, void* data, size_t size) {
   return fails() ? -1 : real<ssize_t(int, void*, size_t)>("read")(file, data, size);
+}
+int fcntl(int file, int command, ...) {
+  va_list rest;
+  va_start(rest, command);
+  void* const value = va_arg(rest, void*);
+  va_end(rest);
+  return command == F_DUPFD_CLOEXEC && fails()
+             ? -1
+             : real<int(int, int, ...)>("fcntl")(file, command, value);
+}
+int flock(int file, int how) {
+  return instead_of_lock ? instead_of_lock(file) : real<int(int, int)>("flock")(file, how);
 }
 int fsync(int file) { return fails() ? -1 : real<int(int)>("fsync")(file); }
 int fchmod(int file, mode_t mode) {
@@ -415,8 +505,61 @@ BOOST_AUTO_TEST_CASE(any_call_of_the_system_may_fail) {
       BOOST_TEST((threw || text == letters(2)), "call " << k);
       BOOST_TEST(folder.files() == 1u, "call " << k);
     }
-    BOOST_TEST(k > 6);
-    BOOST_TEST((errors > 4 || number == EINTR), errors);
+    BOOST_TEST(k > 7);
+    BOOST_TEST((errors > 5 || number == EINTR), errors);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_planted_link_gets_nothing) {
+  const Folder folder;
+  write(folder / "victim", "mine");
+  before_open = [](const char* path) { fs::create_symlink("victim", path); };
+  write(folder / "a", "x");
+  BOOST_TEST(!before_open);
+  BOOST_TEST(read_file(folder / "victim") == "mine");
+  BOOST_TEST(read_file(folder / "a") == "x");
+  BOOST_TEST(fs::is_regular_file(fs::symlink_status(folder / "a")));
+}
+
+// One that removes what is left comes between the making of a file and its lock.
+BOOST_AUTO_TEST_CASE(a_file_that_goes_before_it_is_locked_is_made_anew) {
+  const Folder folder;
+  const auto lock = [](int file) { return real<int(int, int)>("flock")(file, LOCK_EX | LOCK_NB); };
+  instead_of_lock = [&](int file) {
+    instead_of_lock = nullptr;
+    remove_partial_files(folder.path);
+    BOOST_TEST(folder.files() == 0u);
+    return lock(file);
+  };
+  write(folder / "a", "x");
+  BOOST_TEST(read_file(folder / "a") == "x");
+  BOOST_TEST(folder.files() == 1u);
+  int other = -1;  // who holds the lock, and has not removed it yet
+  instead_of_lock = [&](int file) {
+    instead_of_lock = nullptr;
+    other = ::open(fmt::format("/proc/self/fd/{}", file).c_str(), O_WRONLY | O_CLOEXEC);
+    BOOST_TEST(lock(other) == 0);
+    return lock(file);
+  };
+  write(folder / "a", "y");
+  ::close(other);
+  BOOST_TEST(read_file(folder / "a") == "y");
+  BOOST_TEST(folder.files() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(where_nothing_can_be_locked_files_are_written_and_stay) {
+  const Folder folder;
+  write(folder / ".gradus-1.partial", "x");
+  for (const int number : {ENOLCK, ENOSYS, EOPNOTSUPP, EINVAL, EBADF, EIO}) {
+    instead_of_lock = [&](int) {
+      errno = number;
+      return -1;
+    };
+    write(folder / "a", letters(number));
+    remove_partial_files(folder.path);
+    instead_of_lock = nullptr;
+    BOOST_TEST((read_file(folder / "a") == letters(number)));
+    BOOST_TEST(folder.files() == 2u);
   }
 }
 

@@ -3,7 +3,10 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <pty.h>
+#include <sched.h>
 #include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -182,15 +185,21 @@ bool has_partial_file(const fs::path& folder) {
                      [](const auto& entry) { return entry.path().extension() == ".partial"; });
 }
 
-void check_wrong_input(const Folder& folder, const std::string& arguments,
-                       const std::string& expected) {
+/// Code 2 says that what was asked for is wrong, code 1 that the system does not let it be done.
+void check_one_message(const Folder& folder, const std::string& arguments,
+                       const std::string& expected, int code) {
   const Result result = run(folder, arguments);
   BOOST_TEST_CONTEXT(arguments << "\n" << result.err) {
-    BOOST_TEST(result.code == 2);
+    BOOST_TEST(result.code == code);
     BOOST_TEST(result.out == "");
     BOOST_TEST(lines_of(result.err).size() == 1u);
     BOOST_TEST(result.err.find(expected) != std::string::npos);
   }
+}
+
+void check_wrong_input(const Folder& folder, const std::string& arguments,
+                       const std::string& expected) {
+  check_one_message(folder, arguments, expected, 2);
 }
 
 }  // namespace
@@ -215,8 +224,9 @@ BOOST_AUTO_TEST_CASE(wrong_options_get_one_line_and_code_2) {
       {"compare --batch-size 1", "--batch-size"},
       {"compare --batch-size 2000", "1438 rows do not fill one batch of 2000"},
       {"compare --threads -1", "--threads"},
+      {"compare --threads 257", "--threads"},
+      {"lab axes --threads 257", "--threads"},
       {"compare --data nowhere", "nowhere"},
-      {"compare --output file/results", "file/results: cannot be written to"},
       {"info --bogus", "--bogus"},
       {"lab --bogus", "--bogus"},
       {"lab spead", "there is no experiment 'spead'; the nearest first: speed, "},
@@ -226,17 +236,140 @@ BOOST_AUTO_TEST_CASE(wrong_options_get_one_line_and_code_2) {
       {"lab axes --seeds many", "--seeds"},
       {"lab axes --first-seed 999999", "have chosen the learning rates"},
       {"lab axes --threads -1", "--threads"},
-      {"lab axes --out file/results", "file/results: cannot be written to"},
       {"lab --data nowhere", "nowhere: is not a folder"},
       {"lab --tune --data nowhere", "nowhere: is not a folder"},
   };
   for (const auto& [arguments, expected] : rows) check_wrong_input(folder, arguments, expected);
-  BOOST_TEST(!fs::exists(folder.path / "gradus-lab"));
+  for (const char* option : {"compare --models",
+                             "compare --norms",
+                             "compare --seeds",
+                             "compare --epochs",
+                             "compare --batch-size",
+                             "compare --lr",
+                             "compare --optimizer",
+                             "compare --data",
+                             "compare --threads",
+                             "compare --output",
+                             "gradcheck",
+                             "gradcheck --order",
+                             "gradcheck --seed",
+                             "gradcheck --mode",
+                             "gradcheck --model",
+                             "gradcheck --norm",
+                             "gradcheck --weights",
+                             "lab",
+                             "lab --seeds",
+                             "lab --first-seed",
+                             "lab --data",
+                             "lab --rates",
+                             "lab --threads",
+                             "lab --output",
+                             "lab --out"})
+    check_wrong_input(folder, option + std::string(" ''"), "");
+  check_wrong_input(folder, "compare --models ,", "--models");
+  check_wrong_input(folder, "compare --data " + std::string(300, 'x'), "is not a folder");
+  for (const char* left : {"gradus-lab", "gradus-compare"})
+    BOOST_TEST(!fs::exists(folder.path / left));
+}
+
+// Where the system does not let results be written, one message says so, before anything is run.
+BOOST_AUTO_TEST_CASE(what_cannot_be_written_is_code_1) {
+  const Folder folder;
+  write(folder.path / "file", "x");
+  const std::string compare = "compare --models mlp --norms none --seeds 1 --epochs 1 --output ",
+                    lab = "lab axes --seeds 1 --output ";
+  for (const std::string& command : {compare, lab}) {
+    check_one_message(folder, command + "file/results", "file/results: cannot be written to", 1);
+    check_one_message(folder, command + "file", "file: cannot be written to", 1);
+    check_one_message(folder, command + std::string(300, 'x'), "File name too long", 1);
+  }
+  const auto spoil = [&](const std::string& command, const std::string& name) {
+    for (const bool fifo : {false, true}) {
+      fs::create_directory(folder.path / "o");
+      const fs::path path = folder.path / "o" / name;
+      if (fifo)
+        BOOST_REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+      else
+        fs::create_directory(path);
+      check_one_message(folder, command + "o", name + ": results cannot be written there", 1);
+      BOOST_TEST(fs::exists(path));
+      BOOST_TEST(std::distance(fs::directory_iterator(folder.path / "o"), {}) == 1);
+      fs::remove_all(folder.path / "o");
+    }
+  };
+  for (const char* name : {"metrics.csv", "summary.json", "curves.gp", "curves.svg",
+                           "compare-unfinished.json", "compare-unfinished.safetensors"})
+    for (const char* how : {"", "--resume ", "--fresh "})
+      spoil(std::regex_replace(compare, std::regex("--output"), how + std::string("--output")),
+            name);
+  for (const char* name : {"study.json", "claims.json", "report.html", "axes.csv"}) {
+    spoil(lab, name);
+    spoil("lab axes --seeds 1 --fresh --output ", name);
+  }
+  spoil("lab --tune axes --output ", "rates.csv");
+}
+
+// One that is over has nothing to write.
+BOOST_AUTO_TEST_CASE(results_in_a_read_only_folder) {
+  const Folder folder;
+  const std::string compare = "compare --models mlp --norms none --seeds 1 --epochs 1 --output o ";
+  const Result first = run(folder, compare);
+  BOOST_TEST_REQUIRE(first.code == 0, first.err);
+  constexpr int kMayNot = 77;
+  std::fflush(nullptr);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const std::string o = folder.path / "o";
+    if (::unshare(CLONE_NEWNS) != 0 ||
+        ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        ::mount(o.c_str(), o.c_str(), nullptr, MS_BIND, nullptr) != 0 ||
+        ::mount("none", o.c_str(), nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY, nullptr) != 0)
+      ::_exit(kMayNot);
+    const Result known = run(folder, compare + "--resume");
+    if (known.code != 0 || known.out.empty() || !first.out.starts_with(known.out)) ::_exit(1);
+    const Result anew = run(folder, compare + "--fresh");
+    const bool told =
+        anew.err.find("o: cannot be written to: Read-only file system") != anew.err.npos;
+    ::_exit(anew.code == 1 && told && lines_of(anew.err).size() == 1 ? 0 : 2);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  BOOST_TEST((status == 0 || WEXITSTATUS(status) == kMayNot), WEXITSTATUS(status));
+}
+
+// Results of other options stay, and nothing is mixed with them, unless they are to be replaced.
+BOOST_AUTO_TEST_CASE(results_of_other_options_stay) {
+  const Folder folder;
+  write_images(folder.path / "i8", 60, 12, 8);
+  const std::string compare =
+      "compare --models mlp --norms none --seeds 1 --data i8 --output o --epochs ";
+  BOOST_TEST_REQUIRE(run(folder, compare + "2").code == 0);
+  const std::string before = metrics(folder.path / "o");
+  const auto names = [&] { return std::distance(fs::directory_iterator(folder.path / "o"), {}); };
+  const auto files = names();
+  check_wrong_input(folder, compare + "1", "compare: o holds the results of Gradus");
+  BOOST_TEST(metrics(folder.path / "o") == before);
+  BOOST_TEST(names() == files);
+  BOOST_TEST(run(folder, compare + "2").code == 0);
+  BOOST_TEST(metrics(folder.path / "o") == before);
+  for (const char* same : {"i8/", "./i8", "././/i8//."}) {
+    const Result result =
+        run(folder, std::regex_replace(compare, std::regex("i8"), same) + "2 --resume");
+    BOOST_TEST(result.code == 0, same);
+    BOOST_TEST(result.err.find("is over") != std::string::npos, same);
+  }
+  BOOST_TEST(run(folder, compare + "1 --fresh", "PATH=/nowhere").code == 0);
+  BOOST_TEST(lines_of(metrics(folder.path / "o")).size() == 2u);
+  BOOST_TEST(!fs::exists(folder.path / "o/curves.svg"));  // of the earlier one
+
+  fs::create_directory(folder.path / "digits");
+  check_wrong_input(folder, "compare --data ./digits", "has no train-images");
+  check_wrong_input(folder, "lab --data digits/", "has no train-images");
 }
 
 BOOST_AUTO_TEST_CASE(the_lab_leaves_its_page_and_runs_nothing_twice) {
   const Folder folder;
-  const std::string lab = "lab axes --out o";
+  const std::string lab = "lab axes --output o";
   const Result first = run(folder, lab + " --seeds 1");
   BOOST_TEST_REQUIRE(first.code == 0, first.err);
   BOOST_TEST(lines_of(first.out).back() == (folder.path / "o/report.html").string());
@@ -260,7 +393,7 @@ BOOST_AUTO_TEST_CASE(the_lab_leaves_its_page_and_runs_nothing_twice) {
   BOOST_TEST(!has_partial_file(folder.path / "o"));
   fs::create_directory(folder.path / "mine");
   write(folder.path / "mine/speed.csv", "my own");
-  check_wrong_input(folder, "lab axes --seeds 1 --out mine",
+  check_wrong_input(folder, "lab axes --seeds 1 --output mine",
                     "no study.json that tells whose it is");
   BOOST_TEST(read(folder.path / "mine/speed.csv") == "my own");
 }
@@ -275,7 +408,7 @@ BOOST_AUTO_TEST_CASE(the_lab_takes_images_of_a_folder) {
   check_wrong_input(folder, "lab axes --data images",
                     "nothing is left to run: axes is left out: it is not about images");
   BOOST_TEST(!fs::exists(folder.path / "gradus-lab"));
-  const Result result = run(folder, "lab microbatch signal --seeds 1 --data images --out o");
+  const Result result = run(folder, "lab microbatch signal --seeds 1 --data images --output o");
   BOOST_TEST_REQUIRE(result.code == 0, result.err);
   BOOST_TEST(result.err.find("signal is left out: it is not about images") != std::string::npos);
   BOOST_TEST(result.out.starts_with(
@@ -283,11 +416,12 @@ BOOST_AUTO_TEST_CASE(the_lab_takes_images_of_a_folder) {
   const std::string page = read(folder.path / "o/report.html");
   BOOST_TEST(page.find("are repeated on the images of images, averaged") != std::string::npos);
   BOOST_TEST(page.find("the learning rates were chosen on others") != std::string::npos);
-  check_wrong_input(folder, "lab microbatch --seeds 1 --out o", "nothing is mixed");
+  check_wrong_input(folder, "lab microbatch --seeds 1 --output o", "nothing is mixed");
   write_images(folder.path / "images", 91, 30, 6);
-  check_wrong_input(folder, "lab microbatch --seeds 1 --data images --out o", "nothing is mixed");
+  check_wrong_input(folder, "lab microbatch --seeds 1 --data images --output o",
+                    "nothing is mixed");
   fs::remove(folder.path / "images/t10k-images-idx3-ubyte");
-  check_wrong_input(folder, "lab microbatch --seeds 1 --data images --out o",
+  check_wrong_input(folder, "lab microbatch --seeds 1 --data images --output o",
                     "has no t10k-images-idx3-ubyte");
 }
 
@@ -371,7 +505,7 @@ BOOST_AUTO_TEST_CASE(a_run_that_diverges_leaves_the_others) {
   BOOST_TEST(results[0]["diverged"] == 1);
   BOOST_TEST(results[0]["final_train_loss"].is_null());
   BOOST_TEST(results[1]["runs"] == 1);
-  const Result all = run(folder, compare + "--norms none --lr 1e30");
+  const Result all = run(folder, compare + "--norms none --lr 1e30 --output other");
   BOOST_TEST(all.code == 2);
   BOOST_TEST(all.err.find("diverged") != std::string::npos);
 }
@@ -399,8 +533,8 @@ BOOST_AUTO_TEST_CASE(gnuplot_draws_whatever_the_folder_is_called) {
   if (std::system("gnuplot --version >/dev/null 2>&1") != 0) return;
   const Folder folder;
   for (const char* options : {"--epochs 2 --seeds 2", "--epochs 1 --seeds 1"}) {
-    const Result result =
-        run(folder, std::string("compare --models mlp,rnn ") + options + " --output \"it's here\"");
+    const Result result = run(folder, std::string("compare --models mlp,rnn --fresh ") + options +
+                                          " --output \"it's here\"");
     BOOST_TEST(result.code == 0);
     const std::string picture = read(folder.path / "it's here/curves.svg");
     BOOST_TEST(picture.find("</svg>") != std::string::npos);
@@ -553,8 +687,8 @@ BOOST_AUTO_TEST_CASE(two_programs_do_not_share_a_folder) {
   const int held = ::open((folder.path / "x").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   BOOST_REQUIRE(::flock(held, LOCK_EX) == 0);
   const std::string before = read(folder.path / "x" / "metrics.csv");
-  check_wrong_input(folder, arguments, "x: another gradus writes its results there");
-  check_wrong_input(folder, "lab axes --seeds 1 --out x", "another gradus writes");
+  check_one_message(folder, arguments, "x: another gradus writes its results there", 1);
+  check_one_message(folder, "lab axes --seeds 1 --output x", "another gradus writes", 1);
   BOOST_TEST(read(folder.path / "x" / "metrics.csv") == before);
   ::close(held);
   BOOST_TEST(run(folder, arguments).code == 0);
@@ -672,9 +806,9 @@ BOOST_AUTO_TEST_CASE(a_killed_comparison_is_resumed) {
 BOOST_AUTO_TEST_CASE(a_killed_lab_goes_on) {
   const Folder folder;
   const std::vector<std::string> names{"axes", "microbatch", "companions"};
-  std::vector<std::string> arguments{"lab", "--seeds", "1", "--out", "killed"};
+  std::vector<std::string> arguments{"lab", "--seeds", "1", "--output", "killed"};
   arguments.insert(arguments.end(), names.begin(), names.end());
-  BOOST_TEST(run(folder, "lab --seeds 1 --out whole axes microbatch companions").code == 0);
+  BOOST_TEST(run(folder, "lab --seeds 1 --output whole axes microbatch companions").code == 0);
   const auto look = [&](int) {
     for (const std::string& name : names)
       if (const fs::path file = folder.path / "killed" / (name + ".csv"); fs::exists(file))
@@ -740,7 +874,17 @@ BOOST_AUTO_TEST_CASE(resuming_looks_at_the_data_and_at_what_is_over) {
   BOOST_TEST(!fs::exists(folder.path / "o/compare-unfinished.json"));
   BOOST_TEST(read(folder.path / "o/metrics.csv") == known);
 
-  for (const char* summary : {"{}", "[1]", "{", R"({"complete": 1})", R"({"complete": true})"}) {
+  const std::string whole = read(folder.path / "o/summary.json");
+  const auto with = [&](const char* key, const json& value) {
+    json damaged = json::parse(whole);
+    damaged["results"][0][key] = value;
+    return damaged.dump();
+  };
+  for (const std::string& summary :
+       {std::string("{}"), std::string("[1]"), std::string("{"), std::string(R"({"complete": 1})"),
+        std::string(R"({"complete": true})"), std::string(R"({"complete": true, "results": [1]})"),
+        with("runs", 1e300), with("runs", -1), with("parameters", 0.5), with("norm", "x"),
+        with("norm", 1), with("step_ms", "x")}) {
     write(folder.path / "o/summary.json", summary);
     const std::string one = std::regex_replace(options, std::regex("250"), "1");
     const Result anew = run(folder, one + " --resume");
@@ -751,24 +895,22 @@ BOOST_AUTO_TEST_CASE(resuming_looks_at_the_data_and_at_what_is_over) {
 
 BOOST_AUTO_TEST_CASE(what_killed_writers_left_is_removed) {
   const Folder folder;
-  std::fflush(nullptr);
-  const pid_t ended = ::fork();
-  if (ended == 0) ::_exit(0);
-  ::waitpid(ended, nullptr, 0);
   fs::create_directory(folder.path / "o");
   const auto file = [&](const std::string& name) { return folder.path / "o" / name; };
-  const std::string of_ended = fmt::format(".gradus-{}-12.partial", ended),
-                    of_living = fmt::format(".gradus-{}-0.partial", ::getpid());
+  const fs::path left = file(".gradus-1.partial"), held = file(".gradus-2.partial");
+  write(held, "x");
+  const int writer = ::open(held.c_str(), O_WRONLY | O_CLOEXEC);
+  BOOST_REQUIRE(::flock(writer, LOCK_EX) == 0);
   for (const char* command : {"compare --models mlp --norms none --seeds 1 --epochs 1 --output o",
-                              "lab axes --seeds 1 --out o"}) {
-    const std::string others[] = {of_living, ".gradus-x-1.partial", ".gradus-.partial",
-                                  fmt::format(".gradus-{}.partial", ended), "a.partial"};
-    for (const std::string& name : others) write(file(name), "x");
-    write(file(of_ended), "x");
+                              "lab axes --seeds 1 --output o"}) {
+    write(left, "x");
+    write(file("a.partial"), "x");
     BOOST_TEST(run(folder, command).code == 0);
-    BOOST_TEST(!fs::exists(file(of_ended)), command);
-    for (const std::string& name : others) BOOST_TEST(fs::exists(file(name)), name);
+    BOOST_TEST(!fs::exists(left), command);
+    BOOST_TEST(fs::exists(held), command);
+    BOOST_TEST(fs::exists(file("a.partial")), command);
   }
+  ::close(writer);
 }
 
 BOOST_AUTO_TEST_CASE(a_file_that_grows_too_large_is_told) {

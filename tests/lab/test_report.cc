@@ -87,14 +87,15 @@ BOOST_AUTO_TEST_CASE(diverged_and_stopped_runs_stay_out_of_the_means) {
   BOOST_TEST(contains(table(s), "batch *"));
   BOOST_TEST(contains(table(s), "left out"));
   BOOST_TEST(!contains(table(summarize(three_seeds())), "left out"));
-  BOOST_TEST(to_json({.models = {"cnn"}, .norms = {"none", "batch"}}, runs)["complete"] == false);
+  BOOST_TEST(to_json({.models = {"cnn"}, .norms = {"none", "batch"}}, "", runs)["complete"] ==
+             false);
 
   for (Run& run : runs) {
     run.finished = false;
     run.diverged_in = 1;
   }
   BOOST_TEST(contains(table(summarize(runs)), "diverged"));
-  const auto json = to_json({.models = {"cnn"}, .norms = {"none", "batch"}}, runs);
+  const auto json = to_json({.models = {"cnn"}, .norms = {"none", "batch"}}, "", runs);
   BOOST_TEST(json["complete"] == true);
   BOOST_TEST(json["results"][0]["test_accuracy_mean"].is_null());
   BOOST_TEST(table(summarize({})) == "");

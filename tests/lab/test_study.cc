@@ -311,7 +311,9 @@ BOOST_AUTO_TEST_CASE(a_cell_has_the_seeds_of_its_endpoints) {
 BOOST_AUTO_TEST_CASE(a_pilot_has_seeds_of_its_own) {
   const Folder folder;
   run_pilot(
-      {.study = {.first_seed = 5}, .names = {"axes"}, .out = folder.path, .threads = 1},
+      {.study = {.first_seed = 5},
+       .names = {"axes"},
+       .results = {.output = folder.path, .threads = 1}},
       [](const auto&) {}, never);
   BOOST_TEST(whole(folder.path / "pilot.csv") ==
              std::string(reinterpret_cast<const char*>(pilot_csv), pilot_csv_size));
@@ -389,7 +391,8 @@ BOOST_AUTO_TEST_CASE(a_statement_is_as_strong_as_its_weakest_endpoint) {
 
 BOOST_AUTO_TEST_CASE(a_folder_holds_results_of_one_kind) {
   const Folder folder;
-  LabOptions options{.study = {.seeds = 1}, .names = {"axes"}, .out = folder.path, .threads = 1};
+  LabOptions options{
+      .study = {.seeds = 1}, .names = {"axes"}, .results = {.output = folder.path, .threads = 1}};
   std::vector<bool> kept;
   const auto note = [&](const LabProgress& p) { kept.push_back(p.kept); };
   run_lab(options, note, never);
@@ -402,10 +405,12 @@ BOOST_AUTO_TEST_CASE(a_folder_holds_results_of_one_kind) {
   BOOST_CHECK_EXCEPTION(run_lab(options, note, never), Error, test::says("nothing is mixed"));
   BOOST_TEST(whole(folder.path / "axes.csv") == before);
   options.study.seeds = 1;
-  options.fresh = true;
-  options.threads = 2;
+  options.results.fresh = true;
+  std::ofstream(folder.path / "report.html") << "of earlier results";
+  options.results.threads = 2;
   run_lab(options, note, never);
   BOOST_TEST(whole(folder.path / "axes.csv") == before);
+  BOOST_TEST(!fs::exists(folder.path / "report.html"));
 }
 
 BOOST_AUTO_TEST_CASE(wrong_options_are_told) {
@@ -414,11 +419,12 @@ BOOST_AUTO_TEST_CASE(wrong_options_are_told) {
     run_lab(
         options, [](const auto&) {}, never);
   };
-  BOOST_CHECK_EXCEPTION(with({.names = {"axis"}, .out = folder.path}), Error,
+  BOOST_CHECK_EXCEPTION(with({.names = {"axis"}, .results = {.output = folder.path}}), Error,
                         test::says("no experiment 'axis'; the nearest first: axes"));
-  BOOST_CHECK_EXCEPTION(with({.study = {.seeds = 0}, .names = {"axes"}, .out = folder.path}), Error,
-                        test::says("0 seeds"));
-  BOOST_CHECK_EXCEPTION(with({.names = {"axes"}, .out = "/proc/none"}), Error,
+  BOOST_CHECK_EXCEPTION(
+      with({.study = {.seeds = 0}, .names = {"axes"}, .results = {.output = folder.path}}), Error,
+      test::says("0 seeds"));
+  BOOST_CHECK_EXCEPTION(with({.names = {"axes"}, .results = {.output = "/proc/none"}}), Error,
                         test::says("cannot be written to"));
   BOOST_TEST(!fs::exists(folder.path));
 }

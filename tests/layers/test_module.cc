@@ -228,6 +228,34 @@ class Tied : public UnaryModule {
 
 }  // namespace
 
+// A file with two values for what is one tensor: neither is taken. NaN is a value like others.
+BOOST_AUTO_TEST_CASE(one_tensor_takes_one_value) {
+  Tied model;
+  const Tensor before = raw::clone(model.words.weight);
+  for (const bool whole : {false, true}) {
+    NamedTensors state = model.state();
+    BOOST_TEST_REQUIRE(state.size() == 2u);
+    for (auto& [name, values] : state) values = raw::clone(values);
+    Tensor& second = state[1].second;
+    if (whole)
+      second = full(second.shape(), NAN);
+    else
+      second.mutable_data<float>()[14] += 1;
+    BOOST_CHECK_EXCEPTION(model.load_state(state), Error,
+                          says("load: words.weight and out.weight are one tensor (5, 3), and are "
+                               "given two different values"));
+    BOOST_TEST(model.words.weight.to_vector<float>() == before.to_vector<float>());
+    std::swap(state[0].second, state[1].second);
+    BOOST_CHECK_THROW(model.load_state(state), Error);
+    state[0].second = state[1].second;
+    model.load_state(state);
+    state[0].second = full(second.shape(), NAN);
+    state[1].second = full(second.shape(), NAN);
+    model.load_state(state);
+    model.words.weight.set_data(before);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_shared_parameter_is_one) {
   Tied model;
   model.to(DType::f64);
@@ -788,6 +816,38 @@ struct Twice : UnaryModule {
 };
 
 }  // namespace
+
+// What no file could hold, or could not tell from others, is found where names are given.
+BOOST_AUTO_TEST_CASE(names_that_no_file_holds_are_found_at_once) {
+  struct Named : UnaryModule {
+    Named(std::string called, int which) : name(std::move(called)), kind(which), inner(3, 3) {}
+    Tensor forward(const Tensor& x) override { return inner(x) * w; }
+    void visit(Visitor& visitor) override {
+      if (kind == 0) visitor.parameter(name, w);
+      if (kind == 1) visitor.buffer(name, b);
+      visitor.module(kind == 2 ? name : "inner", inner);
+    }
+    std::string describe() const override { return "Named"; }
+    std::string name;
+    int kind;
+    Linear inner;
+    Parameter w{{3}, Init::ones()};
+    Buffer b{ones({3})};
+  };
+  for (int kind = 0; kind < 3; ++kind) {
+    for (const char* name : {"__metadata__", "a\xff", "\xc3", "w.", ".", ".w", "a..b", ""})
+      BOOST_TEST_CONTEXT(kind << " " << name) {
+        Named module(name, kind);
+        BOOST_CHECK_EXCEPTION(module(ones({2, 3})), Error, says("visit: "));
+        BOOST_CHECK_EXCEPTION(module.parameters(), Error, says("visit: "));
+        BOOST_CHECK_EXCEPTION(module.state(), Error, says("visit: "));
+        BOOST_CHECK_EXCEPTION(module.save("never"), Error, says("visit: "));
+      }
+    for (const char* name : {"metadata", "caf\u00e9", "0.fc", "a b"})
+      BOOST_TEST(Named(name, kind).state().size() == (kind == 2 ? 2u : 3u), name);
+  }
+  BOOST_TEST(!std::filesystem::exists("never"));
+}
 
 BOOST_AUTO_TEST_CASE(two_of_one_name_are_found_at_once) {
   for (bool tensors : {false, true}) {

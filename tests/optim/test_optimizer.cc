@@ -594,6 +594,47 @@ BOOST_AUTO_TEST_CASE(a_state_that_does_not_fit_changes_nothing) {
   BOOST_TEST(print(adam, {}) == print(source, {}));
 }
 
+// A root is drawn of it: one that is negative would make NaN of a parameter. NaN and infinity are
+// what a training that diverged leaves.
+BOOST_AUTO_TEST_CASE(a_negative_mean_of_squares_is_refused) {
+  Tensor a = leaf({1, 2}), b = leaf({3, 4});
+  a.set_grad(ones({2}, DType::f64));
+  b.set_grad(ones({2}, DType::f64));
+  Adam adam({a}, {});
+  AdamW adam_w({a}, {});
+  Rmsprop rmsprop({b}, {.momentum = 0.9, .centered = true});
+  for (Optimizer* optimizer : std::initializer_list<Optimizer*>{&adam, &adam_w, &rmsprop}) {
+    optimizer->step();
+    const NamedTensors good = optimizer->state();
+    const auto with = [&](size_t i, double value) {
+      NamedTensors state = good;
+      state[i].second = raw::clone(state[i].second);
+      state[i].second.mutable_data<double>()[1] = value;
+      return state;
+    };
+    int refused = 0;
+    for (size_t i = 0; i < good.size(); ++i) {
+      const auto& [name, values] = good[i];
+      if (values.ndim() != 1) continue;
+      const bool squares = name.ends_with("exp_avg_sq") || name.ends_with("square_avg");
+      for (const double value : {-1e-300, -2.0, -HUGE_VAL}) {
+        if (squares)
+          BOOST_CHECK_EXCEPTION(
+              optimizer->load_state(with(i, value)), Error,
+              says(fmt::format("{} (2,) is made of squares, and one of its values "
+                               "is {}",
+                               name, value)));
+        else
+          optimizer->load_state(with(i, value));
+      }
+      for (const double value : {0.0, -0.0, double{NAN}, HUGE_VAL})
+        optimizer->load_state(with(i, value));
+      refused += squares;
+    }
+    BOOST_TEST(refused == 1);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(clipping_scales_all_gradients_together) {
   Tensor a = leaf({0, 0}), b = leaf({0}), c = leaf({0});
   const std::vector p{a, b, c};  // c has no gradient

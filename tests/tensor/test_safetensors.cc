@@ -184,9 +184,11 @@ BOOST_AUTO_TEST_CASE(headers_that_are_wrong) {
   }
   const File file(std::string(1 << 20, ' '));
   std::filesystem::resize_file(file.path, 1000);
-  BOOST_CHECK_EXCEPTION(load_safetensors(file.path), Error, says("not a safetensors file"));
+  BOOST_CHECK_EXCEPTION(load_safetensors(file.path), Error,
+                        says("not a safetensors file, which is the format that is read"));
   std::filesystem::resize_file(file.path, 3);
-  BOOST_CHECK_EXCEPTION(load_safetensors(file.path), Error, says("not a safetensors file"));
+  BOOST_CHECK_EXCEPTION(load_safetensors(file.path), Error,
+                        says("not a safetensors file, which is the format that is read"));
 }
 
 #ifndef GRADUS_SANITIZED  // sanitizers keep what is freed

@@ -276,6 +276,31 @@ BOOST_AUTO_TEST_CASE(what_was_saved_loads) {
   }
 }
 
+// What is one tensor in two parts is one when it is loaded, too.
+BOOST_AUTO_TEST_CASE(one_tensor_takes_one_value) {
+  const Folder folder;
+  Linear a(2, 2), b(2, 2);
+  b.weight.share(a.weight);
+  Tensor handle = a.weight;
+  Adam optimizer(a.parameters(), {});
+  Checkpoint checkpoint;
+  checkpoint.add("a", a).add("b", b).add("tensor", handle).add("optimizer", optimizer);
+  checkpoint.save(folder / "c");
+  checkpoint.load(folder / "c");
+  const std::vector<float> before = a.weight.to_vector<float>();
+  NamedTensors values = load_tensors(folder / "c");
+  for (const char* other : {"a.weight", "b.weight", "tensor"}) {
+    NamedTensors damaged = values;
+    for (auto& [name, x] : damaged)
+      if (name == other) x = full(x.shape(), 3);
+    save_tensors(folder / "d", damaged);
+    BOOST_CHECK_EXCEPTION(checkpoint.load(folder / "d"), Error,
+                          says("are one tensor (2, 2), and are given two different values"));
+    BOOST_CHECK_EXCEPTION(checkpoint.load(folder / "d"), Error, says(other));
+    BOOST_TEST(a.weight.to_vector<float>() == before);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(names_that_cannot_be) {
   int64_t step = 0;
   Tensor nothing;
@@ -284,5 +309,9 @@ BOOST_AUTO_TEST_CASE(names_that_cannot_be) {
   BOOST_CHECK_EXCEPTION(checkpoint.add("step", step), Error, says("two parts are called step"));
   BOOST_CHECK_EXCEPTION(checkpoint.add("", step), Error, says("is no name for a part"));
   BOOST_CHECK_EXCEPTION(checkpoint.add("a.b", step), Error, says("a.b"));
+  BOOST_CHECK_EXCEPTION(checkpoint.add("a.", step), Error, says("a."));
+  BOOST_CHECK_EXCEPTION(checkpoint.add("__metadata__", step), Error,
+                        says("Checkpoint: no tensor can be called __metadata__"));
+  BOOST_CHECK_EXCEPTION(checkpoint.add("a\xff", step), Error, says("name is not UTF-8"));
   BOOST_CHECK_EXCEPTION(checkpoint.add("x", nothing), Error, says("x is an empty handle"));
 }
