@@ -56,21 +56,8 @@ Tensor log_softmax_backward(const Tensor& y, const Tensor& dy);
 }  // namespace
 
 // y = softmax(x):  dx = y (dy - sum dy y)  (docs/derivations/softmax_cross_entropy.md)
-// As sum y = 1, any number may be subtracted from a row's dy: so a far dy leaves its second order
-// the digits of what it differs by.
-static Op softmax_op("softmax", [](Backward& ctx) {
-  const Tensor y = ctx.kept(0);
-  Tensor dy = ctx.dy();
-  if (y.numel() > 0 && (needs_grad(y) || needs_grad(dy))) {
-    Tensor far;
-    {
-      const NoRecord pause;
-      far = gather(dy, -1, argmax(y, -1, true));
-    }
-    dy = dy - far;
-  }
-  ctx.set(0, softmax_backward(y, dy));
-});
+static Op softmax_op("softmax",
+                     [](Backward& ctx) { ctx.set(0, softmax_backward(ctx.kept(0), ctx.dy())); });
 
 Tensor softmax(const Tensor& x, int64_t axis) {
   const int i = normalize_axis("softmax", axis, x.ndim());
