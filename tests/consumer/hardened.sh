@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # hardened.sh SOURCE BUILD FILE...: each program and library among the files is bound when it starts and read-only then,
-# runs nothing that can be written, looks for libraries in places that it names relative to itself, and was compiled so
-# that what reads files guards its stack and, optimized, its calls of the C library.
+# runs nothing that can be written, looks for libraries in places that it names relative to itself, and guards its
+# stacks. What reads files is compiled with that and, optimized, with guarded calls of the C library.
 set -euo pipefail
 source=$1 build=$2
 shift 2
@@ -21,16 +21,17 @@ for file in "$@"; do
     [[ $entry == '$ORIGIN'* ]] || fail "$file looks for libraries in '$entry', of $path"
   done <<<"${path:+$path:}"
   grep -q __stack_chk_fail <<<"$needs" || fail "$file does not guard its stack"
-  if grep -qx CMAKE_BUILD_TYPE:STRING=Release "$build/CMakeCache.txt"; then
-    grep -qE '__mem[a-z]+_chk' <<<"$needs" || fail "$file does not guard its calls of the C library"
-  fi
 done
 [ "$seen" -gt 1 ] || fail "the program and the library were not among $*"
 
 # Whatever source of the library or the program calls what reads files, beside kernels.
-commands=$build/compile_commands.json
+cached() { grep -qxF "$1" "$build/CMakeCache.txt"; }
+wanted=(-fstack-protector-strong)
+if cached CMAKE_BUILD_TYPE:STRING=Release && cached GRADUS_CAN_FORTIFY:INTERNAL=1; then wanted+=(-D_FORTIFY_SOURCE=2); fi
 reads='read_file|FileReader|ifstream|fopen|::open\(|::read\(|inflate|parse_json'
 for file in $(cd "$source" && grep -lE "$reads" -r base tensor autograd gradcheck layers optim models data training lab --include='*.cc'); do
-  grep -F "\"command\"" "$commands" | grep -E -- "-c [^ ]*/$file\"" | grep -q -e -fstack-protector-strong ||
-    fail "$file reads files and does not guard its stack"
+  command=$(grep -E "\"command\": .* -c [^ ]*/$file\"" "$build/compile_commands.json") || fail "$file is not compiled"
+  for option in "${wanted[@]}"; do
+    grep -q -e " $option " <<<"$command" || fail "$file reads files and is compiled without $option"
+  done
 done
