@@ -108,6 +108,9 @@ if(CMAKE_BUILD_TYPE STREQUAL Release) # what prints and reads is large, and neve
   set_source_files_properties(${PROJECT_SOURCE_DIR}/kernels/norm/norm.cc PROPERTIES
                               COMPILE_OPTIONS "-O2;-ftree-vectorize")
 endif()
+file(GLOB reading_sources ${PROJECT_SOURCE_DIR}/base/*.cc ${PROJECT_SOURCE_DIR}/base/detail/*.cc ${PROJECT_SOURCE_DIR}/data/*.cc
+     ${PROJECT_SOURCE_DIR}/training/*.cc ${PROJECT_SOURCE_DIR}/tensor/safetensors.cc ${PROJECT_SOURCE_DIR}/tensor/tensor_file.cc)
+set_property(SOURCE ${reading_sources} APPEND PROPERTY COMPILE_OPTIONS ${hardened_options})
 foreach(level IN LISTS simd_levels)
   add_library(gradus_simd_${level} OBJECT ${simd_sources})
   target_compile_definitions(gradus_simd_${level} PRIVATE
@@ -119,7 +122,6 @@ endforeach()
 # gradus_add_library(NAME KIND...): a library of these objects.
 list(TRANSFORM simd_levels REPLACE "(.+)" "$<TARGET_OBJECTS:gradus_simd_\\1>" OUTPUT_VARIABLE simd_objects)
 set(library_objects $<TARGET_OBJECTS:gradus_objects> ${simd_objects})
-include(CheckLinkerFlag)
 check_linker_flag(CXX -Wl,-Bsymbolic-functions GRADUS_CAN_BIND_SYMBOLS)
 check_linker_flag(CXX -Wl,-z,nodelete GRADUS_CAN_STAY_LOADED)
 function(gradus_add_library name)
@@ -128,6 +130,7 @@ function(gradus_add_library name)
   target_include_directories(${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>)
   target_compile_features(${name} PUBLIC cxx_std_20)
   target_link_libraries(${name} PUBLIC fmt::fmt PRIVATE $<BUILD_INTERFACE:gradus_options> Threads::Threads ZLIB::ZLIB ${CMAKE_DL_LIBS})
+  gradus_harden(${name})
   # Calls inside the library go straight to their target, as -fno-semantic-interposition lets the compiler assume.
   if(GRADUS_CAN_BIND_SYMBOLS)
     target_link_options(${name} PRIVATE -Wl,-Bsymbolic-functions)

@@ -3,6 +3,7 @@
 set -euo pipefail
 way=$1 source=$2 build=$3 generator=$4 compiler=$5
 work=$build/consumer-$way
+unset GRADUS_WERROR # users have none
 prefix=$work/prefix
 mkdir -p "$work"
 options=(-G "$generator" "-DCMAKE_CXX_COMPILER=$compiler")
@@ -30,13 +31,46 @@ check_headers() {
      { echo "$header does not compile alone"; exit 1; }'
 }
 
-# The program starts wherever the prefix is, and never looks for libraries in the folder that it is called in.
+# The program starts wherever the prefix is.
 check_program() {
   (cd / && env -i "$prefix/bin/gradus" --version >/dev/null)
-  for program in "$prefix/bin/gradus" "$build/bin/gradus"; do
-    local path
-    path=$(readelf -d "$program" | sed -n 's/.*runpath: \[\(.*\)\]/:\1:/p')
-    [[ $path == *'$ORIGIN'* && $path != *::* ]] || { echo "$program: RUNPATH $path"; return 1; }
+  "$source/tests/consumer/hardened.sh" "$source" "$build" $(find "$prefix" -type f -not -name '*.h') "$build/bin/gradus"
+}
+
+# finds VERSION: whether find_package takes what is installed for that version.
+finds() {
+  ! cmake -S "$work/version" -B "$work/version/build" "${options[@]}" "-DVERSION=$1" 2>&1 | grep -q 'not found'
+}
+
+# A minor version before 1.0 and a major one from then on may break users: under that name the loader looks for the
+# library, and find_package takes no other.
+check_version() {
+  local version series library
+  version=$("$prefix/bin/gradus" --version)
+  series=${version%.*}
+  [ "${version%%.*}" = 0 ] || series=${version%%.*}
+  library=$(find "$prefix" -name libgradus.so)
+  readelf -dW "$library" | grep -qF "soname: [libgradus.so.$series]" ||
+    { echo "the library of $version is not libgradus.so.$series"; return 1; }
+  readelf -dW "$prefix/bin/gradus" | grep -qF "[libgradus.so.$series]" || { echo "the program asks for another"; return 1; }
+  mkdir -p "$work/version"
+  printf 'cmake_minimum_required(VERSION 3.22)\nproject(version CXX)\n%s\n%s\n' 'find_package(gradus ${VERSION} QUIET)' \
+    'if(NOT gradus_FOUND)
+       message("not found")
+     endif()' >"$work/version/CMakeLists.txt"
+  finds "$version" && finds "$series" || { echo "find_package does not find $version or $series"; return 1; }
+  for other in 0.1 0.3 1.0 2; do
+    [ "$other" = "$series" ] || ! finds "$other" || { echo "find_package takes $version for $other"; return 1; }
+  done
+}
+
+# Of what is embedded: data/*/SOURCE.md.
+check_notices() {
+  local folder name
+  folder=$(dirname "$(find "$prefix" -name LICENSE)")
+  cmp "$source/LICENSE" "$folder/LICENSE"
+  for name in "$source"/data/*/SOURCE.md; do
+    cmp "$name" "$folder/$(basename "$(dirname "$name")").md"
   done
 }
 
@@ -73,6 +107,7 @@ build_a_little() {
     { cat "$work/log"; return 1; }
   ! ninja -t commands gradus/CMakeFiles/gradus_objects.dir/base/error.cc.o | grep -e -fvisibility=hidden ||
     { echo "the library hides all that it has"; return 1; }
+  ! ninja -t commands | grep -e -Werror || { echo "warnings of another compiler would end the build"; return 1; }
   # A static library, as the project has none: the program `gradus` needs what nothing in it refers to.
   ninja -t commands gradus_program | tail -1 | grep -q 'whole-archive,[^ ]*libgradus\.a' ||
     { echo "the static program lacks ops"; return 1; }
@@ -85,7 +120,9 @@ case $way in
     mv "$work/other-prefix" "$prefix"
     check_headers
     check_program
+    check_notices
     options+=("-DCMAKE_PREFIX_PATH=$prefix")
+    check_version
     check_packages
     build_and_run ;;
   subdirectory)
