@@ -7,9 +7,10 @@
 #include <gradus/kernels/runtime/workspace.h>
 
 #include <algorithm>
+#include <cassert>
 #include <cmath>
 #include <functional>
-#include <limits>
+#include <utility>
 
 namespace gradus::kernels {
 namespace {
@@ -421,42 +422,29 @@ void run_backward(const Channels& s, const Transform<T>& f, const T* dy, int64_t
       gradient);
 }
 
-/// Some of a tensor's numbers: `rows` of `columns` neighbours that begin `stride` apart, from `at`
-/// on.
-struct Part {
-  int64_t rows, columns, stride, at;
-
-  void widen(const float* from, double* to) const {
-    for (int64_t i = 0; i < rows; ++i)
-      std::copy_n(from + at + i * stride, columns, to + i * columns);
-  }
-  /// `to` may be null.
-  void narrow(const double* from, float* to) const {
-    for (int64_t i = 0; i < rows && to; ++i)
-      for (int64_t j = 0; j < columns; ++j)
-        to[at + i * stride + j] = static_cast<float>(from[i * columns + j]);
-  }
-};
-
 /// The calling thread's memory for f32 numbers as doubles.
 class WideMemory {
  public:
-  explicit WideMemory(int64_t count) : next_(workspace<double, WideMemory>(count)) {}
+  explicit WideMemory(int64_t count)
+      : next_(workspace<double, WideMemory>(count)), end_(next_ + count) {}
   double* take(int64_t count) {
-    double* const taken = next_;
-    next_ += count;
-    return taken;
+    assert(count <= end_ - next_);
+    return std::exchange(next_, next_ + count);
   }
-  /// A copy of the part, null of null.
-  const double* of(const float* from, const Part& part) {
-    if (!from) return nullptr;
-    double* const to = take(part.rows * part.columns);
-    part.widen(from, to);
+  /// A copy, null of null.
+  const double* of(const float* from, int64_t count) {
+    return from ? copy(count, [=](int64_t i) { return from[i]; }) : nullptr;
+  }
+  /// from(0), from(1), ...
+  template <class From>
+  const double* copy(int64_t count, From from) {
+    double* const to = take(count);
+    for (int64_t i = 0; i < count; ++i) to[i] = static_cast<double>(from(i));
     return to;
   }
 
  private:
-  double* next_;
+  double *next_, *end_;
 };
 
 /// then(channel, piece) for every piece.
@@ -552,28 +540,35 @@ void batch_norm(const Channels& shape, double eps, const NormInput<T>& in, T* y,
                });
 }
 
-/// batch_norm_backward of channels with few values, whose terms mostly cancel: in f64.
-static void few_values_backward(const Channels& s, double eps, const NormInput<float>& in,
-                                const float* dy, const NormGradients<float>& to) {
-  const int64_t each = s.outer * s.inner, most = std::clamp(kGrain / each, int64_t{1}, s.channels);
+/// batch_norm_backward of channels with `count` valid values, few, whose terms mostly cancel: in
+/// f64, of these values alone.
+static void few_values_backward(const Channels& s, int64_t count, double eps,
+                                const NormInput<float>& in, const float* dy,
+                                const NormGradients<float>& to) {
+  int64_t places[kFewValues], found = 0;  // in channel 0
+  for (int64_t k = 0; k < s.outer * s.inner && found < count; ++k)
+    if (!in.valid || in.valid[k])
+      places[found++] = k / s.inner * s.channels * s.inner + k % s.inner;
+  if (in.valid) std::fill_n(to.dx, numel(s), 0.0F);
+  const int64_t most = std::min(s.channels, kGrain / count);
   parallel_for(ceil_div(s.channels, most), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t c = begin * most; c < std::min(end * most, s.channels); c += most) {
-      const Channels block{s.outer, std::min(most, s.channels - c), s.inner};
-      const Part part{s.outer, block.channels * s.inner, s.channels * s.inner, c * s.inner},
-          of_channel{1, block.channels, block.channels, c};
-      WideMemory memory(3 * numel(block) + 7 * block.channels);
-      const NormInput<double> wide{memory.of(in.x, part), in.valid, memory.of(in.w, of_channel),
-                                   memory.of(in.b, of_channel), in.relu};
-      const double* g = memory.of(dy, part);
-      double *mean = memory.take(block.channels), *var = memory.take(block.channels),
-             *rstd = memory.take(block.channels), *dx = memory.take(numel(block));
-      const NormGradients<double> sums{dx, memory.take(block.channels),
-                                       memory.take(block.channels)};
-      batch_norm<double>(block, eps, wide, dx, mean, var, rstd);
-      batch_norm_backward<double>(block, eps, wide, mean, rstd, g, sums);
-      part.narrow(dx, to.dx);
-      of_channel.narrow(sums.dw, to.dw);
-      of_channel.narrow(sums.db, to.db);
+    for (int64_t first = begin * most; first < std::min(end * most, s.channels); first += most) {
+      const int64_t n = std::min(most, s.channels - first);
+      const auto place = [&](int64_t i) { return places[i / n] + (first + i % n) * s.inner; };
+      WideMemory memory(3 * count * n + 7 * n);
+      const NormInput<double> wide{
+          memory.copy(count * n, [&](int64_t i) { return in.x[place(i)]; }), nullptr,
+          memory.of(in.w ? in.w + first : nullptr, n), memory.of(in.b ? in.b + first : nullptr, n),
+          in.relu};
+      const double* g = memory.copy(count * n, [&](int64_t i) { return dy[place(i)]; });
+      double *mean = memory.take(n), *var = memory.take(n), *rstd = memory.take(n),
+             *dx = memory.take(count * n), *dw = memory.take(n), *db = memory.take(n);
+      const Channels values{count, n, 1};
+      batch_norm<double>(values, eps, wide, dx, mean, var, rstd);
+      batch_norm_backward<double>(values, eps, wide, mean, rstd, g, {dx, dw, db});
+      for (int64_t i = 0; i < count * n; ++i) to.dx[place(i)] = static_cast<float>(dx[i]);
+      for (int64_t c = 0; c < n && to.dw; ++c) to.dw[first + c] = static_cast<float>(dw[c]);
+      for (int64_t c = 0; c < n && to.db; ++c) to.db[first + c] = static_cast<float>(db[c]);
     }
   });
 }
@@ -584,7 +579,8 @@ void batch_norm_backward(const Channels& shape, double eps, const NormInput<T>& 
   const Channels s = simplified(shape);
   const int64_t count = to.dx ? count_valid(s, in.valid) : 0;
   if constexpr (sizeof(T) == sizeof(float))
-    if (0 < count && count <= kFewValues) return few_values_backward(s, eps, in, dy, to);
+    if (0 < count && count <= kFewValues && s.channels > 0)
+      return few_values_backward(s, count, eps, in, dy, to);
   const T own_eps = static_cast<T>(eps);
   const NormKernels<T>& table = kernels<NormKernels<T>>();
   const bool near = table.all_near(s.channels, own_eps, mean, rstd);
@@ -726,23 +722,24 @@ static void few_values_backward(const NormRows& s, int64_t begin, int64_t end, d
                                 double* db) {
   const NormKernels<double>& table = kernels<NormKernels<double>>();
   const int64_t d = s.d, stride = s.groups * d, weights = d / s.inner, most = kGrain / d;
-  const Part of_weights{1, weights, weights, 0};
   WideMemory memory(2 * weights + 5 * d + most * (3 * d + 2));
-  const double *w = memory.of(in.w, of_weights), *b = memory.of(in.b, of_weights);
+  const double *w = memory.of(in.w, weights), *b = memory.of(in.b, weights);
   double *spread = memory.take(2 * d), *centred = memory.take(d), *sums = memory.take(2 * d);
-  for (int64_t i = begin; i < end; i += most) {
-    const int64_t rows = std::min(most, end - i);
+  for (int64_t first = begin; first < end; first += most) {
+    const int64_t rows = std::min(most, end - first), n = rows * d;
+    const auto place = [=](int64_t i) {
+      return stride == d ? first * d + i : (first + i / d) * stride + i % d;
+    };
     WideMemory of_block = memory;
-    const Part part =
-        s.groups == 1 ? Part{1, rows * d, 0, i * d} : Part{rows, d, stride, i * stride};
-    const NormInput<double> wide{of_block.of(in.x, part), from(in.valid, i), w, b, in.relu};
-    const double* g = of_block.of(dy, part);
-    double *to = of_block.take(rows * d), *mean = of_block.take(rows), *rstd = of_block.take(rows);
+    const NormInput<double> wide{of_block.copy(n, [&](int64_t i) { return in.x[place(i)]; }),
+                                 from(in.valid, first), w, b, in.relu};
+    const double* g = of_block.copy(n, [&](int64_t i) { return dy[place(i)]; });
+    double *to = of_block.take(n), *mean = of_block.take(rows), *rstd = of_block.take(rows);
     const Rows r{0, rows, d, 1, s.inner, s.centred};
     table.row_norm(r, eps, wide, spread, to, mean, rstd, false);
     table.row_norm_backward(r, eps, wide, spread, centred, mean, rstd, g, to, {dw, db, sums},
                             false);
-    part.narrow(to, dx);
+    for (int64_t i = 0; i < n; ++i) dx[place(i)] = static_cast<float>(to[i]);
   }
 }
 
@@ -772,7 +769,7 @@ void row_norm_backward(const NormRows& s, double eps, const NormInput<T>& in, co
       }
     }
     if constexpr (sizeof(T) == sizeof(float))
-      if (to.dx && s.d <= kFewValues)
+      if (to.dx && 0 < s.d && s.d <= kFewValues)
         return few_values_backward(s, begin, end, eps, of_group(s, group, in), dy + at, to.dx + at,
                                    sums.dw, sums.db);
     kernel(rows_of(s, begin, end), eps, of_group(s, group, in), spread_memory<T>(s),

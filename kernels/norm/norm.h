@@ -5,7 +5,8 @@ namespace gradus::kernels {
 
 // Statistics are taken of blocks about the block's own mean and put together in f64 (Chan et al.
 // 1979); what comes of it is the same for any number of threads. A row or a channel that f32 does
-// not carry through is computed in double (in_double.h), the backward pass from x and eps again.
+// not carry through is computed in double (in_double.h), the backward pass, as that of few values,
+// from x and eps again.
 
 /// What a norm is of: y = xhat w + b, or max(y, 0) with relu, where xhat = (x - mean) rstd and
 /// rstd = 1 / sqrt(var + eps). Where `valid` is false, what inputs hold, NaN included, has no

@@ -32,10 +32,8 @@ constexpr int64_t kBlockColumns = kAdditions* kParts* kWidth<T>;
 template <class T, class F>
 inline void for_each_block(const Runs& r, F f) {
   if (r.columns == 0) return;
-  constexpr int64_t turn = kParts * kWidth<T>;
   const int64_t columns = smaller(r.columns, kBlockColumns<T>),
-                additions = columns / turn + larger(1, columns % turn / kWidth<T>),
-                rows = larger(1, kAdditions / additions);
+                rows = larger(1, kAdditions / visits_of_a_part<T>(columns));
   for (int64_t i = 0; i < r.rows; i += rows)
     for (int64_t j = 0; j < r.columns; j += columns)
       f(Runs{smaller(rows, r.rows - i), smaller(columns, r.columns - j), r.stride, r.valid_stride},

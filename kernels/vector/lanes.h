@@ -101,6 +101,14 @@ GRADUS_INLINE inline void for_each_vector(int64_t n, const bool* valid, F f) {
   f(j, 1, SomeLanes<T, true>{mask, count});
 }
 
+/// How often for_each_vector comes to one part, at most.
+template <class T>
+constexpr int64_t visits_of_a_part(int64_t n) {
+  constexpr int64_t turn = kParts * kWidth<T>;
+  const int64_t rest = n % turn / kWidth<T>;
+  return n / turn + (rest > 1 ? rest : 1);
+}
+
 template <class V>
 inline auto horizontal_sum(V v) {
   return Level::fold_halves(v, [](auto a, auto b) GRADUS_INLINE { return a + b; });

@@ -216,7 +216,7 @@ std::string power_of(const Source& source, const Endpoint& endpoint) {
   return fmt::format(
       " By the pilot, to see an effect of {} with probability {} takes {}; the {} seeds of this "
       "run see it "
-      "with probability {:.2f}, and with {} one of {} or more.",
+      "with probability {:.2f}, and with {} one of {} or more, or as far the other way.",
       effect_of(endpoint, plan.effect), kPower,
       plan.needed ? fmt::format("{} seeds", plan.needed)
                   : "more test items than there are, with any number of seeds",

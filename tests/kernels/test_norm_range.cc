@@ -124,13 +124,18 @@ bool holds(Exact<T> v) {
   return std::abs(v) <= kMost<T>;
 }
 
-/// group(i): which row or channel element i is of; `largest_term`: of sums that may cancel.
+/// group(i): which row or channel element i is of; `largest_term`: of sums that may cancel;
+/// `before`: what a relu has cut, whose largest counts, too.
 template <class T, class Group>
 void compare(const std::string& what, const std::vector<T>& got,
              const std::vector<Exact<T>>& expected, int64_t groups, Group group,
-             Exact<T> largest_term = 0) {
+             Exact<T> largest_term = 0, const std::vector<Exact<T>>& before = {}) {
   std::vector<Exact<T>> largest(static_cast<size_t>(groups), largest_term),
       error(static_cast<size_t>(groups));
+  for (size_t i = 0; i < before.size(); ++i) {
+    Exact<T>& most = largest[static_cast<size_t>(group(static_cast<int64_t>(i)))];
+    most = std::max(most, std::abs(before[i]));
+  }
   for (size_t i = 0; i < expected.size(); ++i) {
     const auto g = static_cast<size_t>(group(static_cast<int64_t>(i)));
     largest[g] = std::max(largest[g], std::abs(expected[i]));
@@ -169,7 +174,8 @@ void compare_sums(const std::string& what, const std::vector<T>& got,
       what, got, expected, 1, [](int64_t) { return 0; }, largest);
 }
 
-const NormRows kRows[] = {{3, 1, 37}, {3, 2, 36, 9}, {3, 3, 12, 12}, {3, 1, 37, 1, false}};
+const NormRows kRows[] = {{3, 1, 37}, {3, 2, 36, 9}, {3, 3, 12, 12},     {3, 1, 37, 1, false},
+                          {3, 1, 5},  {3, 2, 8, 2},  {3, 1, 2, 1, false}};
 
 template <class T>
 void check_rows(const NormRows& s, const Range& r, bool masked, bool relu) {
@@ -181,6 +187,7 @@ void check_rows(const NormRows& s, const Range& r, bool masked, bool relu) {
   const NormInput<Exact<T>> linear{wide.x.data(), valid, wide.w.data(), wide.b.data()};
   naive::row_norm(s, r.eps, linear, y.data());
   if (relu) off_the_kink(p, y);
+  const std::vector<Exact<T>> before = y;
   wide = Wide<T>(p);
   NormInput<Exact<T>> exact = linear;
   exact.x = wide.x.data(), exact.w = wide.w.data(), exact.b = wide.b.data(), exact.relu = relu;
@@ -194,7 +201,7 @@ void check_rows(const NormRows& s, const Range& r, bool masked, bool relu) {
   const std::string of = (s.centred ? "rows of " : "rows about 0 of ") + std::to_string(s.d) +
                          " values, " + described(r, masked, relu);
   const auto row = [&](int64_t i) { return i / s.d; };
-  compare(of + " y", got.y, y, rows, row);
+  compare(of + " y", got.y, y, rows, row, {}, before);
   compare(of + " dx", got.dx, dx, rows, row);
   compare_sums(of + " dw", got.dw, dw, p);
   compare_sums(of + " db", got.db, db, p);
@@ -218,6 +225,7 @@ void check_batch_norm(const Channels& s, const Range& r, bool masked, bool relu)
   naive::batch_norm_stats(s, wide.x.data(), valid, mean.data(), var.data());
   naive::batch_norm_normalize(s, r.eps, exact(false), mean.data(), var.data(), y.data());
   if (relu) off_the_kink(p, y);
+  const std::vector<Exact<T>> before = y;
   wide = Wide<T>(p);
   naive::batch_norm_normalize(s, r.eps, exact(relu), mean.data(), var.data(), y.data());
   naive::batch_norm_backward<Exact<T>>(s, r.eps, true, exact(relu), mean.data(), var.data(),
@@ -231,7 +239,7 @@ void check_batch_norm(const Channels& s, const Range& r, bool masked, bool relu)
   const std::string of = (s.inner == 1 ? "columns " : "runs ") + described(r, masked, relu);
   const auto channel = [&](int64_t i) { return i / s.inner % s.channels; };
   const auto itself = [](int64_t i) { return i; };
-  compare(of + " y", got.y, y, channels, channel);
+  compare(of + " y", got.y, y, channels, channel, {}, before);
   compare(of + " dx", got.dx, dx, channels, channel);
   compare_sums(of + " dw", got.dw, dw, p);
   compare_sums(of + " db", got.db, db, p);
@@ -253,7 +261,7 @@ void check_batch_norm(const Channels& s, const Range& r, bool masked, bool relu)
   batch_norm_normalize(s, p.input(masked, relu), got.mean.data(), got.rstd.data(), got.y.data());
   batch_norm_backward_eval<T>(s, p.input(masked, false), got.mean.data(), got.rstd.data(),
                               p.dy.data(), {got.dx.data(), got.dw.data(), got.db.data()});
-  compare(of + " evaluated y", got.y, y, channels, channel);
+  compare(of + " evaluated y", got.y, y, channels, channel, {}, before);
   compare(of + " evaluated dx", got.dx, dx, channels, channel);
   compare_sums(of + " evaluated dw", got.dw, dw, p);
 }
@@ -322,8 +330,8 @@ BOOST_AUTO_TEST_CASE(equal_numbers_are_at_their_mean) {
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(channels, T, Floating) {
-  for (const Channels& s :
-       {Channels{3, 2, 19}, Channels{37, 5, 1}, Channels{41, 1, 1}, Channels{23, 2, 3}})
+  for (const Channels& s : {Channels{3, 2, 19}, Channels{37, 5, 1}, Channels{41, 1, 1},
+                            Channels{23, 2, 3}, Channels{7, 5, 1}, Channels{2, 3, 4}})
     for (const Range& r : ranges<T>())
       for (bool masked : {false, true})
         for (bool relu : {false, true}) check_batch_norm<T>(s, r, masked, relu);

@@ -257,7 +257,7 @@ def check_pilot(path, claims, page):
                         f"{power(effect, v, int(told[7]), items, alpha):.2f}"]
             sentence = re.search(rf"<li><b>{re.escape(name)}</b>(?:(?!</li>).)*By the pilot, to see an effect of (.+?) with "
                                  r"probability 0.9 takes (\d+ seeds|more test items than there are)(?:(?!</li>).)*; the (\d+) seeds "
-                                 r"of this run see it with probability (.+?), and with 0.9 one of (.+?) or more", page)
+                                 r"of this run see it with probability (.+?), and with 0.9 one of (.+?) or more, or as far the other way", page)
             seen = power(effect_of(claim, sentence[5]), v, int(told[7]), items, alpha)
             takes = f"{needed} seeds" if needed else "more test items than there are"
             if list(sentence.groups()[:4]) != [told[5], takes, told[7], told[8]] or abs(seen - 0.9) > 0.02:

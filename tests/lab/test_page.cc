@@ -156,7 +156,8 @@ BOOST_AUTO_TEST_CASE(the_page_tells_power_and_machines) {
       const std::string sentence = fmt::format(
           "By the pilot, to see an effect of {} with probability 0.9 takes {}; the {} seeds of "
           "this "
-          "run see it with probability {:.2f}, and with 0.9 one of {} or more.",
+          "run see it with probability {:.2f}, and with 0.9 one of {} or more, or as far the "
+          "other way.",
           effect_of(e, plan.effect),
           plan.needed ? fmt::format("{} seeds", plan.needed)
                       : "more test items than there are, with any number of seeds",
