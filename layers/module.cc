@@ -244,7 +244,7 @@ class Walker : public Visitor {
   std::string path_to(std::string_view name) {
     std::string path = path_.empty() ? std::string(name) : fmt::format("{}.{}", path_, name);
     check(!name.empty(), "visit: something in \"{}\" has no name", path_);
-    check(name.front() != '.' && name.back() != '.' && name.find("..") == name.npos,
+    check(name.front() != '.' && name.back() != '.' && name.find("..") == std::string_view::npos,
           "visit: \"{}\" is no name: dots stand between the names of parents and children", path);
     detail::check_name_in_file("visit", path);
     check(

@@ -549,7 +549,7 @@ static void few_values_backward(const Channels& s, int64_t count, double eps,
   for (int64_t k = 0; k < s.outer * s.inner && found < count; ++k)
     if (!in.valid || in.valid[k])
       places[found++] = k / s.inner * s.channels * s.inner + k % s.inner;
-  if (in.valid) std::fill_n(to.dx, numel(s), 0.0F);
+  if (in.valid != nullptr) std::fill_n(to.dx, numel(s), 0.0F);
   const int64_t most = std::min(s.channels, kGrain / count);
   parallel_for(ceil_div(s.channels, most), 1, [&](int64_t begin, int64_t end) {
     for (int64_t first = begin * most; first < std::min(end * most, s.channels); first += most) {
