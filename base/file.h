@@ -29,8 +29,9 @@ void write_file(const std::string& path, const std::function<void(std::ostream&)
 void remove_file(const std::string& path);
 
 /// Removes the new files (".gradus-*.partial") that writers which were killed left in the folder: a
-/// writer holds a lock (flock) on its own, and those that can be locked are nobody's. Where the
-/// file system has no locks, all stay.
+/// writer, and a child that it forked, holds a lock (flock) on its own, and those that can be
+/// locked are nobody's. Where the file system has no locks, all stay; where machines that share it
+/// lock each by itself, there should be no writers on others.
 void remove_partial_files(const std::string& folder);
 
 /// All bytes of a file; an Error with the path and the system's reason if they cannot be read.

@@ -68,29 +68,30 @@ nlohmann::ordered_json summary_of(const Settings& settings, const std::vector<Ru
   return to_json(settings.options, settings.data_checksum, runs);
 }
 
-/// The summary of a comparison that is over; null if there is none. One of other options is an
-/// error.
+/// The summary of a comparison that is over; null if there is none. What is there and not of these
+/// options is an error.
 nlohmann::ordered_json finished(const Settings& settings) {
   const fs::path file = in_folder(settings, kSummary);
   if (!fs::is_regular_file(file)) return {};
-  auto summary = nlohmann::ordered_json::parse(read_file(file.string()), nullptr, false);
-  std::string of;
+  auto summary = json_of_file(file.string());
+  const auto what = [&](const char* key) {
+    return summary.is_object() && summary.contains(key) ? json_text(summary[key], -1) : "";
+  };
+  const nlohmann::ordered_json version = GRADUS_VERSION;
+  if (const std::string of = what("options"), now = json_text(identity(settings), -1);
+      of != now || what("version") != json_text(version, -1))
+    fail(
+        "compare: {} holds the results of Gradus {}, {}, and this comparison is Gradus {}, {}; "
+        "another --output, or --fresh in their place",
+        settings.results.output, what("version"), of.empty() ? "options unknown" : of,
+        json_text(version, -1), now);
   try {
-    if (summary.at("complete") != true || summaries_from(summary).empty()) return {};
-    of = fmt::format("Gradus {}, {}", summary.at("version").get<std::string>(),
-                     json_text(summary.at("options"), -1));
-  } catch (const nlohmann::json::exception&) {  // it is not ours
-    return {};
-  } catch (const Error&) {
-    return {};
+    if (summary.contains("complete") && summary["complete"] == true &&
+        !summaries_from(summary).empty())
+      return summary;
+  } catch (const Error&) {  // damaged: it is made anew
   }
-  const std::string now =
-      fmt::format("Gradus {}, {}", GRADUS_VERSION, json_text(identity(settings), -1));
-  check(of == now,
-        "compare: {} holds the results of {}, and this comparison is {}; another --output, or "
-        "--fresh in their place",
-        settings.results.output, of, now);
-  return summary;
+  return {};
 }
 
 /// An error unless the unfinished comparison, whose options are `before`, is this one.
@@ -131,7 +132,7 @@ nlohmann::ordered_json enter(const Settings& settings, std::optional<ResultsFold
         "compare: {} holds an unfinished comparison; --resume goes on with it, --fresh begins anew",
         settings.results.output);
   if (unfinished && settings.resume) {
-    check_same(settings, nlohmann::ordered_json::parse(read_file(file), nullptr, false), now);
+    check_same(settings, json_of_file(file), now);
     return {};
   }
   if (!settings.results.fresh) finished(settings);  // results of other options stay

@@ -142,6 +142,8 @@ void Checkpoint::load(const std::string& path) {
     check(std::ranges::find(parts_, part, &Part::name) != parts_.end(),
           "{}: holds {}, and nothing here is called {}", path, full_name, part);
     given[part].emplace_back(full_name.substr(std::min(dot + 1, full_name.size())), tensor);
+    check(name_in_file(part, given[part].back().first) == full_name,
+          "{}: \"{}\" is no name of a tensor", path, full_name);
   }
   std::vector<std::function<void()>> commits;
   for (const Part& part : parts_) {

@@ -356,12 +356,12 @@ std::vector<std::string> findings(const Rows& rows) {
     };
     return fmt::format(
         "The {} net at a ninth of the rate that is best without a norm: BN takes {} times the "
-        "steps of no norm ({} against {}), at each one's best rate {} times: its lead {} there, {} "
-        "larger rates explain it.",
+        "steps of no norm ({} against {}), at each one's best rate {} times: its lead {}.",
         part, exponential(lead(kNinth)), at(part, "batch", kNinth), at(part, "none", kNinth),
         exponential(lead("best")),
-        lead(kNinth).mean > lead("best").mean ? "shrinks" : "does not shrink",
-        lead(kNinth).mean > lead("best").mean ? "as it should if" : "as it should, if");
+        lead(kNinth).mean > lead("best").mean
+            ? "shrinks there, as it would if larger rates explained it"
+            : "is there as large or larger; if larger rates explained it, it would shrink");
   };
   return {
       fmt::format("Sigmoid net, each at its best rate (BN {}, LN {}, none {}): BN {}, LN {}, no "

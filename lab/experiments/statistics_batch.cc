@@ -287,7 +287,7 @@ std::string population_text(const Rows& rows, const Panel& panel) {
 
 /// How much of an excess, the logarithm of a ratio, goes where it becomes `rest`.
 std::string share_gone(double excess, double rest) {
-  return rest < excess ? fmt::format("{:.0f} % of it", 100 * (1 - rest / excess)) : "nothing of it";
+  return rest < excess ? fmt::format("{:.0f} %", 100 * (1 - rest / excess)) : "nothing";
 }
 
 /// Whether training failed at the smallest group, or only inference with other statistics.

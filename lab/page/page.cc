@@ -396,13 +396,15 @@ std::string method(const Source& source) {
                                    [](const Endpoint& e) { return e.measure != Measure::bound; });
   const std::vector<std::string> paragraphs = {
       fmt::format(
-          "Gradus {}. Seeds from {} on: {} for primary endpoints or, where the table "
+          "Gradus {}. Seeds from {} on (those below {} were seen while the rules were made): {} "
+          "for primary endpoints or, where the table "
           "below says so, as many as the pilot asks for; {} for what is context, and a figure may "
           "show both: in the map only the cells of primary endpoints have all. A seed "
           "draws a net's initial weights, the order of the items and four fifths of the "
           "training data; the test data are always the same, so all of this varies over "
           "one data set. Images: {}.",
-          GRADUS_VERSION, o.first_seed, o.all_seeds().size(), o.context_seeds().size(), o.data),
+          GRADUS_VERSION, o.first_seed, StudyOptions{}.first_seed, o.all_seeds().size(),
+          o.context_seeds().size(), o.data),
       "Test losses are compared by the logarithm of their ratio, paired by seed: the same data, "
       "order and shared initial weights, which with another norm are another function, so that "
       "losses differ from the first step on. Where an endpoint has losses of single items its "

@@ -49,7 +49,7 @@ void enter_folder(const LabOptions& options) {
   const fs::path folder = options.results.output, file = folder / "study.json";
   const ordered_json now = identity(options.study);
   if (fs::exists(file) && !options.results.fresh) {
-    const ordered_json before = ordered_json::parse(read_file(file.string()), nullptr, false);
+    const ordered_json before = json_of_file(file.string());
     check(!before.is_discarded() && json_text(before) == json_text(now),
           "lab: {} holds results of another run ({}), this one is {}; nothing is mixed: give "
           "another --output, or --fresh to begin anew",

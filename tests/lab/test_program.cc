@@ -358,10 +358,24 @@ BOOST_AUTO_TEST_CASE(results_of_other_options_stay) {
     BOOST_TEST(result.code == 0, same);
     BOOST_TEST(result.err.find("is over") != std::string::npos, same);
   }
+  // Of another version, or damaged, they stay, too; deep brackets are no end of the program.
+  const std::string summary = read(folder.path / "o/summary.json"), deep(1'000'000, '[');
+  const std::string other = std::regex_replace(summary, std::regex("test_loss_mean"), "loss");
+  for (const std::string& text :
+       {std::regex_replace(other, std::regex("\"version\": \"[^\"]*\""), "\"version\": \"0.1.0\""),
+        std::regex_replace(summary, std::regex("\"options\": \\{"), "\"options\": " + deep + "{"),
+        std::string("{\"mine\": 1}"), deep}) {
+    write(folder.path / "o/summary.json", text);
+    check_wrong_input(folder, compare + "2", "compare: o holds the results of Gradus");
+    check_wrong_input(folder, compare + "2 --resume", "compare: o holds the results of Gradus");
+    BOOST_TEST(read(folder.path / "o/summary.json") == text);
+  }
   BOOST_TEST(run(folder, compare + "1 --fresh", "PATH=/nowhere").code == 0);
   BOOST_TEST(lines_of(metrics(folder.path / "o")).size() == 2u);
   BOOST_TEST(!fs::exists(folder.path / "o/curves.svg"));  // of the earlier one
 
+  write(folder.path / "o/study.json", deep);
+  check_wrong_input(folder, "lab axes --output o", "holds results of another run (damaged)");
   fs::create_directory(folder.path / "digits");
   check_wrong_input(folder, "compare --data ./digits", "has no train-images");
   check_wrong_input(folder, "lab --data digits/", "has no train-images");
@@ -874,19 +888,23 @@ BOOST_AUTO_TEST_CASE(resuming_looks_at_the_data_and_at_what_is_over) {
   BOOST_TEST(!fs::exists(folder.path / "o/compare-unfinished.json"));
   BOOST_TEST(read(folder.path / "o/metrics.csv") == known);
 
+  // What is not of these options stays; what is, and is damaged, is made anew.
+  const std::string one = std::regex_replace(options, std::regex("250"), "1");
+  BOOST_TEST_REQUIRE(run(folder, one + " --fresh").code == 0);
   const std::string whole = read(folder.path / "o/summary.json");
+  for (const char* foreign : {"{}", "[1]", "{", R"({"complete": 1})", R"({"complete": true})",
+                              R"({"complete": true, "results": [1]})"}) {
+    write(folder.path / "o/summary.json", foreign);
+    check_wrong_input(folder, one + " --resume", "o holds the results of Gradus");
+  }
   const auto with = [&](const char* key, const json& value) {
-    json damaged = json::parse(whole);
+    nlohmann::ordered_json damaged = nlohmann::ordered_json::parse(whole);
     damaged["results"][0][key] = value;
     return damaged.dump();
   };
-  for (const std::string& summary :
-       {std::string("{}"), std::string("[1]"), std::string("{"), std::string(R"({"complete": 1})"),
-        std::string(R"({"complete": true})"), std::string(R"({"complete": true, "results": [1]})"),
-        with("runs", 1e300), with("runs", -1), with("parameters", 0.5), with("norm", "x"),
-        with("norm", 1), with("step_ms", "x")}) {
+  for (const std::string& summary : {with("runs", 1e300), with("runs", -1), with("parameters", 0.5),
+                                     with("norm", "x"), with("norm", 1), with("step_ms", "x")}) {
     write(folder.path / "o/summary.json", summary);
-    const std::string one = std::regex_replace(options, std::regex("250"), "1");
     const Result anew = run(folder, one + " --resume");
     BOOST_TEST(anew.code == 0);
     BOOST_TEST(anew.err.find("nothing is unfinished in o; it begins") != std::string::npos);

@@ -8,6 +8,7 @@
 #include <boost/test/unit_test.hpp>
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <limits>
 #include <random>
 #include <type_traits>
@@ -166,6 +167,15 @@ BOOST_AUTO_TEST_CASE(what_does_not_fit_changes_nothing) {
   Checkpoint less;
   less.add("step", step);
   BOOST_CHECK_EXCEPTION(less.load(folder / "wrong"), Error, says("nothing here is called model"));
+  const std::string header = R"({"step.":{"dtype":"I64","shape":[],"data_offsets":[0,8]}})";
+  const auto length = static_cast<int64_t>(header.size()), nine = int64_t{9};
+  std::ofstream(folder / "dot", std::ios::binary)
+      .write(reinterpret_cast<const char*>(&length), 8)
+      .write(header.data(), length)
+      .write(reinterpret_cast<const char*>(&nine), 8);
+  BOOST_CHECK_EXCEPTION(less.load(folder / "dot"), Error,
+                        says("dot: \"step.\" is no name of a tensor"));
+  BOOST_TEST(step == 5);
   for (const auto& [tensor, words] :
        {std::pair{ones({}), "step is one () i64"}, {ones({2}, DType::i64), "step is one () i64"}}) {
     save_tensors(folder / "other", {{"step", tensor}});
