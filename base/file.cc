@@ -210,9 +210,11 @@ class Replacement {
       name_ = target.parent_path() / fmt::format("{}{:x}-{}{}", kPartialBegin, now, i, kPartialEnd);
       lock_ = open_file(name_.native(), O_WRONLY | O_CREAT | O_EXCL, mode);
       failure_ = lock_ < 0 ? errno : 0;
-      if (failure_ != 0) name_.clear();
+      if (failure_ != 0) {
+        name_.clear();
+        continue;
+      }
       // Before it was locked another may have removed it, or be about to.
-      if (failure_ != 0) continue;
       const Lock lock = take_lock(lock_);
       if (lock == Lock::of_another || (lock == Lock::taken && !is_name_of(name_, lock_))) give_up();
     }
