@@ -3,6 +3,7 @@
 #include <gradus/base/file.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -57,6 +58,11 @@ int open_file(const std::string& path, int flags, mode_t mode = 0) {
   return uninterrupted([&] { return ::open(path.c_str(), flags | O_CLOEXEC | O_NOCTTY, mode); });
 }
 
+bool is_regular(int descriptor) {
+  struct stat status {};
+  return ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
+}
+
 /// A descriptor that is written through a buffer; the reason of the first write that failed.
 class Output : public std::streambuf {
  public:
@@ -71,9 +77,9 @@ class Output : public std::streambuf {
   /// What is left goes to the disk, and the descriptor is closed: 0, or the reason of a failure.
   int finish() {
     sync();
-    // What has no disk behind it says EINVAL, and a disk that cannot be written to EROFS.
+    // What cannot be asked to keep its bytes says EINVAL; a device, whatever its file system says.
     if (failure_ == 0 && uninterrupted([&] { return ::fsync(descriptor_); }) < 0 &&
-        errno != EINVAL && errno != EROFS)
+        errno != EINVAL && !(errno == EROFS && !is_regular(descriptor_)))
       failure_ = errno;
     // Linux closes it whatever close() says, so that it must not be called again.
     if (::close(std::exchange(descriptor_, -1)) < 0 && errno != EINTR && failure_ == 0)
@@ -161,15 +167,31 @@ std::optional<fs::path> target_of(const std::string& path) {
   return target;
 }
 
-/// The old file's owner, group and permissions, but for what they would give to others where we may
-/// not keep its owner or group.
-int take_over(const struct stat& old, int descriptor) {
+constexpr const char* kAccessList = "system.posix_acl_access";
+constexpr size_t kMostBytesOfAList = 65536;  // Linux has none longer
+
+/// Gives the new file the old one's access control list, or none, not even one that its folder
+/// gives to new files. Whether that could be done.
+bool take_over_access_list(const fs::path& old, int descriptor) {
+  std::vector<char> list(kMostBytesOfAList);
+  const ssize_t size = ::getxattr(old.c_str(), kAccessList, list.data(), list.size());
+  if (size >= 0)
+    return ::fsetxattr(descriptor, kAccessList, list.data(), static_cast<size_t>(size), 0) == 0;
+  return (errno == ENODATA || errno == ENOTSUP) &&
+         (::fremovexattr(descriptor, kAccessList) == 0 || errno == ENODATA || errno == ENOTSUP);
+}
+
+/// The old file's owner, group, permissions and access control list, but for what they would give
+/// to others where we may not keep its owner, group or list: with a list the group's permissions
+/// are what it gives to anybody.
+int take_over(const fs::path& old_file, const struct stat& old, int descriptor) {
   mode_t mode = old.st_mode & 07777;
   if (::fchown(descriptor, old.st_uid, old.st_gid) != 0) {
     mode &= ~static_cast<mode_t>(S_ISUID | S_ISGID);
     if (::fchown(descriptor, static_cast<uid_t>(-1), old.st_gid) != 0)
       mode &= ~static_cast<mode_t>(S_IRWXG);
   }
+  if (!take_over_access_list(old_file, descriptor)) mode &= ~static_cast<mode_t>(S_IRWXG);
   return uninterrupted([&] { return ::fchmod(descriptor, mode); });
 }
 
@@ -199,8 +221,9 @@ bool is_name_of(const fs::path& name, int descriptor) {
          named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
 }
 
-/// A new file beside another, which takes its place; taken away unless it did. It is locked as long
-/// as it lives, which tells remove_partial_files() that somebody writes it.
+/// A new file beside another, which takes its place; taken away, by the process that made it,
+/// unless it did. It is locked as long as it lives, which tells remove_partial_files() that
+/// somebody writes it.
 class Replacement {
  public:
   Replacement(const fs::path& target, mode_t mode) {
@@ -222,7 +245,7 @@ class Replacement {
   Replacement(const Replacement&) = delete;
   Replacement& operator=(const Replacement&) = delete;
   ~Replacement() {
-    if (!name_.empty()) ::unlink(name_.c_str());
+    if (!name_.empty() && ::getpid() == process_) ::unlink(name_.c_str());
     if (lock_ >= 0) ::close(lock_);
   }
   /// Why it could not be made, or 0.
@@ -249,6 +272,7 @@ class Replacement {
 
   fs::path name_;
   int lock_ = -1, failure_;
+  pid_t process_ = ::getpid();
 };
 
 /// Whether something is mounted on the file itself, which then cannot be replaced.
@@ -258,11 +282,14 @@ bool is_mount_point(const fs::path& file) {
          (status.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
 }
 
+fs::path folder_of(const fs::path& file) {
+  return file.has_parent_path() ? file.parent_path() : fs::path(".");
+}
+
 /// A rename lasts once its folder is on the disk. 0, or why it may not. Not every file system can
 /// be asked for that, nor a folder that may not be read.
 int sync_folder_of(const fs::path& file) {
-  const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
-  const int descriptor = open_file(folder.native(), O_RDONLY | O_DIRECTORY);
+  const int descriptor = open_file(folder_of(file).native(), O_RDONLY | O_DIRECTORY);
   if (descriptor < 0) return errno == EACCES ? 0 : errno;
   const int failure = uninterrupted([&] { return ::fsync(descriptor); }) < 0 ? errno : 0;
   ::close(descriptor);
@@ -273,42 +300,64 @@ int sync_folder_of(const fs::path& file) {
 void remove_partial_file(const fs::path& name) {
   const int descriptor = open_file(name.native(), O_WRONLY | O_NOFOLLOW | O_NONBLOCK);
   if (descriptor < 0) return;
-  struct stat status {};
-  if (::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode) &&
-      take_lock(descriptor) == Lock::taken && is_name_of(name, descriptor))
+  if (is_regular(descriptor) && take_lock(descriptor) == Lock::taken &&
+      is_name_of(name, descriptor))
     ::unlink(name.c_str());
   ::close(descriptor);
+}
+
+/// Where a file's bytes go.
+struct Place {
+  bool exists = false;
+  struct stat old {};              // if it exists
+  std::optional<fs::path> target;  // of a regular file: what it is called, unless it is only open
+  bool is_regular() const { return !exists || S_ISREG(old.st_mode); }
+  bool is_replaced() const { return target && !(exists && is_mount_point(*target)); }
+};
+
+/// A WriteError if what has that name already cannot be written.
+Place place_of(const std::string& path) {
+  check(path.find('\0') == std::string::npos, "{}: cannot be written: a path has no zero bytes",
+        path.c_str());
+  if (path.empty()) fail_to_write(ENOENT, path);
+  Place place;
+  place.exists = ::stat(path.c_str(), &place.old) == 0;
+  if (!place.exists && errno != ENOENT) fail_to_write(errno, path);
+  if (place.exists && S_ISDIR(place.old.st_mode)) fail_to_write(EISDIR, path);
+  if (place.exists && ::access(path.c_str(), W_OK) < 0) fail_to_write(errno, path);
+  if (place.is_regular()) place.target = target_of(path);
+  return place;
+}
+
+const char* reason_of(const Place& place) {
+  return place.exists ? "cannot be written: its folder lets no file be made that would replace it"
+                      : "cannot be written";
 }
 
 }  // namespace
 
 void write_file(const std::string& path, const std::function<void(std::ostream&)>& write) {
-  check(path.find('\0') == std::string::npos, "{}: cannot be written: a path has no zero bytes",
-        path.c_str());
-  struct stat old {};
-  const bool exists = ::stat(path.c_str(), &old) == 0;
-  if (!exists && errno != ENOENT) fail_to_write(errno, path);
-  if (exists && S_ISDIR(old.st_mode)) fail_to_write(EISDIR, path);
-  if (exists && ::access(path.c_str(), W_OK) < 0) fail_to_write(errno, path);
-  if (exists && !S_ISREG(old.st_mode)) return write_directly(path, write);
-
-  const std::optional<fs::path> target = target_of(path);
-  if (!target) return write_directly(path, write, O_APPEND);
-  if (exists && is_mount_point(*target)) return write_in_place(path, write);
-  Replacement file(*target, exists ? 0600 : 0666);
-  if (file.failure() != 0)
-    fail_to_write(file.failure(), path,
-                  exists
-                      ? "cannot be written: its folder lets no file be made that would replace it"
-                      : "cannot be written");
+  const Place place = place_of(path);
+  if (!place.is_regular()) return write_directly(path, write);
+  if (!place.target) return write_directly(path, write, O_APPEND);
+  if (!place.is_replaced()) return write_in_place(path, write);
+  Replacement file(*place.target, place.exists ? 0600 : 0666);
+  if (file.failure() != 0) fail_to_write(file.failure(), path, reason_of(place));
   Output output(file.open());
-  if (output.descriptor() < 0 || (exists && take_over(old, output.descriptor()) < 0))
+  if (output.descriptor() < 0 ||
+      (place.exists && take_over(*place.target, place.old, output.descriptor()) < 0))
     fail_to_write(errno, path);
   fill(path, output, write);
-  const int failure = file.take_place_of(*target);
+  const int failure = file.take_place_of(*place.target);
   if (failure != 0) fail_to_write(failure, path);
-  const int not_lasting = sync_folder_of(*target);
+  const int not_lasting = sync_folder_of(*place.target);
   if (not_lasting != 0) fail_to_write(not_lasting, path, "is written, but may not last");
+}
+
+void check_writable(const std::string& path) {
+  const Place place = place_of(path);
+  if (place.is_replaced() && ::access(folder_of(*place.target).c_str(), W_OK | X_OK) < 0)
+    fail_to_write(errno, path, reason_of(place));
 }
 
 void remove_file(const std::string& path) {

@@ -17,12 +17,18 @@ class WriteError : public Error {
 
 /// The file gets what `write` writes, whole, or an Error that says why leaves it as it was. The
 /// bytes go to a new file of a name of its own in the same folder, reach the disk (fsync) and take
-/// the file's place (rename), with the permissions that it had. A symbolic link is followed to the
+/// the file's place (rename), with the permissions and the access control list that it had; where
+/// only the folder does not reach the disk, the error says that the file is written and may not
+/// last. A symbolic link is followed to the
 /// file that it names; other hard links to the old file keep the old bytes. What cannot be
 /// replaced, a device, a FIFO, a file that is a mount point, is written directly: who is killed
 /// meanwhile, or finds the disk full, leaves a part of it. A file that is open under a descriptor's
 /// path (/dev/stdout) gets the bytes at its end. What the system refuses is a WriteError.
 void write_file(const std::string& path, const std::function<void(std::ostream&)>& write);
+
+/// A WriteError if write_file() would now fail for what is in its way: a folder, a link that leads
+/// nowhere, permissions. Nothing is written.
+void check_writable(const std::string& path);
 
 /// Removes the file, or the link, if it is there. What the system refuses is a WriteError, and so
 /// is a folder.

@@ -18,8 +18,8 @@
 #include <numeric>
 #include <optional>
 
+#include "lab/checksum.h"
 #include "lab/compare_optimizers.h"
-#include "lab/study/checksum.h"
 
 namespace gradus::lab {
 

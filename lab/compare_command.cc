@@ -2,7 +2,9 @@
 #include <gradus/base/file.h>
 #include <gradus/tensor/runtime.h>
 #include <gradus/version.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <memory>
@@ -14,6 +16,7 @@
 #include "lab/json_text.h"
 #include "lab/progress.h"
 #include "lab/report.h"
+#include "lab/results_folder.h"
 
 namespace gradus::lab {
 
@@ -56,6 +59,12 @@ fs::path in_folder(const Settings& settings, const std::string& name) {
   return fs::path(settings.results.output) / name;
 }
 
+/// Not, if its folder may not be entered.
+bool is_there(const Settings& settings, const std::string& name) {
+  std::error_code failure;
+  return fs::is_regular_file(in_folder(settings, name), failure);
+}
+
 void remove(const Settings& settings, const std::vector<std::string>& names) {
   for (const std::string& name : names) remove_file(in_folder(settings, name).string());
 }
@@ -72,7 +81,7 @@ nlohmann::ordered_json summary_of(const Settings& settings, const std::vector<Ru
 /// options is an error.
 nlohmann::ordered_json finished(const Settings& settings) {
   const fs::path file = in_folder(settings, kSummary);
-  if (!fs::is_regular_file(file)) return {};
+  if (!is_there(settings, kSummary) || ::access(file.c_str(), R_OK) != 0) return {};
   auto summary = json_of_file(file.string());
   const auto what = [&](const char* key) {
     return summary.is_object() && summary.contains(key) ? json_text(summary[key], -1) : "";
@@ -110,8 +119,7 @@ void check_same(const Settings& settings, const nlohmann::ordered_json& before,
 }
 
 bool is_unfinished(const Settings& settings) {
-  return fs::exists(in_folder(settings, kCheckpoint)) &&
-         fs::exists(in_folder(settings, kUnfinished));
+  return is_there(settings, kCheckpoint) && is_there(settings, kUnfinished);
 }
 
 /// Takes the folder and makes its checkpoint one of these options, or says why it cannot be.
@@ -158,6 +166,13 @@ void print(const Settings& settings, const nlohmann::ordered_json& summary) {
   std::fflush(stdout);
 }
 
+void check_any_finished(const nlohmann::ordered_json& summary) {
+  const std::vector<Summary> summaries = summaries_from(summary);
+  check(
+      std::any_of(summaries.begin(), summaries.end(), [](const Summary& s) { return s.runs > 0; }),
+      "compare: every run diverged; use a smaller --lr");
+}
+
 /// The tables of the runs that have ended, without pictures of earlier ones.
 void write_ended(const Settings& settings, const std::vector<Run>& runs) {
   remove(settings, {"curves.gp", "curves.svg"});
@@ -198,17 +213,14 @@ int run(Settings& settings) {
   }();
   if (!known.is_null()) {
     print(settings, known);
+    check_any_finished(known);
     return 0;
   }
   const bool anything =
       std::any_of(runs.begin(), runs.end(), [](const Run& run) { return !run.epochs.empty(); });
   if (stopped_by() != 0 && !runs.empty() && !runs.back().finished)
     tell_of_unfinished(runs.back(), settings.options.epochs);
-  if (!anything) {
-    if (stopped_by() == 0) {
-      remove(settings, {kCheckpoint, kUnfinished});
-      fail("compare: every run diverged in its first epoch; use a smaller --lr");
-    }
+  if (!anything && stopped_by() != 0) {
     std::fprintf(stderr, "gradus: no epoch was done, so nothing is written\n");
     return 128 + stopped_by();
   }
@@ -223,6 +235,7 @@ int run(Settings& settings) {
     return 128 + stopped_by();
   }
   remove(settings, {kCheckpoint, kUnfinished});
+  check_any_finished(summary);
   return 0;
 }
 
@@ -260,8 +273,7 @@ goes on after the last whole epoch, with the same results as without a break,
 if the data are the same; of a comparison that is over it prints the results.
 A folder with another comparison's results is left as it is, unless --fresh says
 to replace them.
-Exit codes: 0 done, 1 the system does not let it be done (a folder that cannot be
-written to), 2 wrong options or data, 130 stopped by Ctrl-C.
+Where every run diverged the tables are written, and the code is 2.
 
   gradus compare --models cnn --norms none,batch --seeds 10
   gradus compare --models mlp --data /usr/share/datasets/fashion-mnist --epochs 3)";
@@ -276,7 +288,7 @@ std::string footer() {
 Command::Run setup(CLI::App& app) {
   const auto settings = std::make_shared<Settings>();
   CompareOptions& o = settings->options;
-  app.footer(footer());
+  app.footer(footer() + "\n\n" + app.get_footer());
   CLI::Option* const models = app.add_option("--models", o.models, "Which models");
   models->delimiter(',')->check(CLI::IsMember(detail::names(all_models())))->capture_default_str();
   app.add_option("--norms", o.norms, "Which normalizations")

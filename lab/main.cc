@@ -12,6 +12,11 @@ namespace {
 
 using namespace gradus::lab;
 
+constexpr const char* kExitCodes =
+    R"(Exit codes: 0 done; 1 a check failed, or the system does not let it be done (a
+folder that cannot be written to); 2 wrong options or data; 128 and its number
+stopped by a signal, 130 by Ctrl-C.)";
+
 /// Results that nobody got are a failure: a full disk, a closed descriptor.
 int checked(int code) {
   if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return code;
@@ -39,6 +44,7 @@ int main(int argc, char** argv) {
   CLI::App program{
       "Gradus: automatic differentiation for small models; Batch against Layer Normalization"};
   program.require_subcommand(0, 1);
+  program.footer(kExitCodes);  // which the commands take over
   program.set_version_flag("--version", GRADUS_VERSION);
   program.failure_message([](const CLI::App*, const CLI::Error& error) {
     return std::string("gradus: ") + error.what() + " (see --help)\n";

@@ -1,19 +1,13 @@
 #include "lab/report.h"
 
-#include <fcntl.h>
 #include <gradus/base/error.h>
 #include <gradus/base/file.h>
 #include <gradus/version.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
 #include <concepts>
 #include <cstdint>
-#include <cstring>
 #include <filesystem>
 
 #include "lab/command.h"
@@ -413,43 +407,6 @@ std::vector<Summary> summaries_from(const nlohmann::ordered_json& json) {
   }
   return summaries;
 }
-
-namespace {
-
-void check_file(const fs::path& path) {
-  struct stat status {};
-  if (::stat(path.c_str(), &status) != 0) return;
-  if (!S_ISREG(status.st_mode))
-    throw WriteError(
-        fmt::format("{}: results cannot be written there: it is no regular file", path.string()));
-  if (::access(path.c_str(), R_OK | W_OK) != 0)
-    throw WriteError(fmt::format("{}: cannot be written: {}", path.string(), std::strerror(errno)));
-}
-
-}  // namespace
-
-ResultsFolder::ResultsFolder(const std::string& folder, const std::vector<std::string>& files) {
-  std::error_code failure;
-  fs::create_directories(folder, failure);
-  descriptor_ = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor_ < 0 || ::access(folder.c_str(), W_OK | X_OK) != 0)
-    throw WriteError(fmt::format("{}: cannot be written to: {}", folder,
-                                 failure ? failure.message() : std::strerror(errno)));
-  try {
-    if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-      throw WriteError(
-          fmt::format("{}: another gradus writes its results there; give another folder, or "
-                      "wait until it has ended",
-                      folder));
-    for (const std::string& file : files) check_file(fs::path(folder) / file);
-    remove_partial_files(folder);
-  } catch (...) {
-    ::close(descriptor_);
-    throw;
-  }
-}
-
-ResultsFolder::~ResultsFolder() { ::close(descriptor_); }
 
 std::vector<std::string> write_tables(const std::string& folder,
                                       const nlohmann::ordered_json& summary,

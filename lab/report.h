@@ -51,19 +51,4 @@ std::vector<std::string> write_tables(const std::string& folder,
 /// why there is no picture. A file is replaced whole or not at all.
 std::string write_picture(const std::string& folder, const std::vector<Run>& runs);
 
-/// A folder for results, made if it is not there. A WriteError before hours are spent if files
-/// cannot be written into it, if what has the name of one of the `files` that will be is none, or
-/// cannot be written to, or while another gradus writes there. What killed ones left half written
-/// is removed.
-class ResultsFolder {
- public:
-  ResultsFolder(const std::string& folder, const std::vector<std::string>& files);
-  ~ResultsFolder();
-  ResultsFolder(const ResultsFolder&) = delete;
-  ResultsFolder& operator=(const ResultsFolder&) = delete;
-
- private:
-  int descriptor_;  // holds a lock, which ends with the process in any case
-};
-
 }  // namespace gradus::lab

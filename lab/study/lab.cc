@@ -12,7 +12,7 @@
 
 #include "lab/command.h"
 #include "lab/json_text.h"
-#include "lab/report.h"
+#include "lab/results_folder.h"
 #include "lab/study/csv.h"
 #include "lab/study/nets.h"
 #include "lab/study/tuning.h"

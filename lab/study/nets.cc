@@ -21,7 +21,7 @@
 #include <map>
 #include <mutex>
 
-#include "lab/study/checksum.h"
+#include "lab/checksum.h"
 
 namespace gradus::lab {
 

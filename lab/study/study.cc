@@ -13,7 +13,7 @@
 #include <mutex>
 #include <thread>
 
-#include "lab/study/checksum.h"
+#include "lab/checksum.h"
 #include "lab/study/csv.h"
 
 namespace gradus {

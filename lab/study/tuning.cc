@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "lab/report.h"
+#include "lab/results_folder.h"
 #include "lab/study/csv.h"
 #include "lab/study/nets.h"
 #include "lab/study/run_note.h"

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -103,6 +104,89 @@ BOOST_AUTO_TEST_CASE(permissions_stay) {
   ::umask(umask_before);
 }
 
+namespace {
+
+constexpr const char* kList = "system.posix_acl_access";
+
+/// An access control list as acl(5) and Linux's xattr hold it: the owner and user 4242 may read and
+/// write, the group nothing, and nobody more than that.
+std::string access_list() {
+  struct Entry {
+    uint16_t tag, permissions;
+    uint32_t id;
+  };
+  constexpr uint32_t kVersion = 2, kNobody = ~uint32_t{0};
+  constexpr Entry entries[] = {{0x01, 6, kNobody},
+                               {0x02, 6, 4242},
+                               {0x04, 0, kNobody},
+                               {0x10, 6, kNobody},
+                               {0x20, 0, kNobody}};
+  std::string bytes(reinterpret_cast<const char*>(&kVersion), sizeof kVersion);
+  return bytes.append(reinterpret_cast<const char*>(entries), sizeof entries);
+}
+
+bool set_list(const std::string& path, const char* name = kList) {
+  const std::string list = access_list();
+  return ::setxattr(path.c_str(), name, list.data(), list.size(), 0) == 0;
+}
+
+std::string list_of(const std::string& path) {
+  char bytes[1000];
+  const ssize_t size = ::getxattr(path.c_str(), kList, bytes, sizeof bytes);
+  return size < 0 ? "" : std::string(bytes, static_cast<size_t>(size));
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(access_lists_stay) {
+  const Folder folder;
+  write(folder / "listed", "x");
+  if (!set_list(folder / "listed")) {
+    BOOST_TEST_MESSAGE("this file system has no access control lists");
+    return;
+  }
+  BOOST_TEST(mode_of(folder / "listed") == 0660u);
+  write(folder / "listed", "y");
+  BOOST_TEST((list_of(folder / "listed") == access_list()));
+  BOOST_TEST(mode_of(folder / "listed") == 0660u);
+  // What the folder gives to new files an old one does not get.
+  write(folder / "plain", "x");
+  BOOST_REQUIRE(set_list(folder.path, "system.posix_acl_default"));
+  write(folder / "plain", "y");
+  BOOST_TEST(list_of(folder / "plain").empty());
+  BOOST_TEST(mode_of(folder / "plain") == 0644u);
+  write(folder / "new", "x");
+  BOOST_TEST(!list_of(folder / "new").empty());
+}
+
+BOOST_AUTO_TEST_CASE(what_can_be_written_is_told_before) {
+  const Folder folder;
+  write(folder / "a", "x");
+  fs::create_directory(folder / "folder");
+  fs::create_symlink("folder/new", folder / "to_new");
+  fs::create_symlink("none/new", folder / "to_nowhere");
+  fs::create_symlink("loop", folder / "loop");
+  BOOST_REQUIRE(::mkfifo((folder / "fifo").c_str(), 0600) == 0);
+  const size_t before = folder.files();
+  for (const char* name : {"a", "new", "to_new", "fifo"}) check_writable(folder / name);
+  for (const char* name : {"folder", "none/a", "a/b", "to_nowhere", "loop", ""}) {
+    const auto message = [](const auto& f) -> std::string {
+      try {
+        f();
+      } catch (const WriteError& error) {
+        return error.what();
+      }
+      return "";
+    };
+    const std::string path = *name ? folder / name : "";
+    const std::string told = message([&] { check_writable(path); });
+    BOOST_TEST(!told.empty(), name);
+    BOOST_TEST(told == message([&] { write(path, "x"); }));
+  }
+  BOOST_TEST(folder.files() == before);
+  BOOST_TEST(read_file(folder / "a") == "x");
+}
+
 BOOST_AUTO_TEST_CASE(links_are_followed) {
   const Folder folder;
   fs::create_directory(folder / "far");
@@ -166,6 +250,27 @@ BOOST_AUTO_TEST_CASE(who_throws_while_writing_leaves_the_old_file) {
       write_file(folder / "a", [](std::ostream& out) { out.setstate(std::ios::failbit); }), Error,
       says("a: cannot be written"));
   BOOST_TEST(read_file(folder / "a") == "old");
+  BOOST_TEST(folder.files() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(a_child_that_leaves_takes_nothing_of_its_parent) {
+  const Folder folder;
+  pid_t child = 1;
+  const auto write_and_fork = [&] {
+    write_file(folder / "a", [&](std::ostream& out) {
+      out << "x" << std::flush;
+      child = ::fork();
+      if (child == 0) throw std::runtime_error("no");
+      ::waitpid(child, nullptr, 0);
+    });
+  };
+  try {
+    write_and_fork();
+  } catch (const std::runtime_error&) {
+    if (child == 0) ::_exit(0);
+    throw;
+  }
+  BOOST_TEST(read_file(folder / "a") == "x");
   BOOST_TEST(folder.files() == 1u);
 }
 
@@ -466,6 +571,11 @@ int fcntl(int file, int command, ...) {
 int flock(int file, int how) {
   return instead_of_lock ? instead_of_lock(file) : real<int(int, int)>("flock")(file, how);
 }
+int fsetxattr(int file, const char* name, const void* value, size_t size, int flags) noexcept {
+  return fails() ? -1
+                 : real<int(int, const char*, const void*, size_t, int)>("fsetxattr")(
+                       file, name, value, size, flags);
+}
 int fsync(int file) { return fails() ? -1 : real<int(int)>("fsync")(file); }
 int fchmod(int file, mode_t mode) {
   return fails() ? -1 : real<int(int, mode_t)>("fchmod")(file, mode);
@@ -507,6 +617,45 @@ BOOST_AUTO_TEST_CASE(any_call_of_the_system_may_fail) {
     }
     BOOST_TEST(k > 7);
     BOOST_TEST((errors > 5 || number == EINTR), errors);
+  }
+}
+
+// A list that cannot be kept leaves the group, whose permissions are then the list's, with none.
+BOOST_AUTO_TEST_CASE(without_its_access_list_a_file_gives_nobody_more) {
+  const Folder folder;
+  bool lost = false;
+  for (int k = 0; k < 20 && !lost; ++k) {
+    write(folder / "a", "x");
+    if (!set_list(folder / "a")) return;
+    failure_number = EPERM;
+    calls_until_failure = k;
+    try {
+      write(folder / "a", "y");
+    } catch (const WriteError&) {
+    }
+    calls_until_failure = -1;
+    lost = list_of(folder / "a").empty();
+    if (lost) BOOST_TEST(mode_of(folder / "a") == 0600u);
+  }
+  BOOST_TEST(lost);
+}
+
+BOOST_AUTO_TEST_CASE(a_disk_that_turned_read_only_is_an_error) {
+  const Folder folder;
+  write(folder / "a", "old");
+  for (int k = 0, errors = 0; errors < 8; ++k) {  // each call, the file's fsync among them
+    failed = false;
+    failure_number = EROFS;
+    calls_until_failure = k;
+    try {
+      write(folder / "a", "new");
+      calls_until_failure = -1;
+      BOOST_TEST(!failed, "call " << k);
+      if (!failed) break;
+    } catch (const WriteError&) {
+      ++errors;
+    }
+    calls_until_failure = -1;
   }
 }
 

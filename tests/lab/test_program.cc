@@ -296,6 +296,11 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_written_is_code_1) {
       BOOST_TEST(std::distance(fs::directory_iterator(folder.path / "o"), {}) == 1);
       fs::remove_all(folder.path / "o");
     }
+    fs::create_directory(folder.path / "o");
+    fs::create_symlink("nowhere/" + name, folder.path / "o" / name);
+    check_one_message(folder, command + "o", name + ": cannot be written: No such file", 1);
+    BOOST_TEST(std::distance(fs::directory_iterator(folder.path / "o"), {}) == 1);
+    fs::remove_all(folder.path / "o");
   };
   for (const char* name : {"metrics.csv", "summary.json", "curves.gp", "curves.svg",
                            "compare-unfinished.json", "compare-unfinished.safetensors"})
@@ -335,6 +340,48 @@ BOOST_AUTO_TEST_CASE(results_in_a_read_only_folder) {
   int status = 0;
   ::waitpid(child, &status, 0);
   BOOST_TEST((status == 0 || WEXITSTATUS(status) == kMayNot), WEXITSTATUS(status));
+}
+
+// A summary that may not be read, or a folder that may not be entered, is the system's doing.
+BOOST_AUTO_TEST_CASE(results_that_may_not_be_read) {
+  const Folder folder;
+  const std::string compare =
+      "compare --models mlp --norms none --seeds 1 --epochs 1 --output o --resume";
+  fs::permissions(folder.path, fs::perms::all);
+  std::fflush(nullptr);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (::geteuid() == 0 && ::setresuid(65534, 65534, 65534) != 0) ::_exit(77);
+    if (run(folder, compare).code != 0) ::_exit(1);
+    const fs::path o = folder.path / "o";
+    const auto refused = [&](const char* why) {
+      const Result result = run(folder, compare);
+      return result.code == 1 && result.out.empty() && lines_of(result.err).size() == 1 &&
+             result.err.find(why) != std::string::npos;
+    };
+    fs::permissions(o / "summary.json", fs::perms::owner_write);
+    if (!refused("summary.json: cannot be read: Permission denied")) ::_exit(2);
+    fs::permissions(o, fs::perms::none);
+    const bool closed = refused("o: cannot be written to: Permission denied");
+    fs::permissions(o, fs::perms::owner_all);
+    ::_exit(closed ? 0 : 3);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  BOOST_TEST((status == 0 || WEXITSTATUS(status) == 77), WEXITSTATUS(status));
+}
+
+BOOST_AUTO_TEST_CASE(where_every_run_diverged_resume_says_so_too) {
+  const Folder folder;
+  const std::string compare =
+      "compare --models mlp --norms none --seeds 1 --epochs 2 --optimizer sgd --lr 1e25 --output "
+      "o ";
+  for (const char* how : {"", "--resume"}) {
+    const Result result = run(folder, compare + how);
+    BOOST_TEST(result.code == 2);
+    BOOST_TEST(result.err.find("compare: every run diverged") != std::string::npos);
+    BOOST_TEST(result.out.find("diverged") != std::string::npos);
+  }
 }
 
 // Results of other options stay, and nothing is mixed with them, unless they are to be replaced.

@@ -1,4 +1,4 @@
-#include "lab/study/checksum.h"
+#include "lab/checksum.h"
 
 #include <fmt/format.h>
 
