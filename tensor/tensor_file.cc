@@ -26,6 +26,33 @@ const Format& format_of(std::string_view path) {
   return kFormats[0];
 }
 
+/// Where x's k-th element lies.
+const char* place(const Tensor& x, int64_t k) {
+  int64_t offset = 0;
+  for (int i = x.ndim() - 1; i >= 0; --i) {
+    offset += k % x.shape()[i] * x.strides()[i];
+    k /= x.shape()[i];
+  }
+  return x.strided_bytes() + offset * static_cast<int64_t>(size_of(x.dtype()));
+}
+
+/// Whether two values say the same of the memory that their tensors share.
+bool agree(const detail::Loaded& a, const detail::Loaded& b) {
+  const auto bytes = static_cast<int64_t>(size_of(a.tensor.dtype()));
+  const Tensor in_a = raw::contiguous(a.value), in_b = raw::contiguous(b.value);
+  const auto same = [&](int64_t i, int64_t k) {
+    return std::memcmp(in_a.bytes() + i * bytes, in_b.bytes() + k * bytes,
+                       static_cast<size_t>(bytes)) == 0;
+  };
+  std::unordered_map<const char*, int64_t> places;
+  for (int64_t i = 0; i < a.tensor.numel(); ++i) places.emplace(place(a.tensor, i), i);
+  for (int64_t k = 0; k < b.tensor.numel(); ++k)
+    if (const auto found = places.find(place(b.tensor, k));
+        found != places.end() && !same(found->second, k))
+      return false;
+  return true;
+}
+
 }  // namespace
 
 void save_tensors(const std::string& path, const NamedTensors& tensors) {
@@ -41,16 +68,14 @@ void detail::check_name_in_file(std::string_view where, std::string_view name) {
 }
 
 void detail::check_one_value(std::string_view where, const std::vector<Loaded>& all) {
-  std::unordered_map<const void*, const Loaded*> known;
+  std::unordered_map<const void*, std::vector<const Loaded*>> known;  // by their memory
   for (const Loaded& one : all) {
-    const auto [found, is_new] = known.emplace(one.tensor.id(), &one);
-    if (is_new) continue;
-    const Loaded& first = *found->second;
-    const Tensor a = raw::contiguous(first.value), b = raw::contiguous(one.value);
-    const size_t size = static_cast<size_t>(a.numel()) * size_of(a.dtype());
-    if (std::memcmp(a.bytes(), b.bytes(), size) != 0)
-      fail("{}: {} and {} are one tensor {}, and are given two different values", where, first.name,
-           one.name, one.tensor.shape());
+    std::vector<const Loaded*>& sharing = known[one.tensor.storage_id()];
+    for (const Loaded* first : sharing)
+      if (raw::overlap(first->tensor, one.tensor) && !agree(*first, one))
+        fail("{}: {} {} and {} {} share memory, and are given different values for it", where,
+             first->name, first->tensor.shape(), one.name, one.tensor.shape());
+    sharing.push_back(&one);
   }
 }
 

@@ -19,8 +19,8 @@ struct Loaded {
   std::string name;
   Tensor tensor, value;  // of its shape and dtype
 };
-/// An error of `where`, naming two, if what is one tensor is given several values: loading would
-/// keep one of them.
+/// An error of `where`, naming two, if what is one tensor, or a part of one, is given several
+/// values: loading would keep one of them.
 void check_one_value(std::string_view where, const std::vector<Loaded>& all);
 
 }  // namespace gradus::detail

@@ -28,7 +28,7 @@ done
 cached() { grep -qxF "$1" "$build/CMakeCache.txt"; }
 wanted=(-fstack-protector-strong)
 if cached CMAKE_BUILD_TYPE:STRING=Release && cached GRADUS_CAN_FORTIFY:INTERNAL=1; then wanted+=(-D_FORTIFY_SOURCE=2); fi
-reads='read_file|FileReader|ifstream|fopen|::open\(|::read\(|inflate|parse_json'
+reads='read_file|FileReader|ifstream|fopen|::open\(|::read\(|inflate|json_of_file'
 for file in $(cd "$source" && grep -lE "$reads" -r base tensor autograd gradcheck layers optim models data training lab --include='*.cc'); do
   command=$(grep -E "\"command\": .* -c [^ ]*/$file\"" "$build/compile_commands.json") || fail "$file is not compiled"
   for option in "${wanted[@]}"; do

@@ -37,9 +37,11 @@ check_program() {
   "$source/tests/consumer/hardened.sh" "$source" "$build" $(find "$prefix" -type f -not -name '*.h') "$build/bin/gradus"
 }
 
-# finds VERSION: whether find_package takes what is installed for that version.
+# finds VERSION: whether find_package takes what is installed for that version. That CMake itself fails ends the test.
 finds() {
-  ! cmake -S "$work/version" -B "$work/version/build" "${options[@]}" "-DVERSION=$1" 2>&1 | grep -q 'not found'
+  cmake -S "$work/version" -B "$work/version/build" "${options[@]}" "-DVERSION=$1" >"$work/version/log" 2>&1 ||
+    { cat "$work/version/log"; exit 1; }
+  ! grep -q 'gradus not found' "$work/version/log"
 }
 
 # A minor version before 1.0 and a major one from then on may break users: under that name the loader looks for the
@@ -56,7 +58,7 @@ check_version() {
   mkdir -p "$work/version"
   printf 'cmake_minimum_required(VERSION 3.22)\nproject(version CXX)\n%s\n%s\n' 'find_package(gradus ${VERSION} QUIET)' \
     'if(NOT gradus_FOUND)
-       message("not found")
+       message("gradus not found")
      endif()' >"$work/version/CMakeLists.txt"
   finds "$version" && finds "$series" || { echo "find_package does not find $version or $series"; return 1; }
   for other in 0.1 0.3 1.0 2; do

@@ -242,8 +242,8 @@ BOOST_AUTO_TEST_CASE(one_tensor_takes_one_value) {
     else
       second.mutable_data<float>()[14] += 1;
     BOOST_CHECK_EXCEPTION(model.load_state(state), Error,
-                          says("load: words.weight and out.weight are one tensor (5, 3), and are "
-                               "given two different values"));
+                          says("load: words.weight (5, 3) and out.weight (5, 3) share memory, and "
+                               "are given different values for it"));
     BOOST_TEST(model.words.weight.to_vector<float>() == before.to_vector<float>());
     std::swap(state[0].second, state[1].second);
     BOOST_CHECK_THROW(model.load_state(state), Error);

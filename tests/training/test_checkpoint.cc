@@ -305,10 +305,41 @@ BOOST_AUTO_TEST_CASE(one_tensor_takes_one_value) {
       if (name == other) x = full(x.shape(), 3);
     save_tensors(folder / "d", damaged);
     BOOST_CHECK_EXCEPTION(checkpoint.load(folder / "d"), Error,
-                          says("are one tensor (2, 2), and are given two different values"));
+                          says("share memory, and are given different values for it"));
     BOOST_CHECK_EXCEPTION(checkpoint.load(folder / "d"), Error, says(other));
     BOOST_TEST(a.weight.to_vector<float>() == before);
   }
+}
+
+// Nor do a tensor and its parts, of any strides, overwrite each other.
+BOOST_AUTO_TEST_CASE(parts_that_share_memory_take_one_value) {
+  const Folder folder;
+  const Tensor whole = Tensor::from(std::vector<float>{0, 1, 2, 3, 4, 5}, {2, 3});
+  Tensor table = whole, column = slice(whole, 1, 1, 2), row = slice(whole, 0, 1, 2),
+         other = slice(whole, 0, 0, 1), turned = transpose(whole, 0, 1);
+  Checkpoint checkpoint;
+  checkpoint.add("table", table).add("column", column).add("turned", turned);
+  checkpoint.save(folder / "c");
+  checkpoint.load(folder / "c");
+  const NamedTensors values = load_tensors(folder / "c");
+  for (const char* part : {"table", "column", "turned"}) {
+    NamedTensors damaged = values;
+    for (auto& [name, x] : damaged)
+      if (name == part) x = raw::add(x, ones_like(x));
+    save_tensors(folder / "d", damaged);
+    BOOST_CHECK_EXCEPTION(checkpoint.load(folder / "d"), Error,
+                          says("share memory, and are given different values for it"));
+    BOOST_TEST((whole.to_vector<float>() == std::vector<float>{0, 1, 2, 3, 4, 5}));
+  }
+  Checkpoint apart;  // rows that do not overlap
+  apart.add("row", row).add("other", other);
+  apart.save(folder / "f");
+  NamedTensors changed = load_tensors(folder / "f");
+  for (auto& [name, x] : changed)
+    if (name == "row") x = full(x.shape(), 7);
+  save_tensors(folder / "f", changed);
+  apart.load(folder / "f");
+  BOOST_TEST((whole.to_vector<float>() == std::vector<float>{0, 1, 2, 7, 7, 7}));
 }
 
 BOOST_AUTO_TEST_CASE(names_that_cannot_be) {
