@@ -29,6 +29,10 @@ class MultiHeadAttention : public Module {
                  const AttentionMask& mask = {});
   /// Of a sequence over itself: padded queries give 0, too.
   Tensor forward(const Tensor& x, const AttentionMask& mask = {});
+  Tensor operator()(const Tensor& query, const Tensor& key, const Tensor& value,
+                    const AttentionMask& mask = {}) {
+    return forward(query, key, value, mask);
+  }
   Tensor operator()(const Tensor& x, const AttentionMask& mask = {}) { return forward(x, mask); }
 
   void visit(Visitor& visitor) override;

@@ -34,9 +34,9 @@ void Conv2d::visit(Visitor& visitor) {
 }
 
 std::string Conv2d::describe() const {
-  return fmt::format("Conv2d({}, {}, kernel {}, stride {}, padding {})",
+  return fmt::format("Conv2d({}, {}, kernel {}, stride {}, padding {}{})",
                      weight.size(1) * options_.groups, weight.size(0), weight.size(2),
-                     options_.stride, options_.padding);
+                     options_.stride, options_.padding, bias ? "" : ", no bias");
 }
 
 }  // namespace gradus

@@ -22,6 +22,18 @@ class OwnedTensor : public Tensor {
   OwnedTensor& operator=(OwnedTensor&& other);  // NOLINT(performance-noexcept-move-constructor)
 };
 
+/// Not for a tensor that a module owns: a = a + b would leave the module, its optimizer and the
+/// handle with different tensors. Say copy_(a, a + b) under NoRecord, or compute with `Tensor w =
+/// a`.
+template <class B>
+Tensor& operator+=(OwnedTensor& a, const B& b) = delete;
+template <class B>
+Tensor& operator-=(OwnedTensor& a, const B& b) = delete;
+template <class B>
+Tensor& operator*=(OwnedTensor& a, const B& b) = delete;
+template <class B>
+Tensor& operator/=(OwnedTensor& a, const B& b) = delete;
+
 /// What an optimizer changes; requires a gradient.
 class Parameter : public OwnedTensor {
  public:

@@ -24,6 +24,12 @@ DType dtype_of_value(const Optimizer::Constant& constant) {
   return std::holds_alternative<bool*>(constant.value) ? DType::boolean : DType::f64;
 }
 
+/// "parameter fc.weight (2,)", "parameter (2,)"
+std::string title(const Tensor& parameter) {
+  const std::string& name = parameter.name();
+  return fmt::format("parameter {}{}{}", name, name.empty() ? "" : " ", parameter.shape());
+}
+
 /// Starts the threads that an update of so many elements would: what can fail about it fails here.
 void start_threads(int64_t numel) {
   if (numel > kernels::kFunctionGrain) kernels::parallel_for(2, 1, [](int64_t, int64_t) {});
@@ -43,15 +49,14 @@ void Optimizer::check_group(size_t group) const {
 
 /// An error unless the parameter can be trained and is neither in `group` nor in one before.
 void Optimizer::check_new(const Tensor& parameter, const Group& group) const {
-  check(parameter && parameter.requires_grad(), "{}: parameter {} {} does not require a gradient",
-        method_, parameter ? parameter.name() : "", parameter ? str(parameter.shape()) : "(empty)");
+  check(static_cast<bool>(parameter), "{}: a parameter is an empty Tensor", method_);
+  check(parameter.requires_grad(), "{}: {} does not require a gradient", method_, title(parameter));
   const auto compare_with = [&](const Group& known) {
     for (const Slot& slot : known.members) {
-      check(!slot.parameter.is(parameter), "{}: parameter {} {} is given twice", method_,
-            parameter.name(), parameter.shape());
+      check(!slot.parameter.is(parameter), "{}: {} is given twice", method_, title(parameter));
       check(!raw::overlap(slot.parameter, parameter),
-            "{}: parameter {} {} shares memory with {} {}: it would be stepped twice", method_,
-            parameter.name(), parameter.shape(), slot.parameter.name(), slot.parameter.shape());
+            "{}: {} shares memory with {}: it would be stepped twice", method_, title(parameter),
+            title(slot.parameter));
     }
   };
   for (const Group& known : groups_) compare_with(known);
@@ -71,7 +76,7 @@ void Optimizer::add_group(const ParameterGroup& group) {
   groups_.push_back(std::move(added));
 }
 
-double Optimizer::lr(size_t group) const {
+double Optimizer::base_lr(size_t group) const {
   check_group(group);
   return groups_[group].lr;
 }
@@ -149,8 +154,8 @@ std::vector<Tensor> Optimizer::copy_moments(const Slot& slot) const {
 Optimizer::Copies Optimizer::copies_of(Slot& slot) const {
   const Tensor &p = slot.parameter, &gradient = p.grad();
   if (!is_floating(p.dtype()) || gradient.shape() != p.shape() || gradient.dtype() != p.dtype())
-    fail("{}: parameter {} is {} {}, its gradient {} {}", method_, p.name(), p.shape(), p.dtype(),
-         gradient.shape(), gradient.dtype());
+    fail("{}: {} is {}, its gradient {} {}", method_, title(p), p.dtype(), gradient.shape(),
+         gradient.dtype());
   raw::check_writable(method_.c_str(), p);
   Copies copies{&slot, raw::clone(p), raw::clone(gradient), copy_moments(slot)};
   if (!p.name().empty()) copies.parameter.set_name(p.name());
@@ -176,8 +181,7 @@ void Optimizer::check_held(const Group& group) const {
     for (const Slot& slot : group.members) {
       const Tensor& p = slot.parameter;
       if (p.grad() && p.dtype() == DType::f32)
-        fail("{}: parameter {} {} is f32, which does not hold {} {}", method_, p.name(), p.shape(),
-             what, value);
+        fail("{}: {} is f32, which does not hold {} {}", method_, title(p), what, value);
     }
   };
   constexpr double kMost = std::numeric_limits<float>::max(),
@@ -412,7 +416,7 @@ void check_parameters(std::span<const Tensor> parameters) {
   if (twice == ids.end()) return;
   const auto which = std::find_if(parameters.begin(), parameters.end(),
                                   [&](const Tensor& x) { return x.id() == *twice; });
-  fail("clip_grad_norm: parameter {} {} is given twice", which->name(), which->shape());
+  fail("clip_grad_norm: {} is given twice", title(*which));
 }
 
 /// Where one gradient lies in the memory of another, as where both are one tensor, it becomes a

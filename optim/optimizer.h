@@ -41,8 +41,10 @@ class Optimizer {
   void add_group(const ParameterGroup& group);
   /// How many groups; they count from 0.
   size_t group_count() const { return groups_.size(); }
-  /// A group's learning rate, without the factor.
-  double lr(size_t group = 0) const;
+  /// The learning rate in force: the group's own times the factor.
+  double lr(size_t group = 0) const { return base_lr(group) * lr_factor_; }
+  /// A group's own learning rate, which set_lr() sets.
+  double base_lr(size_t group = 0) const;
   void set_lr(double lr, size_t group = 0);
   /// Multiplies every group's learning rate for the steps to come; what a Schedule gives.
   void set_lr_factor(double factor);

@@ -20,8 +20,9 @@ Schedule step_schedule(int64_t period, double gamma) {
 }
 
 Schedule cosine_schedule(int64_t steps, double lowest) {
-  check(steps > 0 && lowest >= 0 && lowest <= 1, "cosine_schedule: {} steps down to {}", steps,
-        lowest);
+  check(steps > 0, "cosine_schedule: {} steps, must be positive", steps);
+  check(lowest >= 0 && lowest <= 1,
+        "cosine_schedule: it ends at {}, must be a factor of the learning rate in [0, 1]", lowest);
   return [=](int64_t step) {
     const double part = static_cast<double>(std::min(step, steps)) / static_cast<double>(steps);
     return lowest + (1 - lowest) * (1 + std::cos(std::numbers::pi * part)) / 2;

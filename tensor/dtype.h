@@ -5,6 +5,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <iosfwd>
 #include <tuple>
 #include <type_traits>
 
@@ -62,6 +63,8 @@ constexpr size_t size_of(DType dtype) {
 constexpr const char* name(DType dtype) {
   return detail::with_row(dtype, [](const auto& row) { return row.name; });
 }
+/// Prints its name.
+std::ostream& operator<<(std::ostream& out, DType dtype);
 /// Whether it carries gradients: f32 or f64.
 constexpr bool is_floating(DType dtype) { return dtype == DType::f32 || dtype == DType::f64; }
 

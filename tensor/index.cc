@@ -18,12 +18,15 @@ Tensor checked_indices(const char* op, const Tensor& indices, int64_t size) {
 
 Tensor index_select(const Tensor& x, int64_t axis, const Tensor& indices, const char* op) {
   const int i = normalize_axis(op, axis, x.ndim());
-  check(indices.ndim() == 1, "{}: the indices {} must be a vector", op, indices.shape());
-  const Tensor chosen = checked_indices(op, indices, x.shape()[i]);
+  check(indices.ndim() <= 1, "{}: the indices {} must be a vector", op, indices.shape());
+  const bool scalar = x.ndim() == 0;
+  check(!scalar || indices.numel() == 1, "{}: {} indices for a scalar, needs one", op,
+        indices.numel());
+  const Tensor chosen = checked_indices(op, indices, scalar ? 1 : x.shape()[i]);
   const Contiguous values(x);
   Shape shape = x.shape();
-  shape[i] = chosen.numel();
-  kernels::IndexedAxis s{1, x.shape()[i], shape[i], 1};
+  if (!scalar) shape[i] = chosen.numel();
+  kernels::IndexedAxis s{1, scalar ? 1 : x.shape()[i], chosen.numel(), 1};
   for (int k = 0; k < x.ndim(); ++k)
     if (k != i) (k < i ? s.outer : s.inner) *= shape[k];
   Tensor y = empty(shape, x.dtype());

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <ostream>
 
 namespace gradus {
 
@@ -115,5 +116,9 @@ std::string str(const Shape& shape) {
 }
 
 std::string str(const Tensor& x, int digits) { return x ? Printer(x, digits).text() : "tensor()"; }
+
+std::ostream& operator<<(std::ostream& out, const Tensor& x) { return out << str(x); }
+std::ostream& operator<<(std::ostream& out, const Shape& shape) { return out << str(shape); }
+std::ostream& operator<<(std::ostream& out, DType dtype) { return out << name(dtype); }
 
 }  // namespace gradus

@@ -32,9 +32,10 @@ Shape Shape::erased(int i) const {
 }
 
 int normalize_axis(const char* op, int64_t axis, int ndim) {
-  check(axis >= -ndim && axis < ndim, "{}: axis {} is out of range for {} dimensions", op, axis,
+  const int axes = std::max(1, ndim);
+  check(axis >= -axes && axis < axes, "{}: axis {} is out of range for {} dimensions", op, axis,
         ndim);
-  return static_cast<int>(axis < 0 ? axis + ndim : axis);
+  return static_cast<int>(axis < 0 ? axis + axes : axis);
 }
 
 std::array<bool, Shape::kMaxDims> axis_flags(const char* op, const Axes& axes, int ndim) {

@@ -3,8 +3,10 @@
 #include <gradus/base/formatter.h>
 
 #include <array>
+#include <concepts>
 #include <cstdint>
 #include <initializer_list>
+#include <iosfwd>
 #include <span>
 #include <string>
 
@@ -72,13 +74,20 @@ class Shape {
   int ndim_ = 0;
 };
 
-/// A short list of axis numbers; negative ones count from the end.
-using Axes = Shape;
+/// A short list of axis numbers; negative ones count from the end. An integer is one axis.
+class Axes : public Shape {
+ public:
+  using Shape::Shape;
+  template <std::integral T>
+  requires(!std::same_as<T, bool>) Axes(T axis) : Shape{static_cast<int64_t>(axis)} {}
+};
 
-/// "(3, 4)", "(5,)", "()": what fmt prints for a shape.
+/// "(3, 4)", "(5,)", "()": what fmt and streams print for a shape.
 std::string str(const Shape& shape);
+std::ostream& operator<<(std::ostream& out, const Shape& shape);
 
-/// `axis` as 0 .. ndim-1; out of range is an error that names `op`.
+/// `axis` as 0 .. ndim-1; out of range is an error that names `op`. A scalar counts as a vector of
+/// one element: its axes 0 and -1 are 0.
 int normalize_axis(const char* op, int64_t axis, int ndim);
 
 /// Which of `ndim` axes are in `axes`; no axes at all means every one. A repeated axis is an error.
@@ -98,3 +107,5 @@ struct fmt::formatter<gradus::Shape> : gradus::TextFormatter {
     return write(gradus::str(shape), context);
   }
 };
+template <>
+struct fmt::formatter<gradus::Axes> : fmt::formatter<gradus::Shape> {};

@@ -348,14 +348,17 @@ Tensor reshape(const Tensor& x, const Shape& shape) {
   return as_strided(source, resolved, {strides, static_cast<size_t>(resolved.ndim())}, 0);
 }
 
-Tensor expand(const Tensor& x, const Shape& shape) {
-  const int leading = shape.ndim() - x.ndim();
-  check(leading >= 0, "expand: {} has more dimensions than {}", x.shape(), shape);
+Tensor expand(const Tensor& x, const Shape& asked) {
+  const int leading = asked.ndim() - x.ndim();
+  check(leading >= 0, "expand: {} has more dimensions than {}", x.shape(), asked);
+  Shape shape = asked;
+  for (int i = leading; i < shape.ndim(); ++i)
+    if (shape[i] == -1) shape[i] = x.shape()[i - leading];
   detail::checked_bytes("expand", shape, x.dtype());
   int64_t strides[Shape::kMaxDims] = {};
   for (int i = leading; i < shape.ndim(); ++i) {
     const int64_t size = x.shape()[i - leading];
-    check(size == shape[i] || size == 1, "expand: {} does not repeat to {}", x.shape(), shape);
+    check(size == shape[i] || size == 1, "expand: {} does not repeat to {}", x.shape(), asked);
     strides[i] = size == shape[i] ? x.strides()[i - leading] : 0;
   }
   return as_strided(x, shape, {strides, static_cast<size_t>(shape.ndim())}, 0);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 #include <initializer_list>
+#include <iosfwd>
 #include <limits>
 #include <span>
 #include <string>
@@ -327,7 +328,7 @@ class Contiguous {
 
 /// x's elements in another shape of as many; a view where x is contiguous. -1 once: what is left.
 Tensor reshape(const Tensor& x, const Shape& shape);
-/// A view that repeats x along axes of size 1 and along new leading ones.
+/// A view that repeats x along axes of size 1 and along new leading ones; -1: x's size.
 Tensor expand(const Tensor& x, const Shape& shape);
 /// x's elements converted to another dtype, to i64 by cutting off fractions; of a number that i64
 /// cannot hold an error.
@@ -393,6 +394,8 @@ std::vector<T> Tensor::to_vector() const {
 /// The values in nested brackets, then the dtype; of more than 1000 elements the first and last 3
 /// of each axis. It is what fmt prints, where "{:.6}" asks for 6 digits after the point.
 std::string str(const Tensor& x, int digits = 4);
+/// Prints str(x).
+std::ostream& operator<<(std::ostream& out, const Tensor& x);
 
 }  // namespace gradus
 

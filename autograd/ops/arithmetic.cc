@@ -87,6 +87,14 @@ Tensor pow(const Tensor& a, const Tensor& b) {
   return record(pow_op, y, {a, b}, {a, b, keep_if(needs_grad(b), y)});
 }
 
+/// A number in b's dtype, which must hold it.
+static Tensor number_for(const char* op, double a, const Tensor& b) {
+  check_number(op, a, b.dtype());
+  return full({}, a, b.dtype());
+}
+
+Tensor pow(double a, const Tensor& b) { return pow(number_for("pow", a, b), b); }
+
 // y = max(a, b):  da = dy, half of it where a = b, none where a < b, and db with a and b exchanged
 static void extremum_backward(Backward& ctx, const Tensor& upper, const Tensor& lower) {
   const Tensor order = binary_forward<functions::Order>("maximum", upper, lower);
@@ -101,11 +109,15 @@ Tensor maximum(const Tensor& a, const Tensor& b) {
   return record(maximum_op, binary_forward<functions::Maximum>("maximum", a, b), {a, b}, {a, b});
 }
 
+Tensor maximum(const Tensor& a, double b) { return maximum(a, number_for("maximum", b, a)); }
+
 static Op minimum_op("minimum",
                      [](Backward& ctx) { extremum_backward(ctx, ctx.kept(1), ctx.kept(0)); });
 
 Tensor minimum(const Tensor& a, const Tensor& b) {
   return record(minimum_op, binary_forward<functions::Minimum>("minimum", a, b), {a, b}, {a, b});
 }
+
+Tensor minimum(const Tensor& a, double b) { return minimum(a, number_for("minimum", b, a)); }
 
 }  // namespace gradus

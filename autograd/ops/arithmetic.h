@@ -31,11 +31,16 @@ Tensor pow(const Tensor& a, const Tensor& b);
 /// The same of a number: +-1/2 are roots, integers from -8 to 8 products, as in PyTorch those from
 /// -2 to 3.
 Tensor pow(const Tensor& a, double b);
+Tensor pow(double a, const Tensor& b);
 /// The larger one; NaN if one is NaN. Where they are equal each gets half of the gradient; where
 /// one is NaN each gets all of it.
 Tensor maximum(const Tensor& a, const Tensor& b);
+Tensor maximum(const Tensor& a, double b);
+inline Tensor maximum(double a, const Tensor& b) { return maximum(b, a); }
 /// The smaller one, likewise.
 Tensor minimum(const Tensor& a, const Tensor& b);
+Tensor minimum(const Tensor& a, double b);
+inline Tensor minimum(double a, const Tensor& b) { return minimum(b, a); }
 
 /// As add, sub, mul, div and neg.
 inline Tensor operator+(const Tensor& a, const Tensor& b) { return add(a, b); }
@@ -51,5 +56,16 @@ inline Tensor operator*(double a, const Tensor& b) { return mul(b, a); }
 inline Tensor operator/(const Tensor& a, double b) { return div(a, b); }
 inline Tensor operator/(double a, const Tensor& b) { return div(a, b); }
 inline Tensor operator-(const Tensor& a) { return neg(a); }
+
+/// a = a + b and so on: a stands for the recorded result from here on, and what else has its tensor
+/// does not see it. In place, unrecorded: gradus/autograd/ops/inplace.h.
+inline Tensor& operator+=(Tensor& a, const Tensor& b) { return a = a + b; }
+inline Tensor& operator-=(Tensor& a, const Tensor& b) { return a = a - b; }
+inline Tensor& operator*=(Tensor& a, const Tensor& b) { return a = a * b; }
+inline Tensor& operator/=(Tensor& a, const Tensor& b) { return a = a / b; }
+inline Tensor& operator+=(Tensor& a, double b) { return a = a + b; }
+inline Tensor& operator-=(Tensor& a, double b) { return a = a - b; }
+inline Tensor& operator*=(Tensor& a, double b) { return a = a * b; }
+inline Tensor& operator/=(Tensor& a, double b) { return a = a / b; }
 
 }  // namespace gradus

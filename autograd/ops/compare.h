@@ -34,6 +34,10 @@ inline Tensor operator>=(const Tensor& a, double b) { return greater_equal(a, b)
 Tensor logical_and(const Tensor& a, const Tensor& b);
 Tensor logical_or(const Tensor& a, const Tensor& b);
 Tensor logical_not(const Tensor& a);
+/// The same. `!x` and `x && y` ask whether there are tensors.
+inline Tensor operator&(const Tensor& a, const Tensor& b) { return logical_and(a, b); }
+inline Tensor operator|(const Tensor& a, const Tensor& b) { return logical_or(a, b); }
+inline Tensor operator~(const Tensor& a) { return logical_not(a); }
 /// Whether any, or every, element is true.
 bool any(const Tensor& a);
 bool all(const Tensor& a);

@@ -1,10 +1,16 @@
 #pragma once
 #include <gradus/autograd/tape.h>
 
+#include <concepts>
+
 namespace gradus {
 
-/// One number for each of height and width.
+/// One number for each of height and width. An integer stands for both.
 struct Pair {
+  constexpr Pair(int64_t height, int64_t width) : h(height), w(width) {}
+  template <std::integral T>
+  requires(!std::same_as<T, bool>) constexpr Pair(T both)
+      : Pair(static_cast<int64_t>(both), static_cast<int64_t>(both)) {}
   int64_t h, w;  ///< height's, width's
 };
 

@@ -59,6 +59,7 @@ void check_cross_entropy(const Tensor& logits, const Tensor& labels,
         "cross_entropy: a weight of shape {} for {} classes; it must be a constant of one element "
         "for each",
         weight.shape(), logits.shape()[1]);
+  check(!any(less(weight, 0)), "cross_entropy: a negative class weight, {}", weight);
 }
 
 /// What it is given with 0 in the rows whose labels are ignored.

@@ -136,6 +136,14 @@ Tensor clamp(const Tensor& x, double low, double high) {
   return apply(functions::Clamp{low, high}, x);
 }
 
+Tensor clamp(const Tensor& x, const Tensor& low, const Tensor& high) {
+  const auto is_nan = [](const Tensor& v) { return not_equal(v, v); };
+  Tensor y = x;
+  if (low) y = where(less(y, low) | is_nan(low), low, y);
+  if (high) y = where(greater(y, high) | is_nan(high), high, y);
+  return y;
+}
+
 Tensor add(const Tensor& a, double b) { return apply<functions::AddScalar>("add", b, a); }
 Tensor mul(const Tensor& a, double b) { return apply<functions::MulScalar>("mul", b, a); }
 Tensor div(const Tensor& a, double b) { return apply<functions::DivScalar>("div", b, a); }

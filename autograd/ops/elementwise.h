@@ -48,6 +48,9 @@ Tensor silu(const Tensor& x);
 Tensor softplus(const Tensor& x);
 /// x limited to [low, high], NaN for NaN; dy passes on the closed interval and at NaN.
 Tensor clamp(const Tensor& x, double low, double high);
+/// The same with bounds that broadcast, an empty Tensor being none. Where low is above high, y is
+/// high. A bound that y is has dy, x where they are equal.
+Tensor clamp(const Tensor& x, const Tensor& low, const Tensor& high);
 
 // Constants to the tape: their derivative is 0.
 /// 1 where x > 0, else 0

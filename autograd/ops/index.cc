@@ -12,6 +12,8 @@ namespace {
 /// x and `chosen`, called `what`, have one shape but for the axis.
 IndexedAxis indexed_axis(const char* op, const Shape& x, int axis, const Shape& chosen,
                          const char* what = "index") {
+  if (x.ndim() == 0) return indexed_axis(op, {1}, axis, chosen, what);
+  if (x.ndim() == 1 && chosen.ndim() == 0) return indexed_axis(op, x, axis, {1}, what);
   Shape expected = x;
   if (chosen.ndim() == x.ndim()) expected[axis] = chosen[axis];
   check(chosen == expected, "{}: x {} and {} {} must agree but for axis {}", op, x, what, chosen,
@@ -107,9 +109,12 @@ Tensor add_parts(Tensor y, const Tensor& x, int64_t axis, const Tensor& indices,
                  const Tensor& src) {
   check_same_dtype("index_add", x, src);
   const int i = normalize_axis("index_add", axis, x.ndim());
+  check(src.ndim() == x.ndim(), "index_add: x {} and src {} differ in their dimensions", x.shape(),
+        src.shape());
   const IndexedAxis s = indexed_axis("index_add", x.shape(), i, src.shape(), "src");
-  check(indices.shape() == Shape{s.m}, "index_add: indices {} for src {}, one for each of axis {}",
-        indices.shape(), src.shape(), i);
+  check(indices.ndim() <= 1 && indices.numel() == s.m,
+        "index_add: indices {} for src {}, one for each of axis {}", indices.shape(), src.shape(),
+        i);
   const Tensor places = raw::checked_indices("index_add", indices, s.n);
   const raw::Contiguous values(src);
   dispatch_floating(x.dtype(), "index_add", [&]<class T>() {

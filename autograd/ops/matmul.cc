@@ -1,3 +1,4 @@
+#include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/detail/factor.h>
 #include <gradus/autograd/ops/matmul.h>
 #include <gradus/autograd/ops/reduce.h>
@@ -17,9 +18,6 @@ struct Sizes {
 
 Sizes matmul_sizes(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b) {
   check_same_dtype("matmul", a, b);
-  check(a.ndim() >= 2 && b.ndim() >= 2,
-        "matmul: needs at least 2 dimensions, got {} and {}; unsqueeze a vector", a.shape(),
-        b.shape());
   const int64_t* end_a = a.shape().end();
   const int64_t* end_b = b.shape().end();
   const Sizes s{end_a[transpose_a ? -1 : -2], end_b[transpose_b ? -2 : -1],
@@ -79,6 +77,17 @@ static Op matmul_op("matmul", [](Backward& ctx) {
 });
 
 Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b) {
+  const bool row = a.ndim() == 1, column = b.ndim() == 1;
+  if (row || column || a.ndim() == 0 || b.ndim() == 0) [[unlikely]] {
+    check(a.ndim() > 0 && b.ndim() > 0,
+          "matmul: {} times {}: a scalar is no matrix; multiply with *", a.shape(), b.shape());
+    check(!(row && transpose_a) && !(column && transpose_b),
+          "matmul: {} times {}: a vector is not transposed", a.shape(), b.shape());
+    const Tensor y =
+        matmul(row ? unsqueeze(a, 0) : a, column ? unsqueeze(b, 1) : b, transpose_a, transpose_b);
+    const Tensor rows = column ? squeeze(y, -1) : y;
+    return row ? squeeze(rows, column ? -1 : -2) : rows;
+  }
   const Sizes s = matmul_sizes(a, b, transpose_a, transpose_b);
   const bool single = a.ndim() == 2 && b.ndim() == 2;
   Tensor y = empty(single ? Shape{s.m, s.n} : result_shape(a, b, s), a.dtype());
@@ -92,6 +101,17 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose
   return record(matmul_op, std::move(y), {a, b},
                 {keep_if(needs_grad(b), a), keep_if(needs_grad(a), b)},
                 MatmulAttrs{transpose_a, transpose_b});
+}
+
+Tensor dot(const Tensor& a, const Tensor& b) {
+  check(a.ndim() == 1 && b.ndim() == 1, "dot: needs vectors, got {} and {}", a.shape(), b.shape());
+  return matmul(a, b);
+}
+
+Tensor outer(const Tensor& a, const Tensor& b) {
+  check(a.ndim() == 1 && b.ndim() == 1, "outer: needs vectors, got {} and {}", a.shape(),
+        b.shape());
+  return mul(unsqueeze(a, 1), b);
 }
 
 }  // namespace gradus

@@ -99,6 +99,8 @@ Tensor sum(const Tensor& x, const Axes& axes, bool keepdim) {
 Tensor mean(const Tensor& x, const Axes& axes, bool keepdim) {
   const int64_t n = group_size(x.shape(), axis_flags("mean", axes, x.ndim()));
   check(n > 0, "mean: of no elements, shape {} over axes {}", x.shape(), axes);
+  check(is_floating(x.dtype()), "mean: needs f32 or f64, got {}; cast(x, DType::f32) first",
+        name(x.dtype()));
   return detail::carried_if_finite(
       [&](const Tensor& v) { return mul(sum(v, axes, keepdim), 1.0 / static_cast<double>(n)); }, x);
 }
@@ -198,6 +200,7 @@ Tensor min(const Tensor& x, const Axes& axes, bool keepdim) {
 
 Tensor argmax(const Tensor& x, int64_t axis, bool keepdim) {
   const int i = normalize_axis("argmax", axis, x.ndim());
+  if (x.ndim() == 0) return argmax(x, Axes{}, keepdim);
   check(x.shape()[i] > 0, "argmax: of no elements, axis {} of shape {}", axis, x.shape());
   int64_t outer = 1, inner = 1;
   for (int j = 0; j < x.ndim(); ++j)

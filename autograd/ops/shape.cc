@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 
@@ -54,10 +55,10 @@ Tensor permute(const Tensor& x, const Axes& order) {
 }
 
 Tensor transpose(const Tensor& x, int64_t axis_a, int64_t axis_b) {
+  const int a = normalize_axis("transpose", axis_a, x.ndim()),
+            b = normalize_axis("transpose", axis_b, x.ndim());
   Axes order;
-  for (int i = 0; i < x.ndim(); ++i) order.push_back(i);
-  std::swap(order[normalize_axis("transpose", axis_a, x.ndim())],
-            order[normalize_axis("transpose", axis_b, x.ndim())]);
+  for (int i = 0; i < x.ndim(); ++i) order.push_back(i == a ? b : i == b ? a : i);
   return permute(x, order);
 }
 
@@ -75,11 +76,15 @@ Tensor unsqueeze(const Tensor& x, int64_t axis) {
   return reshaped_view(x, x.shape().inserted(i, 1), strides_of(x).inserted(i, 1));
 }
 
-Tensor squeeze(const Tensor& x, int64_t axis) {
-  const int i = normalize_axis("squeeze", axis, x.ndim());
-  check(x.shape()[i] == 1, "squeeze: axis {} of shape {} has size {}, not 1", axis, x.shape(),
-        x.shape()[i]);
-  return reshaped_view(x, x.shape().erased(i), strides_of(x).erased(i));
+Tensor squeeze(const Tensor& x, const Axes& axes) {
+  const auto squeezed = axis_flags("squeeze", axes, x.ndim());
+  Shape shape, strides;
+  for (int i = 0; i < x.ndim(); ++i) {
+    if (squeezed[i] && x.shape()[i] == 1) continue;
+    shape.push_back(x.shape()[i]);
+    strides.push_back(x.strides()[i]);
+  }
+  return reshaped_view(x, shape, strides);
 }
 
 // y repeats x:  dx = the sum of dy over the repetitions
@@ -88,6 +93,12 @@ static Op expand_op("expand",
 
 Tensor expand(const Tensor& x, const Shape& shape) {
   return record(expand_op, raw::expand(x, shape), {x});
+}
+
+/// `axis`, which x has: a scalar has none along which parts lie.
+static int axis_of_parts(const char* op, const Tensor& x, int64_t axis) {
+  check(x.ndim() > 0, "{}: a scalar has no axis {}", op, axis);
+  return normalize_axis(op, axis, x.ndim());
 }
 
 namespace {
@@ -133,24 +144,46 @@ Tensor unslice(const Tensor& y, const SliceAttrs& attrs) {
 }  // namespace
 
 Tensor slice(const Tensor& x, int64_t axis, int64_t begin, int64_t end, int64_t step) {
-  const int i = normalize_axis("slice", axis, x.ndim());
+  const int i = axis_of_parts("slice", x, axis);
   const int64_t size = x.shape()[i];
   const int64_t first = begin < 0 ? begin + size : begin, last = end < 0 ? end + size : end;
-  check(step > 0 && first >= 0 && first <= last && last <= size,
-        "slice: {}:{}:{} of axis {} of shape {}", begin, end, step, axis, x.shape());
+  check(step > 0, "slice: a step of {}, must be positive", step);
+  check(first >= 0 && first <= size && last >= 0 && last <= size,
+        "slice: {} to {} of axis {} of shape {} is beyond its size {}, which is not cut off", begin,
+        end, axis, x.shape(), size);
+  check(first <= last, "slice: {} to {} of axis {} of shape {}: the end lies before the beginning",
+        begin, end, axis, x.shape());
   return apply_slice(x, {i, first, last, step, x.shape()});
 }
 
 Tensor select(const Tensor& x, int64_t axis, int64_t index) {
-  const int i = normalize_axis("select", axis, x.ndim());
+  const int i = axis_of_parts("select", x, axis);
   const int64_t size = x.shape()[i], at = index < 0 ? index + size : index;
   check(at >= 0 && at < size, "select: index {} of axis {} of shape {}", index, axis, x.shape());
   return squeeze(slice(x, i, at, at + 1), i);
 }
 
-struct ConcatAttrs {
+namespace {
+
+struct PartsAttrs {
   int axis, count;
 };
+
+void check_part_count(const char* op, const Tensor& x, int64_t axis, int64_t count) {
+  constexpr int64_t kMostParts = int64_t{1} << 24;
+  check(count <= kMostParts, "{}: axis {} of shape {} makes more than {} tensors", op, axis,
+        x.shape(), kMostParts);
+}
+
+/// Enters the parts as the results of one op.
+template <class Attrs>
+void record_parts(const Op& op, TensorList& parts, const Tensor& x, const Attrs& attrs) {
+  std::vector<Tensor*, FreeListAllocator<Tensor*>> outputs;
+  for (Tensor& part : parts) outputs.push_back(&part);
+  if (!parts.empty()) record_outputs(op, outputs, {x}, {}, &attrs, sizeof attrs);
+}
+
+}  // namespace
 
 // y_i = x[i] along the axis:  dx = the dy_i beside each other
 static Op unbind_op("unbind", [](Backward& ctx) {
@@ -161,26 +194,79 @@ static Op unbind_op("unbind", [](Backward& ctx) {
 });
 
 TensorList unbind(const Tensor& x, int64_t axis) {
-  constexpr int64_t kMostParts = int64_t{1} << 24;
-  const int i = normalize_axis("unbind", axis, x.ndim());
-  check(x.shape()[i] <= kMostParts, "unbind: axis {} of shape {} makes more than {} tensors", axis,
-        x.shape(), kMostParts);
+  const int i = axis_of_parts("unbind", x, axis);
+  check_part_count("unbind", x, axis, x.shape()[i]);
   TensorList parts;
-  std::vector<Tensor*, FreeListAllocator<Tensor*>> outputs;
   const Shape shape = x.shape().erased(i);
   int64_t strides[Shape::kMaxDims];
   for (int j = 0; j < shape.ndim(); ++j) strides[j] = x.strides()[j < i ? j : j + 1];
   for (int64_t k = 0; k < x.shape()[i]; ++k)
     parts.push_back(
         as_strided(x, shape, {strides, static_cast<size_t>(shape.ndim())}, k * x.strides()[i]));
-  for (Tensor& part : parts) outputs.push_back(&part);
-  if (!parts.empty()) record_outputs(unbind_op, outputs, {x}, {}, &i, sizeof i);
+  record_parts(unbind_op, parts, x, i);
   return parts;
+}
+
+// y_i = a part of x:  dx = the dy_i one after the other
+static Op split_op("split", [](Backward& ctx) {
+  const auto [axis, count] = ctx.attrs<PartsAttrs>();
+  TensorList parts;
+  for (int i = 0; i < count; ++i) parts.push_back(ctx.dy(i));
+  ctx.set(0, concat(parts, axis));
+});
+
+/// Parts 0 .. count-1 of axis i, size(k) elements each.
+template <class Size>
+static TensorList split_axis(const Tensor& x, int i, int64_t count, Size size) {
+  TensorList parts;
+  int64_t begin = 0;
+  for (int64_t k = 0; k < count; ++k) {
+    const int64_t end = begin + size(k);
+    parts.push_back(slice_view(x, {i, begin, end, 1, x.shape()}));
+    begin = end;
+  }
+  record_parts(split_op, parts, x, PartsAttrs{i, static_cast<int>(count)});
+  return parts;
+}
+
+TensorList split(const Tensor& x, std::span<const int64_t> sizes, int64_t axis) {
+  const int i = axis_of_parts("split", x, axis);
+  const auto count = static_cast<int64_t>(sizes.size());
+  check_part_count("split", x, axis, count);
+  int64_t left = x.shape()[i];
+  for (int64_t size : sizes) {
+    check(size >= 0 && size <= left,
+          "split: sizes {} do not add up to axis {} of shape {}: {} are left for {}",
+          fmt::join(sizes, ", "), axis, x.shape(), left, size);
+    left -= size;
+  }
+  check(left == 0, "split: sizes {} leave {} of axis {} of shape {}", fmt::join(sizes, ", "), left,
+        axis, x.shape());
+  return split_axis(x, i, count, [&](int64_t k) { return sizes[static_cast<size_t>(k)]; });
+}
+
+TensorList split(const Tensor& x, int64_t size, int64_t axis) {
+  const int i = axis_of_parts("split", x, axis);
+  const int64_t all = x.shape()[i];
+  check(size > 0 || (size == 0 && all == 0), "split: parts of size {} of axis {} of shape {}", size,
+        axis, x.shape());
+  const int64_t count = all == 0 ? 1 : (all - 1) / size + 1;
+  check_part_count("split", x, axis, count);
+  return split_axis(x, i, count, [=](int64_t k) { return std::min(size, all - k * size); });
+}
+
+TensorList chunk(const Tensor& x, int64_t count, int64_t axis) {
+  const int i = axis_of_parts("chunk", x, axis);
+  const int64_t all = x.shape()[i];
+  check(count > 0, "chunk: {} parts of axis {} of shape {}", count, axis, x.shape());
+  if (all > 0) return split(x, (all - 1) / count + 1, i);
+  check_part_count("chunk", x, axis, count);
+  return split_axis(x, i, count, [](int64_t) { return int64_t{0}; });
 }
 
 // y = x_0, x_1, ... one after the other:  dx_k = its part of dy
 static Op concat_op("concat", [](Backward& ctx) {
-  const auto [axis, count] = ctx.attrs<ConcatAttrs>();
+  const auto [axis, count] = ctx.attrs<PartsAttrs>();
   const Tensor sizes = ctx.kept(0);
   int64_t begin = 0;
   for (int i = 0; i < count; ++i) {
@@ -193,7 +279,7 @@ static Op concat_op("concat", [](Backward& ctx) {
 Tensor concat(std::span<const Tensor> tensors, int64_t axis) {
   check(!tensors.empty(), "concat: no tensors");
   const Tensor& first = tensors[0];
-  const int i = normalize_axis("concat", axis, first.ndim());
+  const int i = axis_of_parts("concat", first, axis);
   Shape shape = first.shape();
   shape[i] = 0;
   Tensor sizes = empty({static_cast<int64_t>(tensors.size())}, DType::i64);
@@ -215,7 +301,7 @@ Tensor concat(std::span<const Tensor> tensors, int64_t axis) {
     begin = end;
   }
   return record(concat_op, std::move(y), tensors, {sizes},
-                ConcatAttrs{i, static_cast<int>(tensors.size())});
+                PartsAttrs{i, static_cast<int>(tensors.size())});
 }
 
 Tensor stack(std::span<const Tensor> tensors, int64_t axis) {
@@ -229,8 +315,12 @@ Tensor stack(std::span<const Tensor> tensors, int64_t axis) {
   return concat(parts, normalize_axis("stack", axis, tensors[0].ndim() + 1));
 }
 
-Tensor contiguous(const Tensor& x) {
-  return x.is_contiguous() ? x : record(reshape_op, raw::clone(x), {x});
+Tensor contiguous(const Tensor& x) { return x.is_contiguous() ? x : clone(x); }
+
+Tensor clone(const Tensor& x) { return record(reshape_op, raw::clone(x), {x}); }
+
+Tensor detach(const Tensor& x) {
+  return as_strided(x, x.shape(), {x.strides(), static_cast<size_t>(x.ndim())}, 0);
 }
 
 }  // namespace gradus

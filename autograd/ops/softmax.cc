@@ -61,6 +61,7 @@ static Op softmax_op("softmax",
 
 Tensor softmax(const Tensor& x, int64_t axis) {
   const int i = normalize_axis("softmax", axis, x.ndim());
+  if (x.ndim() == 0) return reshape(softmax(reshape(x, {1})), {});
   if (i != x.ndim() - 1) return along(x, i, [](const Tensor& rows) { return softmax(rows); });
   Tensor y = row_wise("softmax", x, [](int64_t rows, int64_t d, auto* from, auto* to) {
     kernels::softmax(rows, d, from, to);
@@ -92,6 +93,7 @@ static Op log_softmax_op("log_softmax", [](Backward& ctx) {
 
 Tensor log_softmax(const Tensor& x, int64_t axis) {
   const int i = normalize_axis("log_softmax", axis, x.ndim());
+  if (x.ndim() == 0) return reshape(log_softmax(reshape(x, {1})), {});
   if (i != x.ndim() - 1) return along(x, i, [](const Tensor& rows) { return log_softmax(rows); });
   Tensor y = row_wise("log_softmax", x, [](int64_t rows, int64_t d, auto* from, auto* to) {
     kernels::log_softmax(rows, d, from, to);
@@ -139,6 +141,7 @@ static Op logsumexp_op("logsumexp", [](Backward& ctx) {
 
 Tensor logsumexp(const Tensor& x, int64_t axis, bool keepdim) {
   const int i = normalize_axis("logsumexp", axis, x.ndim());
+  if (x.ndim() == 0) return reshape(logsumexp(reshape(x, {1})), {});
   if (i != x.ndim() - 1) {
     const Tensor y = logsumexp(transpose(x, i, -1), -1, true);
     return keepdim ? transpose(y, i, -1) : squeeze(transpose(y, i, -1), i);
