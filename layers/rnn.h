@@ -8,7 +8,7 @@ namespace gradus {
 /// What a Recurrent has beside its sizes.
 template <class Cell>
 struct RecurrentOptions {
-  typename Cell::Options cell = {};  ///< the cell's own
+  typename Cell::Options cell = {};  ///< the cells' own
   /// Of the projected inputs (N, T, G H) of all steps, h' = f(norm(x W^T) + ...), a BatchNorm then
   /// having statistics over all valid (N, T) (Laurent et al. 2016).
   MakeNorm norm = {};
@@ -16,19 +16,27 @@ struct RecurrentOptions {
   /// later ones (Cooijmans et al. 2016, section 3). A BatchNorm's statistics are over the sequences
   /// that have not ended; where one is left, its running statistics serve and stay as they are.
   int64_t norm_steps = 0;
+  int64_t num_layers = 1;      ///< each takes the y of the one before
+  bool bidirectional = false;  ///< each layer also from the last valid step to the first
+  double dropout = 0;          ///< of each layer's y but the last's, in training
 };
 
-/// What a Recurrent gives.
+/// What a Recurrent gives. P: layers, times 2 if bidirectional.
 struct RnnOutput {
-  Tensor y;  ///< (N, T, H): the state after each step, 0 where padded
-  Tensor h;  ///< (N, H): the state after each sequence's last valid step
-  Tensor c;  ///< (N, H), of an Lstm
+  /// (N, T, H), or (N, T, 2 H) with the backward states behind the forward ones: the last layer's
+  /// state after each step, 0 where padded.
+  Tensor y;
+  /// (N, H), or (P, N, H) if P > 1, PyTorch's order: layer by layer, forward before backward; the
+  /// state after each sequence's last valid step, backward after its first.
+  Tensor h;
+  Tensor c;  ///< like h, of an Lstm
 };
 
-/// Runs a cell over sequences, all steps as one operation: PyTorch's RNN, LSTM and GRU of one
-/// layer, batch first, whose weight_ih_l0 is cell.weight_ih here. What stands in padded positions,
-/// NaN included, has no influence.
-/// x: (N, T, D)   lengths: (N) i64, or none: all have T steps   state: (N, H) each, or zeros
+/// Runs a cell over sequences, a layer's steps as one operation: PyTorch's RNN, LSTM and GRU, batch
+/// first, with its names: weight_ih_l0, weight_hh_l0_reverse, ... What stands in padded positions,
+/// NaN included, has no influence. Norms, which PyTorch has not, are called norm_projected_l0; the
+/// cell's own as in the cell, e.g. norm_hh_l0.
+/// x: (N, T, D)   lengths: (N) i64, or none: all have T steps   state: like RnnOutput's, or zeros
 template <class Cell>
 class Recurrent : public Module {
  public:
@@ -42,11 +50,18 @@ class Recurrent : public Module {
   void visit(Visitor& visitor) override;
   std::string describe() const override;
 
-  Cell cell;                   ///< with the parameters
-  std::vector<AnyNorm> norms;  ///< none, one for all steps, or one a step
+  /// One layer in one direction.
+  struct Pass {
+    Cell cell;                   ///< with the parameters
+    std::vector<AnyNorm> norms;  ///< none, one for all steps, or one a step
+  };
+  std::vector<Pass> passes;  ///< layer by layer, forward before backward
 
  private:
-  Tensor normalized_projection(const Tensor& x, const Tensor& valid);
+  RecurrenceResult run(size_t pass, const Tensor& x, const CellState& state, const Tensor& valid);
+
+  int64_t directions_;
+  double dropout_;
 };
 
 /// A Recurrent of each cell.

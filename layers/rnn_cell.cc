@@ -93,7 +93,7 @@ RecurrenceResult RnnCell::run(const Tensor& x, bool projected, const CellState& 
 
 void RnnCell::visit(Visitor& visitor) {
   RecurrentCell::visit(visitor);
-  detail::visit_norms(visitor, norms);
+  detail::visit_norms(visitor, norms, "norm");
 }
 
 std::string RnnCell::describe() const {

@@ -12,19 +12,24 @@ namespace gradus {
 
 EncoderBlock::EncoderBlock(const TransformerOptions& options)
     : place_(options.norm_place),
+      activation_(options.activation),
       norm1_(feature_norm(options.norm, options.dim)),
       norm2_(feature_norm(options.norm, options.dim)),
-      attn_(options.dim, options.heads, {.dropout = options.dropout}),
-      linear1_(options.dim, options.mlp_dim, {.activation = Activation::relu}),
+      self_attn_(options.dim, options.heads, {.dropout = options.dropout}),
+      linear1_(
+          options.dim, options.mlp_dim,
+          {.activation = activation_ == MlpActivation::relu ? Activation::relu : Activation::none}),
       linear2_(options.mlp_dim, options.dim),
       dropout_(options.dropout) {}
 
-Tensor EncoderBlock::forward(const Tensor& x, const Tensor& valid) {
+Tensor EncoderBlock::forward(const Tensor& x, const AttentionMask& mask) {
   const ForwardScope scope(*this);
-  const auto attend = [&](const Tensor& h) {
-    return dropout_(attn_.forward(h, AttentionMask{valid, {}, false}));
+  const Tensor& valid = mask.valid;
+  const auto attend = [&](const Tensor& h) { return dropout_(self_attn_(h, mask)); };
+  const auto mlp = [&](const Tensor& h) {
+    const Tensor units = linear1_(h);
+    return dropout_(linear2_(dropout_(activation_ == MlpActivation::gelu ? gelu(units) : units)));
   };
-  const auto mlp = [&](const Tensor& h) { return dropout_(linear2_(dropout_(linear1_(h)))); };
   if (place_ == NormPlace::before) {
     const Tensor h = x + attend(norm1_(x, valid));
     return h + mlp(norm2_(h, valid));
@@ -34,16 +39,17 @@ Tensor EncoderBlock::forward(const Tensor& x, const Tensor& valid) {
 }
 
 void EncoderBlock::visit(Visitor& visitor) {
-  visitor.module("norm1", *norm1_);
-  visitor.module("attn", attn_);
-  visitor.module("norm2", *norm2_);
+  visitor.module("self_attn", self_attn_);
   visitor.module("linear1", linear1_);
-  visitor.module("linear2", linear2_);
   visitor.module("dropout", dropout_);
+  visitor.module("linear2", linear2_);
+  visitor.module("norm1", *norm1_);
+  visitor.module("norm2", *norm2_);
 }
 
 std::string EncoderBlock::describe() const {
-  return fmt::format("EncoderBlock(norm {})", place_ == NormPlace::before ? "before" : "after");
+  return fmt::format("EncoderBlock(norm {}{})", place_ == NormPlace::before ? "before" : "after",
+                     activation_ == MlpActivation::gelu ? ", gelu" : "");
 }
 
 Transformer::Transformer(int64_t steps, int64_t features, int64_t classes,
@@ -72,7 +78,7 @@ Tensor Transformer::forward(const Tensor& x, const Tensor& lengths) {
         x.shape());
   const Tensor tokens = project_(valid ? clear_padding(x, valid) : x);
   Tensor h = tokens + slice(positions_, 0, 0, steps);
-  for (EncoderBlock& block : blocks_) h = block.forward(h, valid);
+  for (EncoderBlock& block : blocks_) h = block(h, {.valid = valid});
   h = norm_(h, valid);
   if (!valid) return head_(mean(h, {1}));
   return head_(sum(clear_padding(h, valid), {1}) / counts);

@@ -8,33 +8,41 @@ namespace gradus {
 /// Where a block has its norms: see EncoderBlock.
 enum class NormPlace { before, after };
 
+/// Between the two layers of a block's perceptron; gelu in its exact form.
+enum class MlpActivation { relu, gelu };
+
 /// What a Transformer is made of.
 struct TransformerOptions {
-  int64_t dim = 32;                          ///< features of a position
-  int64_t heads = 4;                         ///< of the attention
-  int64_t depth = 2;                         ///< blocks
-  int64_t mlp_dim = 64;                      ///< units of a block's perceptron
-  double dropout = 0;                        ///< of what each part adds, in training
-  NormChoice norm = Norm::layer;             ///< of each part
-  NormPlace norm_place = NormPlace::before;  ///< where they stand
+  int64_t dim = 32;                                ///< features of a position
+  int64_t heads = 4;                               ///< of the attention
+  int64_t depth = 2;                               ///< blocks
+  int64_t mlp_dim = 64;                            ///< units of a block's perceptron
+  double dropout = 0;                              ///< of what each part adds, in training
+  NormChoice norm = Norm::layer;                   ///< of each part
+  NormPlace norm_place = NormPlace::before;        ///< where they stand
+  MlpActivation activation = MlpActivation::relu;  ///< of the perceptron
 };
 
 /// Self-attention and a two-layer perceptron, each with a residual connection and a norm: before,
 /// x + f(norm(x)) (Xiong et al. 2020), or after, norm(x + f(x)) (Vaswani et al. 2017, section 3.1).
-/// Batch Normalization takes its statistics over the valid (N, T) (Shen et al. 2020, section 3).
+/// With layer norms PyTorch's TransformerEncoderLayer, batch first, with its names; causal, the
+/// block of a language model. Batch Normalization takes its statistics over the valid (N, T) (Shen
+/// et al. 2020, section 3).
 class EncoderBlock : public Module {
  public:
   /// One block of such a Transformer.
   explicit EncoderBlock(const TransformerOptions& options);
-  /// x: (N, T, dim)   valid: (N, T) bool, or none
-  Tensor forward(const Tensor& x, const Tensor& valid = {});
+  /// x: (N, T, dim)   y: like x   mask: who looks at whom, e.g. {.causal = true}
+  Tensor forward(const Tensor& x, const AttentionMask& mask = {});
+  Tensor operator()(const Tensor& x, const AttentionMask& mask = {}) { return forward(x, mask); }
   void visit(Visitor& visitor) override;
   std::string describe() const override;
 
  private:
   NormPlace place_;
+  MlpActivation activation_;
   AnyNorm norm1_, norm2_;
-  MultiHeadAttention attn_;
+  MultiHeadAttention self_attn_;
   Linear linear1_, linear2_;
   Dropout dropout_;
 };

@@ -21,9 +21,9 @@ inline AnyNorm& norm_of_step(std::vector<AnyNorm>& norms, size_t t) {
   return norms[std::min(t, norms.size() - 1)];
 }
 
-inline void visit_norms(Visitor& visitor, std::vector<AnyNorm>& norms) {
+inline void visit_norms(Visitor& visitor, std::vector<AnyNorm>& norms, const std::string& called) {
   for (size_t t = 0; t < norms.size(); ++t)
-    visitor.module(norms.size() == 1 ? "norm" : "norm." + std::to_string(t), *norms[t]);
+    visitor.module(norms.size() == 1 ? called : fmt::format("{}.{}", called, t), *norms[t]);
 }
 
 }  // namespace gradus::detail

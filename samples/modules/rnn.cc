@@ -36,6 +36,13 @@ void add_samples(std::vector<ModuleSample>& samples) {
   add("batch norm per step, padded", Recurrent<Cell>(2, 2, {.norm = over_steps, .norm_steps = 4}),
       {sample({4, 4, 2}, 1)},
       [ending](Recurrent<Cell>& m, Inputs x) { return everything(m(x[0], ending)); });
+  add("two layers, bidirectional, padded",
+      Recurrent<Cell>(2, 2, {.num_layers = 2, .bidirectional = true}),
+      {sample({4, 4, 2}, 1), sample({4, 4, 2}, 2)},
+      [lengths](Recurrent<Cell>& m, Inputs x) { return everything(m(x[0], lengths, x[1])); });
+  add("bidirectional, batch norm, padded",
+      Recurrent<Cell>(2, 2, {.norm = over_steps, .bidirectional = true}), {sample({4, 4, 2}, 1)},
+      [lengths](Recurrent<Cell>& m, Inputs x) { return everything(m(x[0], lengths)); });
   add("layer norm in the cell, padded",
       Recurrent<Cell>(3, 2, {.cell = {.norm = [](int64_t n) { return LayerNorm(n); }}}),
       {sample({4, 4, 3}, 1)},

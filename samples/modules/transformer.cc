@@ -20,8 +20,18 @@ static ModuleSamples encoder_block_row("EncoderBlock", [] {
       samples.push_back(module_sample(
           fmt::format("{} {}", name(norm), place == NormPlace::before ? "before" : "after"),
           EncoderBlock({.dim = 4, .heads = 2, .mlp_dim = 3, .norm = norm, .norm_place = place}),
-          {sample({2, 3, 4}, 1)},
-          [valid](EncoderBlock& m, std::span<const Tensor> x) { return m.forward(x[0], valid); }));
+          {sample({2, 3, 4}, 1)}, [valid](EncoderBlock& m, std::span<const Tensor> x) {
+            return m(x[0], {.valid = valid});
+          }));
+  samples.push_back(module_sample(
+      "gelu, causal",
+      EncoderBlock({.dim = 4,
+                    .heads = 2,
+                    .mlp_dim = 3,
+                    .norm = Norm::layer,
+                    .activation = MlpActivation::gelu}),
+      {sample({2, 3, 4}, 1)},
+      [](EncoderBlock& m, std::span<const Tensor> x) { return m(x[0], {.causal = true}); }));
   return samples;
 });
 

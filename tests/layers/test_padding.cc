@@ -139,6 +139,27 @@ void check_recurrent() {
   }
 }
 
+template <class Cell>
+void check_stacked() {
+  for (bool bidirectional : {false, true}) {
+    Recurrent<Cell> model(kFeatures, 4, {.num_layers = 2, .bidirectional = bidirectional});
+    check_padding(model, [&](const Tensor& x, const Tensor& n) { return model(x, n).y; });
+    const RnnOutput out = model(padded(), lengths());
+    for (size_t n = 0; n < kLengths.size(); ++n) {
+      const auto i = static_cast<int64_t>(n);
+      const RnnOutput alone = model(sequence(n));
+      check_equal(slice(out.h, 1, i, i + 1), alone.h, "last states");
+      if (out.c) check_equal(slice(out.c, 1, i, i + 1), alone.c, "last cells");
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(stacked) {
+  check_stacked<RnnCell>();
+  check_stacked<LstmCell>();
+  check_stacked<GruCell>();
+}
+
 BOOST_AUTO_TEST_CASE(elman) { check_recurrent<RnnCell>(); }
 BOOST_AUTO_TEST_CASE(lstm) { check_recurrent<LstmCell>(); }
 BOOST_AUTO_TEST_CASE(gru) { check_recurrent<GruCell>(); }

@@ -1,6 +1,7 @@
 #define BOOST_TEST_MODULE rnn
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/cross_entropy.h>
+#include <gradus/autograd/ops/dropout.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
@@ -13,6 +14,7 @@
 #include <gradus/tensor/random.h>
 #include <gradus/tensor/runtime.h>
 
+#include <algorithm>
 #include <boost/mpl/list.hpp>
 #include <cmath>
 
@@ -50,10 +52,10 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(a_sequence_is_its_steps, Cell, Cells) {
     return std::pair(out.y, out.h);
   });
   const auto steps = gradients(model, x, [&] {
-    decltype(model.cell(x)) state{};
+    decltype(model.passes[0].cell(x)) state{};
     TensorList all;
     for (const Tensor& x_t : unbind(x, 1)) {
-      state = model.cell(x_t, state);
+      state = model.passes[0].cell(x_t, state);
       all.push_back(hidden(state));
     }
     return std::pair(stack(all, 1), hidden(state));
@@ -84,6 +86,84 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(parameters_have_pytorchs_names_and_shapes, Cell, C
     BOOST_TEST((state[i].second.shape() == expected[i].second));
   }
   BOOST_TEST(Cell(3, 5, {.bias = false}).state().size() == 2u);
+}
+
+BOOST_AUTO_TEST_CASE_TEMPLATE(stacked_parameters_have_pytorchs_names_and_order, Cell, Cells) {
+  Recurrent<Cell> model(3, 5, {.num_layers = 2, .bidirectional = true});
+  const int64_t rows = model.passes[0].cell.weight_ih.size(0);
+  std::vector<std::pair<std::string, Shape>> expected;
+  for (const std::string pass : {"_l0", "_l0_reverse", "_l1", "_l1_reverse"})
+    expected.insert(expected.end(), {{"weight_ih" + pass, {rows, pass.starts_with("_l0") ? 3 : 10}},
+                                     {"weight_hh" + pass, {rows, 5}},
+                                     {"bias_ih" + pass, {rows}},
+                                     {"bias_hh" + pass, {rows}}});
+  const NamedTensors state = model.state();
+  BOOST_TEST_REQUIRE(state.size() == expected.size());
+  for (size_t i = 0; i < state.size(); ++i) {
+    BOOST_TEST(state[i].first == expected[i].first);
+    BOOST_TEST((state[i].second.shape() == expected[i].second));
+  }
+}
+
+// Layer by layer, by nets of one layer and one direction: backward is forward over the reversed
+// steps.
+BOOST_AUTO_TEST_CASE_TEMPLATE(a_stack_is_its_layers, Cell, Cells) {
+  Recurrent<Cell> model(3, 5, {.num_layers = 2, .bidirectional = true});
+  model.to(DType::f64);
+  const auto one = [&](size_t pass, const Tensor& x) {
+    Recurrent<Cell> alone(x.size(2), 5);
+    alone.to(DType::f64);
+    alone.passes[0].cell = model.passes[pass].cell;
+    return alone(x);
+  };
+  const auto reversed = [](const Tensor& x) {
+    TensorList steps = unbind(x, 1);
+    std::reverse(steps.begin(), steps.end());
+    return stack(steps, 1);
+  };
+  const Tensor x = sample({4, 6, 3}, 1);
+  Tensor y = x;
+  TensorList h;
+  for (size_t layer = 0; layer < 2; ++layer) {
+    const RnnOutput forward = one(2 * layer, y), backward = one(2 * layer + 1, reversed(y));
+    y = concat({forward.y, reversed(backward.y)}, 2);
+    h.push_back(forward.h), h.push_back(backward.h);
+  }
+  const RnnOutput out = model(x);
+  check_close("y", out.y, y.template to_vector<double>(), 0);
+  check_close("h", out.h, stack(h).template to_vector<double>(), 0);
+}
+
+BOOST_AUTO_TEST_CASE(dropout_is_between_the_layers_in_training) {
+  Gru model(3, 5, {.num_layers = 2, .dropout = 0.5}), plain(3, 5, {.num_layers = 2});
+  plain.load_state(model.state());
+  const Tensor x = randn({4, 6, 3});
+  model.eval();
+  check_close("evaluated", model(x).y, plain(x).y.to_vector<double>(), 0);
+  model.train();
+  Gru lower(3, 5), upper(5, 5);
+  lower.passes[0].cell = model.passes[0].cell;
+  upper.passes[0].cell = model.passes[1].cell;
+  manual_seed(3);
+  const Tensor between = dropout(lower(x).y, 0.5);
+  manual_seed(3);
+  check_close("trained", model(x).y, upper(between).y.to_vector<double>(), 0);
+  Gru all(3, 5, {.num_layers = 2, .dropout = 1});
+  all.passes[1].cell = model.passes[1].cell;
+  check_close("nothing passes", all(x).y, upper(zeros({4, 6, 5})).y.to_vector<double>(), 0);
+}
+
+BOOST_AUTO_TEST_CASE(a_stack_is_described_and_refuses_what_does_not_fit) {
+  Lstm model(3, 5, {.num_layers = 2, .bidirectional = true, .dropout = 0.25});
+  BOOST_TEST(model.describe() == "Lstm(3, 5, 2 layers, bidirectional, dropout 0.25)");
+  BOOST_CHECK_EXCEPTION(model(randn({4, 2, 3}), {}, {randn({4, 5}), {}}), Error,
+                        says("Lstm: the first state is (4, 5), must be (4, 4, 5) for x (4, 2, 3)"));
+  BOOST_CHECK_EXCEPTION(model(randn({4, 2, 3}), {}, {{}, randn({2, 4, 5})}), Error,
+                        says("must be (4, 4, 5)"));
+  BOOST_CHECK_EXCEPTION(Gru(3, 5, {.num_layers = 2})(randn({4, 2, 3}), {}, {{}, randn({2, 4, 5})}),
+                        Error, says("a first c, which only an LSTM has"));
+  BOOST_CHECK_EXCEPTION(Gru(3, 5, {.num_layers = 0}), Error, says("Gru: 0 layers"));
+  BOOST_CHECK_EXCEPTION(Gru(3, 5, {.dropout = 1.5}), Error, says("a dropout of 1.5"));
 }
 
 BOOST_AUTO_TEST_CASE(without_biases_they_are_zero) {
@@ -135,11 +215,11 @@ BOOST_AUTO_TEST_CASE(batch_norm_per_step_trains_on_sequences_of_any_lengths) {
   Rnn model(2, kHidden, {.norm = over_steps, .norm_steps = kSteps});
   model.to(DType::f64);
   const Tensor x = sample({4, kSteps, 2}, 1), n = Tensor::from(lengths, {4});
-  const Tensor y = model(x, n).y, a = model.cell.project(x);
+  const Tensor y = model(x, n).y, a = model.passes[0].cell.project(x);
   const auto expected_y = [&](std::vector<double>& h, int64_t i, int64_t j, double normed) {
-    double sum = normed + model.cell.bias_hh.at({j});
+    double sum = normed + model.passes[0].cell.bias_hh.at({j});
     for (int64_t k = 0; k < kHidden; ++k)
-      sum += model.cell.weight_hh.at({j, k}) * h[static_cast<size_t>(i * kHidden + k)];
+      sum += model.passes[0].cell.weight_hh.at({j, k}) * h[static_cast<size_t>(i * kHidden + k)];
     return std::tanh(sum);
   };
   std::vector<double> h(4 * kHidden, 0.0);
@@ -147,7 +227,7 @@ BOOST_AUTO_TEST_CASE(batch_norm_per_step_trains_on_sequences_of_any_lengths) {
     std::vector<int64_t> there;
     for (int64_t i = 0; i < 4; ++i)
       if (lengths[static_cast<size_t>(i)] > t) there.push_back(i);
-    auto& norm = dynamic_cast<BatchNorm&>(*model.norms[static_cast<size_t>(t)]);
+    auto& norm = dynamic_cast<BatchNorm&>(*model.passes[0].norms[static_cast<size_t>(t)]);
     const bool batch = there.size() > 1;
     BOOST_TEST(norm.num_batches_tracked.item() == (batch ? 1 : 0));
     const auto count = static_cast<double>(there.size());
@@ -201,13 +281,12 @@ BOOST_AUTO_TEST_CASE(batch_norm_of_the_sum_per_step) {
   model.to(DType::f64);
   std::vector<std::vector<int64_t>> counts(2);
   for (size_t t = 0; t < 2; ++t)
-    dynamic_cast<BatchNorm&>(*model.cell.norms[t]).observer = [&, t](const BatchStatistics& batch) {
-      counts[t].push_back(batch.count);
-    };
+    dynamic_cast<BatchNorm&>(*model.passes[0].cell.norms[t]).observer =
+        [&, t](const BatchStatistics& batch) { counts[t].push_back(batch.count); };
   model(sample({4, 5, 2}, 1), Tensor::of({5, 2, 1, 4}, DType::i64));
   BOOST_TEST(counts[0] == (std::vector<int64_t>{4}));
   BOOST_TEST(counts[1] == (std::vector<int64_t>{3, 2, 2}));  // of one in step 4 none are taken
-  BOOST_CHECK_EXCEPTION(model.cell(ones({4, 2}, DType::f64)), Error,
+  BOOST_CHECK_EXCEPTION(model.passes[0].cell(ones({4, 2}, DType::f64)), Error,
                         says("a norm for each of 2 steps; run it in an Rnn"));
 }
 

@@ -170,12 +170,13 @@ BOOST_AUTO_TEST_CASE(a_recurrent_norm_stands_where_it_is_asked_for) {
     return text.find(part) != std::string::npos;
   };
   using enum RecurrentPlace;
-  BOOST_TEST(has(tree({.norm = Norm::batch}), "Rnn(norm over all steps)"));
-  BOOST_TEST(has(tree({.norm = Norm::batch, .norm_steps = 4}), "Rnn(norm per step)"));
+  BOOST_TEST(has(tree({.norm = Norm::batch}), "tanh, norm over all steps)"));
+  BOOST_TEST(
+      has(tree({.norm = Norm::batch, .norm_steps = 4}), "tanh, projection's norm per step)"));
   BOOST_TEST(has(tree({.norm = Norm::batch, .place = cell}), "tanh, norm)"));
   BOOST_TEST(
       has(tree({.norm = Norm::batch, .norm_steps = 4, .place = cell}), "tanh, norm per step)"));
-  BOOST_TEST(has(tree({.norm = Norm::layer, .place = projection}), "Rnn(norm over all steps)"));
+  BOOST_TEST(has(tree({.norm = Norm::layer, .place = projection}), "tanh, norm over all steps)"));
   BOOST_TEST(!has(tree({.norm = Norm::batch, .place = nowhere}), "norm"));
   BOOST_TEST(!has(tree({.norm = Norm::none, .place = cell}), "norm"));
 }

@@ -123,7 +123,7 @@ std::vector<Mutant> recurrent_mutants() {
          for (int i = 0; i < 5; ++i) c.set(i, d[static_cast<size_t>(i)]);
        },
        of_rnn(),
-       {"x", "cell.weight_ih", "cell.weight_hh", "cell.bias_ih", "cell.bias_hh"},
+       {"x", "weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"},
        Pattern::entries_missing},
       {"Lstm",
        "lstm",

@@ -589,15 +589,15 @@ def draw_state(module, g):
             tensor.data.copy_(draw(g, tensor.shape, 0.5, 2) if positive else draw(g, tensor.shape, -0.5, 0.5))
 
 
-def layer(name, module, run, *inputs, renamed=("", "")):
-    """run(module, *inputs): one or several results. `renamed`: what we call a part of the parameters' names."""
+def layer(name, module, run, *inputs, renamed=lambda path: path):
+    """run(module, *inputs): one or several results. `renamed`: what we call a parameter or buffer."""
     g = generator_of(name)
     module.double()
     draw_state(module, g)
     xs = numbered([x(g) for x in inputs])
-    parameters = {"d." + path.replace(*renamed): parameter for path, parameter in module.named_parameters()}
+    parameters = {"d." + renamed(path): parameter for path, parameter in module.named_parameters()}
     for path, tensor in module.state_dict().items():
-        layers.put(f"{name}/state.{path.replace(*renamed)}", tensor)
+        layers.put(f"{name}/state.{renamed(path)}", tensor)
     ys = numbered(run(module, *xs.values()))
     layers.put_all(name, "x", xs)
     layers.put_all(name, "y", ys)
@@ -609,7 +609,7 @@ def layer(name, module, run, *inputs, renamed=("", "")):
     for path in parameters:
         layers.put(f"{name}/{path}", found[path])
     for path, tensor in module.named_buffers():
-        layers.put(f"{name}/after.{path}", tensor)
+        layers.put(f"{name}/after.{renamed(path)}", tensor)
 
 
 def call(module, *xs):
@@ -775,7 +775,8 @@ class Rnn(nn.Module):
 
 def run_rnn(module, x, lengths=None, *states):
     """y and the last state or states."""
-    h0 = tuple(state[None] for state in states)
+    one = module.num_layers == 1 and not module.bidirectional
+    h0 = tuple(state[None] if one else state for state in states)
     h0 = None if not h0 else h0 if isinstance(module, nn.LSTM) else h0[0]
     if lengths is None:
         y, last = module(x, h0)
@@ -783,15 +784,16 @@ def run_rnn(module, x, lengths=None, *states):
         packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
         y, last = module(packed, h0)
         y, _ = nn.utils.rnn.pad_packed_sequence(y, batch_first=True)
-    return y, *(state[0] for state in (last if isinstance(last, tuple) else [last]))
+    return y, *(state[0] if one else state for state in (last if isinstance(last, tuple) else [last]))
 
 
-class TopRnn(nn.Module):
-    """nn.RNN, nn.LSTM or nn.GRU under the names of ours."""
-
-    def __init__(self, *args, kind=nn.RNN, **options):
-        super().__init__()
-        self.cell = kind(*args, batch_first=True, **options)
+def in_rnn(path):
+    """What we call the parts of a cell, and a norm beside it, in a recurrent net."""
+    before, cell, rest = path.rpartition("cell.")
+    if not cell:
+        return path.replace("norm", "norm_projected_l0", 1)
+    name, dot, below = rest.partition(".")
+    return f"{before}{name}_l0{dot}{below}"
 
 
 layer("RnnCell", nn.RNNCell(5, 4), call, leaf(3, 5), leaf(3, 4))
@@ -799,25 +801,39 @@ layer("RnnCell.relu", nn.RNNCell(5, 4, nonlinearity="relu"), call, leaf(3, 5), l
 layer("RnnCell.no bias", nn.RNNCell(5, 4, bias=False), call, leaf(3, 5), leaf(3, 4))
 layer("RnnCell.layer norm", Cell(5, 4, layer_norm=True), call, leaf(3, 5), leaf(3, 4))
 for nonlinearity in ("tanh", "relu"):
-    rnn = lambda: TopRnn(3, 4, nonlinearity=nonlinearity)
-    run = lambda m, *xs: run_rnn(m.cell, *xs)
-    layer(f"Rnn.{nonlinearity}", rnn(), run, leaf(4, 5, 3), renamed=("_l0", ""))
-    layer(f"Rnn.{nonlinearity}:lengths", rnn(), run, leaf(4, 5, 3), indices(LENGTHS), renamed=("_l0", ""))
-    layer(f"Rnn.{nonlinearity}:state", rnn(), run, leaf(4, 5, 3), indices(LENGTHS), leaf(4, 4), renamed=("_l0", ""))
+    rnn = lambda: nn.RNN(3, 4, batch_first=True, nonlinearity=nonlinearity)
+    layer(f"Rnn.{nonlinearity}", rnn(), run_rnn, leaf(4, 5, 3))
+    layer(f"Rnn.{nonlinearity}:lengths", rnn(), run_rnn, leaf(4, 5, 3), indices(LENGTHS))
+    layer(f"Rnn.{nonlinearity}:state", rnn(), run_rnn, leaf(4, 5, 3), indices(LENGTHS), leaf(4, 4))
 layer("LstmCell", nn.LSTMCell(5, 4), lambda m, x, h, c: m(x, (h, c)), leaf(3, 5), leaf(3, 4), leaf(3, 4))
 layer("LstmCell.no bias", nn.LSTMCell(5, 4, bias=False), call, leaf(3, 5))
 layer("GruCell", nn.GRUCell(5, 4), call, leaf(3, 5), leaf(3, 4))
 layer("GruCell.no bias", nn.GRUCell(5, 4, bias=False), call, leaf(3, 5))
 for name, kind in [("Lstm", nn.LSTM), ("Gru", nn.GRU)]:
-    rnn = lambda: TopRnn(3, 4, kind=kind)
-    run = lambda m, *xs: run_rnn(m.cell, *xs)
+    rnn = lambda: kind(3, 4, batch_first=True)
     states = [leaf(4, 4)] * (2 if name == "Lstm" else 1)
-    layer(name, rnn(), run, leaf(4, 5, 3), renamed=("_l0", ""))
-    layer(f"{name}:lengths", rnn(), run, leaf(4, 5, 3), indices(LENGTHS), renamed=("_l0", ""))
-    layer(f"{name}:state", rnn(), run, leaf(4, 5, 3), indices(LENGTHS), *states, renamed=("_l0", ""))
-layer("Rnn.batch norm", Rnn(Cell(3, 4), LastAxisNorm(4)), call, leaf(4, 5, 3), indices(LENGTHS))
+    layer(name, rnn(), run_rnn, leaf(4, 5, 3))
+    layer(f"{name}:lengths", rnn(), run_rnn, leaf(4, 5, 3), indices(LENGTHS))
+    layer(f"{name}:state", rnn(), run_rnn, leaf(4, 5, 3), indices(LENGTHS), *states)
+layer("Rnn.batch norm", Rnn(Cell(3, 4), LastAxisNorm(4)), call, leaf(4, 5, 3), indices(LENGTHS), renamed=in_rnn)
 steps = nn.ModuleList([LastAxisNorm(4), LastAxisNorm(4)])
-layer("Rnn.batch norm per step", Rnn(Cell(3, 4), steps), call, leaf(4, 5, 3), indices([5, 2, 3, 5]))
+steps_rnn = Rnn(Cell(3, 4), steps)
+layer("Rnn.batch norm per step", steps_rnn, call, leaf(4, 5, 3), indices([5, 2, 3, 5]), renamed=in_rnn)
+
+# Several layers, and both directions. PyTorch's dropout is of 0: a seed gives other draws there.
+for name, kind in [("Rnn", nn.RNN), ("Lstm", nn.LSTM), ("Gru", nn.GRU)]:
+    for label, options in [
+        ("stacked", dict(num_layers=3)),
+        ("bidirectional", dict(bidirectional=True)),
+        ("stacked bidirectional", dict(num_layers=2, bidirectional=True)),
+        ("stacked without bias", dict(num_layers=2, bias=False)),
+    ]:
+        rnn = lambda: kind(3, 4, batch_first=True, **options)
+        passes = options.get("num_layers", 1) * (2 if options.get("bidirectional") else 1)
+        states = [leaf(passes, 4, 4)] * (2 if name == "Lstm" else 1)
+        layer(f"{name}.{label}", rnn(), run_rnn, leaf(4, 5, 3))
+        layer(f"{name}.{label}:lengths", rnn(), run_rnn, leaf(4, 5, 3), indices(LENGTHS))
+        layer(f"{name}.{label}:state", rnn(), run_rnn, leaf(4, 5, 3), indices(LENGTHS), *states)
 
 
 class Stepped(nn.Module):
@@ -901,11 +917,13 @@ class NormGruCell(nn.GRUCell):
 
 layer("LstmCell.layer norm", NormLstmCell(5, 4), call, leaf(3, 5), leaf(3, 4), leaf(3, 4))
 layer("GruCell.layer norm", NormGruCell(5, 4), call, leaf(3, 5), leaf(3, 4))
-layer("Lstm.layer norm", Stepped(NormLstmCell(3, 4)), call, leaf(4, 5, 3), indices(LENGTHS))
-layer("Gru.layer norm", Stepped(NormGruCell(3, 4)), call, leaf(4, 5, 3), indices(LENGTHS))
-layer("Rnn.sum", Stepped(SumNormCell(3, 4, LastAxisNorm(4))), call, leaf(4, 5, 3), indices([5, 2, 3, 5]))
+layer("Lstm.layer norm", Stepped(NormLstmCell(3, 4)), call, leaf(4, 5, 3), indices(LENGTHS), renamed=in_rnn)
+layer("Gru.layer norm", Stepped(NormGruCell(3, 4)), call, leaf(4, 5, 3), indices(LENGTHS), renamed=in_rnn)
+sum_rnn = Stepped(SumNormCell(3, 4, LastAxisNorm(4)))
+layer("Rnn.sum", sum_rnn, call, leaf(4, 5, 3), indices([5, 2, 3, 5]), renamed=in_rnn)
 steps = nn.ModuleList([LastAxisNorm(4), LastAxisNorm(4)])
-layer("Rnn.sum per step", Stepped(SumNormCell(3, 4, steps)), call, leaf(4, 5, 3), indices([5, 2, 3, 5]))
+sum_rnn = Stepped(SumNormCell(3, 4, steps))
+layer("Rnn.sum per step", sum_rnn, call, leaf(4, 5, 3), indices([5, 2, 3, 5]), renamed=in_rnn)
 
 
 # Attention. PyTorch's masks say what may not be looked at.
@@ -1078,16 +1096,26 @@ for name, vector_norm, image_norm, sequence_norm in [
     block = ResidualBlock(2, 3, 2, (3, 2), image_norm)
     layer(f"ResidualBlock.{name}", block, train_then_evaluate, leaf(3, 2, 5, 4), leaf(2, 2, 5, 4))
     layer(f"Cnn.{name}", Cnn(image_norm), train_then_evaluate, leaf(3, 1, 5, 4), leaf(2, 1, 5, 4))
-    attn = dict(renamed=("self_attn", "attn"))
     for place in ("before", "after") if name != "none" else ("before",):
         first = place == "before"
         if name.startswith("layer"):
-            layer(f"EncoderBlock.{name} {place}:all", Encoder(sequence_norm, first), call, TOKENS, **attn)
-        layer(f"EncoderBlock.{name} {place}:padded", Encoder(sequence_norm, first), call, TOKENS, lengths_mask, **attn)
+            layer(f"EncoderBlock.{name} {place}:all", Encoder(sequence_norm, first), call, TOKENS)
+        layer(f"EncoderBlock.{name} {place}:padded", Encoder(sequence_norm, first), call, TOKENS, lengths_mask)
         if name != "none":
             model = Transformer(sequence_norm, first)
-            layer(f"Transformer.{name} {place}", model, call, leaf(3, 5, 3), indices([5, 2, 4]), **attn)
-    layer(f"RnnClassifier.{name}", RnnClassifier(name), call, leaf(4, 5, 3), indices(LENGTHS))
+            layer(f"Transformer.{name} {place}", model, call, leaf(3, 5, 3), indices([5, 2, 4]))
+    in_classifier = lambda path: "rnn." + in_rnn(path[4:]) if path.startswith("rnn.") else path
+    model = RnnClassifier(name)
+    layer(f"RnnClassifier.{name}", model, call, leaf(4, 5, 3), indices(LENGTHS), renamed=in_classifier)
+
+# PyTorch's own layer, whole: gelu, masks, causal.
+for place in ("before", "after"):
+    options = dict(dim_feedforward=5, dropout=0.0, batch_first=True, norm_first=place == "before")
+    block = lambda: nn.TransformerEncoderLayer(6, 2, activation="gelu", **options)
+    past = nn.Transformer.generate_square_subsequent_mask(5, dtype=torch.float64)
+    layer(f"EncoderBlock.gelu {place}", block(), call, TOKENS)
+    layer(f"EncoderBlock.gelu {place} causal", block(), lambda m, x: m(x, src_mask=past, is_causal=True), TOKENS)
+    layer(f"EncoderBlock.gelu {place} mask", block(), lambda m, x, a: m(x, src_mask=~a), TOKENS, mask_with_neighbours)
 
 layers.save("layers.safetensors")
 

@@ -120,7 +120,7 @@ const auto run_lstm_cell = [](LstmCell& cell, X x) {
 };
 
 const auto run_block = [](EncoderBlock& block, X x) {
-  const Tensor valid = optional(x, 1), y = block.forward(x[0], valid);
+  const Tensor valid = optional(x, 1), y = block(x[0], {.valid = valid});
   return valid ? clear_padding(y, valid) : y;
 };
 
@@ -234,6 +234,36 @@ std::vector<Row> layer_rows() {
   };
 }
 
+template <class Cell>
+void add_stacked_rows(std::vector<Row>& rows) {
+  const std::string kind = Cell::kSequenceName;
+  const auto add = [&](const char* label, const RecurrentOptions<Cell>& options) {
+    rows.push_back(row(kind + label, Recurrent<Cell>(3, 4, options), run_rnn));
+  };
+  add(".stacked", {.num_layers = 3});
+  add(".bidirectional", {.bidirectional = true});
+  add(".stacked bidirectional", {.num_layers = 2, .bidirectional = true});
+  add(".stacked without bias", {.cell = {.bias = false}, .num_layers = 2});
+}
+
+void add_gelu_rows(std::vector<Row>& rows) {
+  for (NormPlace place : {NormPlace::before, NormPlace::after}) {
+    const std::string where =
+        place == NormPlace::before ? "EncoderBlock.gelu before" : "EncoderBlock.gelu after";
+    const EncoderBlock block({.dim = 6,
+                              .heads = 2,
+                              .mlp_dim = 5,
+                              .norm = Norm::layer,
+                              .norm_place = place,
+                              .activation = MlpActivation::gelu});
+    rows.push_back(row(where, block, call));
+    rows.push_back(row(where + " causal", block,
+                       [](EncoderBlock& m, X x) { return m(x[0], {.causal = true}); }));
+    rows.push_back(
+        row(where + " mask", block, [](EncoderBlock& m, X x) { return m(x[0], {.mask = x[1]}); }));
+  }
+}
+
 void add_model_rows(std::vector<Row>& rows) {
   for (Norm norm : all_norms()) {
     const std::string kind = name(norm);
@@ -263,6 +293,10 @@ void add_model_rows(std::vector<Row>& rows) {
 BOOST_AUTO_TEST_CASE(layers_are_pytorchs) {
   std::vector<Row> rows = layer_rows();
   add_model_rows(rows);
+  add_stacked_rows<RnnCell>(rows);
+  add_stacked_rows<LstmCell>(rows);
+  add_stacked_rows<GruCell>(rows);
+  add_gelu_rows(rows);
   std::set<std::type_index> seen;
   for_each_case(load_cases("layers.safetensors"), rows, [&](const Case& c, const Row& row) {
     for (DType dtype : {DType::f64, DType::f32}) row.check(c, dtype);

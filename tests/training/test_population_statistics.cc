@@ -93,9 +93,9 @@ BOOST_AUTO_TEST_CASE(masks_and_norms_for_each_step) {
   const Tensor x = wave({4, 3, 2}, 2, 0.7), lengths = Tensor::of({2, 1, 2, 1}, DType::i64);
   population_statistics(model, [&] { model(x, lengths); });
   const auto norm = [&](size_t t) -> BatchNorm& {
-    return dynamic_cast<BatchNorm&>(*model.norms[t]);
+    return dynamic_cast<BatchNorm&>(*model.passes[0].norms[t]);
   };
-  const Tensor projected = model.cell.project(x);
+  const Tensor projected = model.passes[0].cell.project(x);
   check_close("step 0", norm(0).running_mean, values(mean(select(projected, 1, 0), {0})), 1e-14);
   const Tensor second = select(projected, 1, 1);
   check_close("step 1", norm(1).running_mean,
