@@ -64,16 +64,26 @@ void Optimizer::check_new(const Tensor& parameter, const Group& group) const {
 }
 
 void Optimizer::add_group(const ParameterGroup& group) {
-  check_rate("Optimizer", "the learning rate", group.lr);
-  check_rate("Optimizer", "weight decay", group.weight_decay);
+  const std::optional<double> lr = group.lr ? group.lr : default_lr_;
+  check(lr.has_value(), "{}: a group without a learning rate", method_);
+  Group added{{}, *lr, group.weight_decay.value_or(default_weight_decay_)};
+  check_rate("Optimizer", "the learning rate", added.lr);
+  check_rate("Optimizer", "weight decay", added.weight_decay);
   check(!group.parameters.empty(), "{}: a group without parameters", method_);
-  Group added{{}, group.lr, group.weight_decay};
   for (const Tensor& parameter : group.parameters) {
     check_new(parameter, added);
     added.members.push_back({parameter, {}, 0});
   }
   for (Slot& slot : added.members) slot.parameter.set_parameter_state(ParameterState::shown);
   groups_.push_back(std::move(added));
+}
+
+void Optimizer::add_groups(const std::vector<ParameterGroup>& groups, double lr,
+                           double weight_decay) {
+  check(!groups.empty(), "{}: no group of parameters", method_);
+  default_lr_ = lr;
+  default_weight_decay_ = weight_decay;
+  for (const ParameterGroup& group : groups) add_group(group);
 }
 
 double Optimizer::base_lr(size_t group) const {
@@ -320,9 +330,11 @@ std::function<void()> Optimizer::prepare_load(const NamedTensors& values) {
   const double factor = state.number(method_ + ".lr_factor", DType::f64);
   check_rate("Optimizer", "the learning rate's factor", factor);
   for (const Constant& constant : constants_) {
+    const std::string path = fmt::format("{}.{}", method_, constant.name);
     mine.push_back(value_of(constant));
-    given.push_back(
-        state.number(fmt::format("{}.{}", method_, constant.name), dtype_of_value(constant)));
+    given.push_back(constant.if_missing && !state.given.contains(path)
+                        ? *constant.if_missing
+                        : state.number(path, dtype_of_value(constant)));
   }
   const auto set_values = [this](const std::vector<double>& to) {
     for (size_t k = 0; k < to.size(); ++k) set_value(constants_[k], to[k]);

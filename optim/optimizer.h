@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -14,9 +15,9 @@ class Checkpoint;
 
 /// Parameters that share a learning rate and a weight decay.
 struct ParameterGroup {
-  std::vector<Tensor> parameters;  ///< leaves
-  double lr;                       ///< the learning rate
-  double weight_decay = 0;         ///< what it means is the method's
+  std::vector<Tensor> parameters;           ///< leaves
+  std::optional<double> lr = {};            ///< the learning rate; none: the method's options'
+  std::optional<double> weight_decay = {};  ///< what it means is the method's; none: its options'
 };
 
 /// Changes parameters by their gradients; a parameter without a gradient is left alone. A method
@@ -36,8 +37,9 @@ class Optimizer {
   /// No parameter has a gradient from here on, until one arrives.
   void zero_grad();
 
-  /// Errors: a learning rate or weight decay that is negative or NaN, a parameter that needs no
-  /// gradient or is here already, itself or as another tensor's memory.
+  /// Errors: a learning rate or weight decay that is negative or NaN, a rate that neither the group
+  /// nor the method's options name, a parameter that needs no gradient or is here already, itself
+  /// or as another tensor's memory.
   void add_group(const ParameterGroup& group);
   /// How many groups; they count from 0.
   size_t group_count() const { return groups_.size(); }
@@ -73,6 +75,9 @@ class Optimizer {
   struct Constant {
     const char* name;                    ///< as the options name it
     std::variant<double*, bool*> value;  ///< where the method keeps it
+    /// What a state means that does not hold it, as one saved before the method had it; none: such
+    /// a state is refused.
+    std::optional<double> if_missing = {};
   };
 
  protected:
@@ -81,6 +86,9 @@ class Optimizer {
       : method_(std::move(method)), moment_names_(std::move(moments)) {}
   /// For a method's constructor: which numbers and switches its states hold.
   void set_constants(std::vector<Constant> constants) { constants_ = std::move(constants); }
+  /// For a method's constructor: its groups, and what those have that name no rate or weight decay,
+  /// these and later ones.
+  void add_groups(const std::vector<ParameterGroup>& groups, double lr, double weight_decay);
 
   /// Changes one parameter and its moments by its gradient.
   virtual void update(const Update& u) = 0;
@@ -142,7 +150,8 @@ class Optimizer {
   std::vector<std::string> moment_names_;
   std::vector<Constant> constants_;
   std::vector<Group> groups_;
-  double lr_factor_ = 1;
+  std::optional<double> default_lr_;
+  double default_weight_decay_ = 0, lr_factor_ = 1;
 };
 
 /// How clip_grad_norm() takes gradients that are not finite.

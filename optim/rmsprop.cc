@@ -4,13 +4,17 @@
 namespace gradus {
 
 Rmsprop::Rmsprop(std::vector<Tensor> parameters, RmspropOptions options)
+    : Rmsprop(std::vector<ParameterGroup>{{std::move(parameters)}}, options) {}
+
+Rmsprop::Rmsprop(const std::vector<ParameterGroup>& groups, RmspropOptions options)
     : Optimizer("Rmsprop", {"square_avg", "momentum_buffer", "grad_avg"}), options_(options) {
   set_constants({{"alpha", &options_.alpha},
                  {"eps", &options_.eps},
                  {"momentum", &options_.momentum},
-                 {"centered", &options_.centered}});
+                 {"centered", &options_.centered},
+                 {"maximize", &options_.maximize, false}});
   Rmsprop::check_constants();
-  add_group({std::move(parameters), options.lr, options.weight_decay});
+  add_groups(groups, options.lr, options.weight_decay);
 }
 
 bool Rmsprop::has_moment(size_t m) const {
@@ -42,7 +46,7 @@ void Rmsprop::update(const Update& u) {
       p -= lr * step;
     };
   };
-  update_elements<3>(u, make_rule, options_.momentum > 0, options_.centered);
+  update_elements<3>(u, options_.maximize, make_rule, options_.momentum > 0, options_.centered);
 }
 
 }  // namespace gradus

@@ -11,6 +11,7 @@ struct RmspropOptions {
   double weight_decay = 0;  ///< added to the gradient
   double momentum = 0;      ///< how much of b a step keeps
   bool centered = false;    ///< whether the mean of g is taken off
+  bool maximize = false;    ///< along the gradient, with -dp in dp's place
 };
 
 /// Tieleman & Hinton 2012, lecture 6.5:  v = alpha v + (1 - alpha) g^2;  u = g / (sqrt(v) + eps);
@@ -20,6 +21,7 @@ class Rmsprop : public Optimizer {
  public:
   /// Errors: as Optimizer::add_group, alpha outside [0, 1], a negative eps or momentum.
   explicit Rmsprop(std::vector<Tensor> parameters, RmspropOptions options = {});
+  explicit Rmsprop(const std::vector<ParameterGroup>& groups, RmspropOptions options = {});
 
  protected:
   void update(const Update& u) override;

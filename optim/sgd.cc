@@ -4,12 +4,16 @@
 namespace gradus {
 
 Sgd::Sgd(std::vector<Tensor> parameters, SgdOptions options)
+    : Sgd(std::vector<ParameterGroup>{{std::move(parameters)}}, options) {}
+
+Sgd::Sgd(const std::vector<ParameterGroup>& groups, SgdOptions options)
     : Optimizer("Sgd", {"momentum_buffer"}), options_(options) {
   set_constants({{"momentum", &options_.momentum},
                  {"dampening", &options_.dampening},
-                 {"nesterov", &options_.nesterov}});
+                 {"nesterov", &options_.nesterov},
+                 {"maximize", &options_.maximize, false}});
   Sgd::check_constants();
-  add_group({std::move(parameters), options.lr, options.weight_decay});
+  add_groups(groups, options.lr, options.weight_decay);
 }
 
 void Sgd::check_constants() const {
@@ -34,7 +38,7 @@ void Sgd::update(const Update& u) {
     else
       return [=](T& p, T g, T&) { p -= lr * (g + decay * p); };
   };
-  update_elements<1>(u, make_rule, options_.momentum != 0);
+  update_elements<1>(u, options_.maximize, make_rule, options_.momentum != 0);
 }
 
 }  // namespace gradus

@@ -10,6 +10,7 @@ struct SgdOptions {
   double dampening = 0;     ///< how much of g does not reach v
   double weight_decay = 0;  ///< added to the gradient
   bool nesterov = false;    ///< the second form
+  bool maximize = false;    ///< along the gradient, with -dp in dp's place
 };
 
 /// Stochastic gradient descent:  g = dp + weight_decay p;  v = momentum v + (1 - dampening) g, and
@@ -19,6 +20,7 @@ class Sgd : public Optimizer {
  public:
   /// Errors: as Optimizer::add_group, Nesterov without momentum or with dampening.
   explicit Sgd(std::vector<Tensor> parameters, SgdOptions options = {});
+  explicit Sgd(const std::vector<ParameterGroup>& groups, SgdOptions options = {});
 
  protected:
   void update(const Update& u) override;

@@ -859,6 +859,12 @@ BOOST_AUTO_TEST_CASE(numbers) {
        {"Sgd", [](double v) { Sgd(Linear(2, 2).parameters(), {.lr = v, .momentum = v}); }},
        {"Adam", [](double v) { Adam(Linear(2, 2).parameters(), {.beta1 = v, .eps = v}); }},
        {"AdamW", [](double v) { AdamW(Linear(2, 2).parameters(), {.weight_decay = v}); }},
+       {"Adagrad",
+        [](double v) {
+          Adagrad(Linear(2, 2).parameters(), {.lr = v, .lr_decay = v, .eps = v});
+          Adagrad(Linear(2, 2).parameters(), {.initial_accumulator_value = v});
+        }},
+       {"Lion", [](double v) { Lion(Linear(2, 2).parameters(), {.beta1 = v, .weight_decay = v}); }},
        {"Rmsprop",
         [](double v) { Rmsprop(Linear(2, 2).parameters(), {.alpha = v, .momentum = v}); }},
        {"set_lr",
@@ -866,6 +872,11 @@ BOOST_AUTO_TEST_CASE(numbers) {
           Sgd optimizer(Linear(2, 2).parameters());
           optimizer.set_lr(v);
           optimizer.set_lr_factor(v);
+        }},
+       {"weight_decay_groups",
+        [](double v) {
+          Linear layer(2, 2);
+          weight_decay_groups(layer, v);
         }},
        {"clip_grad_norm",
         [](double v) {

@@ -770,6 +770,8 @@ std::vector<Write> writes() {
        }},
       {"Adam", [=](Tensor& y) { step(y, [](auto p) { return std::make_unique<Adam>(p); }); }},
       {"AdamW", [=](Tensor& y) { step(y, [](auto p) { return std::make_unique<AdamW>(p); }); }},
+      {"Adagrad", [=](Tensor& y) { step(y, [](auto p) { return std::make_unique<Adagrad>(p); }); }},
+      {"Lion", [=](Tensor& y) { step(y, [](auto p) { return std::make_unique<Lion>(p); }); }},
       {"Rmsprop", [=](Tensor& y) { step(y, [](auto p) { return std::make_unique<Rmsprop>(p); }); }},
       {"gradcheck", check_gradients}};
 }

@@ -4,7 +4,9 @@
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/inplace.h>
 #include <gradus/autograd/ops/shape.h>
+#include <gradus/optim/adagrad.h>
 #include <gradus/optim/adam.h>
+#include <gradus/optim/lion.h>
 #include <gradus/optim/rmsprop.h>
 #include <gradus/optim/sgd.h>
 #include <gradus/tensor/runtime.h>
@@ -26,6 +28,9 @@ namespace {
 const std::pair<const char*, test::MakeOptimizer> kOptimizers[] = {
     {"Sgd", maker<Sgd>(SgdOptions{.momentum = 0.9})},
     {"AdamW", maker<AdamW>(AdamWOptions{})},
+    {"AMSGrad", maker<Adam>(AdamOptions{.amsgrad = true})},
+    {"Adagrad", maker<Adagrad>(AdagradOptions{})},
+    {"Lion", maker<Lion>(LionOptions{})},
     {"Rmsprop", maker<Rmsprop>(RmspropOptions{.momentum = 0.9, .centered = true})},
     {"of ops", maker<RunningMean>()}};
 

@@ -1,5 +1,7 @@
 #define BOOST_TEST_MODULE optimizer_steps
+#include <gradus/optim/adagrad.h>
 #include <gradus/optim/adam.h>
+#include <gradus/optim/lion.h>
 #include <gradus/optim/rmsprop.h>
 #include <gradus/optim/sgd.h>
 #include <gradus/tensor/runtime.h>
@@ -34,7 +36,7 @@ auto maker(Options options) {
 
 Method sgd(const std::string& name, SgdOptions o) {
   return {name, maker<Sgd>(o), [o](double& p, double g, double* m, int t) {
-            double d = g + p * o.weight_decay;
+            double d = (o.maximize ? -g : g) + p * o.weight_decay;
             if (o.momentum != 0) {
               m[0] = t == 1 ? d : m[0] * o.momentum + d * (1 - o.dampening);
               d = o.nesterov ? d + m[0] * o.momentum : m[0];
@@ -45,14 +47,16 @@ Method sgd(const std::string& name, SgdOptions o) {
 
 auto define_adam(const AdamOptions& o, bool decoupled) {
   return [=](double& p, double g, double* m, int t) {
+    if (o.maximize) g = -g;
     if (decoupled)
       p -= p * o.lr * o.weight_decay;
     else
       g += p * o.weight_decay;
     m[0] = m[0] * o.beta1 + g * (1 - o.beta1);
     m[1] = m[1] * o.beta2 + g * g * (1 - o.beta2);
+    m[2] = std::max(m[2], m[1]);
     const double mean = m[0] / (1 - std::pow(o.beta1, t)),
-                 square = m[1] / (1 - std::pow(o.beta2, t));
+                 square = m[o.amsgrad ? 2 : 1] / (1 - std::pow(o.beta2, t));
     p -= o.lr * mean / (std::sqrt(square) + o.eps);
   };
 }
@@ -60,7 +64,7 @@ Method adam(const std::string& name, AdamOptions o) {
   return {name, maker<Adam>(o), define_adam(o, false)};
 }
 Method adamw(const std::string& name, AdamWOptions o) {
-  const AdamOptions options{o.lr, o.beta1, o.beta2, o.eps, o.weight_decay};
+  const AdamOptions options{o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, o.amsgrad, o.maximize};
   return {name, maker<AdamW>(o), define_adam(options, true)};
 }
 
@@ -68,7 +72,7 @@ Method rmsprop(const std::string& name, RmspropOptions o) {
   return {name, maker<Rmsprop>(o), [o](double& p, double g, double* m, int) {
             double& buffer = m[1];
             double& mean = m[o.momentum > 0 ? 2 : 1];
-            const double d = g + p * o.weight_decay;
+            const double d = (o.maximize ? -g : g) + p * o.weight_decay;
             m[0] = m[0] * o.alpha + d * d * (1 - o.alpha);
             double square = m[0];
             if (o.centered) {
@@ -81,7 +85,47 @@ Method rmsprop(const std::string& name, RmspropOptions o) {
           }};
 }
 
+Method adagrad(const std::string& name, AdagradOptions o) {
+  return {name, maker<Adagrad>(o), [o](double& p, double g, double* m, int t) {
+            const double d = (o.maximize ? -g : g) + p * o.weight_decay;
+            if (t == 1) m[0] = o.initial_accumulator_value;
+            m[0] += d * d;
+            p -= o.lr / (1 + (t - 1) * o.lr_decay) * d / (std::sqrt(m[0]) + o.eps);
+          }};
+}
+
+// Chen et al. 2023, algorithm 2.
+Method lion(const std::string& name, LionOptions o) {
+  return {name, maker<Lion>(o), [o](double& p, double g, double* m, int) {
+            const double c = o.beta1 * m[0] + (1 - o.beta1) * g;
+            p -= o.lr * ((c > 0) - (c < 0) + o.weight_decay * p);
+            m[0] = o.beta2 * m[0] + (1 - o.beta2) * g;
+          }};
+}
+
 const Method kMethods[] = {
+    sgd("sgd, maximize", {.lr = 0.1, .momentum = 0.9, .weight_decay = 0.05, .maximize = true}),
+    adam("amsgrad", {.lr = 0.1, .beta1 = 0.75, .beta2 = 0.5, .eps = 1e-3, .amsgrad = true}),
+    adam("adam, maximize",
+         {.lr = 0.1, .beta1 = 0.75, .beta2 = 0.9375, .eps = 1e-3, .maximize = true}),
+    adamw("adamw, amsgrad, maximize", {.lr = 0.1,
+                                       .beta1 = 0.75,
+                                       .beta2 = 0.5,
+                                       .eps = 1e-3,
+                                       .weight_decay = 0.05,
+                                       .amsgrad = true,
+                                       .maximize = true}),
+    rmsprop("rmsprop, maximize",
+            {.lr = 0.1, .alpha = 0.875, .eps = 1e-3, .weight_decay = 0.05, .maximize = true}),
+    adagrad("adagrad", {.lr = 0.1, .eps = 1e-3}),
+    adagrad("adagrad, all", {.lr = 0.1,
+                             .lr_decay = 0.25,
+                             .weight_decay = 0.05,
+                             .initial_accumulator_value = 0.5,
+                             .eps = 1e-3,
+                             .maximize = true}),
+    lion("lion", {.lr = 0.1, .beta1 = 0.75, .beta2 = 0.9375}),
+    lion("lion, decay", {.lr = 0.1, .beta1 = 0.75, .beta2 = 0.9375, .weight_decay = 0.05}),
     sgd("sgd", {.lr = 0.1, .weight_decay = 0.05}),
     sgd("momentum", {.lr = 0.1, .momentum = 0.9, .weight_decay = 0.05}),
     sgd("dampening", {.lr = 0.1, .momentum = 0.9, .dampening = 0.25, .weight_decay = 0.05}),
@@ -176,6 +220,14 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(steps_are_the_same_on_any_number_of_threads, T, Sc
       }
     }
   }
+}
+
+BOOST_AUTO_TEST_CASE(lion_stands_still_at_0_and_hides_no_nan) {
+  Tensor p = Tensor::of({1, 2}).set_requires_grad();
+  p.set_grad(Tensor::of({0, std::numeric_limits<double>::quiet_NaN()}));
+  Lion({p}, {.lr = 0.5}).step();
+  BOOST_TEST(p.to_vector<double>()[0] == 1);
+  BOOST_TEST(std::isnan(p.to_vector<double>()[1]));
 }
 
 BOOST_AUTO_TEST_CASE(a_gradient_that_does_not_change_keeps_centered_rmsprop_finite) {

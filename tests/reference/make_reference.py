@@ -1176,6 +1176,29 @@ trajectory("rmsprop.centered", lambda ps: RMSprop(ps, lr=0.05, alpha=0.9, center
 trajectory("rmsprop.all", lambda ps: RMSprop(ps, lr=0.05, alpha=0.9, momentum=0.7, centered=True, weight_decay=0.05))
 trajectory("sgd.groups", lambda ps: SGD(groups(ps), momentum=0.9))
 trajectory("adamw.groups", lambda ps: AdamW(groups(ps)))
+trajectory("sgd.maximize", lambda ps: SGD(ps, lr=0.1, momentum=0.9, weight_decay=0.05, maximize=True))
+trajectory(
+    "adam.amsgrad",
+    lambda ps: Adam(ps, lr=0.1, betas=(0.8, 0.6), eps=1e-3, weight_decay=0.05, amsgrad=True),
+)
+trajectory("adam.maximize", lambda ps: Adam(ps, lr=0.1, weight_decay=0.05, maximize=True))
+trajectory(
+    "adamw.all",
+    lambda ps: AdamW(ps, lr=0.1, betas=(0.9, 0.6), eps=1e-3, weight_decay=0.3, amsgrad=True, maximize=True),
+)
+trajectory("rmsprop.maximize", lambda ps: RMSprop(ps, lr=0.05, weight_decay=0.05, maximize=True))
+Adagrad = torch.optim.Adagrad
+trajectory("adagrad", lambda ps: Adagrad(ps))
+trajectory(
+    "adagrad.all",
+    lambda ps: Adagrad(
+        ps, lr=0.1, lr_decay=0.1, weight_decay=0.05, initial_accumulator_value=0.3, eps=1e-3, maximize=True
+    ),
+)
+trajectory("adagrad.groups", lambda ps: Adagrad(groups(ps)))
+trajectory(
+    "adam.defaults", lambda ps: Adam([dict(params=ps[:1]), dict(params=ps[1:], lr=0.03)], lr=0.1, weight_decay=0.05)
+)
 trajectory("sgd.absent", lambda ps: SGD(ps, lr=0.1, momentum=0.9, dampening=0.3), absent=(0, 4, 5))
 trajectory("adam.absent", lambda ps: Adam(ps, lr=0.1), absent=(0, 4, 5))
 trajectory("sgd.clipped", lambda ps: SGD(ps, lr=0.1, momentum=0.9), clip=4.0)

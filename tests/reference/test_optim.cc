@@ -1,5 +1,6 @@
 #define BOOST_TEST_MODULE reference_optim
 #include <gradus/autograd/ops/shape.h>
+#include <gradus/optim/adagrad.h>
 #include <gradus/optim/adam.h>
 #include <gradus/optim/rmsprop.h>
 #include <gradus/optim/schedule.h>
@@ -41,12 +42,10 @@ auto make(Options options) {
 template <class O, class Options>
 auto make_groups(Options options) {
   return [=](const Parameters& p) -> std::unique_ptr<Optimizer> {
-    Options first = options;
-    first.lr = 0.1;
-    first.weight_decay = 0.05;
-    auto optimizer = std::make_unique<O>(Parameters{p[0]}, first);
-    optimizer->add_group({.parameters = {p[1]}, .lr = 0.03, .weight_decay = 0});
-    return optimizer;
+    return std::make_unique<O>(
+        std::vector<ParameterGroup>{{.parameters = {p[0]}, .lr = 0.1, .weight_decay = 0.05},
+                                    {.parameters = {p[1]}, .lr = 0.03, .weight_decay = 0}},
+        options);
   };
 }
 
@@ -55,6 +54,7 @@ std::vector<Row> rows() {
   const auto adam = [](AdamOptions options) { return make<Adam>(options); };
   const auto adamw = [](AdamWOptions options) { return make<AdamW>(options); };
   const auto rmsprop = [](RmspropOptions options) { return make<Rmsprop>(options); };
+  const auto adagrad = [](AdagradOptions options) { return make<Adagrad>(options); };
   const Schedule warmup_cosine = warmup_schedule(5, cosine_schedule(7));
   return {
       {"sgd", sgd({.lr = 0.1})},
@@ -75,6 +75,36 @@ std::vector<Row> rows() {
       {"rmsprop.all",
        rmsprop(
            {.lr = 0.05, .alpha = 0.9, .weight_decay = 0.05, .momentum = 0.7, .centered = true})},
+      {"sgd.maximize", sgd({.lr = 0.1, .momentum = 0.9, .weight_decay = 0.05, .maximize = true})},
+      {"adam.amsgrad", adam({.lr = 0.1,
+                             .beta1 = 0.8,
+                             .beta2 = 0.6,
+                             .eps = 1e-3,
+                             .weight_decay = 0.05,
+                             .amsgrad = true})},
+      {"adam.maximize", adam({.lr = 0.1, .weight_decay = 0.05, .maximize = true})},
+      {"adamw.all", adamw({.lr = 0.1,
+                           .beta2 = 0.6,
+                           .eps = 1e-3,
+                           .weight_decay = 0.3,
+                           .amsgrad = true,
+                           .maximize = true})},
+      {"rmsprop.maximize", rmsprop({.lr = 0.05, .weight_decay = 0.05, .maximize = true})},
+      {"adagrad", [](const Parameters& p) { return std::make_unique<Adagrad>(p); }},
+      {"adagrad.all", adagrad({.lr = 0.1,
+                               .lr_decay = 0.1,
+                               .weight_decay = 0.05,
+                               .initial_accumulator_value = 0.3,
+                               .eps = 1e-3,
+                               .maximize = true})},
+      {"adagrad.groups", make_groups<Adagrad>(AdagradOptions{})},
+      {"adam.defaults",
+       [](const Parameters& p) {
+         return std::make_unique<Adam>(
+             std::vector<ParameterGroup>{{.parameters = {p[0]}},
+                                         {.parameters = {p[1]}, .lr = 0.03}},
+             AdamOptions{.lr = 0.1, .weight_decay = 0.05});
+       }},
       {"sgd.groups", make_groups<Sgd>(SgdOptions{.momentum = 0.9})},
       {"adamw.groups", make_groups<AdamW>(AdamWOptions{})},
       {"sgd.absent",
