@@ -4,14 +4,14 @@
 set -euo pipefail
 
 # Not called by users: private, protected, or what a template makes of others.
-exempt=' AnyNorm Iterator Recurrent TensorBody copy_of d RecurrentCell check_rate largest_factor place place_from_end update_running_stats for static_assert '
+exempt=' AnyNorm Iterator Recurrent TensorBody copy_of RecurrentCell check_rate largest_factor place place_from_end update_running_stats for static_assert '
 
 # taken TREE: the names of those that installed headers declare.
 taken() (
   cd "$1"
   folders=$(sed -n 's/^set(public_folders \(.*\))/\1/p' cmake/library.cmake)
   find $folders -name '*.h' -not -path '*/detail/*' -print0 | xargs -0 cat | sed 's,//.*,,' | tr '\n' ' ' |
-    sed 's/= [a-z_]*()//g; s/(\([a-z]*\))(/ \1(/g' | grep -oE '[A-Za-z_]+\([^()]*\b(int64_t|double|Axes|Shape|Pair)&? [a-z_]+[^()]*\)' |
+    sed 's/= [a-z_]*()//g; s/(\([a-z]*\))(/ \1(/g' | grep -oE '[A-Za-z_][A-Za-z_0-9]*\([^()]*\b(int64_t|double|Axes|Shape|Pair)&? [a-z_]+[^()]*\)' |
     sed 's/(.*//' | sort -u
 )
 

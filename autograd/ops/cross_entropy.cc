@@ -2,11 +2,15 @@
 #include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/cross_entropy.h>
 #include <gradus/autograd/ops/detail/optional.h>
-#include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/detail/reduced.h>
+#include <gradus/autograd/ops/index.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/softmax.h>
 #include <gradus/autograd/ops/where.h>
 #include <gradus/kernels/softmax/softmax.h>
+#include <gradus/tensor/detail/indices.h>
+
+#include <limits>
 
 namespace gradus {
 
@@ -43,34 +47,57 @@ Tensor class_rows(const Tensor& logits) {
   return reshape(permute(logits, order), {classes ? logits.numel() / classes : 0, classes});
 }
 
-void check_cross_entropy(const Tensor& logits, const Tensor& labels,
-                         const CrossEntropyOptions& options) {
-  check(labels.dtype() == DType::i64, "cross_entropy: labels are {}, not i64",
-        name(labels.dtype()));
-  check(logits.ndim() >= 2 && logits.shape()[1] > 0 && labels.shape() == logits.shape().erased(1),
-        "cross_entropy: logits {} and labels {}; needs (N, C, ...) and (N, ...)", logits.shape(),
+void check_labels(const char* op, const Tensor& x, const Tensor& labels) {
+  check(labels.dtype() == DType::i64, "{}: labels are {}, not i64{}", op, name(labels.dtype()),
+        labels.shape() == x.shape() ? " or, as probabilities of the classes, like x" : "");
+  check(x.ndim() >= 2 && x.shape()[1] > 0 && labels.shape() == x.shape().erased(1),
+        "{}: logits {} and labels {}; needs (N, C, ...) and (N, ...)", op, x.shape(),
         labels.shape());
-  check(options.label_smoothing >= 0 && options.label_smoothing <= 1,
-        "cross_entropy: the label smoothing {} does not lie in [0, 1]", options.label_smoothing);
-  const Tensor& weight = options.weight;
+}
+
+/// weight: of the classes of x, (N, C, ...); may be none.
+void check_class_weight(const char* op, const Tensor& x, const Tensor& weight) {
   if (!weight) return;
-  check_same_dtype("cross_entropy", logits, weight);
-  check(weight.ndim() == 1 && weight.numel() == logits.shape()[1] && !needs_grad(weight),
-        "cross_entropy: a weight of shape {} for {} classes; it must be a constant of one element "
-        "for each",
-        weight.shape(), logits.shape()[1]);
-  check(!any(less(weight, 0)), "cross_entropy: a negative class weight, {}", weight);
+  check_same_dtype(op, x, weight);
+  check(weight.ndim() == 1 && weight.numel() == x.shape()[1] && !needs_grad(weight),
+        "{}: a weight of shape {} for {} classes; it must be a constant of one element for each",
+        op, weight.shape(), x.shape()[1]);
+  check(!any(weight < 0), "{}: a class has a negative weight, of {}", op, weight);
+}
+
+void check_smoothing(double smoothing) {
+  check(smoothing >= 0 && smoothing <= 1,
+        "cross_entropy: the label smoothing {} does not lie in [0, 1]", smoothing);
+}
+
+/// A mean's divisor, the labels' total weight, is not 0.
+void check_total(const char* op, const Tensor& labels, double total) {
+  check(total > 0, "{}: the mean over {} labels has a total weight of {}: {}", op, labels.numel(),
+        total,
+        labels.numel() == 0 ? "the batch is empty"
+                            : "every label is ignored or has weight 0; leave this batch out, or "
+                              "use the sum");
+}
+
+/// A loss of one row without a batch's axis.
+template <class Loss>
+Tensor of_one_row(const Tensor& x, const Tensor& labels, Reduction reduction, Loss loss) {
+  const Tensor y = loss(unsqueeze(x, 0), unsqueeze(labels, 0));
+  return reduction == Reduction::none ? squeeze(y, 0) : y;
+}
+
+Tensor equals(const Tensor& labels, int64_t index) {
+  Tensor number = empty({}, DType::i64);
+  *number.mutable_data<int64_t>() = index;
+  return equal(labels, number);
 }
 
 /// What it is given with 0 in the rows whose labels are ignored.
 class WithoutIgnored {
  public:
-  WithoutIgnored(const Tensor& labels, int64_t ignore_index) {
-    Tensor index = empty({}, DType::i64);
-    *index.mutable_data<int64_t>() = ignore_index;
-    ignored_ = reshape(equal(labels, index), {labels.numel(), 1});
-    none_ = !any(ignored_);
-  }
+  WithoutIgnored(const Tensor& labels, int64_t ignore_index)
+      : ignored_(reshape(equals(labels, ignore_index), {labels.numel(), 1})),
+        none_(!any(ignored_)) {}
   Tensor operator()(const Tensor& rows) const {
     return none_ ? rows : masked_fill(rows, ignored_, 0);
   }
@@ -117,11 +144,50 @@ Op cross_entropy_op("cross_entropy", [](Backward& ctx) {
                                     ctx.attrs<CrossEntropyAttrs>()));
 });
 
+/// w, one number a class, as it broadcasts to (N, C, ...).
+Tensor along_classes(const Tensor& w, int ndim) {
+  Shape shape{w.numel()};
+  for (int i = 2; i < ndim; ++i) shape.push_back(1);
+  return reshape(w, shape);
+}
+
+/// The labels are probabilities.
+Tensor soft_cross_entropy(const Tensor& logits, const Tensor& target,
+                          const CrossEntropyOptions& options) {
+  const char* op = "cross_entropy";
+  check_same_dtype(op, logits, target);
+  check(logits.ndim() >= 2 && logits.shape()[1] > 0 && target.shape() == logits.shape(),
+        "{}: logits {} and probabilities {}; needs (N, C, ...) for both", op, logits.shape(),
+        target.shape());
+  check(options.ignore_index < 0,
+        "{}: of labels that are probabilities none can be ignored, ignore_index is {}", op,
+        options.ignore_index);
+  check(options.reduction != Reduction::mean || logits.numel() > 0,
+        "{}: the mean of no rows, logits being {}", op, logits.shape());
+  const double s = options.label_smoothing, classes = static_cast<double>(logits.shape()[1]);
+  Tensor q = s > 0 ? affine(target, 1 - s, s / classes) : target;
+  if (options.weight) q = q * along_classes(options.weight, logits.ndim());
+  Tensor log_p = log_softmax(logits, 1);
+  if (!all_finite(log_p)) {  // 0 log 0
+    const double log_0 = -std::numeric_limits<double>::infinity();
+    log_p = masked_fill(log_p, logical_and(equal(log_p, log_0), equal(q, 0)), 0);
+  }
+  return detail::reduced(-sum(q * log_p, {1}), options.reduction);
+}
+
 }  // namespace
 
 Tensor cross_entropy(const Tensor& logits, const Tensor& labels,
                      const CrossEntropyOptions& options) {
-  check_cross_entropy(logits, labels, options);
+  if (logits.ndim() == 1)
+    return of_one_row(logits, labels, options.reduction, [&](const Tensor& x, const Tensor& t) {
+      return cross_entropy(x, t, options);
+    });
+  check_smoothing(options.label_smoothing);
+  const bool soft = is_floating(labels.dtype()) && labels.shape() == logits.shape();
+  if (!soft) check_labels(cross_entropy_op.name, logits, labels);
+  check_class_weight(cross_entropy_op.name, logits, options.weight);
+  if (soft) return soft_cross_entropy(logits, labels, options);
   const Tensor x = class_rows(logits);
   const raw::Contiguous values(x), targets(labels), weight(options.weight);
   const bool each = options.reduction == Reduction::none,
@@ -137,15 +203,36 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels,
         if (!each) *loss = static_cast<T>(sums.loss / (mean ? sums.weight : 1));
         return sums;
       });
-  check(!mean || totals.weight > 0,
-        "cross_entropy: the mean over {} labels has a total weight of {}: {}", labels.numel(),
-        totals.weight,
-        labels.numel() == 0 ? "the batch is empty"
-                            : "every label is ignored or has weight 0; leave this batch out, or "
-                              "use the sum");
+  if (mean) check_total(cross_entropy_op.name, labels, totals.weight);
   if (mean) attrs.divisor = totals.weight;
   y = record(cross_entropy_op, std::move(y), {x}, {x, targets.tensor(), weight.tensor()}, attrs);
   return each && labels.ndim() > 1 ? reshape(y, labels.shape()) : y;
+}
+
+Tensor nll_loss(const Tensor& x, const Tensor& labels, const NllLossOptions& options) {
+  if (x.ndim() == 1)
+    return of_one_row(x, labels, options.reduction, [&](const Tensor& row, const Tensor& label) {
+      return nll_loss(row, label, options);
+    });
+  const char* op = "nll_loss";
+  check_labels(op, x, labels);
+  check_class_weight(op, x, options.weight);
+  const Tensor ignored = equals(labels, options.ignore_index);
+  const bool some = any(ignored);
+  const Tensor places =
+      raw::checked_indices(op, some ? masked_fill(labels, ignored, 0) : labels, x.shape()[1]);
+  Tensor losses = neg(squeeze(gather(x, 1, unsqueeze(places, 1)), 1));
+  Tensor w = ones({}, x.dtype());
+  if (options.weight) w = reshape(index_select(options.weight, 0, flatten(places)), places.shape());
+  if (some) {
+    losses = masked_fill(losses, ignored, 0);
+    w = masked_fill(expand(w, losses.shape()), ignored, 0);
+  }
+  if (options.weight) losses = losses * w;
+  if (options.reduction != Reduction::mean) return detail::reduced(losses, options.reduction);
+  const double total = sum(expand(w, losses.shape())).item();
+  check_total(op, labels, total);
+  return sum(losses) / total;
 }
 
 }  // namespace gradus

@@ -1,20 +1,21 @@
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/detail/carried.h>
+#include <gradus/autograd/ops/detail/reduced.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/loss.h>
-#include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/where.h>
 
+#include <cmath>
+#include <limits>
+#include <numbers>
+
 namespace gradus {
 
-namespace {
+using detail::reduced;
 
-Tensor reduced(const Tensor& losses, Reduction reduction) {
-  if (reduction == Reduction::none) return losses;
-  return reduction == Reduction::mean ? mean(losses) : sum(losses);
-}
+namespace {
 
 /// The gradient that reaches each of n losses.
 Tensor spread(const Tensor& dy, Reduction reduction, int64_t n) {
@@ -108,6 +109,12 @@ void check_constant(const char* op, const char* what, const Tensor& w, const Ten
         what, w.shape());
 }
 
+void check_weight(const char* op, const char* what, const Tensor& w, const Tensor& x) {
+  check_constant(op, what, w, x);
+  if (w && broadcast_shapes(op, x.shape(), w.shape()) != x.shape())
+    fail("{}: {} {} does not broadcast to x {}", op, what, w.shape(), x.shape());
+}
+
 }  // namespace
 
 // l = w ((1 - z) x + h softplus(-x)), h = 1 + (q - 1) z:
@@ -132,12 +139,8 @@ Tensor binary_cross_entropy_with_logits(const Tensor& x, const Tensor& target,
   const Tensor &weight = options.weight, &pos_weight = options.pos_weight;
   const Reduction reduction = options.reduction;
   check_pair(op, x, target, reduction);
-  for (const Tensor* w : {&weight, &pos_weight}) {
-    const char* what = w == &weight ? "weight" : "pos_weight";
-    check_constant(op, what, *w, x);
-    if (*w && broadcast_shapes(op, x.shape(), w->shape()) != x.shape())
-      fail("{}: {} {} does not broadcast to x {}", op, what, w->shape(), x.shape());
-  }
+  check_weight(op, "weight", weight, x);
+  check_weight(op, "pos_weight", pos_weight, x);
   Tensor y;
   {
     const NoRecord pause;
@@ -151,6 +154,136 @@ Tensor binary_cross_entropy_with_logits(const Tensor& x, const Tensor& target,
   }
   return record(binary_cross_entropy_op, std::move(y), {x, target}, {x, target, weight, pos_weight},
                 reduction);
+}
+
+// The losses from here on are compositions: their gradients, of any order, are those of their ops.
+// What a formula does not read at an element (log 0 beside a factor 0) is replaced before it is
+// computed, so that no 0 meets an infinity in a gradient.
+
+Tensor l1_loss(const Tensor& x, const Tensor& target, Reduction reduction) {
+  check_pair("l1_loss", x, target, reduction);
+  return reduced(abs(x - target), reduction);
+}
+
+Tensor smooth_l1_loss(const Tensor& x, const Tensor& target, double beta, Reduction reduction) {
+  check_pair("smooth_l1_loss", x, target, reduction);
+  check_number("smooth_l1_loss", beta, x.dtype());
+  const double least = dispatch_floating(x.dtype(), "smooth_l1_loss", []<class T>() {
+    return static_cast<double>(std::numeric_limits<T>::min());
+  });
+  check(beta == 0 || beta >= least,
+        "smooth_l1_loss: beta is {}; {} computes with 0, or with {} or more", beta, x.dtype(),
+        least);
+  if (beta == 0) return l1_loss(x, target, reduction);
+  return huber_loss(x, target, beta, reduction) / beta;
+}
+
+Tensor kl_div(const Tensor& x, const Tensor& target, const KlDivOptions& options) {
+  check_pair("kl_div", x, target, options.reduction);
+  const Tensor none =
+      equal(target, options.log_target ? -std::numeric_limits<double>::infinity() : 0);
+  const bool some = any(none);
+  const Tensor logs = some ? masked_fill(x, none, 0) : x;
+  if (options.log_target) {
+    // e^0 (0 - 0) where the target is log 0
+    const Tensor t = some ? masked_fill(target, none, 0) : target;
+    return reduced(exp(t) * (t - logs), options.reduction);
+  }
+  const Tensor t = some ? masked_fill(target, none, 1) : target;  // 1 (log 1 - 0) where it is 0
+  return reduced(t * (log(t) - logs), options.reduction);
+}
+
+namespace {
+
+/// log p, at least -100.
+Tensor limited_log(const Tensor& p) {
+  constexpr double limit = -100;
+  const Tensor beyond = p < std::exp(limit);
+  return any(beyond) ? masked_fill(log(masked_fill(p, beyond, 1)), beyond, limit) : log(p);
+}
+
+}  // namespace
+
+Tensor binary_cross_entropy(const Tensor& x, const Tensor& target,
+                            const BinaryCrossEntropyLossOptions& options) {
+  check_pair("binary_cross_entropy", x, target, options.reduction);
+  check_weight("binary_cross_entropy", "weight", options.weight, x);
+  check(!any(logical_or(x<0, x> 1)),
+        "binary_cross_entropy: x holds numbers below 0 or above 1, no probabilities; "
+        "binary_cross_entropy_with_logits takes logits");
+  const Tensor losses = -(target * limited_log(x) + (1 - target) * limited_log(1 - x));
+  return reduced(weighted(losses, options.weight), options.reduction);
+}
+
+Tensor gaussian_nll_loss(const Tensor& x, const Tensor& target, const Tensor& var,
+                         const GaussianNllLossOptions& options) {
+  const char* op = "gaussian_nll_loss";
+  check_pair(op, x, target, options.reduction);
+  check_same_dtype(op, x, var);
+  check(options.eps > 0, "{}: eps is {}, not above 0", op, options.eps);
+  check_number(op, options.eps, x.dtype());
+  // Without the last axis it is one variance for each row, also where it would broadcast otherwise.
+  const bool rows = x.ndim() > 0 && var.shape() == x.shape().erased(x.ndim() - 1);
+  const Tensor each = rows ? unsqueeze(var, -1) : var;
+  if (each.ndim() != x.ndim() || broadcast_shapes(op, x.shape(), each.shape()) != x.shape())
+    fail("{}: var {} for x {}; it needs that shape, one axis less, or sizes of 1", op, var.shape(),
+         x.shape());
+  check(!any(each < 0), "{}: var {} holds negative numbers", op, var.shape());
+  Tensor lift;  // a constant: the gradient passes it
+  {
+    const NoRecord pause;
+    lift = relu(options.eps - each);
+  }
+  const Tensor v = each + lift;
+  Tensor losses = mul(log(v) + square(x - target) / v, 0.5);
+  if (options.full) losses = losses + 0.5 * std::log(2 * std::numbers::pi);
+  return reduced(losses, options.reduction);
+}
+
+namespace {
+
+/// max(|x|, eps) along the axis, which stays, of the sums of squares: constant where they are
+/// small.
+Tensor limited_norm(const Tensor& squares, double eps) {
+  const Tensor small = squares <= eps * eps;
+  return any(small) ? masked_fill(sqrt(masked_fill(squares, small, 1)), small, eps) : sqrt(squares);
+}
+
+}  // namespace
+
+Tensor cosine_similarity(const Tensor& a, const Tensor& b, int64_t axis, double eps) {
+  const char* op = "cosine_similarity";
+  check_same_dtype(op, a, b);
+  check(eps > 0, "{}: eps is {}, not above 0", op, eps);
+  check_number(op, eps, a.dtype());
+  const Shape shape = broadcast_shapes(op, a.shape(), b.shape());
+  const int along = normalize_axis(op, axis, shape.ndim());
+  bool squares_fit = true;
+  const auto compute = [&](const Tensor& u, const Tensor& v) {
+    const Tensor u2 = sum(square(u), {along}, true), v2 = sum(square(v), {along}, true);
+    squares_fit = all_finite(u2) && all_finite(v2);
+    return sum((u / limited_norm(u2, eps)) * (v / limited_norm(v2, eps)), {along});
+  };
+  return detail::carried(
+      compute, [&](const Tensor&) { return squares_fit; }, expand(a, shape), expand(b, shape));
+}
+
+Tensor cosine_embedding_loss(const Tensor& a, const Tensor& b, const Tensor& target,
+                             const CosineEmbeddingLossOptions& options) {
+  const char* op = "cosine_embedding_loss";
+  check_same_dtype(op, a, b);
+  check(a.shape() == b.shape() && a.ndim() >= 1 && a.ndim() <= 2 &&
+            target.shape() == a.shape().erased(a.ndim() - 1),
+        "{}: a {}, b {} and target {}; needs (N, D), (N, D) and (N)", op, a.shape(), b.shape(),
+        target.shape());
+  check(options.reduction != Reduction::mean || target.numel() > 0,
+        "{}: the mean of no rows, a being {}", op, a.shape());
+  check_number(op, options.margin, a.dtype());
+  const Tensor alike = equal(target, 1);
+  check(all(logical_or(alike, equal(target, -1))), "{}: target {} must hold 1 and -1 alone", op,
+        target.shape());
+  const Tensor c = cosine_similarity(a, b, -1);
+  return reduced(where(alike, 1 - c, relu(c - options.margin)), options.reduction);
 }
 
 }  // namespace gradus

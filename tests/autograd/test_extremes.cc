@@ -401,6 +401,16 @@ BOOST_AUTO_TEST_CASE(integers_of_ops) {
         [](int64_t n) {
           cross_entropy(x23, Tensor::from(std::vector{n, int64_t{1}}, {2}));
         }},
+       {"nll_loss's labels",
+        [](int64_t n) {
+          nll_loss(x23, Tensor::from(std::vector{n, int64_t{1}}, {2}));
+        }},
+       {"nll_loss's ignore_index",
+        [](int64_t n) { sound(nll_loss(x23, labels, {.ignore_index = n})); }},
+       {"cosine_similarity's axis",
+        [](int64_t n) {
+          sound(x23, [n](const Tensor& x) { return cosine_similarity(x, x * 2, n); });
+        }},
        {"cross_entropy's ignore_index",
         [](int64_t n) { sound(cross_entropy(x23, labels, {.ignore_index = n})); }},
        {"layer_norm",
@@ -795,6 +805,11 @@ BOOST_AUTO_TEST_CASE(numbers) {
           gradcheck_against([](size_t, int64_t) { return std::vector<double>{1}; },
                             [](const Tensor& y) { return y * 1; }, std::array{x}, v);
         }},
+       {"gradcheck_f32",
+        [](double v) {
+          const Tensor x = ones({1}).set_requires_grad();
+          gradcheck_f32([](const Tensor& y) { return y * 1; }, std::array{x}, v);
+        }},
        {"gradcheck_file",
         [](double v) {
           gradcheck_file(
@@ -820,6 +835,21 @@ BOOST_AUTO_TEST_CASE(numbers) {
        {"masked_fill",
         [=](double v) { of_each([=](const Tensor& x) { return masked_fill(x, boolean, v); }); }},
        {"huber_loss", [=](double v) { huber_loss(f32, f32 + 1, v); }},
+       {"smooth_l1_loss", [=](double v) { sound(smooth_l1_loss(f32, f32 + 1, v)); }},
+       {"cosine_similarity",
+        [](double v) {
+          sound(x23, [v](const Tensor& x) { return cosine_similarity(x, x * 2, 1, v); });
+        }},
+       {"gaussian_nll_loss",
+        [](double v) {
+          sound(x23, [v](const Tensor& x) { return gaussian_nll_loss(x, x * 2, x, {.eps = v}); });
+        }},
+       {"cosine_embedding_loss",
+        [](double v) {
+          sound(x23, [v](const Tensor& x) {
+            return cosine_embedding_loss(x, x * 2, ones({2}), {.margin = v});
+          });
+        }},
        {"cross_entropy", [=](double v) { cross_entropy(x23, labels, {.label_smoothing = v}); }},
        {"dropout", [=](double v) { dropout(f32, v); }},
        {"layer_norm", [=](double v) { layer_norm(rows, {2}, {}, {}, {.eps = v}); }},
@@ -1023,6 +1053,23 @@ BOOST_AUTO_TEST_CASE(nothing_along_huge_axes) {
         })},
        {"mse_loss", of([](const Tensor& x) { return mse_loss(x, x, Reduction::sum); })},
        {"huber_loss", of([](const Tensor& x) { return huber_loss(x, x, 1, Reduction::none); })},
+       {"l1_loss", of([](const Tensor& x) { return l1_loss(x, x, Reduction::sum); })},
+       {"smooth_l1_loss",
+        of([](const Tensor& x) { return smooth_l1_loss(x, x, 1, Reduction::sum); })},
+       {"kl_div", of([](const Tensor& x) { return kl_div(x, x, {.reduction = Reduction::sum}); })},
+       {"binary_cross_entropy", of([](const Tensor& x) {
+          return binary_cross_entropy(x, x, {.reduction = Reduction::sum});
+        })},
+       {"gaussian_nll_loss", of([](const Tensor& x) {
+          return gaussian_nll_loss(x, x, x, {.reduction = Reduction::sum});
+        })},
+       {"cosine_similarity", of([](const Tensor& x) { return cosine_similarity(x, x, -1); })},
+       {"nll_loss", of([](const Tensor& x) {
+          return nll_loss(x, zeros(x.shape().erased(1), DType::i64), {.reduction = Reduction::sum});
+        })},
+       {"cross_entropy of probabilities", of([](const Tensor& x) {
+          return cross_entropy(x, zeros(x.shape()), {.reduction = Reduction::sum});
+        })},
        {"binary_cross_entropy_with_logits", of([](const Tensor& x) {
           return binary_cross_entropy_with_logits(x, x, {.reduction = Reduction::sum});
         })},

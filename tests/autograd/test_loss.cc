@@ -1,6 +1,10 @@
 #define BOOST_TEST_MODULE loss
+#include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/cross_entropy.h>
+#include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/loss.h>
+#include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 
 #include <limits>
@@ -128,6 +132,116 @@ BOOST_AUTO_TEST_CASE(ignored_rows_are_not_read) {
   }
   const Tensor none = Tensor::of({7, 7, 7}, DType::i64);
   BOOST_TEST(cross_entropy(x, none, {.ignore_index = 7, .reduction = Reduction::sum}).item() == 0);
+}
+
+// 0 log 0 is 0, whatever the other factor: values, and gradients without NaN.
+BOOST_AUTO_TEST_CASE(probabilities_of_zero) {
+  const double inf = std::numeric_limits<double>::infinity();
+  for (const bool log_target : {false, true}) {
+    Tensor x = Tensor::of({-inf, -1.0, -2.0}, DType::f64).set_requires_grad();
+    Tensor target = Tensor::of({0.0, 1.0, 0.5}, DType::f64);
+    if (log_target) target = log(target);
+    target.set_requires_grad();
+    Tape tape;
+    const Tensor y = kl_div(x, target, {.log_target = log_target, .reduction = Reduction::sum});
+    BOOST_TEST(y.item() == 1 + 0.5 * (std::log(0.5) + 2));
+    const auto d = tape.gradient(y, {x, target}, {.create_graph = CreateGraph::yes});
+    check_equal("dx", d[0], {0, -1, -0.5});
+    const double slope = std::log(0.5) + 2;
+    check_equal("dt", d[1], {0, 2, log_target ? 0.5 * (1 + slope) : 1 + slope});
+    BOOST_TEST(all_finite(tape.gradient(sum(square(d[1])), target)));
+  }
+  // A class that is masked out with -inf.
+  Tensor logits = Tensor::of({{-inf, 1.0, 1.0}}, DType::f64).set_requires_grad();
+  Tensor q = Tensor::of({{0.0, 0.5, 0.5}}, DType::f64).set_requires_grad();
+  Tape tape;
+  const Tensor y = cross_entropy(logits, q);
+  check_equal("cross_entropy", y, {std::log(2.0)});
+  check_equal("its gradient", tape.gradient(y, logits), {0, 0, 0});
+  BOOST_TEST(std::isinf(cross_entropy(logits, Tensor::of({{0.5, 0.5, 0.0}}, DType::f64)).item()));
+}
+
+// As its documentation says: a gradient of 0 where a logarithm is limited, and none that is NaN.
+BOOST_AUTO_TEST_CASE(binary_cross_entropy_at_its_ends) {
+  for (DType dtype : {DType::f32, DType::f64}) {
+    Tensor x = Tensor::of({0.0, 1.0, 0.0, 1.0}, dtype).set_requires_grad();
+    const Tensor z = Tensor::of({1.0, 0.0, 0.0, 1.0}, dtype);
+    Tape tape;
+    const Tensor y = binary_cross_entropy(x, z, {.reduction = Reduction::none});
+    BOOST_TEST(y.to_vector<double>() == (std::vector<double>{100, 100, 0, 0}),
+               boost::test_tools::per_element());
+    const Tensor dx = tape.gradient(sum(y), x, {.create_graph = CreateGraph::yes});
+    BOOST_TEST(dx.to_vector<double>() == (std::vector<double>{0, 0, 1, -1}),
+               boost::test_tools::per_element());
+    BOOST_TEST(all_finite(tape.gradient(sum(dx), x)));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(cosine_of_any_size) {
+  for (const double size : {1e-30, 1e-12, 1e-3, 1.0, 1e15, 1e25, 1e37}) {
+    Tensor a = (Tensor::of({{3, 4}, {1, 0}}) * size).set_requires_grad();
+    const Tensor b = Tensor::of({{4, 3}, {0, 1}}) * size;
+    Tape tape;
+    const Tensor y = cosine_similarity(a, b);
+    // below eps = 1e-8 the norm is eps
+    const double expected = size < 1e-8 ? 24 * size * 1e8 * size * 1e8 : 0.96;
+    BOOST_TEST(std::abs(y.at({0}) - expected) <= 1e-6 * expected + 1e-44);
+    BOOST_TEST(y.at({1}) == 0);
+    const Tensor da = tape.gradient(sum(y), a);
+    BOOST_TEST(all_finite(da));
+    if (size < 1e-8) continue;
+    // d cos / da = (b / |b| - cos a / |a|) / |a|
+    const double dx = (0.8 - 0.96 * 0.6) / (5 * size), dy = (0.6 - 0.96 * 0.8) / (5 * size);
+    BOOST_TEST(std::abs(da.at({0, 0}) - dx) <= 1e-5 * std::abs(dx));
+    BOOST_TEST(std::abs(da.at({0, 1}) - dy) <= 1e-5 * std::abs(dy));
+    BOOST_TEST(std::abs(da.at({1, 1}) - 1 / size) <= 1e-5 / size);
+  }
+  Tensor zero = zeros({1, 2}).set_requires_grad();
+  Tape tape;
+  const Tensor da = tape.gradient(cosine_similarity(zero, Tensor::of({{3, 4}})), zero);
+  test::check_close("at 0", da, {0.6e8, 0.8e8}, 1e-6);
+}
+
+// Without its last axis var is of rows, where it would broadcast as columns, too.
+BOOST_AUTO_TEST_CASE(gaussian_variance_of_rows) {
+  const Tensor x = wave({3, 3}, 1, 0.3), t = wave({3, 3}, 2, 0.7),
+               var = Tensor::of({0.5, 1.0, 2.0}, DType::f64);
+  BOOST_TEST(gaussian_nll_loss(x, t, var).item() ==
+             gaussian_nll_loss(x, t, expand(unsqueeze(var, 1), {3, 3})).item());
+}
+
+BOOST_AUTO_TEST_CASE(bad_input_of_compositions) {
+  const Tensor x = zeros({3, 4}), good = Tensor::of({0, 3, 1}, DType::i64);
+  BOOST_CHECK_EXCEPTION(l1_loss(x, zeros({3, 1})), Error,
+                        says("l1_loss: x (3, 4) and target (3, 1)"));
+  BOOST_CHECK_EXCEPTION(smooth_l1_loss(x, x, -1), Error, says("smooth_l1_loss: beta is -1"));
+  BOOST_CHECK_EXCEPTION(smooth_l1_loss(x, x, 1e-42), Error, says("1e-42"));
+  BOOST_CHECK_EXCEPTION(kl_div(zeros({0, 4}), zeros({0, 4})), Error, says("kl_div"));
+  BOOST_CHECK_EXCEPTION(binary_cross_entropy(x - 3, x), Error, says("takes logits"));
+  BOOST_CHECK_EXCEPTION(binary_cross_entropy(x, x, {.weight = zeros({3})}), Error,
+                        says("(3, 4) and (3,)"));
+  BOOST_CHECK_EXCEPTION(gaussian_nll_loss(x, x, x - 1), Error, says("negative"));
+  BOOST_CHECK_EXCEPTION(gaussian_nll_loss(x, x, zeros({4})), Error, says("var (4,) for x (3, 4)"));
+  BOOST_CHECK_EXCEPTION(gaussian_nll_loss(x, x, x, {.eps = 0}), Error, says("eps is 0"));
+  BOOST_CHECK_EXCEPTION(cosine_similarity(x, x, 2), Error, says("cosine_similarity"));
+  BOOST_CHECK_EXCEPTION(cosine_similarity(x, x, 1, 0), Error, says("eps is 0"));
+  BOOST_CHECK_EXCEPTION(cosine_embedding_loss(x, x, Tensor::of({0, 1, 1}, DType::i64)), Error,
+                        says("must hold 1 and -1"));
+  BOOST_CHECK_EXCEPTION(cosine_embedding_loss(x, x, ones({4})), Error, says("target (4,)"));
+  BOOST_CHECK_EXCEPTION(nll_loss(x, Tensor::of({0, 4, 1}, DType::i64)), Error, says("nll_loss"));
+  BOOST_CHECK_EXCEPTION(nll_loss(x, x), Error, says("nll_loss: labels are f32"));
+  BOOST_CHECK_EXCEPTION(nll_loss(x, Tensor::of({2, 2, 2}, DType::i64), {.ignore_index = 2}), Error,
+                        says("every label is ignored"));
+  for (const double w : {-1.0, -1e-30}) {
+    const Tensor weight = Tensor::of({1.0, 1.0, w, 1.0}, DType::f32);
+    BOOST_CHECK_EXCEPTION(cross_entropy(x, good, {.weight = weight}), Error,
+                          says("negative weight"));
+    BOOST_CHECK_EXCEPTION(cross_entropy(x, x, {.weight = weight}), Error, says("negative weight"));
+    BOOST_CHECK_EXCEPTION(nll_loss(x, good, {.weight = weight}), Error, says("negative weight"));
+  }
+  BOOST_CHECK_EXCEPTION(cross_entropy(x, zeros({3, 4}, DType::f64)), Error, says("f32 and f64"));
+  BOOST_CHECK_EXCEPTION(cross_entropy(x, x, {.ignore_index = 1}), Error, says("ignore_index is 1"));
+  BOOST_CHECK_EXCEPTION(cross_entropy(zeros({0, 4}), zeros({0, 4})), Error, says("no rows"));
 }
 
 BOOST_AUTO_TEST_CASE(bad_input) {

@@ -826,6 +826,60 @@ void losses(Program& p) {
   });
 }
 
+void more_losses(Program& p) {
+  const size_t a = p.any();
+  const Shape s = p.shape(a);
+  const auto reduction = static_cast<Reduction>(p.bytes().below(3));
+  const bool flag = p.bytes().below(2) == 1;
+  switch (p.bytes().below(9)) {
+    case 0: {
+      const Shape classes = s.ndim() > 1 ? s.erased(1) : Shape{};
+      const Tensor labels = p.indices(classes, s.ndim() > 1 ? s[1] : 1);
+      const int64_t ignored = flag ? 0 : -100;
+      return p.call("nll_loss", {a}, [=](auto x) {
+        return nll_loss(x[0], labels, {.ignore_index = ignored, .reduction = reduction});
+      });
+    }
+    case 1:
+      return p.call("l1_loss", {a, p.of(s)},
+                    [=](auto x) { return l1_loss(x[0], x[1], reduction); });
+    case 2:
+      return p.call("smooth_l1_loss", {a, p.of(s)},
+                    [=](auto x) { return smooth_l1_loss(x[0], x[1], 0.75, reduction); });
+    case 3:
+      return p.call("kl_div", {a, p.of(s)}, [=](auto x) {
+        const Tensor target = flag ? x[1] : relu(x[1]);
+        return kl_div(x[0], target, {.log_target = flag, .reduction = reduction});
+      });
+    case 4:
+      return p.call("binary_cross_entropy", {a, p.of(s)}, [=](auto x) {
+        return binary_cross_entropy(clamp(x[0], 0.125, 0.875), x[1], {.reduction = reduction});
+      });
+    case 5:
+      return p.call("gaussian_nll_loss", {a, p.of(s), p.of(s)}, [=](auto x) {
+        return gaussian_nll_loss(x[0], x[1], abs(x[2]),
+                                 {.full = flag, .eps = 0.25, .reduction = reduction});
+      });
+    case 6: {
+      const int64_t axis = p.axis(s);
+      return p.call("cosine_similarity", {a, p.of(s)},
+                    [=](auto x) { return cosine_similarity(x[0], x[1], axis, 0.25); });
+    }
+    case 7: {
+      if (s.ndim() < 1) return;
+      const Tensor target = affine(raw::cast(p.mask(s.erased(s.ndim() - 1)), DType::f32), 2, -1);
+      return p.call("cosine_embedding_loss", {a, p.of(s)}, [=](auto x) {
+        return cosine_embedding_loss(x[0], x[1], target, {.margin = 0.25, .reduction = reduction});
+      });
+    }
+    default:
+      p.call("cross_entropy", {a, p.of(s)}, [=](auto x) {
+        return cross_entropy(x[0], x[1],
+                             {.label_smoothing = flag ? 0.1 : 0, .reduction = reduction});
+      });
+  }
+}
+
 void choices(Program& p) {
   const size_t a = p.any();
   const Tensor mask = p.lay_out(p.mask(p.shape(a)));
@@ -1000,11 +1054,11 @@ void random(Program& p) {
 
 // A row more takes the place of one that stands twice, so that stored programs keep their meaning.
 constexpr void (*kOps[32])(Program&) = {
-    unary,       binary,        reduction,     shapes,    product,   dense,
-    softmaxes,   row_norms,     losses,        choices,   indexing,  join,
-    pooling,     convolution,   attention,     recurrent, random,    with_number,
-    casts,       channel_norms, own_attention, cell,      logic,     backward_functions,
-    unary,       binary,        reduction,     shapes,    row_norms, channel_norms,
+    unary,       binary,        reduction,     shapes,    product,     dense,
+    softmaxes,   row_norms,     losses,        choices,   indexing,    join,
+    pooling,     convolution,   attention,     recurrent, random,      with_number,
+    casts,       channel_norms, own_attention, cell,      logic,       backward_functions,
+    unary,       binary,        reduction,     shapes,    more_losses, channel_norms,
     with_number, pooling};
 
 Outcome Program::run() {

@@ -6,6 +6,7 @@
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/index.h>
 #include <gradus/autograd/ops/linear.h>
+#include <gradus/autograd/ops/loss.h>
 #include <gradus/autograd/ops/norm.h>
 #include <gradus/autograd/ops/pool.h>
 #include <gradus/autograd/ops/reduce.h>
@@ -432,6 +433,29 @@ BOOST_AUTO_TEST_CASE(norms_and_losses) {
                          return cross_entropy(
                              x[0], labels, {.label_smoothing = smoothing, .reduction = reduction});
                        });
+}
+
+BOOST_AUTO_TEST_CASE(losses_of_probabilities) {
+  const Tensor labels = Tensor::of({2, -100, 0, -100}, DType::i64);
+  for (const DType dtype : {DType::f32, DType::f64})
+    for (const Reduction reduction : {Reduction::mean, Reduction::none}) {
+      const Tensor x = raw::cast(sample({4, 3}, 1), dtype),
+                   weight = raw::cast(Tensor::of({0.5, 1.0, 2.0}), dtype);
+      for (const Tensor& w : {Tensor(), weight})
+        check_left_out("nll_loss", {x}, {expand(reshape(equal(labels, -100), {4, 1}), {4, 3})},
+                       [=](std::span<const Tensor> in) {
+                         return nll_loss(in[0], labels, {.weight = w, .reduction = reduction});
+                       });
+      // Where the target has probability 0, what the other has there.
+      const Tensor target = raw::cast(
+          Tensor::of({{0.5, 0.0, 0.5}, {1.0, 0.0, 0.0}, {0.0, 0.0, 1.0}, {0.25, 0.25, 0.5}}),
+          dtype);
+      for (const bool log_target : {false, true})
+        check_left_out("kl_div", {x}, {equal(target, 0)}, [=](std::span<const Tensor> in) {
+          return kl_div(in[0], log_target ? log(target) : target,
+                        {.log_target = log_target, .reduction = reduction});
+        });
+    }
 }
 
 // The weight of a class that no label names.

@@ -334,6 +334,37 @@ std::vector<Call> loss_calls() {
                })};
 }
 
+std::vector<Call> more_loss_calls() {
+  const Args pair{numbers({3, 4}, 1), numbers({3, 4}, 2)};
+  return {call("nll_loss", {numbers({4, 3, 2}, 1), indices({4, 2}, 3), numbers({3}, 2, 0.5, 2)},
+               [](std::span<const Tensor> x) {
+                 return nll_loss(
+                     x[0], x[1],
+                     {.ignore_index = 1, .weight = Tensor(x[2]).set_requires_grad(false)});
+               }),
+          call("cross_entropy", {numbers({4, 3, 2}, 1), numbers({4, 3, 2}, 2)},
+               [](std::span<const Tensor> x) {
+                 return cross_entropy(x[0], x[1], {.label_smoothing = 0.2});
+               }),
+          call("l1_loss", pair, [](std::span<const Tensor> x) { return l1_loss(x[0], x[1]); }),
+          call("smooth_l1_loss", pair,
+               [](std::span<const Tensor> x) { return smooth_l1_loss(x[0], x[1]); }),
+          call("kl_div", pair, [](std::span<const Tensor> x) { return kl_div(x[0], relu(x[1])); }),
+          call("binary_cross_entropy",
+               {numbers({3, 4}, 1, 0.1, 0.9), numbers({3, 4}, 2, 0, 1), numbers({4}, 3, 0.5, 2)},
+               [](std::span<const Tensor> x) {
+                 return binary_cross_entropy(x[0], x[1], {Tensor(x[2]).set_requires_grad(false)});
+               }),
+          call("gaussian_nll_loss",
+               {numbers({3, 4}, 1), numbers({3, 4}, 2), numbers({3, 4}, 3, 0.5, 2)},
+               [](std::span<const Tensor> x) { return gaussian_nll_loss(x[0], x[1], x[2]); }),
+          call("cosine_similarity", pair,
+               [](std::span<const Tensor> x) { return cosine_similarity(x[0], x[1]); }),
+          call("cosine_embedding_loss",
+               {numbers({3, 4}, 1), numbers({3, 4}, 2), Tensor::of({1, -1, 1}, DType::i64)},
+               [](std::span<const Tensor> x) { return cosine_embedding_loss(x[0], x[1], x[2]); })};
+}
+
 /// The sizes past which other kernels are taken, threads and OpenBLAS among them, with `large`.
 std::vector<Call> product_calls(bool large) {
   const double tolerance = large ? 0x1p-17 : 0;  // in f32
@@ -706,9 +737,9 @@ std::vector<Call> tensor_calls() {
 
 std::vector<Call> all_calls() {
   std::vector<Call> all;
-  for (auto calls :
-       {elementwise_calls(), shape_calls(), loss_calls(), product_calls(false), attention_calls(),
-        norm_calls(), pool_calls(), functional_calls(), data_calls(), tensor_calls()})
+  for (auto calls : {elementwise_calls(), shape_calls(), loss_calls(), product_calls(false),
+                     attention_calls(), norm_calls(), pool_calls(), functional_calls(),
+                     data_calls(), tensor_calls(), more_loss_calls()})
     for (Call& one : calls) all.push_back(std::move(one));
   return all;
 }

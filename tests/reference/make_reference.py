@@ -563,6 +563,102 @@ op(
     *(leaf(2, 3, 2, 3), indices([[[2, 0, 1], [1, 0, -100]], [[2, 1, 1], [0, 0, 2]]])),
 )
 
+# Losses that are compositions
+SOFT = [[0.25, 0.5, 0.25], [1.0, 0.0, 0.0], [0.125, 0.0, 0.875], [0.5, 0.25, 0.25], [0.0, 0.0, 1.0]]
+for reduction in ("mean", "sum", "none"):
+    for smoothing in (0.0, 0.2):
+        for weighted in (False, True):
+            op(
+                f"soft_cross_entropy.{reduction}{' smoothed' if smoothing else ''}:{'weighted' if weighted else 'plain'}",
+                lambda x, t, w=None: F.cross_entropy(x, t, w, reduction=reduction, label_smoothing=smoothing),
+                *(leaf(5, 3), given(SOFT), *[constant(3, low=0.5)] * weighted),
+            )
+    for weighted in (False, True):
+        op(
+            f"nll_loss.{reduction}:{'weighted' if weighted else 'plain'}",
+            lambda x, t, w=None: F.nll_loss(x, t, w, reduction=reduction),
+            *(leaf(5, 3), indices(LABELS), *[constant(3, low=0.5)] * weighted),
+        )
+    apart = lambda g: (draw(g, (3, 5), -2, 2) + torch.tensor([9.0, -9.0, 0.0, 0.0, 0.0])).requires_grad_()
+    op(f"l1_loss.{reduction}", lambda x, t: F.l1_loss(x, t, reduction=reduction), leaf(3, 5), leaf(3, 5))
+    op(
+        f"smooth_l1_loss.{reduction}",
+        lambda x, t: F.smooth_l1_loss(x, t, reduction=reduction, beta=0.7),
+        *(apart, leaf(3, 5)),
+    )
+    for name, log_target, target in [("", False, positive(3, 5)), (" log", True, leaf(3, 5))]:
+        op(
+            f"kl_div.{reduction}{name}",
+            lambda x, t: F.kl_div(x, t, reduction=reduction, log_target=log_target),
+            *(leaf(3, 5), target),
+        )
+    # PyTorch's own second derivative adds 1e-12 to a denominator: that is taken from the formula.
+    probability = leaf(3, 5, low=0.1, high=0.9)
+    result = {"mean": torch.mean, "sum": torch.sum, "none": lambda x: x}[reduction]
+    for name, f, second in [
+        ("plain", lambda x, t, w: F.binary_cross_entropy(x, t, w, reduction=reduction), False),
+        ("formula", lambda x, t, w: result(-w * (t * x.log() + (1 - t) * (1 - x).log())), True),
+    ]:
+        op(
+            f"binary_cross_entropy.{reduction}:{name}",
+            f,
+            *(probability, probability, constant(3, 1, low=0.5)),
+            second=second,
+        )
+    for name, full, variance_shape in [("", False, (3, 5)), (" full", True, (3, 1))]:
+        op(
+            f"gaussian_nll_loss.{reduction}{name}",
+            lambda x, t, v: F.gaussian_nll_loss(x, t, v, full=full, eps=1.0, reduction=reduction),
+            *(leaf(3, 5), leaf(3, 5), positive(*variance_shape)),
+        )
+    op(
+        f"cosine_embedding_loss.{reduction}",
+        lambda a, b, t: F.cosine_embedding_loss(a, b, t, margin=-0.5, reduction=reduction),
+        # far from 0, where PyTorch's has another eps
+        *(leaf(4, 3, low=20, high=90), leaf(4, 3, low=-90, high=50), indices([1, -1, -1, 1])),
+    )
+op("nll_loss.ignored", lambda x, t: F.nll_loss(x, t, ignore_index=1), leaf(4, 3), indices([2, 1, 0, 2]))
+op("nll_loss.none:one row", lambda x, t: F.nll_loss(x, t, reduction="none"), leaf(3), indices(2))
+op(
+    "nll_loss.mean:images",
+    lambda x, t, w: F.nll_loss(x, t, w),
+    *(leaf(2, 3, 2, 3), indices([[[2, 0, 1], [1, 0, -100]], [[2, 1, 1], [0, 0, 2]]]), constant(3, low=0.5)),
+)
+for inner in [(2,), (2, 2)]:
+    op(
+        f"soft_cross_entropy.mean smoothed:{'images' if len(inner) > 1 else 'steps'}",
+        lambda x, t, w: F.cross_entropy(x, t, w, label_smoothing=0.2),
+        *(leaf(2, 3, *inner), leaf(2, 3, *inner, low=0.1, high=0.9), constant(3, low=0.5)),
+    )
+op("soft_cross_entropy.none:one row", lambda x, t: F.cross_entropy(x, t, reduction="none"), leaf(3), given(SOFT[2]))
+op("cross_entropy.none:one row", lambda x, t: F.cross_entropy(x, t, reduction="none"), leaf(3), indices(2))
+op("smooth_l1_loss.l1", lambda x, t: F.smooth_l1_loss(x, t, beta=0.0), leaf(3, 5), leaf(3, 5))
+op("l1_loss.mean:equal", F.l1_loss, given([1.0, 2.0, -3.0]), given([1.0, 0.5, -3.0]), second=False)
+op(
+    "binary_cross_entropy.none:ends",
+    lambda x, t: F.binary_cross_entropy(x, t, reduction="none"),
+    lambda g: torch.tensor([0.0, 1.0, 0.0, 1.0, 0.5]).double(),
+    lambda g: torch.tensor([1.0, 0.0, 0.0, 1.0, 0.25]).double(),
+)
+op(
+    "gaussian_nll_loss.none:small",
+    lambda x, t, v: F.gaussian_nll_loss(x, t, v, eps=1.0, reduction="none"),
+    *(leaf(3, 5), leaf(3, 5), lambda g: draw(g, (3,), 0, 0.5).requires_grad_()),
+)
+op("cosine_similarity.1", F.cosine_similarity, leaf(3, 4), leaf(3, 4))
+op("cosine_similarity.last", lambda a, b: F.cosine_similarity(a, b, dim=-1), leaf(3, 1, 4), leaf(5, 4))
+op(
+    "cosine_similarity.last:zero",
+    lambda a, b: F.cosine_similarity(a, b, dim=-1),
+    *(given([[0.0, 0.0], [1.0, 2.0]]), given([[3.0, 4.0], [0.0, 0.0]])),
+    second=False,
+)
+op(
+    "cosine_embedding_loss.none:one row",
+    lambda a, b, t: F.cosine_embedding_loss(a, b, t, reduction="none"),
+    *(leaf(3, low=20, high=90), leaf(3, low=20, high=90), indices(1)),
+)
+
 # Dropout for a mask that is given: which elements stay is the generator's affair.
 op("dropout", lambda x, stays: x * stays / (1 - 0.3), leaf(3, 5), mask(3, 5, true=0.7))
 

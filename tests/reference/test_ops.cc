@@ -76,6 +76,44 @@ Tensor dropout_with(const Tensor& x, const Tensor& stays, double p) {
 const std::pair<const char*, Reduction> kReductions[] = {
     {"mean", Reduction::mean}, {"sum", Reduction::sum}, {"none", Reduction::none}};
 
+/// Losses that are compositions.
+std::vector<Row> more_losses() {
+  std::vector<Row> rows{
+      {"nll_loss.ignored", [](X x) { return nll_loss(x[0], x[1], {.ignore_index = 1}); }},
+      {"smooth_l1_loss.l1", [](X x) { return smooth_l1_loss(x[0], x[1], 0); }},
+      {"cosine_similarity.1", [](X x) { return cosine_similarity(x[0], x[1]); }},
+      {"cosine_similarity.last", [](X x) { return cosine_similarity(x[0], x[1], -1); }}};
+  for (const auto& [name, reduction] : kReductions) {
+    const auto loss = [&, name = name](const char* format, auto f) {
+      rows.push_back({fmt::format(fmt::runtime(format), name), f});
+    };
+    const Reduction r = reduction;
+    for (double smoothing : {0.0, 0.2})
+      loss(smoothing > 0 ? "soft_cross_entropy.{} smoothed" : "soft_cross_entropy.{}", [=](X x) {
+        return cross_entropy(
+            x[0], x[1], {.label_smoothing = smoothing, .weight = optional(x, 2), .reduction = r});
+      });
+    loss("nll_loss.{}",
+         [r](X x) { return nll_loss(x[0], x[1], {.weight = optional(x, 2), .reduction = r}); });
+    loss("l1_loss.{}", [r](X x) { return l1_loss(x[0], x[1], r); });
+    loss("smooth_l1_loss.{}", [r](X x) { return smooth_l1_loss(x[0], x[1], 0.7, r); });
+    for (bool log_target : {false, true})
+      loss(log_target ? "kl_div.{} log" : "kl_div.{}",
+           [=](X x) { return kl_div(x[0], x[1], {.log_target = log_target, .reduction = r}); });
+    loss("binary_cross_entropy.{}", [r](X x) {
+      return binary_cross_entropy(x[0], x[1], {optional(x, 2), r});
+    });
+    for (bool full : {false, true})
+      loss(full ? "gaussian_nll_loss.{} full" : "gaussian_nll_loss.{}", [=](X x) {
+        return gaussian_nll_loss(x[0], x[1], x[2], {.full = full, .eps = 1, .reduction = r});
+      });
+    loss("cosine_embedding_loss.{}", [r](X x) {
+      return cosine_embedding_loss(x[0], x[1], x[2], {.margin = -0.5, .reduction = r});
+    });
+  }
+  return rows;
+}
+
 std::vector<Row> rows() {
   std::vector<Row> rows{
       {"add", [](X x) { return x[0] + x[1]; }},
@@ -415,6 +453,7 @@ std::vector<Row> rows() {
       return binary_cross_entropy_with_logits(x[0], x[1], {optional(x, 2), optional(x, 3), r});
     });
   }
+  for (Row& row : more_losses()) rows.push_back(std::move(row));
   return rows;
 }
 
