@@ -417,10 +417,10 @@ double norm_of(const TensorList& tensors) {
   return held ? std::sqrt(total) : norm_by_largest(tensors);
 }
 
-void check_parameters(std::span<const Tensor> parameters) {
+void check_parameters(const char* what, std::span<const Tensor> parameters) {
   std::vector<const void*, FreeListAllocator<const void*>> ids;
   for (size_t i = 0; i < parameters.size(); ++i) {
-    check(static_cast<bool>(parameters[i]), "clip_grad_norm: parameter {} is an empty Tensor", i);
+    check(static_cast<bool>(parameters[i]), "{}: parameter {} is an empty Tensor", what, i);
     ids.push_back(parameters[i].id());
   }
   std::sort(ids.begin(), ids.end());
@@ -428,7 +428,7 @@ void check_parameters(std::span<const Tensor> parameters) {
   if (twice == ids.end()) return;
   const auto which = std::find_if(parameters.begin(), parameters.end(),
                                   [&](const Tensor& x) { return x.id() == *twice; });
-  fail("clip_grad_norm: {} is given twice", title(*which));
+  fail("{}: {} is given twice", what, title(*which));
 }
 
 /// Where one gradient lies in the memory of another, as where both are one tensor, it becomes a
@@ -444,6 +444,18 @@ void separate(TensorList& gradients) {
                *last = begin + static_cast<size_t>(x->numel()) * size_of(x->dtype());
     if (begin < end) *x = raw::clone(*x);
     end = std::max(end, last);
+  }
+}
+
+/// Applies `f` to the gradients, which the parameters that have one get.
+template <class F>
+void change(std::span<const Tensor> parameters, TensorList& gradients, F f) {
+  auto gradient = gradients.begin();
+  for (const Tensor& parameter : parameters) {
+    if (!parameter.grad()) continue;
+    f(*gradient);
+    if (!gradient->is(parameter.grad())) Tensor(parameter).set_grad(*gradient);
+    ++gradient;
   }
 }
 
@@ -466,21 +478,37 @@ void scale(Tensor& x, double max_norm, double norm) {
 double clip_grad_norm(std::span<const Tensor> parameters, double max_norm,
                       const ClipOptions& options) {
   check(max_norm > 0, "clip_grad_norm: max_norm is {}, must be positive", max_norm);
-  check_parameters(parameters);
+  check_parameters("clip_grad_norm", parameters);
   TensorList gradients = gradients_of(parameters);
   const double norm = norm_of(gradients);
   check(std::isfinite(norm) || !options.error_if_nonfinite,
         "clip_grad_norm: the gradients' norm is {}", norm);
   if (norm <= max_norm) return norm;
   separate(gradients);
-  auto gradient = gradients.begin();
-  for (const Tensor& parameter : parameters) {
-    if (!parameter.grad()) continue;
-    scale(*gradient, max_norm, norm);
-    if (!gradient->is(parameter.grad())) Tensor(parameter).set_grad(*gradient);
-    ++gradient;
-  }
+  change(parameters, gradients, [&](Tensor& x) { scale(x, max_norm, norm); });
   return norm;
+}
+
+void clip_grad_value(std::span<const Tensor> parameters, double clip_value) {
+  check(clip_value > 0, "clip_grad_value: clip_value is {}, must be positive", clip_value);
+  check_parameters("clip_grad_value", parameters);
+  TensorList gradients = gradients_of(parameters);
+  change(parameters, gradients, [&](Tensor& x) {
+    dispatch_floating(x.dtype(), "clip_grad_value", [&]<class T>() {
+      const auto bound = static_cast<T>(clip_value);
+      const auto rule = [bound](T& v) { v = v > bound ? bound : v < -bound ? -bound : v; };
+      kernels::update(x.numel(), kernels::kGrain, rule, x.mutable_data<T>());
+    });
+  });
+}
+
+std::vector<std::pair<std::string, double>> grad_norms(std::span<const Tensor> parameters) {
+  check_parameters("grad_norms", parameters);
+  std::vector<std::pair<std::string, double>> norms;
+  for (const Tensor& parameter : parameters)
+    if (parameter.grad())
+      norms.emplace_back(parameter.name(), norm_of(gradients_of(std::span(&parameter, 1))));
+  return norms;
 }
 
 }  // namespace gradus

@@ -167,4 +167,12 @@ struct ClipOptions {
 double clip_grad_norm(std::span<const Tensor> parameters, double max_norm,
                       const ClipOptions& options = {});
 
+/// Each gradient's elements become at most clip_value, and at least -clip_value; NaN stays. Errors:
+/// a parameter that is given twice, a clip_value that is not positive.
+void clip_grad_value(std::span<const Tensor> parameters, double clip_value);
+
+/// The norm of each parameter's gradient, by the parameter's name, in their order; those without a
+/// gradient are left out.
+std::vector<std::pair<std::string, double>> grad_norms(std::span<const Tensor> parameters);
+
 }  // namespace gradus

@@ -68,6 +68,12 @@ Checkpoint& Checkpoint::add(std::string name, Optimizer& optimizer) {
        [&optimizer](const NamedTensors& values) { return optimizer.prepare_load(values); }});
 }
 
+Checkpoint& Checkpoint::add(std::string name, Lbfgs& optimizer) {
+  return add_part(
+      {std::move(name), [&optimizer] { return optimizer.state(); },
+       [&optimizer](const NamedTensors& values) { return optimizer.prepare_load(values); }});
+}
+
 Checkpoint& Checkpoint::add(const std::string& name, Generator& generator) {
   return add_value(
       name, [&generator] { return words_of(generator.state()); },

@@ -1,5 +1,6 @@
 #pragma once
 #include <gradus/layers/module.h>
+#include <gradus/optim/lbfgs.h>
 #include <gradus/optim/optimizer.h>
 #include <gradus/tensor/random.h>
 
@@ -36,6 +37,7 @@ class Checkpoint {
   Checkpoint& add(std::string name, Module& module);
   /// What Optimizer::state() is, "<name>.<key>".
   Checkpoint& add(std::string name, Optimizer& optimizer);
+  Checkpoint& add(std::string name, Lbfgs& optimizer);
   /// Seed, stream and position (i64, (3)).
   Checkpoint& add(const std::string& name, Generator& generator);
   /// A tensor, which keeps its shape and dtype.

@@ -704,6 +704,38 @@ BOOST_AUTO_TEST_CASE(integers_of_modules_optimizers_and_data) {
           warmup_schedule(n)(n);
           warmup_schedule(3)(n);
         }},
+       {"more schedules",
+        [](int64_t n) {
+          multi_step_schedule({n, 3})(n);
+          exponential_schedule(0.5)(n);
+          polynomial_schedule(n)(n);
+          polynomial_schedule(3)(n);
+          cosine_restarts_schedule(n)(n);
+          cosine_restarts_schedule(3, 2)(n);
+          cosine_restarts_schedule(n, n)(kMax);
+          cosine_restarts_schedule(3, n)(7);
+          one_cycle_schedule(n)(n);
+          one_cycle_schedule(3)(n);
+        }},
+       {"ReduceOnPlateau",
+        [](int64_t n) {
+          ReduceOnPlateau({.patience = n}).step(1);
+          ReduceOnPlateau({.patience = 0, .cooldown = n}).step(1);
+        }},
+       {"Lbfgs",
+        [](int64_t n) {
+          const auto step = [](LbfgsOptions options) {
+            options.line_search_fn = LineSearch::strong_wolfe;
+            Tensor p = Tensor::of({3.0}).set_requires_grad();
+            Lbfgs({p}, options).step([&] {
+              p.set_grad(p);
+              return p * p / 2;
+            });
+          };
+          step({.max_iter = n});
+          step({.max_iter = 3, .max_eval = n});
+          step({.max_iter = 3, .history_size = n});
+        }},
        {"Optimizer's groups",
         [](int64_t n) {
           Linear layer(2, 2);
@@ -913,6 +945,40 @@ BOOST_AUTO_TEST_CASE(numbers) {
           Tensor p = ones({2}).set_requires_grad();
           p.set_grad(ones({2}));
           clip_grad_norm(std::array{p}, v);
+        }},
+       {"clip_grad_value",
+        [](double v) {
+          Tensor p = ones({2}).set_requires_grad();
+          p.set_grad(ones({2}));
+          clip_grad_value(std::array{p}, v);
+        }},
+       {"more schedules",
+        [](double v) {
+          multi_step_schedule({3}, v)(7);
+          exponential_schedule(v)(3);
+          polynomial_schedule(3, v)(1);
+          cosine_restarts_schedule(3, 2, v)(7);
+          one_cycle_schedule(9, v)(3);
+          one_cycle_schedule(9, 0.5, v)(3);
+          one_cycle_schedule(9, 0.5, 2, v)(8);
+        }},
+       {"ReduceOnPlateau",
+        [](double v) {
+          ReduceOnPlateau({.factor = v, .improvement = {.threshold = v}, .lowest = v}).step(v);
+          ReduceOnPlateau({.patience = 0}).step(v);
+          Improvement{.threshold = v}(v, v);
+        }},
+       {"Lbfgs",
+        [](double v) {
+          Tensor p = Tensor::of({3.0}).set_requires_grad();
+          const auto closure = [&] {
+            p.set_grad(p * v);
+            return p * v;
+          };
+          Lbfgs({p}, {.lr = v}).step(closure);
+          Lbfgs({p}, {.tolerance_grad = v}).step(closure);
+          Lbfgs({p}, {.tolerance_change = v, .line_search_fn = LineSearch::strong_wolfe})
+              .step(closure);
         }},
        {"schedules",
         [](double v) {

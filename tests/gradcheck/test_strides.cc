@@ -830,8 +830,9 @@ const std::set<std::string> kElsewhere{
     "checked_input", "Parameter", "Buffer", "OwnedTensor", "copy_of", "share", "AnyNorm",
     "CellState",
     // written
-    "draw", "clip_grad_norm", "step", "add_group", "check_new", "is_plain", "gradgradcheck",
-    "gradcheck_against", "gradcheck_f32", "gradcheck_taylor",
+    "draw", "clip_grad_norm", "clip_grad_value", "grad_norms", "Lbfgs", "move", "step", "add_group",
+    "check_new", "is_plain", "gradgradcheck", "gradcheck_against", "gradcheck_f32",
+    "gradcheck_taylor",
     // handles
     "Tensor", "swap", "set_grad", "is", "shares_storage", "check_same_dtype", "check_writable",
     "overlap", "Epoch", "logits_of",
@@ -877,6 +878,12 @@ BOOST_AUTO_TEST_CASE(gradients_of_any_strides_are_clipped_alike) {
     p.set_grad(laid_out(numbers({3, 1, 4}, 2), layout));
     q.set_grad(raw::clone(p.grad()));
     BOOST_TEST(clip_grad_norm(std::vector{p}, 0.5) == clip_grad_norm(std::vector{q}, 0.5));
+    BOOST_TEST(difference(p.grad(), q.grad(), 0) == "", layout.name);
+    p.set_grad(laid_out(numbers({3, 1, 4}, 2), layout));
+    q.set_grad(raw::clone(p.grad()));
+    BOOST_TEST(grad_norms(std::vector{p})[0].second == grad_norms(std::vector{q})[0].second);
+    clip_grad_value(std::vector{p}, 0.5);
+    clip_grad_value(std::vector{q}, 0.5);
     BOOST_TEST(difference(p.grad(), q.grad(), 0) == "", layout.name);
   }
 }

@@ -2,10 +2,13 @@
 // all.
 #define BOOST_TEST_MODULE optimizer_allocations
 #include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/inplace.h>
+#include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/optim/adagrad.h>
 #include <gradus/optim/adam.h>
+#include <gradus/optim/lbfgs.h>
 #include <gradus/optim/lion.h>
 #include <gradus/optim/rmsprop.h>
 #include <gradus/optim/sgd.h>
@@ -122,6 +125,27 @@ BOOST_AUTO_TEST_CASE(a_state_without_memory_is_not_loaded_in_part) {
       refuse_every_request([&] { optimizer->add_group({{Tensor(p[0])}, 0.1}); }, look);
     }
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_step_of_lbfgs_without_memory_changes_nothing) {
+  Tensor x = Tensor::of({-1.2, 1, 3}, DType::f64).set_requires_grad();
+  Lbfgs optimizer({x}, {.max_iter = 2, .line_search_fn = LineSearch::strong_wolfe});
+  const auto look = [&] {
+    Bits all{x.to_vector<double>()};
+    for (const auto& [name, value] : optimizer.state()) all.push_back(value.to_vector<double>());
+    return all;
+  };
+  const auto closure = [&] {
+    Tape tape;
+    const Tensor loss = sum(square(square(x)) + x);
+    x.set_grad({});
+    tape.backward(loss);
+    return loss;
+  };
+  closure();  // the thread's first tape
+  for (int i = 0; i < 2; ++i) refuse_every_request([&] { optimizer.step(closure); }, look);
+  const NamedTensors state = optimizer.state();
+  refuse_every_request([&] { optimizer.load_state(state); }, look);
 }
 
 BOOST_AUTO_TEST_CASE(clipping_without_memory_changes_nothing) {

@@ -780,6 +780,35 @@ BOOST_AUTO_TEST_CASE(gradients_that_share_memory_are_clipped_as_copies_are) {
   check_close("c", c.grad(), {5 / norm}, 1e-15);
 }
 
+// As torch.nn.utils.clip_grad_value_, which clamps.
+BOOST_AUTO_TEST_CASE(clipping_by_value_clamps_each_element) {
+  Tensor a = leaf({0, 0, 0, 0, 0}).set_name("a"), b = leaf({0, 0}).set_name("b"), c = leaf({1});
+  a.set_grad(Tensor::of({3, -4, 0.5, kNan, -kInf}, DType::f64));
+  b.set_grad(expand(Tensor::of({9}, DType::f64), {2}));  // one element, seen twice
+  clip_grad_value(std::vector{a, b, c}, 2);
+  BOOST_TEST(std::isnan(a.grad().at({3})));
+  check_close("a", slice(a.grad(), 0, 0, 3), {2, -2, 0.5}, 0);
+  BOOST_TEST(a.grad().at({4}) == -2);
+  check_close("b", b.grad(), {2, 2}, 0);
+  BOOST_TEST(!c.grad());
+  BOOST_CHECK_EXCEPTION(clip_grad_value(std::vector{a}, 0), Error, says("clip_value is 0"));
+  BOOST_CHECK_EXCEPTION(clip_grad_value(std::vector{a}, kNan), Error, says("clip_value is nan"));
+  BOOST_CHECK_EXCEPTION(clip_grad_value(std::vector{a, b, a}, 1), Error,
+                        says("clip_grad_value: parameter a (5,) is given twice"));
+}
+
+BOOST_AUTO_TEST_CASE(norms_of_gradients_have_their_parameters_names) {
+  Tensor a = leaf({0, 0}).set_name("a"), b = leaf({0}).set_name("b"), c = leaf({1});
+  a.set_grad(Tensor::of({3, -4}, DType::f64));
+  c.set_grad(Tensor::of({1e200}, DType::f64));
+  const auto norms = grad_norms(std::vector{a, b, c});
+  BOOST_REQUIRE(norms.size() == 2u);
+  BOOST_TEST(norms[0].first == "a");
+  BOOST_TEST(norms[0].second == 5);
+  BOOST_TEST(norms[1].first == "");
+  BOOST_TEST(norms[1].second == 1e200);
+}
+
 // As PyTorch has it: max_norm / inf is 0, and what NaN is multiplied with is NaN.
 BOOST_AUTO_TEST_CASE(a_norm_that_is_not_finite_is_returned_where_it_is_no_error) {
   for (double bad : {kNan, kInf, -kInf}) {

@@ -1304,6 +1304,15 @@ SCHEDULES = {
     "step": lambda o: lr_scheduler.StepLR(o, 5, gamma=0.3),
     "cosine": lambda o: lr_scheduler.CosineAnnealingLR(o, STEPS),
     "cosine.lowest": lambda o: lr_scheduler.CosineAnnealingLR(o, STEPS, eta_min=0.1 * 0.2),
+    "multi_step": lambda o: lr_scheduler.MultiStepLR(o, [2, 7, 7, 9], gamma=0.3),
+    "exponential": lambda o: lr_scheduler.ExponentialLR(o, 0.7),
+    "polynomial": lambda o: lr_scheduler.PolynomialLR(o, 9, power=1.5),
+    "restarts": lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 5, eta_min=0.1 * 0.2),
+    "restarts.longer": lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 2, T_mult=2),
+    "one_cycle": lambda o: lr_scheduler.OneCycleLR(o, 0.2, total_steps=STEPS + 2, cycle_momentum=False),
+    "one_cycle.all": lambda o: lr_scheduler.OneCycleLR(
+        o, 0.2, total_steps=STEPS + 1, pct_start=0.45, div_factor=10, final_div_factor=50, cycle_momentum=False
+    ),
     "warmup": lambda o: lr_scheduler.LinearLR(o, start_factor=1 / 5, total_iters=4),
     "warmup.cosine": lambda o: lr_scheduler.SequentialLR(
         o, [SCHEDULES["warmup"](o), lr_scheduler.CosineAnnealingLR(o, STEPS - 5)], milestones=[5]
@@ -1325,7 +1334,74 @@ def factors(schedule):
 
 for name, schedule in SCHEDULES.items():
     optim.put(f"schedule.{name}/factors", factors(schedule))
+
+METRICS = draw(generator_of("metrics"), (40,), 0, 1) / torch.arange(1, 41).clamp(max=12) + 1
+PLATEAUS = {
+    "plateau": dict(),
+    "plateau.patience": dict(factor=0.5, patience=2),
+    "plateau.max": dict(mode="max", factor=0.5, patience=1, threshold=0.05, threshold_mode="abs"),
+    "plateau.max.rel": dict(mode="max", factor=0.5, patience=1, threshold=0.01),
+    "plateau.cooldown": dict(factor=0.5, patience=1, threshold=0.01, threshold_mode="abs", cooldown=3, min_lr=0.1 * 0.2),
+}
+for name, options in PLATEAUS.items():
+    optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=0.2)
+    plateau = lr_scheduler.ReduceLROnPlateau(optimizer, **options)
+    found = []
+    for metric in METRICS:
+        plateau.step(metric)
+        found.append(optimizer.param_groups[0]["lr"] / 0.2)
+    optim.put(f"{name}/metrics", METRICS)
+    optim.put(f"{name}/factors", torch.tensor(found, dtype=torch.float64))
 trajectory("adam.schedule", lambda ps: Adam(groups(ps)), SCHEDULES["warmup.cosine"])
 trajectory("sgd.schedule", lambda ps: SGD(groups(ps), momentum=0.9), SCHEDULES["step"])
+
+
+# lbfgs.*: parameters after each of several steps, the loss before each, and evaluations so far.
+
+LBFGS_DATA = draw(generator_of("lbfgs"), (8, 3), -2, 2), draw(generator_of("lbfgs.y"), (8,), -2, 2)
+optim.put("lbfgs.problem/x", LBFGS_DATA[0])
+optim.put("lbfgs.problem/y", LBFGS_DATA[1])
+
+
+def rosenbrock(ps):
+    a, b = ps
+    return ((1 - a) ** 2 + 100 * (b - a**2) ** 2).sum()
+
+
+def least_squares(ps):
+    w, b = ps
+    return ((LBFGS_DATA[0] @ w + b - LBFGS_DATA[1]) ** 2).mean()
+
+
+def iterates(name, loss_of, starts, steps, **options):
+    ps = [nn.Parameter(torch.tensor(start, dtype=torch.float64)) for start in starts]
+    optimizer = torch.optim.LBFGS(ps, **options)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = loss_of(ps)
+        loss.backward()
+        return loss
+
+    losses, evals, after = [], [], []
+    for _ in range(steps):
+        losses.append(optimizer.step(closure).detach())
+        evals.append(optimizer.state[ps[0]]["func_evals"])
+        after.append(torch.cat([p.detach().reshape(-1) for p in ps]))
+    optim.put(f"lbfgs.{name}/losses", torch.stack(losses))
+    optim.put(f"lbfgs.{name}/evals", torch.tensor(evals))
+    optim.put(f"lbfgs.{name}/after", torch.stack(after))
+
+
+VALLEY, PLANE, WOLFE = ([-1.2], [1.0]), ([0.0, 0.0, 0.0], [0.5]), dict(line_search_fn="strong_wolfe")
+iterates("rosenbrock", rosenbrock, VALLEY, 25, max_iter=1, max_eval=10, **WOLFE)
+iterates("rosenbrock.whole", rosenbrock, VALLEY, 3, **WOLFE)
+iterates("rosenbrock.short", rosenbrock, VALLEY, 12, max_iter=4, history_size=2, **WOLFE)
+iterates("rosenbrock.rate", rosenbrock, VALLEY, 8, lr=0.3, max_iter=3, max_eval=20, **WOLFE)
+iterates("rosenbrock.fixed", rosenbrock, ([0.9], [0.85]), 10, lr=0.5, max_iter=2)
+iterates("least_squares", least_squares, PLANE, 4, max_iter=2, **WOLFE)
+iterates("least_squares.fixed", least_squares, PLANE, 6, lr=0.7, max_iter=3)
+iterates("least_squares.few", least_squares, PLANE, 4, max_eval=2, **WOLFE)
+iterates("least_squares.tolerance", least_squares, PLANE, 2, tolerance_grad=1e-3, tolerance_change=1e-4, **WOLFE)
 
 optim.save("optim.safetensors")

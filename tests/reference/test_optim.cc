@@ -1,7 +1,13 @@
 #define BOOST_TEST_MODULE reference_optim
+#include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/elementwise.h>
+#include <gradus/autograd/ops/matmul.h>
+#include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
+#include <gradus/autograd/tape.h>
 #include <gradus/optim/adagrad.h>
 #include <gradus/optim/adam.h>
+#include <gradus/optim/lbfgs.h>
 #include <gradus/optim/rmsprop.h>
 #include <gradus/optim/schedule.h>
 #include <gradus/optim/sgd.h>
@@ -10,6 +16,7 @@
 #include <memory>
 #include <set>
 
+#include "tests/checks.h"
 #include "tests/reference/reference.h"
 
 using namespace gradus;
@@ -137,7 +144,14 @@ void check_trajectory(const Case& problem, const Case& c, const Row& row, DType 
   }
 }
 
-const std::string kSchedule = "schedule.";
+const std::string kSchedule = "schedule.", kLbfgs = "lbfgs.", kPlateau = "plateau";
+
+/// Cases of that part alone.
+std::map<std::string, Case> cases_of(const std::string& part) {
+  auto cases = load_cases("optim.safetensors");
+  std::erase_if(cases, [&](const auto& c) { return !c.first.starts_with(part); });
+  return cases;
+}
 
 }  // namespace
 
@@ -145,7 +159,10 @@ BOOST_AUTO_TEST_CASE(trajectories_are_pytorchs) {
   auto cases = load_cases("optim.safetensors");
   const Case problem = cases.at("problem");
   cases.erase("problem");
-  std::erase_if(cases, [](const auto& c) { return c.first.starts_with(kSchedule); });
+  std::erase_if(cases, [](const auto& c) {
+    return c.first.starts_with(kSchedule) || c.first.starts_with(kLbfgs) ||
+           c.first.starts_with(kPlateau);
+  });
   for_each_case(cases, rows(), [&](const Case& c, const Row& row) {
     for (DType dtype : {DType::f64, DType::f32}) check_trajectory(problem, c, row, dtype);
   });
@@ -156,12 +173,18 @@ BOOST_AUTO_TEST_CASE(schedules_are_pytorchs) {
     std::string name;
     Schedule schedule;
   };
-  auto cases = load_cases("optim.safetensors");
-  std::erase_if(cases, [](const auto& c) { return !c.first.starts_with(kSchedule); });
+  const auto cases = cases_of(kSchedule);
   const std::vector<ScheduleRow> schedules{
       {"schedule.step", step_schedule(5, 0.3)},
       {"schedule.cosine", cosine_schedule(12)},
       {"schedule.cosine.lowest", cosine_schedule(12, 0.1)},
+      {"schedule.multi_step", multi_step_schedule({7, 2, 9, 7}, 0.3)},
+      {"schedule.exponential", exponential_schedule(0.7)},
+      {"schedule.polynomial", polynomial_schedule(9, 1.5)},
+      {"schedule.restarts", cosine_restarts_schedule(5, 1, 0.1)},
+      {"schedule.restarts.longer", cosine_restarts_schedule(2, 2)},
+      {"schedule.one_cycle", one_cycle_schedule(14)},
+      {"schedule.one_cycle.all", one_cycle_schedule(13, 0.45, 10, 50)},
       {"schedule.warmup", warmup_schedule(5)},
       {"schedule.warmup.cosine", warmup_schedule(5, cosine_schedule(7))}};
   for_each_case(cases, schedules, [](const Case& c, const ScheduleRow& row) {
@@ -169,5 +192,100 @@ BOOST_AUTO_TEST_CASE(schedules_are_pytorchs) {
     for (int64_t t = 0; t < factors.numel(); ++t)
       check_same(fmt::format("{}, step {}", c.name, t), full({}, row.schedule(t), DType::f64),
                  select(factors, 0, t), DType::f64, kRoundings);
+  });
+}
+
+BOOST_AUTO_TEST_CASE(plateaus_are_pytorchs) {
+  struct PlateauRow {
+    std::string name;
+    PlateauOptions options;
+  };
+  const std::vector<PlateauRow> plateaus{
+      {"plateau", {}},
+      {"plateau.patience", {.factor = 0.5, .patience = 2}},
+      {"plateau.max", {.factor = 0.5, .patience = 1, .improvement = {Better::higher, 0.05, false}}},
+      {"plateau.max.rel",
+       {.factor = 0.5, .patience = 1, .improvement = {Better::higher, 0.01, true}}},
+      {"plateau.cooldown",
+       {.factor = 0.5,
+        .patience = 1,
+        .improvement = {Better::lower, 0.01, false},
+        .cooldown = 3,
+        .lowest = 0.1}}};
+  for_each_case(cases_of(kPlateau), plateaus, [](const Case& c, const PlateauRow& row) {
+    ReduceOnPlateau plateau(row.options);
+    for (int64_t t = 0; t < c.at("metrics").numel(); ++t)
+      check_same(fmt::format("{}, epoch {}", c.name, t),
+                 full({}, plateau.step(c.at("metrics").at({t})), DType::f64),
+                 select(c.at("factors"), 0, t), DType::f64, kRoundings);
+  });
+}
+
+BOOST_AUTO_TEST_CASE(lbfgs_iterates_are_pytorchs) {
+  using Loss = std::function<Tensor(const Parameters&)>;
+  struct LbfgsRow {
+    std::string name;
+    Loss loss;
+    std::vector<std::vector<double>> start;
+    LbfgsOptions options;
+  };
+  auto cases = cases_of(kLbfgs);
+  const Case problem = cases.at("lbfgs.problem");
+  cases.erase("lbfgs.problem");
+  const Loss rosenbrock = [](const Parameters& p) {
+    return sum(square(1 - p[0]) + 100 * square(p[1] - square(p[0])));
+  };
+  const Loss least_squares = [&](const Parameters& p) {
+    const Tensor y = squeeze(matmul(problem.at("x"), unsqueeze(p[0], 1)), 1) + p[1];
+    return mean(square(y - problem.at("y")));
+  };
+  const std::vector<std::vector<double>> valley{{-1.2}, {1}}, plane{{0, 0, 0}, {0.5}};
+  constexpr LineSearch wolfe = LineSearch::strong_wolfe;
+  const std::vector<LbfgsRow> lbfgs{
+      {"lbfgs.rosenbrock",
+       rosenbrock,
+       valley,
+       {.max_iter = 1, .max_eval = 10, .line_search_fn = wolfe}},
+      {"lbfgs.rosenbrock.whole", rosenbrock, valley, {.line_search_fn = wolfe}},
+      {"lbfgs.rosenbrock.short",
+       rosenbrock,
+       valley,
+       {.max_iter = 4, .history_size = 2, .line_search_fn = wolfe}},
+      {"lbfgs.rosenbrock.rate",
+       rosenbrock,
+       valley,
+       {.lr = 0.3, .max_iter = 3, .max_eval = 20, .line_search_fn = wolfe}},
+      {"lbfgs.rosenbrock.fixed", rosenbrock, {{0.9}, {0.85}}, {.lr = 0.5, .max_iter = 2}},
+      {"lbfgs.least_squares", least_squares, plane, {.max_iter = 2, .line_search_fn = wolfe}},
+      {"lbfgs.least_squares.fixed", least_squares, plane, {.lr = 0.7, .max_iter = 3}},
+      {"lbfgs.least_squares.few", least_squares, plane, {.max_eval = 2, .line_search_fn = wolfe}},
+      {"lbfgs.least_squares.tolerance",
+       least_squares,
+       plane,
+       {.tolerance_grad = 1e-3, .tolerance_change = 1e-4, .line_search_fn = wolfe}}};
+  for_each_case(cases, lbfgs, [](const Case& c, const LbfgsRow& row) {
+    Parameters p;
+    for (const auto& start : row.start)
+      p.push_back(Tensor::from(start, {std::ssize(start)}).set_requires_grad());
+    Lbfgs optimizer(p, row.options);
+    const Tensor& after = c.at("after");
+    // Each iteration makes the last one's roundings larger, by the problem's condition (2500).
+    constexpr double kTolerance = 1e-9;
+    for (int64_t t = 0; t < after.size(0); ++t) {
+      const double loss = optimizer.step([&] {
+        Tape tape;
+        const Tensor y = row.loss(p);
+        optimizer.zero_grad();
+        tape.backward(y);
+        return y;
+      });
+      const std::string what = fmt::format("{}, step {}", c.name, t);
+      const NoRecord pause;
+      test::check_close(what, concat({p[0], p[1]}), select(after, 0, t).to_vector<double>(),
+                        kTolerance);
+      test::check_close(what + ", loss", full({}, loss, DType::f64), {c.at("losses").at({t})},
+                        kTolerance);
+      BOOST_TEST(optimizer.state()[1].second.item() == c.at("evals").at({t}), what);
+    }
   });
 }
