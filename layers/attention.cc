@@ -69,7 +69,7 @@ Tensor MultiHeadAttention::forward(const Tensor& query, const Tensor& key, const
   const Tensor seen = key.ndim() == 3 ? seen_keys(mask, key) : Tensor();
   const auto clear = [&](const Tensor& x) { return seen ? clear_padding(x, seen) : x; };
   const auto heads = [&](const Tensor& x) {  // (N, T, E) -> (N, heads, T, E / heads)
-    return transpose(reshape(x, {x.size(0), x.size(1), heads_, -1}), 1, 2);
+    return transpose(reshape(x, {x.size(0), x.size(1), heads_, e / heads_}), 1, 2);
   };
   const Tensor y =
       scaled_dot_product_attention(heads(project(query, 0)), heads(project(clear(key), 1)),

@@ -200,9 +200,9 @@ void BatchNorm::visit(Visitor& visitor) {
 std::string BatchNorm::describe() const {
   const std::string ghost =
       options_.ghost_size > 0 ? fmt::format(", groups of {}", options_.ghost_size) : "";
-  return fmt::format("BatchNorm({}{}{}{})", channels_,
+  return fmt::format("BatchNorm({}{}{}{}{})", channels_,
                      options_.channels_last ? ", channels last" : "", ghost,
-                     suffix(options_.activation));
+                     suffix(options_.activation), frozen_ ? ", frozen statistics" : "");
 }
 
 }  // namespace gradus

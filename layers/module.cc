@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gradus/base/detail/fork.h>
 #include <gradus/layers/module.h>
 #include <gradus/tensor/detail/named_tensors.h>
@@ -522,12 +523,46 @@ std::vector<std::pair<std::string, Module*>> Module::named_modules() {
   return modules;
 }
 
+namespace {
+
+/// The parameters of a module alone that no gradient reaches.
+class FrozenParameters : public Visitor {
+ public:
+  /// ", frozen" if they are all that it has, else with their names; empty if there are none.
+  std::string text() const {
+    if (frozen_.empty()) return {};
+    return trains_ ? fmt::format(", frozen: {}", fmt::join(frozen_, ", ")) : ", frozen";
+  }
+
+ protected:
+  void on_parameter(std::string_view name, Parameter& parameter) override {
+    if (parameter.requires_grad())
+      trains_ = true;
+    else
+      frozen_.emplace_back(name);
+  }
+  void on_buffer(std::string_view, Buffer&) override {}
+  void on_module(std::string_view, Module&) override {}
+
+ private:
+  std::vector<std::string> frozen_;
+  bool trains_ = false;
+};
+
+std::string line_of(Module& module) {
+  FrozenParameters frozen;
+  module.visit(frozen);
+  return module.describe() + frozen.text();
+}
+
+}  // namespace
+
 std::string Module::tree() {
-  std::string text = describe();
+  std::string text = line_of(*this);
   Walker walker;
   walker.each_module = [&](const std::string& path, std::string_view name, Module& module) {
     const auto depth = static_cast<size_t>(std::count(path.begin(), path.end(), '.') + 1);
-    text += fmt::format("\n{:{}}{}: {}", "", 2 * depth, name, module.describe());
+    text += fmt::format("\n{:{}}{}: {}", "", 2 * depth, name, line_of(module));
   };
   visit(walker);
   return text;

@@ -132,7 +132,8 @@ class Module {
   std::string name() const&& { return name_; }
   /// One line for this module alone, e.g. "Linear(64, 10)".
   virtual std::string describe() const = 0;
-  /// This module and its children as an indented list.
+  /// This module and its children as an indented list, which tells the parameters that are frozen,
+  /// since they require no gradient.
   std::string tree();
 
  private:

@@ -79,7 +79,7 @@ class Axes : public Shape {
  public:
   using Shape::Shape;
   template <std::integral T>
-  requires(!std::same_as<T, bool>) Axes(T axis) : Shape{static_cast<int64_t>(axis)} {}
+  requires(!std::same_as<T, bool>) Axes(T axis) : Shape{static_cast<int64_t>(axis)} {}  ///< one
 };
 
 /// "(3, 4)", "(5,)", "()": what fmt and streams print for a shape.

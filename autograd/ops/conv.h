@@ -7,11 +7,11 @@ namespace gradus {
 
 /// One number for each of height and width. An integer stands for both.
 struct Pair {
-  constexpr Pair(int64_t height, int64_t width) : h(height), w(width) {}
+  constexpr Pair(int64_t height, int64_t width) : h(height), w(width) {}  ///< each its own
   template <std::integral T>
   requires(!std::same_as<T, bool>) constexpr Pair(T both)
-      : Pair(static_cast<int64_t>(both), static_cast<int64_t>(both)) {}
-  int64_t h, w;  ///< height's, width's
+      : Pair(static_cast<int64_t>(both), static_cast<int64_t>(both)) {}  ///< one for both
+  int64_t h, w;                                                          ///< height's, width's
 };
 
 /// How a convolution and its gradients are computed. All keep to the bound that conv2d tells; they

@@ -320,6 +320,10 @@ int64_t check_count(const kernels::Channels& sizes, const Tensor& x, const Tenso
   if (valid)
     check(count > 0, "batch_norm: the mask {} leaves no position of x {}", valid.shape(),
           x.shape());
+  check(count > 0,
+        "batch_norm: x {} has no values, so training statistics do not exist; leave the batch out, "
+        "or eval() with running statistics",
+        x.shape());
   check(
       count > 1,
       "batch_norm: x {} has {} value a channel, so training statistics do not exist; use a larger "

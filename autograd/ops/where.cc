@@ -42,8 +42,7 @@ Tensor where(const Tensor& condition, double a, const Tensor& b) {
 }
 
 Tensor masked_fill(const Tensor& x, const Tensor& mask, double value) {
-  check(broadcast_shapes("masked_fill", x.shape(), mask.shape()) == x.shape(),
-        "masked_fill: a mask of shape {} for a tensor of shape {}", mask.shape(), x.shape());
+  broadcast_shapes("masked_fill", x.shape(), mask.shape());
   check_number("masked_fill", value, x.dtype());
   return where(mask, full({}, value, x.dtype()), x);
 }

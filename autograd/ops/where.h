@@ -8,7 +8,7 @@ namespace gradus {
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b);
 Tensor where(const Tensor& condition, const Tensor& a, double b);
 Tensor where(const Tensor& condition, double a, const Tensor& b);
-/// value, which x's dtype must hold, where mask (bool, broadcast to x's shape) holds, x elsewhere.
+/// value, which x's dtype must hold, where mask (bool) holds, x elsewhere; broadcasts.
 Tensor masked_fill(const Tensor& x, const Tensor& mask, double value);
 
 }  // namespace gradus

@@ -57,6 +57,18 @@ static OpSamples unbind_row("unbind", [] {
   })};
 });
 
+static OpSamples split_row("split", [] {
+  return std::vector{shape_sample("(3, 5), two of three parts", {3, 5},
+                                  [](const Tensor& x) {
+                                    const TensorList parts = split(x, {2, 1, 2}, 1);
+                                    return concat({parts[2], parts[0]}, 1);
+                                  }),
+                     shape_sample("chunk (5, 2) by 2", {5, 2}, [](const Tensor& x) {
+                       const TensorList parts = chunk(x, 2);
+                       return concat({parts[1], parts[0]});
+                     })};
+});
+
 static OpSamples concat_row("concat", [] {
   return std::vector{OpSample{"(2, 3) and (2, 4)",
                               {sample({2, 3}, 1), sample({2, 4}, 2)},

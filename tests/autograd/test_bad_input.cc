@@ -63,8 +63,8 @@ BOOST_AUTO_TEST_CASE(shapes_that_do_not_fit) {
       {"where", [] { where(a > 0, a, b); }, {"where: ", "(3, 4)", "(3, 5)"}},
       {"where's condition", [] { where(b > 0, a, a); }, {"where: ", "(3, 4)", "(3, 5)"}},
       {"masked_fill",
-       [] { masked_fill(ones({4}), a > 0, 1); },
-       {"masked_fill: ", "(3, 4)", "(4,)"}},
+       [] { masked_fill(ones({5}), a > 0, 1); },
+       {"masked_fill: ", "(3, 4)", "(5,)"}},
       {"matmul of batches",
        [] {
          matmul(ones({2, 3, 4}), ones({3, 4, 5}));
@@ -120,8 +120,31 @@ BOOST_AUTO_TEST_CASE(shapes_that_do_not_fit) {
       {"expand to a negative size", [] { expand(ones({1}), {-3}); }, {"expand: ", "(-3,)"}},
       {"expand to fewer", [] { expand(a, {4}); }, {"expand: ", "(3, 4)", "(4,)"}},
       {"permute", [] { permute(a, {0}); }, {"permute: 1 axes", "(3, 4)"}},
-      {"squeeze", [] { squeeze(a, 0); }, {"squeeze: ", "axis 0", "(3, 4)", "size 3"}},
       {"sum_to", [] { sum_to(a, {2}); }, {"sum_to: ", "(3, 4)", "(2,)"}},
+      {"adaptive_avg_pool2d of a matrix",
+       [] { adaptive_avg_pool2d(a, 1); },
+       {"adaptive_avg_pool2d: x (3, 4) is not (N, C, H, W)"}},
+      {"adaptive_avg_pool2d of no pixels",
+       [] {
+         adaptive_avg_pool2d(ones({1, 2, 0, 3}), 1);
+       },
+       {"adaptive_avg_pool2d: x (1, 2, 0, 3) has planes without pixels"}},
+      {"adaptive_avg_pool2d to nothing",
+       [] {
+         adaptive_avg_pool2d(ones({1, 2, 3, 3}), {0, 2});
+       },
+       {"adaptive_avg_pool2d: an output of 0x2 pixels; both must be positive"}},
+      {"batch_norm of no values",
+       [] {
+         batch_norm(ones({4, 0}));
+       },
+       {"batch_norm: x (4, 0) has no values", "leave the batch out"}},
+      {"a negative class weight",
+       [] {
+         cross_entropy(ones({2, 3}), zeros({2}, DType::i64), {.weight = Tensor::of({1, -1, 0})});
+       },
+       {"cross_entropy: a negative class weight, tensor([ 1., -1.,  0.], f32)"}},
+      {"the mean of integers", [] { mean(i64); }, {"mean: needs f32 or f64, got i64"}},
       {"patches",
        [] {
          patches(ones({2, 1, 8, 6}), 4);
@@ -265,9 +288,13 @@ BOOST_AUTO_TEST_CASE(axes_that_are_not_there) {
          flatten(ones({2, 3, 4}), 2, 1);
        },
        {"flatten: axes 2 to 1", "(2, 3, 4)"}},
-      {"a slice beyond the end", [] { slice(a, 1, 2, 5); }, {"slice: 2:5:1", "axis 1", "(3, 4)"}},
-      {"a slice backwards", [] { slice(a, 1, 3, 2); }, {"slice: 3:2:1", "(3, 4)"}},
-      {"a step of 0", [] { slice(a, 1, 0, 2, 0); }, {"slice: 0:2:0", "(3, 4)"}},
+      {"a slice beyond the end",
+       [] { slice(a, 1, 2, 5); },
+       {"slice: 2 to 5 of axis 1 of shape (3, 4) is beyond its size 4"}},
+      {"a slice backwards",
+       [] { slice(a, 1, 3, 2); },
+       {"slice: 3 to 2", "(3, 4)", "the end lies before the beginning"}},
+      {"a step of 0", [] { slice(a, 1, 0, 2, 0); }, {"slice: a step of 0, must be positive"}},
       {"an index beyond the end", [] { select(a, 1, 4); }, {"select: index 4", "axis 1", "(3, 4)"}},
       {"an index before the start", [] { select(a, 1, -5); }, {"select: index -5", "(3, 4)"}},
       {"the mean of nothing",

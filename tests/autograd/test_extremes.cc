@@ -344,6 +344,25 @@ BOOST_AUTO_TEST_CASE(integers_of_ops) {
           sound(stack({x23, x23}, n));
         }},
        {"unbind", [](int64_t n) { unbind(x23, n); }},
+       {"split's size", [](int64_t n) { split(x23, n, 1); }},
+       {"split's sizes",
+        [](int64_t n) {
+          split(x23, {n, 3 - std::clamp<int64_t>(n, 0, 3)}, 1);
+          split(x23, {n, n, n}, 1);
+        }},
+       {"split's axis", [](int64_t n) { split(x23, 1, n); }},
+       {"split of nothing",
+        [](int64_t n) {
+          split(ones({0, 3}), n);
+        }},
+       {"chunk's count", [](int64_t n) { chunk(x23, n, 1); }},
+       {"chunk's axis", [](int64_t n) { chunk(x23, 2, n); }},
+       {"chunk of nothing",
+        [](int64_t n) {
+          chunk(ones({0, 3}), n);
+        }},
+       {"Axes", [](int64_t n) { sound(x23, [n](const Tensor& x) { return sum(x, n); }); }},
+       {"Pair", [](int64_t n) { adaptive_avg_pool2d(image, n); }},
        {"sum", [](int64_t n) { sound(sum(x23, {n})); }},
        {"mean", [](int64_t n) { sound(mean(x23, {n})); }},
        {"var's axis", [](int64_t n) { sound(var(x23, {n})); }},
@@ -853,6 +872,9 @@ BOOST_AUTO_TEST_CASE(numbers) {
        {"sub from", [=](double v) { of_each([v](const Tensor& x) { return v - x; }); }},
        {"div of", [=](double v) { of_each([v](const Tensor& x) { return v / x; }); }},
        {"pow", [=](double v) { of_each([v](const Tensor& x) { return pow(x, v); }); }},
+       {"pow of", [=](double v) { of_each([v](const Tensor& x) { return pow(v, x); }); }},
+       {"maximum", [=](double v) { of_each([v](const Tensor& x) { return maximum(x, v); }); }},
+       {"minimum", [=](double v) { of_each([v](const Tensor& x) { return minimum(v, x); }); }},
        {"affine",
         [=](double v) {
           of_each([v](const Tensor& x) { return affine(x, v, 0); });

@@ -1052,13 +1052,64 @@ void random(Program& p) {
   });
 }
 
+/// What is written in other functions: operators, numbers, vectors, parts.
+void surface(Program& p) {
+  const size_t a = p.any();
+  const Shape s = p.shape(a);
+  const int64_t i = p.axis(s), n = p.bytes().below(9), which = p.bytes().below(12);
+  constexpr double numbers[] = {2, 0.5, 0, 1, 3, 1.5, -1, kInf, 0.25};
+  const double number = numbers[n];
+  const auto ends = [](const TensorList& parts) {
+    check(!parts.empty(), "no parts");
+    return concat({parts.back(), parts[0]}, 0);
+  };
+  const auto vector = [&] { return p.of({s.numel()}); };
+  switch (which) {
+    case 0:
+      return p.call("clone", {a}, [](auto x) { return clone(x[0]); });
+    case 1:
+      return p.call("detach", {a}, [](auto x) { return mul(x[0], detach(x[0])); });
+    case 2:
+      return p.call("split", {a}, [=](auto x) { return ends(split(x[0], n, i)); });
+    case 3:
+      return p.call("split sizes", {a}, [=](auto x) {
+        return ends(split(x[0], {n, x[0].size(i) - n}, i));
+      });
+    case 4:
+      return p.call("chunk", {a}, [=](auto x) { return ends(chunk(x[0], n, i)); });
+    case 5:
+      return p.call("dot", {a, vector()}, [](auto x) { return dot(flatten(x[0]), x[1]); });
+    case 6:
+      return p.call("outer", {a, p.of({n})}, [](auto x) { return outer(flatten(x[0]), x[1]); });
+    case 7:
+      return p.call("matmul vectors", {a, p.of({s.ndim() > 0 ? s[-1] : n})},
+                    [](auto x) { return matmul(x[0], x[1]); });
+    case 8:
+      return p.call("pow of a number", {a}, [=](auto x) { return pow(number, x[0]); });
+    case 9:
+      return p.call("maximum number", {a},
+                    [=](auto x) { return n % 2 ? maximum(x[0], number) : minimum(number, x[0]); });
+    case 10:
+      return p.call("clamp tensors", {a, p.of(s), p.of(s)}, [=](auto x) {
+        return clamp(x[0], n % 3 ? x[1] : Tensor(), n % 3 == 1 ? Tensor() : x[2]);
+      });
+    default:
+      p.call("squeeze several", {a}, [=](auto x) {
+        Tensor y = squeeze(x[0]);
+        y += square(y);
+        y *= number;
+        return y;
+      });
+  }
+}
+
 // A row more takes the place of one that stands twice, so that stored programs keep their meaning.
 constexpr void (*kOps[32])(Program&) = {
     unary,       binary,        reduction,     shapes,    product,     dense,
     softmaxes,   row_norms,     losses,        choices,   indexing,    join,
     pooling,     convolution,   attention,     recurrent, random,      with_number,
     casts,       channel_norms, own_attention, cell,      logic,       backward_functions,
-    unary,       binary,        reduction,     shapes,    more_losses, channel_norms,
+    unary,       binary,        reduction,     shapes,    more_losses, surface,
     with_number, pooling};
 
 Outcome Program::run() {

@@ -308,6 +308,43 @@ std::vector<Call> shape_calls() {
                [](std::span<const Tensor> x) { return one_hot(x[0], 5); })};
 }
 
+std::vector<Call> surface_calls() {
+  const auto ends = [](const TensorList& parts) { return Results{parts[0], parts.back()}; };
+  const Tensor x = numbers({3, 4}, 1), row = numbers({4}, 2), other = numbers({4}, 3);
+  return {call("clone", {x}, [](std::span<const Tensor> v) { return mul(clone(v[0]), 1); }),
+          call("detach", {x}, [](std::span<const Tensor> v) { return mul(detach(v[0]), v[0]); }),
+          {"split", {x}, [=](std::span<const Tensor> v) { return ends(split(v[0], 3, 1)); }},
+          {"split",
+           {x},
+           [=](std::span<const Tensor> v) {
+             return ends(split(v[0], {1, 2}));
+           }},
+          {"chunk", {x}, [=](std::span<const Tensor> v) { return ends(chunk(v[0], 2, 1)); }},
+          call("squeeze", {numbers({3, 1, 4, 1}, 1)},
+               [](std::span<const Tensor> v) { return squeeze(v[0]); }),
+          call("dot", {row, other}, [](std::span<const Tensor> v) { return dot(v[0], v[1]); }),
+          call("outer", {row, other}, [](std::span<const Tensor> v) { return outer(v[0], v[1]); }),
+          call("matmul", {x, row}, [](std::span<const Tensor> v) { return matmul(v[0], v[1]); }),
+          call("matmul", {row, x},
+               [](std::span<const Tensor> v) { return matmul(v[0], v[1], false, true); }),
+          call("pow", {x}, [](std::span<const Tensor> v) { return pow(1.7, v[0]); }),
+          call("maximum", {x}, [](std::span<const Tensor> v) { return maximum(v[0], 0.3); }),
+          call("minimum", {x}, [](std::span<const Tensor> v) { return minimum(0.3, v[0]); }),
+          call("clamp", {x, row, numbers({3, 1}, 4)},
+               [](std::span<const Tensor> v) { return clamp(v[0], v[1], v[2]); }),
+          call("operator", {x, numbers({3, 4}, 2, 0.5, 2)},
+               [](std::span<const Tensor> v) {
+                 Tensor y = v[0];
+                 y += v[1];
+                 y *= v[0];
+                 y -= v[1];
+                 y /= v[1];
+                 return y;
+               }),
+          call("operator", {mask({3, 4}, 5), mask({3, 4}, 6)},
+               [](std::span<const Tensor> v) { return (v[0] & ~v[1]) | (v[1] & ~v[0]); })};
+}
+
 std::vector<Call> loss_calls() {
   return {call("mse_loss", {numbers({3, 4}, 1), numbers({3, 4}, 2)},
                [](std::span<const Tensor> x) { return mse_loss(x[0], x[1]); }),
@@ -737,9 +774,9 @@ std::vector<Call> tensor_calls() {
 
 std::vector<Call> all_calls() {
   std::vector<Call> all;
-  for (auto calls : {elementwise_calls(), shape_calls(), loss_calls(), product_calls(false),
-                     attention_calls(), norm_calls(), pool_calls(), functional_calls(),
-                     data_calls(), tensor_calls(), more_loss_calls()})
+  for (auto calls : {elementwise_calls(), shape_calls(), surface_calls(), loss_calls(),
+                     more_loss_calls(), product_calls(false), attention_calls(), norm_calls(),
+                     pool_calls(), functional_calls(), data_calls(), tensor_calls()})
     for (Call& one : calls) all.push_back(std::move(one));
   return all;
 }

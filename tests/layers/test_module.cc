@@ -539,6 +539,14 @@ BOOST_AUTO_TEST_CASE(a_model_prints_as_a_tree) {
              "    module: Sequential\n"
              "      0: LayerNorm((4,))\n"
              "      1: Gelu");
+  Sequential convolutions(Conv2d(3, 4, 3, {.bias = false}), BatchNorm(4), Conv2d(4, 2, 1));
+  for (Tensor& x : convolutions.parameters()) x.set_requires_grad(x.ndim() == 1);
+  dynamic_cast<BatchNorm&>(convolutions[1]).freeze();
+  BOOST_TEST(convolutions.tree() ==
+             "Sequential\n"
+             "  0: Conv2d(3, 4, kernel 3, stride 1, padding 0, no bias), frozen\n"
+             "  1: BatchNorm(4, frozen statistics)\n"
+             "  2: Conv2d(4, 2, kernel 1, stride 1, padding 0), frozen: weight");
 }
 
 BOOST_AUTO_TEST_CASE(first_values_depend_on_seed_and_path_alone) {
@@ -601,6 +609,14 @@ BOOST_AUTO_TEST_CASE(errors_begin_with_the_path) {
   BOOST_CHECK_EXCEPTION(copy(ones({5, 3})), Error, begins("in encoder.1.attn: "));
   // A module that is not part of another has no path, and errors elsewhere none either.
   BOOST_CHECK_EXCEPTION(Linear(3, 8)(ones({5, 4})), Error, begins("linear: x (5, 4)"));
+}
+
+BOOST_AUTO_TEST_CASE(attention_is_called_with_query_key_and_value) {
+  MultiHeadAttention attention(6, 2);
+  const Tensor query = randn({2, 3, 6}), memory = randn({2, 4, 6}), none = ones({2, 0, 6});
+  BOOST_TEST(
+      all(equal(attention(query, memory, memory), attention.forward(query, memory, memory))));
+  BOOST_TEST(all(equal(attention(query, none, none), attention.out_proj(zeros({2, 3, 6})))));
 }
 
 BOOST_AUTO_TEST_CASE(attention_begins_with_zero_biases) {  // as torch.nn.MultiheadAttention

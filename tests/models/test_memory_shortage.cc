@@ -348,7 +348,7 @@ struct Parts {
   int value() {
     bool same = list == std::vector<double>(static_cast<size_t>(epoch), epoch) &&
                 generator.state() == Generator::State{static_cast<uint64_t>(epoch), 0, 1} &&
-                flag == (epoch % 2 != 0) && optimizer.lr() == epoch;
+                flag == (epoch % 2 != 0) && optimizer.base_lr() == epoch;
     NamedTensors all = first.state();
     for (const auto& named : second.state()) all.push_back(named);
     all.insert(all.end(), {{"", tensor}, {"", column}, {"", optimizer.state()[0].second}});

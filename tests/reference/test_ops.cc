@@ -53,6 +53,7 @@ struct Row {
 Tensor optional(X x, size_t i) { return i < x.size() ? x[i] : Tensor(); }
 Tensor truth(bool value) { return raw::cast(full({}, value), DType::boolean); }
 
+std::vector<Tensor> all_of(const TensorList& parts) { return {parts.begin(), parts.end()}; }
 std::vector<Tensor> results(const BatchNormResult& r) { return {r.y, r.mean, r.var}; }
 
 /// x without the elements that do not stay: dropout of many copies, of which one is taken for each
@@ -226,6 +227,42 @@ std::vector<Row> rows() {
          return std::vector<Tensor>(parts.begin(), parts.end());
        }},
       {"contiguous", [](X x) { return contiguous(transpose(x[0])); }},
+
+      {"squeeze.all", [](X x) { return squeeze(x[0]); }},
+      {"squeeze.several",
+       [](X x) {
+         return squeeze(x[0], {0, 1, -1});
+       }},
+      {"expand.-1",
+       [](X x) {
+         return expand(x[0], {2, -1, 4});
+       }},
+      {"split", [](X x) { return all_of(split(x[0], 2, 1)); }},
+      {"split.sizes",
+       [](X x) {
+         return all_of(split(x[0], {1, 3, 1}, 1));
+       }},
+      {"chunk", [](X x) { return all_of(chunk(x[0], 3, -1)); }},
+      {"clone", [](X x) { return clone(x[0]); }},
+      {"detach", [](X x) { return x[0] * detach(x[0]); }},
+      {"scalar.softmax", [](X x) { return x[0] * softmax(x[0], 0); }},
+      {"scalar.log_softmax", [](X x) { return x[0] * log_softmax(x[0], -1); }},
+      {"scalar.logsumexp", [](X x) { return square(logsumexp(x[0], 0)); }},
+      {"scalar.amax", [](X x) { return square(max(x[0], -1)); }},
+      {"scalar.gather", [](X x) { return square(gather(x[0], 0, x[1])); }},
+      {"scalar.index_select", [](X x) { return square(index_select(x[0], 0, x[1])); }},
+      {"scalar.scatter_add", [](X x) { return square(scatter_add(x[0], 0, x[1], x[2])); }},
+      {"scalar.index_add", [](X x) { return square(index_add(x[0], 0, x[1], x[2])); }},
+      {"dot", [](X x) { return dot(x[0], x[1]); }},
+      {"outer", [](X x) { return outer(x[0], x[1]); }},
+      {"matmul.vector", [](X x) { return matmul(x[0], x[1]); }},
+      {"matmul.vector left", [](X x) { return matmul(x[0], x[1]); }},
+      {"pow.of a number", [](X x) { return pow(1.75, x[0]); }},
+      {"pow.of 0", [](X x) { return pow(0, x[0]); }},
+      {"maximum.number", [](X x) { return maximum(x[0], 0.5); }},
+      {"minimum.number", [](X x) { return minimum(0.5, x[0]); }},
+      {"clamp.tensors", [](X x) { return clamp(x[0], x[1], x[2]); }},
+      {"clamp.low alone", [](X x) { return clamp(x[0], x[1], Tensor()); }},
 
       {"gather.1", [](X x) { return gather(x[0], 1, x[1]); }},
       {"gather.-2", [](X x) { return gather(x[0], -2, x[1]); }},
