@@ -100,6 +100,7 @@ if(CMAKE_BUILD_TYPE STREQUAL Release) # what prints and reads is large, and neve
   file(GLOB wordy_sources ${PROJECT_SOURCE_DIR}/base/file.cc ${PROJECT_SOURCE_DIR}/base/detail/json.cc
        ${PROJECT_SOURCE_DIR}/gradcheck/*.cc ${PROJECT_SOURCE_DIR}/gradcheck/detail/*.cc ${PROJECT_SOURCE_DIR}/data/*.cc
        ${PROJECT_SOURCE_DIR}/autograd/tape_print.cc ${PROJECT_SOURCE_DIR}/tensor/safetensors.cc
+       ${PROJECT_SOURCE_DIR}/tensor/npy.cc
        ${PROJECT_SOURCE_DIR}/autograd/functional/*.cc ${PROJECT_SOURCE_DIR}/tensor/print.cc
        ${PROJECT_SOURCE_DIR}/training/*.cc ${PROJECT_SOURCE_DIR}/layers/module.cc
        ${PROJECT_SOURCE_DIR}/autograd/ops/norm_stages.cc)
@@ -109,7 +110,8 @@ if(CMAKE_BUILD_TYPE STREQUAL Release) # what prints and reads is large, and neve
                               COMPILE_OPTIONS "-O2;-ftree-vectorize")
 endif()
 file(GLOB reading_sources ${PROJECT_SOURCE_DIR}/base/*.cc ${PROJECT_SOURCE_DIR}/base/detail/*.cc ${PROJECT_SOURCE_DIR}/data/*.cc
-     ${PROJECT_SOURCE_DIR}/training/*.cc ${PROJECT_SOURCE_DIR}/tensor/safetensors.cc ${PROJECT_SOURCE_DIR}/tensor/tensor_file.cc)
+     ${PROJECT_SOURCE_DIR}/training/*.cc ${PROJECT_SOURCE_DIR}/tensor/safetensors.cc ${PROJECT_SOURCE_DIR}/tensor/tensor_file.cc
+     ${PROJECT_SOURCE_DIR}/tensor/npy.cc ${PROJECT_SOURCE_DIR}/tensor/detail/file_elements.cc)
 set_property(SOURCE ${reading_sources} APPEND PROPERTY COMPILE_OPTIONS ${hardened_options})
 foreach(level IN LISTS simd_levels)
   add_library(gradus_simd_${level} OBJECT ${simd_sources})

@@ -4,6 +4,7 @@
 #include <gradus/tensor/detail/named_tensors.h>
 
 #include <algorithm>
+#include <cmath>
 #include <exception>
 #include <functional>
 #include <map>
@@ -464,44 +465,108 @@ NamedTensors Module::state() {
   return owned();
 }
 
-std::function<void()> Module::prepare_load(const NamedTensors& values) {
-  std::map<std::string, Tensor> given(values.begin(), values.end());
-  check(given.size() == values.size(), "load: a name is given twice among {} values",
-        values.size());
+namespace {
+
+constexpr std::string_view kBatchCount = "num_batches_tracked";
+
+/// The values by the names that they have here; problems, where two get one name.
+std::map<std::string, Tensor> named_here(const NamedTensors& values, const LoadOptions& options,
+                                         std::vector<std::string>& problems) {
+  std::map<std::string, Tensor> given;
+  for (const auto& [name, value] : values) {
+    if (!name.starts_with(options.prefix)) continue;
+    std::string here = name.substr(options.prefix.size());
+    if (options.rename) here = options.rename(here);
+    if (here.empty() && options.rename) continue;
+    if (!given.emplace(here, value).second)
+      problems.push_back(
+          fmt::format("a name is given twice among {} values: {}", values.size(), here));
+  }
+  return given;
+}
+
+/// `value` in the other floating dtype; null if that does not hold its numbers.
+Tensor cast_for(const Tensor& tensor, const Tensor& value) {
+  Tensor result = raw::cast(value, tensor.dtype());
+  const std::vector<double> before = value.to_vector<double>(), after = result.to_vector<double>();
+  for (size_t i = 0; i < before.size(); ++i)
+    if (std::isfinite(before[i]) && !std::isfinite(after[i])) return {};
+  return result;
+}
+
+}  // namespace
+
+std::function<void()> Module::prepare_load(const NamedTensors& values, const LoadOptions& options,
+                                           IncompatibleKeys* keys) {
+  std::vector<std::string> problems;
+  std::map<std::string, Tensor> given = named_here(values, options, problems);
   NamedTensors own = state();
+  IncompatibleKeys found;
+  std::set<std::string_view> known;
   std::set<const void*> written;
   std::vector<detail::Loaded> loaded;
   for (const auto& [path, tensor] : own) {
-    const auto value = given.find(path);
-    check(value != given.end(), "load: no value for {} {}", path, tensor.shape());
-    check(value->second.shape() == tensor.shape() && value->second.dtype() == tensor.dtype(),
-          "load: {} is {} {} here, but {} {} is given", path, tensor.shape(),
-          gradus::name(tensor.dtype()), value->second.shape(), gradus::name(value->second.dtype()));
+    known.insert(path);
+    const auto entry = given.find(path);
+    if (entry == given.end()) {
+      if (path == kBatchCount || path.ends_with("." + std::string(kBatchCount))) continue;
+      found.missing.push_back(path);
+      if (options.strict)
+        problems.push_back(fmt::format("no value for {} {}", path, tensor.shape()));
+      continue;
+    }
+    Tensor& value = entry->second;
+    const bool casts = options.cast && is_floating(tensor.dtype()) && is_floating(value.dtype());
+    if (value.shape() != tensor.shape() || (value.dtype() != tensor.dtype() && !casts)) {
+      problems.push_back(fmt::format("{} is {} {} here, but {} {} is given", path, tensor.shape(),
+                                     tensor.dtype(), value.shape(), value.dtype()));
+      continue;
+    }
+    if (value.dtype() != tensor.dtype()) {
+      Tensor cast = cast_for(tensor, value);
+      if (!cast) {
+        problems.push_back(
+            fmt::format("{} is f32 here, which does not hold a number of the f64 "
+                        "that is given",
+                        path));
+        continue;
+      }
+      value = std::move(cast);
+    }
     raw::check_writable("load", tensor);
     written.insert(tensor.storage_id());
-    loaded.push_back({path, tensor, value->second});
+    loaded.push_back({path, tensor, value});
   }
-  detail::check_one_value("load", loaded);
   for (const auto& [path, value] : given) {
-    const bool known = std::any_of(own.begin(), own.end(), [&path = path](const auto& tensor) {
-      return tensor.first == path;
-    });
-    check(known, "load: {} {} is given, but {} has nothing of that name", path, value.shape(),
-          describe());
+    if (known.contains(path)) continue;
+    found.unexpected.push_back(path);
+    if (options.strict)
+      problems.push_back(fmt::format("{} {} is given, but {} has nothing of that name", path,
+                                     value.shape(), describe()));
   }
-  for (auto& [path, value] : given)  // all that asks for memory, before anything is written
-    if (!value.is_contiguous() || written.contains(value.storage_id())) value = raw::clone(value);
-  for (const auto& [path, tensor] : own)  // starts the threads that writing takes
-    if (!tensor.is_contiguous()) raw::clone(tensor);
-  return [own = std::move(own), given = std::move(given)]() mutable {
-    for (auto& [path, tensor] : own) raw::copy(given.find(path)->second, tensor);
+  if (!problems.empty()) fail("load: {}", fmt::join(problems, "\n  "));
+  detail::check_one_value("load", loaded);
+  for (detail::Loaded& one : loaded)  // all that asks for memory, before anything is written
+    if (!one.value.is_contiguous() || written.contains(one.value.storage_id()))
+      one.value = raw::clone(one.value);
+  for (const detail::Loaded& one : loaded)  // starts the threads that writing takes
+    if (!one.tensor.is_contiguous()) raw::clone(one.tensor);
+  if (keys) *keys = std::move(found);
+  return [loaded = std::move(loaded)]() mutable {
+    for (detail::Loaded& one : loaded) raw::copy(one.value, one.tensor);
   };
 }
 
-void Module::load_state(const NamedTensors& values) { prepare_load(values)(); }
+IncompatibleKeys Module::load_state(const NamedTensors& values, const LoadOptions& options) {
+  IncompatibleKeys keys;
+  prepare_load(values, options, &keys)();
+  return keys;
+}
 
 void Module::save(const std::string& path) { save_tensors(path, state()); }
-void Module::load(const std::string& path) { load_state(load_tensors(path)); }
+IncompatibleKeys Module::load(const std::string& path, const LoadOptions& options) {
+  return load_state(load_tensors(path), options);
+}
 
 void Module::to(DType dtype) {
   check(is_floating(dtype), "to: parameters are f32 or f64, not {}", gradus::name(dtype));

@@ -15,6 +15,21 @@ namespace gradus {
 class Checkpoint;
 class Module;
 
+/// How values that were saved elsewhere are loaded into a module.
+struct LoadOptions {
+  bool strict = true;       ///< whether each value needs a place here, and each tensor here a value
+  bool cast = false;        ///< whether f64 becomes f32 where that is needed, and f32 f64
+  std::string prefix = {};  ///< the values whose names begin with it, without it; not the others
+  /// What a value of that name is called here; one whose new name is empty is left out.
+  std::function<std::string(const std::string&)> rename = {};
+};
+
+/// What strict loading does not allow.
+struct IncompatibleKeys {
+  std::vector<std::string> missing;     ///< tensors here without a value, which stay as they were
+  std::vector<std::string> unexpected;  ///< values without a place here
+};
+
 /// Is shown everything a module owns. Empty tensors (a bias that is left out) are not shown.
 class Visitor {
  public:
@@ -118,11 +133,13 @@ class Module {
   /// Parameters and buffers by path, e.g. "layers.1.norm.running_mean"; handles, not copies.
   NamedTensors state();
   /// Copies values in; names, shapes and dtypes must be those of state(), and what is one tensor
-  /// under several names must have one value, or nothing changes.
-  void load_state(const NamedTensors& values);
+  /// under several names must have one value, or nothing changes: the error lists all that does not
+  /// fit. A BatchNorm's num_batches_tracked, which plain dictionaries of PyTorch may lack, stays as
+  /// it is where it is not given.
+  IncompatibleKeys load_state(const NamedTensors& values, const LoadOptions& options = {});
   /// state() in a file, and from one: see save_tensors().
   void save(const std::string& path);
-  void load(const std::string& path);
+  IncompatibleKeys load(const std::string& path, const LoadOptions& options = {});
 
   /// Parameters and floating buffers become f32 or f64 in place: handles to them stay valid.
   void to(DType dtype);
@@ -140,7 +157,8 @@ class Module {
   friend class Checkpoint;
   friend class ForwardScope;
   /// load_state() up to where nothing fails any more: what is returned does the rest.
-  std::function<void()> prepare_load(const NamedTensors& values);
+  std::function<void()> prepare_load(const NamedTensors& values, const LoadOptions& options = {},
+                                     IncompatibleKeys* keys = nullptr);
   /// Whether the outermost module of a forward shows it.
   enum class Place : uint8_t { unknown, shown, hidden };
   NamedTensors owned();

@@ -1,5 +1,6 @@
 #include <gradus/base/detail/json.h>
 #include <gradus/base/file.h>
+#include <gradus/tensor/detail/file_elements.h>
 #include <gradus/tensor/detail/named_tensors.h>
 #include <gradus/tensor/safetensors.h>
 
@@ -19,21 +20,13 @@ constexpr uint64_t kLargestHeader = 100'000'000;
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 using detail::kMetadata;
 
-const char* type_name(DType dtype) {
-  return detail::with_row(dtype, [](const auto& row) { return row.file_name; });
-}
-
-DType type_from(const std::string& path, const std::string& tensor, const std::string& text) {
-  std::string names;
-  for (size_t i = 0; i < detail::kDTypeCount; ++i) {
-    const DType dtype = static_cast<DType>(i);
-    if (text == type_name(dtype)) return dtype;
-    names += (i == 0                        ? ""
-              : i + 1 < detail::kDTypeCount ? ", "
-                                            : " and ") +
-             std::string(type_name(dtype));
-  }
-  throw Error(fmt::format("{}: {} has dtype {}, only {} are read", path, tensor, text, names));
+const detail::FileElement& element_from(const std::string& path, const std::string& tensor,
+                                        const std::string& text) {
+  const detail::FileElement* const element = detail::find_safetensors_element(text);
+  if (!element)
+    fail("{}: {} has dtype {}, only {} are read", path, tensor, text,
+         detail::safetensors_elements());
+  return *element;
 }
 
 /// What the header says of one tensor.
@@ -161,9 +154,9 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
 };
 
 /// The shape, if the element count and the bytes are those of the tensor's place.
-Shape shape_of(const std::string& path, const Entry& entry, DType dtype) {
+Shape shape_of(const std::string& path, const Entry& entry, size_t element_bytes) {
   Shape shape;
-  uint64_t bytes = size_of(dtype);
+  uint64_t bytes = element_bytes;
   for (const uint64_t n : entry.shape) {
     check(
         n == 0 || std::max(bytes, uint64_t{1}) <= uint64_t{std::numeric_limits<int64_t>::max()} / n,
@@ -178,20 +171,15 @@ Shape shape_of(const std::string& path, const Entry& entry, DType dtype) {
 }
 
 Tensor read_tensor(const std::string& path, const Entry& entry, FileReader& file) {
-  const DType dtype = type_from(path, entry.name, entry.dtype);
-  const Shape shape = shape_of(path, entry, dtype);
+  const detail::FileElement& element = element_from(path, entry.name, entry.dtype);
+  const Shape shape = shape_of(path, entry, element.bytes);
+  const std::string place = path + ": " + entry.name;
   Tensor x = [&] {
-    const std::string place = path + ": " + entry.name;
     const ErrorContext context(place);
-    return empty(shape, dtype);
+    return empty(shape, element.dtype);
   }();
-  const auto bytes = static_cast<size_t>(x.numel()) * size_of(dtype);
-  check(file.read(x.mutable_bytes(), bytes) == bytes, "{}: {} cannot be read whole", path,
-        entry.name);
-  if (dtype == DType::boolean)
-    for (const char byte : std::span(x.bytes(), bytes))
-      check(byte == 0 || byte == 1, "{}: {} {} BOOL has a byte {}, which is neither 0 nor 1", path,
-            entry.name, x.shape(), static_cast<int>(static_cast<unsigned char>(byte)));
+  detail::read_elements(
+      place, [&](char* to, size_t count) { return file.read(to, count); }, element, false, x);
   return x;
 }
 
@@ -222,7 +210,7 @@ std::string header_of(const std::string& path, const NamedTensors& tensors) {
   for (const auto& [name, x] : tensors) {
     const uint64_t end = offset + static_cast<uint64_t>(x.numel()) * size_of(x.dtype());
     header.add(name, detail::JsonList('{')
-                         .add("dtype", type_name(x.dtype()))
+                         .add("dtype", detail::file_element(x.dtype()).safetensors)
                          .add("shape", x.shape())
                          .add("data_offsets", std::array{offset, end}));
     offset = end;

@@ -1,5 +1,6 @@
 #include <gradus/base/detail/json.h>
 #include <gradus/tensor/detail/named_tensors.h>
+#include <gradus/tensor/npy.h>
 #include <gradus/tensor/safetensors.h>
 #include <gradus/tensor/tensor_file.h>
 
@@ -17,8 +18,21 @@ struct Format {
   NamedTensors (*load)(const std::string& path);
 };
 
+// A file of one array, which numpy.savez would call arr_0.
+constexpr const char* kUnnamed = "arr_0";
+void save_one_npy(const std::string& path, const NamedTensors& tensors) {
+  check(tensors.size() == 1, "{}: an npy file holds one tensor, not {}; save them as .npz", path,
+        tensors.size());
+  save_npy(path, tensors[0].second);
+}
+NamedTensors load_one_npy(const std::string& path) { return {{kUnnamed, load_npy(path)}}; }
+
 // The first serves every path whose ending is no other's.
-constexpr Format kFormats[] = {{".safetensors", save_safetensors, load_safetensors}};
+constexpr Format kFormats[] = {
+    {".safetensors", save_safetensors, load_safetensors},
+    {".npz", save_npz, load_npz},
+    {".npy", save_one_npy, load_one_npy},
+};
 
 const Format& format_of(std::string_view path) {
   for (const Format& format : kFormats)
