@@ -735,6 +735,14 @@ BOOST_AUTO_TEST_CASE(integers_of_modules_optimizers_and_data) {
           top_k_accuracy(ones({2, 3}), labels, n);
         }},
        {"EarlyStopping", [](int64_t n) { EarlyStopping(n).step(1); }},
+       {"accumulate_gradients",
+        [](int64_t n) {
+          Linear layer(2, 2);
+          accumulate_gradients(layer, n, [&](int64_t part) {
+            check(part < 3, "a test of three parts");
+            return sum(layer(ones({2, 2})));
+          });
+        }},
        {"CheckpointFolder",
         [](int64_t n) {
           const auto place = std::filesystem::temp_directory_path() /
