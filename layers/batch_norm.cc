@@ -1,5 +1,6 @@
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/norm.h>
+#include <gradus/autograd/ops/norm_stages.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/where.h>
@@ -88,6 +89,8 @@ Tensor BatchNorm::forward(const Tensor& x, const Tensor& valid) {
       .eps = options_.eps, .axis = axis, .valid = valid, .activation = options_.activation};
   if (tracks && (!training() || frozen_))
     return batch_norm_inference(x, running_mean, running_var, weight, bias, options);
+  if (statistics && options_.ghost_size == 0 && training())
+    return normalize_by(x, options, statistics(x, valid));
   if (options_.ghost_size > 0 && x.size(0) / options_.ghost_size > 1)
     return normalize_groups(x, options);
   std::optional<BatchStatistics> own;
@@ -97,6 +100,20 @@ Tensor BatchNorm::forward(const Tensor& x, const Tensor& valid) {
     if (observer) observer(*own);
   }
   return y;
+}
+
+Tensor BatchNorm::normalize_by(const Tensor& x, const BatchNormOptions& options,
+                               const GivenStatistics& given) {
+  const Shape per_channel{1, channels_, 1};
+  const NormGroups groups = batch_norm_groups(x, options.axis, options.valid);
+  const Tensor y = normalize_with(groups, x, reshape(given.mean, per_channel),
+                                  reshape(given.var, per_channel), weight, bias, options.eps)
+                       .y;
+  if (given.count > 0) {
+    const NoRecord pause;
+    update_running_stats(given.mean, given.var, unbiased(given.count));
+  }
+  return options.activation == Activation::relu ? relu(y) : y;
 }
 
 /// In f64: of means rounded to f32, far from 0, the variance would be that of the rounding.

@@ -26,6 +26,12 @@ struct BatchStatistics {
   Tensor exact_mean;  ///< (C), f64: the mean, not rounded to x's dtype
 };
 
+/// What a BatchNorm is to normalize by.
+struct GivenStatistics {
+  Tensor mean, var;   ///< (C), of x's dtype, also of the recording tape; var biased
+  int64_t count = 0;  ///< values a channel had, if the running statistics are to take them, else 0
+};
+
 /// Batch Normalization (Ioffe & Szegedy 2015, algorithm 1), per channel over all other axes:
 /// y = activation((x - mean) / sqrt(var + eps) * weight + bias), in training with the batch's mean
 /// and biased variance, in evaluation with the running ones.
@@ -70,8 +76,14 @@ class BatchNorm : public NormModule {
   /// group, in order, once this layer's forward holds; a recurrent net has many in one forward of
   /// its own. If it throws, the forward is refused. A copy of the layer tells it, too.
   std::function<void(const BatchStatistics&)> observer;
+  /// If set, asked for the statistics of each forward that would normalize by the batch's own, but
+  /// for ghost groups; what it gives takes their place, with a gradient through it. The observer is
+  /// not told.
+  std::function<GivenStatistics(const Tensor& x, const Tensor& valid)> statistics;
 
  private:
+  Tensor normalize_by(const Tensor& x, const BatchNormOptions& options,
+                      const GivenStatistics& given);
   Tensor normalize(const Tensor& x, const BatchNormOptions& options,
                    std::optional<BatchStatistics>& own);
   Tensor normalize_groups(const Tensor& x, const BatchNormOptions& options);

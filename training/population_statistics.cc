@@ -1,4 +1,5 @@
 #include <gradus/autograd/tape.h>
+#include <gradus/training/detail/channel_moments.h>
 #include <gradus/training/detail/model_guard.h>
 #include <gradus/training/population_statistics.h>
 
@@ -11,58 +12,27 @@ namespace gradus {
 
 namespace {
 
-/// A channel's values so far: their mean, and the sum of their squared deviations from it.
-struct Moments {
-  double mean = 0, squares = 0;
-};
-
 /// What a BatchNorm's observer heard, until it is over; a copy of the norm goes on telling it.
 class Heard {
  public:
   explicit Heard(BatchNorm& norm)
-      : norm_(norm), before_(norm.observer), channels_(static_cast<size_t>(norm.channels())) {}
+      : norm_(norm), before_(norm.observer), moments_(norm.channels()) {}
 
   void hear(const BatchStatistics& batch) {
-    if (!over_) add(batch);
+    if (!over_) moments_.add(batch.exact_mean, batch.var, batch.count);
     if (before_) before_(batch);
   }
   void end() noexcept { over_ = true; }
-  double count() const { return count_; }
+  int64_t count() const { return moments_.count(); }
   BatchNorm& norm() const { return norm_; }
 
-  Tensor mean() const {
-    return values([](const Moments& m) { return m.mean; }, norm_.running_mean);
-  }
-  Tensor var() const {
-    return values([&](const Moments& m) { return m.squares / count_; }, norm_.running_var);
-  }
+  Tensor mean() const { return moments_.mean(norm_.running_mean.dtype()); }
+  Tensor var() const { return moments_.var(norm_.running_var.dtype()); }
 
  private:
-  // Chan, Golub & LeVeque 1979
-  void add(const BatchStatistics& batch) {
-    const std::vector<double> mean = batch.exact_mean.to_vector<double>(),
-                              var = batch.var.to_vector<double>();
-    const auto n = static_cast<double>(batch.count);
-    const double share = n / (count_ + n);
-    for (size_t c = 0; c < channels_.size(); ++c) {
-      Moments& m = channels_[c];
-      const double delta = mean[c] - m.mean;
-      m.mean += delta * share;
-      m.squares += n * var[c] + delta * delta * count_ * share;
-    }
-    count_ += n;
-  }
-  template <class F>
-  Tensor values(F f, const Tensor& like) const {
-    Tensor all = empty({norm_.channels()}, DType::f64);
-    for (size_t c = 0; c < channels_.size(); ++c) all.mutable_data<double>()[c] = f(channels_[c]);
-    return raw::cast(all, like.dtype());
-  }
-
   BatchNorm& norm_;
   std::function<void(const BatchStatistics&)> before_;
-  std::vector<Moments> channels_;
-  double count_ = 0;
+  detail::ChannelMoments moments_;
   bool over_ = false;
 };
 

@@ -2,7 +2,9 @@
 #include <gradus/base/memory.h>
 #include <gradus/gradus.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
+#include <filesystem>
 #include <functional>
 #include <limits>
 
@@ -755,6 +757,31 @@ BOOST_AUTO_TEST_CASE(integers_of_modules_optimizers_and_data) {
           step({.max_iter = 3, .max_eval = n});
           step({.max_iter = 3, .history_size = n});
         }},
+       {"metrics",
+        [](int64_t n) {
+          const Tensor labels = full({2}, n < 3 ? n : 0, DType::i64);
+          confusion_matrix(labels, labels, n);
+          top_k_accuracy(ones({2, 3}), labels, n);
+        }},
+       {"EarlyStopping", [](int64_t n) { EarlyStopping(n).step(1); }},
+       {"accumulate_gradients",
+        [](int64_t n) {
+          Linear layer(2, 2);
+          accumulate_gradients(layer, n, [&](int64_t part) {
+            check(part < 3, "a test of three parts");
+            return sum(layer(ones({2, 2})));
+          });
+        }},
+       {"CheckpointFolder",
+        [](int64_t n) {
+          const auto place = std::filesystem::temp_directory_path() /
+                             fmt::format("gradus-test-extremes-{}", ::getpid());
+          std::filesystem::remove_all(place);
+          Checkpoint checkpoint, other;
+          CheckpointFolder(checkpoint, place).save(n, 1);
+          CheckpointFolder(other, place, {.keep_last = n}).resume();
+          std::filesystem::remove_all(place);
+        }},
        {"Optimizer's groups",
         [](int64_t n) {
           Linear layer(2, 2);
@@ -967,6 +994,16 @@ BOOST_AUTO_TEST_CASE(numbers) {
           Tensor p = ones({2}).set_requires_grad();
           p.set_grad(ones({2}));
           clip_grad_norm(std::array{p}, v);
+        }},
+       {"AveragedModel",
+        [](double v) {
+          Linear layer(2, 2);
+          AveragedModel(layer, v).update_parameters(layer);
+        }},
+       {"EarlyStopping",
+        [](double v) {
+          EarlyStopping(1).step(v);
+          EarlyStopping(1, {.threshold = v}).step(1);
         }},
        {"clip_grad_value",
         [](double v) {
