@@ -5,6 +5,7 @@
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/layers/attention.h>
 #include <gradus/layers/lengths.h>
+#include <gradus/layers/positions.h>
 
 #include <algorithm>
 #include <limits>
@@ -71,20 +72,99 @@ Tensor MultiHeadAttention::forward(const Tensor& query, const Tensor& key, const
   const auto heads = [&](const Tensor& x) {  // (N, T, E) -> (N, heads, T, E / heads)
     return transpose(reshape(x, {x.size(0), x.size(1), heads_, e / heads_}), 1, 2);
   };
-  const Tensor y =
-      scaled_dot_product_attention(heads(project(query, 0)), heads(project(clear(key), 1)),
-                                   heads(project(clear(value), 2)), options_of(mask));
+  const auto placed = [&](const Tensor& x) { return options_.rotary ? rotary(x) : x; };
+  return joined(scaled_dot_product_attention(placed(heads(project(query, 0))),
+                                             placed(heads(project(clear(key), 1))),
+                                             heads(project(clear(value), 2)), options_of(mask)));
+}
+
+/// (N, heads, T, E / heads) -> (N, T, E)
+Tensor MultiHeadAttention::joined(const Tensor& y) {
   return out_proj(flatten(transpose(y, 1, 2), 2));
 }
 
 Tensor MultiHeadAttention::forward(const Tensor& x, const AttentionMask& mask) {
   const ForwardScope scope(*this);
+  if (options_.rotary) {
+    const Tensor y = forward(x, x, x, mask);
+    return mask.valid ? clear_padding(y, mask.valid) : y;
+  }
   check(x.ndim() == 3 && x.size(2) == in_proj_weight.size(1),
         "MultiHeadAttention: needs (N, T, {}), got {}", in_proj_weight.size(1), x.shape());
   const Tensor qkv =
       linear(mask.valid ? clear_padding(x, mask.valid) : x, in_proj_weight, in_proj_bias);
   const Tensor y = out_proj(self_attention(qkv, heads_, options_of(mask)));
   return mask.valid ? clear_padding(y, mask.valid) : y;
+}
+
+KeyValueCache::KeyValueCache(const KeyValueCache& other)
+    : keys_(other.keys_ ? raw::clone(other.keys_) : Tensor()),
+      values_(other.values_ ? raw::clone(other.values_) : Tensor()),
+      length_(other.length_) {}
+
+KeyValueCache& KeyValueCache::operator=(const KeyValueCache& other) {
+  return *this = KeyValueCache(other);
+}
+
+namespace {
+
+/// `all` with room for `length` positions (axis 2), those before `kept` as they are, and `part`
+/// behind them; like part where there is no `all`.
+void append(Tensor& all, int64_t kept, const Tensor& part) {
+  constexpr int64_t kLeastRoom = 16;
+  const int64_t length = kept + part.size(2);
+  if (!all || all.size(2) < length) {
+    Shape shape = part.shape();
+    shape[2] = std::max({kLeastRoom, length, 2 * kept});
+    Tensor larger = empty(shape, part.dtype());
+    if (kept > 0) {
+      Tensor begin = slice(larger, 2, 0, kept);
+      raw::copy(slice(all, 2, 0, kept), begin);
+    }
+    all = std::move(larger);
+  }
+  Tensor end = slice(all, 2, kept, length);
+  raw::copy(part, end);
+}
+
+/// (queries, keys): query i, `before` keys having gone before it and its like, looks at those up to
+/// it.
+Tensor up_to_each(int64_t queries, int64_t before) {
+  const int64_t keys = before + queries;
+  const Tensor positions = arange(keys);
+  return less_equal(reshape(positions, {1, keys}),
+                    reshape(slice(positions, 0, before, keys), {queries, 1}));
+}
+
+}  // namespace
+
+Tensor MultiHeadAttention::forward(const Tensor& x, KeyValueCache& cache) {
+  const ForwardScope scope(*this);
+  const int64_t e = in_proj_weight.size(1), before = cache.length_;
+  check(x.ndim() == 3 && x.size(2) == e && x.size(1) > 0,
+        "MultiHeadAttention: needs (N, T, {}) with positions behind the {} in the cache, got {}", e,
+        before, x.shape());
+  const int64_t n = x.size(0), steps = x.size(1);
+  const Tensor qkv = linear(x, in_proj_weight, in_proj_bias);
+  check(!needs_grad(qkv),
+        "MultiHeadAttention: a tape records, but a cache keeps no gradients; say NoRecord");
+  check(before == 0 || (cache.keys_.size(0) == n && cache.keys_.size(1) == heads_ &&
+                        cache.keys_.size(3) * heads_ == e && cache.keys_.dtype() == x.dtype()),
+        "MultiHeadAttention: x {} does not go on from a cache of {} {}", x.shape(),
+        cache.keys_ ? cache.keys_.shape() : Shape(), before);
+  TensorList parts = unbind(reshape(qkv, {n, steps, 3, heads_, e / heads_}), 2);
+  for (Tensor& part : parts) part = transpose(part, 1, 2);
+  if (options_.rotary)
+    for (size_t i : {0, 1}) parts[i] = rotary(parts[i], before);
+  append(cache.keys_, before, parts[1]);
+  append(cache.values_, before, parts[2]);
+  const AttentionMask past{.mask = steps > 1 && before > 0 ? up_to_each(steps, before) : Tensor(),
+                           .causal = steps > 1 && before == 0};
+  const Tensor y = joined(
+      scaled_dot_product_attention(parts[0], slice(cache.keys_, 2, 0, before + steps),
+                                   slice(cache.values_, 2, 0, before + steps), options_of(past)));
+  cache.length_ = before + steps;
+  return y;
 }
 
 void MultiHeadAttention::visit(Visitor& visitor) {

@@ -10,32 +10,60 @@
 
 namespace gradus {
 
+namespace {
+
+/// x + f(norm(x)), or norm(x + f(x)).
+template <class F>
+Tensor residual(NormPlace place, AnyNorm& norm, const Tensor& x, const Tensor& valid, const F& f) {
+  if (place == NormPlace::before) return x + f(norm(x, valid));
+  return norm(x + f(x), valid);
+}
+
+LinearOptions first_of_mlp(MlpActivation activation) {
+  return {.activation = activation == MlpActivation::relu ? Activation::relu : Activation::none};
+}
+
+/// The perceptron of a block; relu is a part of linear1.
+Tensor perceptron(const Tensor& x, Linear& linear1, MlpActivation activation, Dropout& dropout,
+                  Linear& linear2) {
+  const Tensor h = linear1(x);
+  return dropout(linear2(dropout(activation == MlpActivation::gelu ? gelu(h) : h)));
+}
+
+std::string block_text(const char* kind, NormPlace place, MlpActivation activation) {
+  return fmt::format("{}(norm {}{})", kind, place == NormPlace::before ? "before" : "after",
+                     activation == MlpActivation::gelu ? ", gelu" : "");
+}
+
+}  // namespace
+
 EncoderBlock::EncoderBlock(const TransformerOptions& options)
     : place_(options.norm_place),
       activation_(options.activation),
       norm1_(feature_norm(options.norm, options.dim)),
       norm2_(feature_norm(options.norm, options.dim)),
-      self_attn_(options.dim, options.heads, {.dropout = options.dropout}),
-      linear1_(
-          options.dim, options.mlp_dim,
-          {.activation = activation_ == MlpActivation::relu ? Activation::relu : Activation::none}),
+      self_attn_(options.dim, options.heads,
+                 {.dropout = options.dropout, .rotary = options.rotary}),
+      linear1_(options.dim, options.mlp_dim, first_of_mlp(activation_)),
       linear2_(options.mlp_dim, options.dim),
       dropout_(options.dropout) {}
 
-Tensor EncoderBlock::forward(const Tensor& x, const AttentionMask& mask) {
+template <class Attend>
+Tensor EncoderBlock::run(const Tensor& x, const Tensor& valid, const Attend& attend) {
   const ForwardScope scope(*this);
-  const Tensor& valid = mask.valid;
-  const auto attend = [&](const Tensor& h) { return dropout_(self_attn_(h, mask)); };
-  const auto mlp = [&](const Tensor& h) {
-    const Tensor units = linear1_(h);
-    return dropout_(linear2_(dropout_(activation_ == MlpActivation::gelu ? gelu(units) : units)));
-  };
-  if (place_ == NormPlace::before) {
-    const Tensor h = x + attend(norm1_(x, valid));
-    return h + mlp(norm2_(h, valid));
-  }
-  const Tensor h = norm1_(x + attend(x), valid);
-  return norm2_(h + mlp(h), valid);
+  const Tensor h =
+      residual(place_, norm1_, x, valid, [&](const Tensor& y) { return dropout_(attend(y)); });
+  return residual(place_, norm2_, h, valid, [&](const Tensor& y) {
+    return perceptron(y, linear1_, activation_, dropout_, linear2_);
+  });
+}
+
+Tensor EncoderBlock::forward(const Tensor& x, const AttentionMask& mask) {
+  return run(x, mask.valid, [&](const Tensor& y) { return self_attn_(y, mask); });
+}
+
+Tensor EncoderBlock::forward(const Tensor& x, KeyValueCache& cache) {
+  return run(x, {}, [&](const Tensor& y) { return self_attn_.forward(y, cache); });
 }
 
 void EncoderBlock::visit(Visitor& visitor) {
@@ -48,8 +76,61 @@ void EncoderBlock::visit(Visitor& visitor) {
 }
 
 std::string EncoderBlock::describe() const {
-  return fmt::format("EncoderBlock(norm {}{})", place_ == NormPlace::before ? "before" : "after",
-                     activation_ == MlpActivation::gelu ? ", gelu" : "");
+  return block_text("EncoderBlock", place_, activation_);
+}
+
+DecoderBlock::DecoderBlock(const TransformerOptions& options)
+    : place_(options.norm_place),
+      activation_(options.activation),
+      norm1_(feature_norm(options.norm, options.dim)),
+      norm2_(feature_norm(options.norm, options.dim)),
+      norm3_(feature_norm(options.norm, options.dim)),
+      self_attn_(options.dim, options.heads,
+                 {.dropout = options.dropout, .rotary = options.rotary}),
+      multihead_attn_(options.dim, options.heads, {.dropout = options.dropout}),
+      linear1_(options.dim, options.mlp_dim, first_of_mlp(activation_)),
+      linear2_(options.mlp_dim, options.dim),
+      dropout_(options.dropout) {}
+
+template <class Attend>
+Tensor DecoderBlock::run(const Tensor& x, const Tensor& memory, const Tensor& valid,
+                         const AttentionMask& memory_mask, const Attend& attend) {
+  const ForwardScope scope(*this);
+  const Tensor own =
+      residual(place_, norm1_, x, valid, [&](const Tensor& y) { return dropout_(attend(y)); });
+  const Tensor h = residual(place_, norm2_, own, valid, [&](const Tensor& y) {
+    return dropout_(multihead_attn_.forward(y, memory, memory, memory_mask));
+  });
+  return residual(place_, norm3_, h, valid, [&](const Tensor& y) {
+    return perceptron(y, linear1_, activation_, dropout_, linear2_);
+  });
+}
+
+Tensor DecoderBlock::forward(const Tensor& x, const Tensor& memory, const AttentionMask& mask,
+                             const AttentionMask& memory_mask) {
+  return run(x, memory, mask.valid, memory_mask,
+             [&](const Tensor& y) { return self_attn_(y, mask); });
+}
+
+Tensor DecoderBlock::forward(const Tensor& x, const Tensor& memory, KeyValueCache& cache,
+                             const AttentionMask& memory_mask) {
+  return run(x, memory, {}, memory_mask,
+             [&](const Tensor& y) { return self_attn_.forward(y, cache); });
+}
+
+void DecoderBlock::visit(Visitor& visitor) {
+  visitor.module("self_attn", self_attn_);
+  visitor.module("multihead_attn", multihead_attn_);
+  visitor.module("linear1", linear1_);
+  visitor.module("dropout", dropout_);
+  visitor.module("linear2", linear2_);
+  visitor.module("norm1", *norm1_);
+  visitor.module("norm2", *norm2_);
+  visitor.module("norm3", *norm3_);
+}
+
+std::string DecoderBlock::describe() const {
+  return block_text("DecoderBlock", place_, activation_);
 }
 
 Transformer::Transformer(int64_t steps, int64_t features, int64_t classes,

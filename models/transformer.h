@@ -21,6 +21,7 @@ struct TransformerOptions {
   NormChoice norm = Norm::layer;                   ///< of each part
   NormPlace norm_place = NormPlace::before;        ///< where they stand
   MlpActivation activation = MlpActivation::relu;  ///< of the perceptron
+  bool rotary = false;  ///< whether self-attention turns queries and keys by rotary()
 };
 
 /// Self-attention and a two-layer perceptron, each with a residual connection and a norm: before,
@@ -35,14 +36,56 @@ class EncoderBlock : public Module {
   /// x: (N, T, dim)   y: like x   mask: who looks at whom, e.g. {.causal = true}
   Tensor forward(const Tensor& x, const AttentionMask& mask = {});
   Tensor operator()(const Tensor& x, const AttentionMask& mask = {}) { return forward(x, mask); }
+  /// Causal, of positions behind those in the cache: see MultiHeadAttention.
+  Tensor forward(const Tensor& x, KeyValueCache& cache);
   void visit(Visitor& visitor) override;
   std::string describe() const override;
 
  private:
+  template <class Attend>
+  Tensor run(const Tensor& x, const Tensor& valid, const Attend& attend);
+
   NormPlace place_;
   MlpActivation activation_;
   AnyNorm norm1_, norm2_;
   MultiHeadAttention self_attn_;
+  Linear linear1_, linear2_;
+  Dropout dropout_;
+};
+
+/// The block of a decoder that looks at another sequence, the memory: causal self-attention,
+/// attention from x to the memory, and a perceptron, each with a residual connection and a norm as
+/// in an EncoderBlock. With layer norms PyTorch's TransformerDecoderLayer, batch first, with its
+/// names.
+class DecoderBlock : public Module {
+ public:
+  /// One block of such a Transformer.
+  explicit DecoderBlock(const TransformerOptions& options);
+  /// x: (N, T, dim)   memory: (N, M, dim)   y: like x   memory_mask: which of the memory it looks
+  /// at
+  Tensor forward(const Tensor& x, const Tensor& memory,
+                 const AttentionMask& mask = {.causal = true},
+                 const AttentionMask& memory_mask = {});
+  Tensor operator()(const Tensor& x, const Tensor& memory,
+                    const AttentionMask& mask = {.causal = true},
+                    const AttentionMask& memory_mask = {}) {
+    return forward(x, memory, mask, memory_mask);
+  }
+  /// Causal, of positions behind those in the cache: see MultiHeadAttention.
+  Tensor forward(const Tensor& x, const Tensor& memory, KeyValueCache& cache,
+                 const AttentionMask& memory_mask = {});
+  void visit(Visitor& visitor) override;
+  std::string describe() const override;
+
+ private:
+  template <class Attend>
+  Tensor run(const Tensor& x, const Tensor& memory, const Tensor& valid,
+             const AttentionMask& memory_mask, const Attend& attend);
+
+  NormPlace place_;
+  MlpActivation activation_;
+  AnyNorm norm1_, norm2_, norm3_;
+  MultiHeadAttention self_attn_, multihead_attn_;
   Linear linear1_, linear2_;
   Dropout dropout_;
 };

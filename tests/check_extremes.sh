@@ -4,7 +4,7 @@
 set -euo pipefail
 
 # Not called by users: private, protected, or what a template makes of others.
-exempt=' AnyNorm Iterator Recurrent TensorBody copy_of RecurrentCell add_groups update_average check_rate largest_factor place place_from_end update_running_stats for static_assert '
+exempt=' AnyNorm embed Iterator Recurrent TensorBody copy_of RecurrentCell add_groups update_average check_rate largest_factor place place_from_end update_running_stats for static_assert '
 
 # taken TREE: the names of those that installed headers declare.
 taken() (

@@ -35,6 +35,26 @@ static ModuleSamples encoder_block_row("EncoderBlock", [] {
   return samples;
 });
 
+static ModuleSamples decoder_block_row("DecoderBlock", [] {
+  const Tensor valid = length_mask(raw::cast(Tensor::of({3, 2}), DType::i64), 3);
+  std::vector<ModuleSample> samples;
+  for (NormPlace place : {NormPlace::before, NormPlace::after})
+    samples.push_back(module_sample(place == NormPlace::before ? "before" : "after, padded memory",
+                                    DecoderBlock({.dim = 4,
+                                                  .heads = 2,
+                                                  .mlp_dim = 3,
+                                                  .norm = Norm::layer,
+                                                  .norm_place = place,
+                                                  .activation = MlpActivation::gelu}),
+                                    {sample({2, 4, 4}, 1), sample({2, 3, 4}, 2)},
+                                    [valid, place](DecoderBlock& m, std::span<const Tensor> x) {
+                                      return m(
+                                          x[0], x[1], {.causal = true},
+                                          {.valid = place == NormPlace::after ? valid : Tensor()});
+                                    }));
+  return samples;
+});
+
 static ModuleSamples transformer_row("Transformer", [] {
   const Tensor lengths = raw::cast(Tensor::of({3, 2}), DType::i64);
   std::vector<ModuleSample> samples;

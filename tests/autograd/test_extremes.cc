@@ -710,6 +710,53 @@ BOOST_AUTO_TEST_CASE(integers_of_modules_optimizers_and_data) {
         [](int64_t n) {
           patches(ones({1, 1, 4, 4}), n);
         }},
+       {"Rnn's num_layers", [](int64_t n) { Rnn(2, 2, {.num_layers = n}); }},
+       {"keep_top_k, sample_logits",
+        [](int64_t n) {
+          sound(keep_top_k(ones({2, 3}), n));
+          sound(sample_logits(ones({2, 3}), {.top_k = n}));
+        }},
+       {"sinusoidal_positions, rotary",
+        [](int64_t n) {
+          sinusoidal_positions(n, 2);
+          sinusoidal_positions(2, n);
+          BOOST_TEST(all_finite(rotary(ones({2, 4}), n)));
+        }},
+       {"TransformerLanguageModel",
+        [](int64_t n) {
+          const TransformerOptions blocks{.dim = 2, .heads = 1, .depth = 1, .mlp_dim = 2};
+          TransformerLanguageModel(n, 2, {.blocks = blocks});
+          TransformerLanguageModel(2, n, {.blocks = blocks});
+          TransformerLanguageModel(2, n, {.blocks = blocks, .positions = Positions::rotary});
+          TransformerLanguageModel(2, n, {.blocks = blocks, .positions = Positions::sinusoidal});
+        }},
+       {"TransformerLanguageModel's options",
+        [](int64_t n) {
+          TransformerLanguageModel(2, 2, {.blocks = {.dim = n, .heads = 1}});
+          TransformerLanguageModel(2, 2, {.blocks = {.dim = 2, .heads = 1, .depth = n}});
+        }},
+       {"LstmLanguageModel",
+        [](int64_t n) {
+          LstmLanguageModel{n};
+          LstmLanguageModel(2, {.hidden = n});
+          LstmLanguageModel(2, {.hidden = 2, .num_layers = n});
+        }},
+       {"Autoencoder",
+        [](int64_t n) {
+          Autoencoder{n};
+          Autoencoder(2, {.hidden = {n}, .code = 2});
+          Autoencoder(2, {.hidden = {2}, .code = n});
+        }},
+       {"generate",
+        [](int64_t n) {
+          if (n > 0 && n < 4) return;
+          generate(
+              [](const Tensor& tokens) -> Tensor {
+                check(false, "{}", tokens.size(1));
+                return tokens;
+              },
+              zeros({2, 1}, DType::i64), n);
+        }},
        {"step_schedule",
         [](int64_t n) {
           step_schedule(n)(n);
@@ -948,6 +995,19 @@ BOOST_AUTO_TEST_CASE(numbers) {
           BOOST_TEST(all_finite(uniform({9}, -1, v, default_generator(), DType::f64)));
         }},
        {"bernoulli", [](double v) { bernoulli({9}, v); }},
+       {"bernoulli of a tensor", [](double v) { bernoulli(full({9}, v, DType::f64)); }},
+       {"keep_top_p, sample_logits",
+        [](double v) {
+          sound(keep_top_p(ones({2, 3}), v));
+          sample_logits(full({2, 3}, v, DType::f64));
+          sample_logits(Tensor::of({1., 2.}), {.temperature = v});
+          sample_logits(Tensor::of({1., 2.}), {.top_p = v});
+        }},
+       {"rotary",
+        [](double v) {
+          rotary(ones({3, 4}), 1, v);
+        }},
+       {"Rnn's dropout", [](double v) { Rnn(2, 2, {.num_layers = 2, .dropout = v}); }},
        {"Init::draw",
         [](double v) {
           Tensor x = empty({9});
@@ -1248,6 +1308,11 @@ BOOST_AUTO_TEST_CASE(nothing_along_huge_axes) {
         })},
        {"length_mask", [](const Shape& s) { length_mask(zeros({0}, DType::i64), s[0]); }},
        {"patches", of([](const Tensor& x) { return patches(x, 1); })},
+       {"categorical", [](const Shape& s) { sound(categorical(zeros(s))); }},
+       {"bernoulli of a tensor", [](const Shape& s) { sound(bernoulli(zeros(s))); }},
+       {"keep_top_k", of([](const Tensor& x) { return keep_top_k(x, 2); })},
+       {"keep_top_p", of([](const Tensor& x) { return keep_top_p(x, 0.5); })},
+       {"rotary", of([](const Tensor& x) { return rotary(x); })},
        {"random_shift", [](const Shape& s) { random_shift(zeros(s), 1, 0.5, 0); }},
        {"sum_to", of([](const Tensor& x) { return sum_to(x, x.shape().erased(0)); })},
        {"Sgd",

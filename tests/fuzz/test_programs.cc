@@ -102,6 +102,10 @@ BOOST_AUTO_TEST_CASE(every_function_and_op) {
   for (const char* without_numbers : {"all", "all_finite", "any", "one_hot"})
     BOOST_TEST(functions.erase(without_numbers) == 1U);
   for (const char* in_place : {"copy_", "fill_"}) BOOST_TEST(functions.erase(in_place) == 1U);
+  // What they choose goes by the last digit, or by draws.
+  for (const char* choice :
+       {"bernoulli", "categorical", "keep_top_k", "keep_top_p", "sample_logits"})
+    BOOST_TEST(functions.erase(choice) == 1U);
   BOOST_TEST(functions.size() > 90);
   for (const Op* op : all_ops()) ops.insert(op->name);
   Generator generator(12);

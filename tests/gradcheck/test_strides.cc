@@ -772,11 +772,41 @@ std::vector<Call> tensor_calls() {
           })};
 }
 
+/// Tokens, positions, and models of sequences.
+std::vector<Call> sequence_calls() {
+  using Arguments = std::span<const Tensor>;
+  const auto draw = [](auto f) {
+    return [f](Arguments x) {
+      Generator generator(3);
+      return f(x[0], generator);
+    };
+  };
+  const Tensor logits = numbers({4, 2, 5}, 1);
+  return {call("categorical", {logits},
+               draw([](const Tensor& x, Generator& g) { return categorical(x, g); })),
+          call("bernoulli", {numbers({4, 5}, 1, 0, 1)},
+               draw([](const Tensor& x, Generator& g) { return bernoulli(x, g); })),
+          call("sample_logits", {logits}, draw([](const Tensor& x, Generator& g) {
+                 return sample_logits(x, {.temperature = 0.7, .top_k = 4, .top_p = 0.9}, g);
+               })),
+          call("sample_logits", {logits},
+               [](Arguments x) { return sample_logits(x[0], {.temperature = 0}); }),
+          call("keep_top_k", {logits}, [](Arguments x) { return keep_top_k(x[0], 2); }),
+          call("keep_top_p", {logits}, [](Arguments x) { return keep_top_p(x[0], 0.6); }),
+          call("rotary", {numbers({3, 5, 4}, 1)}, [](Arguments x) { return rotary(x[0], 2); }),
+          call("generate", {indices({2, 3}, 5), numbers({5, 5}, 2)}, [](Arguments x) {
+            return generate(
+                [&](const Tensor& tokens) { return embedding(x[1], select(tokens, 1, -1)); }, x[0],
+                4, {.temperature = 0});
+          })};
+}
+
 std::vector<Call> all_calls() {
   std::vector<Call> all;
   for (auto calls : {elementwise_calls(), shape_calls(), surface_calls(), loss_calls(),
                      more_loss_calls(), product_calls(false), attention_calls(), norm_calls(),
-                     pool_calls(), functional_calls(), data_calls(), tensor_calls()})
+                     pool_calls(), functional_calls(), data_calls(), tensor_calls(),
+                     sequence_calls()})
     for (Call& one : calls) all.push_back(std::move(one));
   return all;
 }
@@ -862,7 +892,7 @@ std::string header_text() {
 /// What the walks below are for, and what reads no elements.
 const std::set<std::string> kElsewhere{
     // modules
-    "forward", "operator", "normalized_projection", "project", "run", "step_of", "ActivationModule",
+    "forward", "operator", "embed", "joined", "project", "run", "step_of", "ActivationModule",
     "check_inputs", "module_sample", "update_running_stats", "normalize", "normalize_groups",
     "checked_input", "Parameter", "Buffer", "OwnedTensor", "copy_of", "share", "AnyNorm",
     "CellState",

@@ -692,6 +692,43 @@ op(
 # Dropout for a mask that is given: which elements stay is the generator's affair.
 op("dropout", lambda x, stays: x * stays / (1 - 0.3), leaf(3, 5), mask(3, 5, true=0.7))
 
+# Choosing a token, and positions.
+def keep_top_k(x, k):
+    return x.masked_fill(~torch.zeros_like(x).bool().scatter(-1, x.topk(k).indices, True), -math.inf)
+
+
+def keep_top_p(x, p):
+    """As in generation with Hugging Face's transformers."""
+    ordered, indices = x.sort(-1)
+    gone = ordered.softmax(-1).cumsum(-1) <= 1 - p
+    gone[..., -1] = False
+    return x.masked_fill(gone.scatter(-1, indices, gone), -math.inf)
+
+
+def turned(x, first=0):
+    """RoFormer's rotation, as products of complex numbers."""
+    steps, d = x.shape[-2:]
+    theta = 10000 ** (-torch.arange(0, d, 2, dtype=torch.float64) / d)
+    angles = torch.arange(first, first + steps, dtype=torch.float64)[:, None] * theta
+    z = torch.view_as_complex(x.reshape(*x.shape[:-1], d // 2, 2))
+    return torch.view_as_real(z * torch.polar(torch.ones_like(angles), angles)).flatten(-2)
+
+
+def waves(steps, d):
+    """PositionalEncoding of PyTorch's tutorial on transformers."""
+    positions = torch.arange(steps, dtype=torch.float64)[:, None]
+    div = torch.exp(torch.arange(0, d, 2, dtype=torch.float64) * (-math.log(10000) / d))
+    y = torch.zeros(steps, d, dtype=torch.float64)
+    y[:, 0::2], y[:, 1::2] = torch.sin(positions * div), torch.cos(positions * div)
+    return y
+
+
+op("keep_top_k", lambda x: keep_top_k(x, 3), leaf(2, 3, 7))
+op("keep_top_p", lambda x: keep_top_p(x, 0.7), leaf(2, 3, 7))
+op("rotary", turned, leaf(2, 5, 6))
+op("rotary.from 100", lambda x: turned(x, 100), leaf(2, 3, 4, 8))
+op("sinusoidal_positions", lambda x: x + waves(9, 6), leaf(9, 6))
+
 ops.save("ops.safetensors")
 
 
@@ -1242,6 +1279,87 @@ for place in ("before", "after"):
     layer(f"EncoderBlock.gelu {place}", block(), call, TOKENS)
     layer(f"EncoderBlock.gelu {place} causal", block(), lambda m, x: m(x, src_mask=past, is_causal=True), TOKENS)
     layer(f"EncoderBlock.gelu {place} mask", block(), lambda m, x, a: m(x, src_mask=~a), TOKENS, mask_with_neighbours)
+
+# The decoder's layer, and language models.
+for place in ("before", "after"):
+    options = dict(dim_feedforward=5, dropout=0.0, batch_first=True, norm_first=place == "before", activation="gelu")
+    block = lambda: nn.TransformerDecoderLayer(6, 2, **options)
+    name = f"DecoderBlock.{place}"
+    layer(name, block(), lambda m, x, memory: m(x, memory, tgt_mask=past, tgt_is_causal=True), TOKENS, leaf(3, 4, 6))
+    layer(
+        f"{name}:padded memory",
+        block(),
+        lambda m, x, memory, valid: m(x, memory, tgt_mask=past, memory_key_padding_mask=~valid),
+        *(leaf(3, 5, 6), TOKENS, lengths_mask),
+    )
+
+
+class RotaryLayer(nn.TransformerEncoderLayer):
+    def _sa_block(self, x, *_, **__):
+        attn = self.self_attn
+        qkv = F.linear(x, attn.in_proj_weight, attn.in_proj_bias).unflatten(-1, (3, attn.num_heads, -1))
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(turned(q), turned(k), v, is_causal=True)
+        return attn.out_proj(y.transpose(1, 2).flatten(2))
+
+
+class TransformerLanguageModel(nn.Module):
+    def __init__(self, positions, tied):
+        super().__init__()
+        kind = RotaryLayer if positions == "rotary" else nn.TransformerEncoderLayer
+        options = dict(dim_feedforward=5, dropout=0.0, batch_first=True, norm_first=True, activation="gelu")
+        self.embedding = nn.Embedding(7, 8)
+        self.positions = nn.Parameter(torch.zeros(5, 8)) if positions == "learned" else None
+        self.sinusoidal = positions == "sinusoidal"
+        self.blocks = nn.ModuleList(kind(8, 2, **options) for _ in range(2))
+        self.norm, self.head = nn.LayerNorm(8), nn.Linear(8, 7, bias=False)
+        if tied:
+            self.head.weight = self.embedding.weight
+
+    def forward(self, tokens):
+        steps = tokens.shape[1]
+        h = self.embedding(tokens)
+        if self.positions is not None:
+            h = h + self.positions[:steps]
+        if self.sinusoidal:
+            h = h * math.sqrt(8) + waves(steps, 8)
+        mask = nn.Transformer.generate_square_subsequent_mask(steps, dtype=torch.float64)
+        for block in self.blocks:
+            h = block(h, src_mask=mask, is_causal=True)
+        return self.head(self.norm(h))
+
+
+class LstmLanguageModel(nn.Module):
+    def __init__(self, layers, tied):
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(7, 4), nn.Linear(4, 7)
+        self.lstm = nn.LSTM(4, 4, num_layers=layers, batch_first=True)
+        if tied:
+            self.head.weight = self.embedding.weight
+
+    def forward(self, tokens):
+        return self.head(self.lstm(self.embedding(tokens))[0])
+
+
+IDS = indices([[3, 0, 6, 6], [1, 3, 0, 2]])
+for positions in ("learned", "sinusoidal", "rotary"):
+    for tied in (True, False):
+        name = f"TransformerLanguageModel.{positions}{' tied' if tied else ''}"
+        layer(name, TransformerLanguageModel(positions, tied), call, IDS)
+layer("LstmLanguageModel", LstmLanguageModel(2, False), call, IDS)
+layer("LstmLanguageModel.tied", LstmLanguageModel(1, True), call, IDS)
+
+
+class Autoencoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.decoder = Mlp(6, 2, [5, 3], no_norm), Mlp(2, 6, [3, 5], no_norm)
+
+    def forward(self, x):
+        return self.decoder(self.encoder(x.flatten(1))).reshape(x.shape)
+
+
+layer("Autoencoder", Autoencoder(), call, leaf(4, 2, 3))
 
 layers.save("layers.safetensors")
 

@@ -17,7 +17,9 @@
 #include <gradus/layers/rms_norm.h>
 #include <gradus/layers/rnn.h>
 #include <gradus/layers/sequential.h>
+#include <gradus/models/autoencoder.h>
 #include <gradus/models/cnn.h>
+#include <gradus/models/language_model.h>
 #include <gradus/models/mlp.h>
 #include <gradus/models/rnn_classifier.h>
 #include <gradus/models/transformer.h>
@@ -264,6 +266,44 @@ void add_gelu_rows(std::vector<Row>& rows) {
   }
 }
 
+void add_decoder_rows(std::vector<Row>& rows) {
+  for (NormPlace place : {NormPlace::before, NormPlace::after})
+    rows.push_back(row(place == NormPlace::before ? "DecoderBlock.before" : "DecoderBlock.after",
+                       DecoderBlock({.dim = 6,
+                                     .heads = 2,
+                                     .mlp_dim = 5,
+                                     .norm = Norm::layer,
+                                     .norm_place = place,
+                                     .activation = MlpActivation::gelu}),
+                       [](DecoderBlock& m, X x) {
+                         return m(x[0], x[1], {.causal = true}, {.valid = optional(x, 2)});
+                       }));
+}
+
+void add_language_model_rows(std::vector<Row>& rows) {
+  const std::pair<const char*, Positions> kinds[] = {{"learned", Positions::learned},
+                                                     {"sinusoidal", Positions::sinusoidal},
+                                                     {"rotary", Positions::rotary}};
+  for (const auto& [kind, positions] : kinds)
+    for (bool tied : {true, false})
+      rows.push_back(row(fmt::format("TransformerLanguageModel.{}{}", kind, tied ? " tied" : ""),
+                         TransformerLanguageModel(7, 5,
+                                                  {.blocks = {.dim = 8,
+                                                              .heads = 2,
+                                                              .depth = 2,
+                                                              .mlp_dim = 5,
+                                                              .norm = Norm::layer,
+                                                              .activation = MlpActivation::gelu},
+                                                   .positions = positions,
+                                                   .tied = tied}),
+                         call));
+  rows.push_back(
+      row("LstmLanguageModel", LstmLanguageModel(7, {.hidden = 4, .num_layers = 2}), call));
+  rows.push_back(
+      row("LstmLanguageModel.tied", LstmLanguageModel(7, {.hidden = 4, .tied = true}), call));
+  rows.push_back(row("Autoencoder", Autoencoder(6, {.hidden = {5, 3}, .code = 2}), call));
+}
+
 void add_model_rows(std::vector<Row>& rows) {
   for (Norm norm : all_norms()) {
     const std::string kind = name(norm);
@@ -297,6 +337,8 @@ BOOST_AUTO_TEST_CASE(layers_are_pytorchs) {
   add_stacked_rows<LstmCell>(rows);
   add_stacked_rows<GruCell>(rows);
   add_gelu_rows(rows);
+  add_decoder_rows(rows);
+  add_language_model_rows(rows);
   std::set<std::type_index> seen;
   for_each_case(load_cases("layers.safetensors"), rows, [&](const Case& c, const Row& row) {
     for (DType dtype : {DType::f64, DType::f32}) row.check(c, dtype);

@@ -15,9 +15,11 @@
 #include <gradus/autograd/ops/pool.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/rnn.h>
+#include <gradus/autograd/ops/sampling.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/softmax.h>
 #include <gradus/autograd/ops/where.h>
+#include <gradus/layers/positions.h>
 
 #include <functional>
 #include <set>
@@ -113,6 +115,16 @@ std::vector<Row> more_losses() {
     });
   }
   return rows;
+}
+
+/// Choosing a token, and positions.
+std::vector<Row> sequence_rows() {
+  return {{"keep_top_k", [](X x) { return keep_top_k(x[0], 3); }},
+          {"keep_top_p", [](X x) { return keep_top_p(x[0], 0.7); }},
+          {"rotary", [](X x) { return rotary(x[0]); }},
+          {"rotary.from 100", [](X x) { return rotary(x[0], 100); }},
+          {"sinusoidal_positions",
+           [](X x) { return x[0] + sinusoidal_positions(9, 6, x[0].dtype()); }}};
 }
 
 std::vector<Row> rows() {
@@ -592,7 +604,9 @@ class Run {
 
 BOOST_AUTO_TEST_CASE(ops_are_pytorchs) {
   std::set<std::string> seen;
-  for_each_case(load_cases("ops.safetensors"), rows(), [&](const Case& c, const Row& row) {
+  std::vector<Row> all = rows();
+  for (Row& row : sequence_rows()) all.push_back(std::move(row));
+  for_each_case(load_cases("ops.safetensors"), all, [&](const Case& c, const Row& row) {
     for (Way way : {Way::f64, Way::f64_views, Way::f32}) {
       const Run run(c, row, way);
       run.first_order();
