@@ -803,10 +803,10 @@ std::vector<Call> sequence_calls() {
 
 std::vector<Call> all_calls() {
   std::vector<Call> all;
-  for (auto calls : {elementwise_calls(), shape_calls(), surface_calls(), loss_calls(),
-                     more_loss_calls(), product_calls(false), attention_calls(), norm_calls(),
-                     pool_calls(), functional_calls(), data_calls(), tensor_calls(),
-                     sequence_calls()})
+  for (auto calls :
+       {elementwise_calls(), shape_calls(), surface_calls(), loss_calls(), more_loss_calls(),
+        product_calls(false), attention_calls(), norm_calls(), pool_calls(), functional_calls(),
+        data_calls(), tensor_calls(), sequence_calls()})
     for (Call& one : calls) all.push_back(std::move(one));
   return all;
 }
