@@ -34,9 +34,9 @@ int main(int argc, char** argv) {
   check(ids.numel() > kContext, "{} characters are too few", ids.numel());
   fmt::print("{} characters, {} different ones\n", ids.numel(), vocabulary.size());
 
-  TransformerLanguageModel model(
-      vocabulary.size(), kContext,
-      {.blocks = {.dim = 64, .heads = 4, .depth = 2, .mlp_dim = 128}, .positions = Positions::rotary});
+  TransformerLanguageModel model(vocabulary.size(), kContext,
+                                 {.blocks = {.dim = 64, .heads = 4, .depth = 2, .mlp_dim = 128},
+                                  .positions = Positions::rotary});
   model.initialize(1);
   AdamW optimizer(weight_decay_groups(model, 0.01), {.lr = 3e-3});
   constexpr int64_t kSteps = 300, kBatch = 16;
@@ -45,8 +45,8 @@ int main(int argc, char** argv) {
   for (int64_t step = 0; step < kSteps; ++step) {
     TensorList windows;  // of kContext characters and the one behind them, from random places
     for (int64_t i = 0; i < kBatch; ++i) {
-      const auto begin = static_cast<int64_t>(places.uniform() *
-                                              static_cast<double>(ids.numel() - kContext));
+      const auto begin =
+          static_cast<int64_t>(places.uniform() * static_cast<double>(ids.numel() - kContext));
       windows.push_back(slice(ids, 0, begin, begin + kContext + 1));
     }
     const Tensor batch = stack(windows);

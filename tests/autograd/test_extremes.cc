@@ -1113,6 +1113,43 @@ BOOST_AUTO_TEST_CASE(numbers) {
       kDoubles);
 }
 
+BOOST_AUTO_TEST_CASE(tables_and_files_of_integers) {
+  call<int64_t>({{"Standardizer",
+                  [](int64_t n) {
+                    Standardizer(n).apply(ones({2, 3}));
+                  }},
+                 {"token",
+                  [](int64_t n) {
+                    Vocabulary({"a", "b"}).token(n);
+                  }},
+                 {"VocabularyOptions",
+                  [](int64_t n) {
+                    Vocabulary::of({"a", "b"}, {.at_least = n});
+                    Vocabulary::of({"a", "b"}, {.most = n});
+                  }}},
+                kIntegers);
+}
+
+BOOST_AUTO_TEST_CASE(tables_and_files_of_doubles) {
+  call<double>(
+      {{"Standardizer",
+        [](double v) {
+          const Standardizer columns = Standardizer::fit(Tensor::of({{v, 0}, {1, 0}}, DType::f64));
+          sound(columns.invert(columns.apply(ones({2, 2}))));
+        }},
+       {"random_flip", [](double v) { random_flip(image, v); }},
+       {"random_crop", [](double v) { random_crop(image, 5, 5, 1, v); }},
+       {"rotate",
+        [](double v) {
+          rotate(image, Tensor::of({v, v}, DType::f64));
+          rotate(image, ones({2}), v);
+        }},
+       {"random_rotation", [](double v) { random_rotation(image, v, v); }},
+       {"random_noise", [](double v) { random_noise(x23, v); }},
+       {"mixup", [](double v) { sound(mixup(five(), v).y); }}},
+      kDoubles);
+}
+
 // Shapes without elements whose sizes are huge: what there is to do is nothing.
 BOOST_AUTO_TEST_CASE(nothing_along_huge_axes) {
   const auto unary = [](Tensor (*f)(const Tensor&)) {
@@ -1314,6 +1351,10 @@ BOOST_AUTO_TEST_CASE(nothing_along_huge_axes) {
        {"keep_top_p", of([](const Tensor& x) { return keep_top_p(x, 0.5); })},
        {"rotary", of([](const Tensor& x) { return rotary(x); })},
        {"random_shift", [](const Shape& s) { random_shift(zeros(s), 1, 0.5, 0); }},
+       {"Standardizer", of([](const Tensor& x) { return Standardizer(x.size(-1)).apply(x); })},
+       {"random_flip", of([](const Tensor& x) { return random_flip(x); })},
+       {"random_crop", of([](const Tensor& x) { return random_crop(x, 1, 1); })},
+       {"rotate", of([](const Tensor& x) { return rotate(x, zeros({x.size(0)})); })},
        {"sum_to", of([](const Tensor& x) { return sum_to(x, x.shape().erased(0)); })},
        {"Sgd",
         [](const Shape& s) {

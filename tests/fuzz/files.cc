@@ -2,8 +2,10 @@
 
 #include <gradus/base/error.h>
 #include <gradus/base/file.h>
+#include <gradus/data/csv.h>
 #include <gradus/data/gzip.h>
 #include <gradus/data/idx.h>
+#include <gradus/tensor/npy.h>
 #include <gradus/tensor/safetensors.h>
 #include <gradus/training/checkpoint.h>
 #include <unistd.h>
@@ -53,10 +55,20 @@ bool same(const NamedTensors& a, const NamedTensors& b) {
   return true;
 }
 
-std::string safetensors() {
-  const NamedTensors tensors = load_safetensors(path());
-  save_safetensors(path(), tensors);
-  return same(tensors, load_safetensors(path())) ? "" : "what was loaded is saved as another";
+/// What one of the formats holds comes back as it was.
+std::string tensors(NamedTensors (*load)(const std::string&),
+                    void (*save)(const std::string&, const NamedTensors&)) {
+  const NamedTensors loaded = load(path());
+  save(path(), loaded);
+  return same(loaded, load(path())) ? "" : "what was loaded is saved as another";
+}
+
+std::string npy() {
+  return tensors(
+      [](const std::string& file) {
+        return NamedTensors{{"", load_npy(file)}};
+      },
+      [](const std::string& file, const NamedTensors& all) { save_npy(file, all[0].second); });
 }
 
 std::string idx() {
@@ -64,6 +76,25 @@ std::string idx() {
   for (const int64_t value : x.to_vector<int64_t>())
     if (value < 0 || value > 255) return "an IDX file of bytes holds another number";
   return "";
+}
+
+std::string csv() {
+  const Table table = load_csv(path());
+  std::vector<std::pair<std::string, CsvColumn>> columns;
+  for (const std::string& column : table.columns())
+    columns.emplace_back(column, table.text(column));
+  try {
+    table.numbers(table.columns(), DType::f64, 0);
+  } catch (const Error& error) {
+    const std::string wrong = unnamed(error, path());
+    if (!wrong.empty()) return wrong;
+  }
+  save_csv(path(), columns);
+  const Table again = load_csv(path());
+  bool same = again.columns() == table.columns();
+  for (const auto& [name, texts] : columns)
+    same = same && again.text(name) == std::get<std::vector<std::string>>(texts);
+  return same ? "" : "a table that was loaded is saved as another";
 }
 
 std::string checkpoint() {
@@ -88,16 +119,19 @@ std::string checkpoint() {
 
 std::string read_file_of(std::span<const uint8_t> bytes) {
   if (bytes.empty()) return "";
-  const uint8_t kind = bytes[0] % 4;
+  const uint8_t kind = bytes[0] % 16;  // 4 to 15: what joined later
   bytes = bytes.subspan(1);
   write_file(path(), [&](std::ostream& out) {
     out.write(reinterpret_cast<const char*>(bytes.data()),
               static_cast<std::streamsize>(bytes.size()));
   });
   try {
-    if (kind == 0) return safetensors();
+    if (kind == 0) return tensors(load_safetensors, save_safetensors);
     if (kind == 1) return idx();
     if (kind == 2) return MaybeGzipped("input", bytes.data(), bytes.size()).read(1 << 24), "";
+    if (kind == 4) return csv();
+    if (kind == 5) return npy();
+    if (kind == 6) return tensors(load_npz, save_npz);
     return checkpoint();
   } catch (const Error& error) {
     return unnamed(error, kind == 2 ? "input" : path());

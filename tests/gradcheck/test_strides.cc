@@ -717,6 +717,61 @@ std::vector<Call> data_calls() {
            })};
 }
 
+/// Tables, vocabularies, and other files than safetensors.
+std::vector<Call> table_calls() {
+  return {
+      {"fit apply invert",
+       {numbers({3, 4}, 1), numbers({3, 4}, 2)},
+       [](std::span<const Tensor> x) {
+         const Standardizer columns = Standardizer::fit(x[0]);
+         return Results{columns.apply(x[1]), columns.invert(x[1])};
+       }},
+      call("decode", {indices({3, 4}, 3)},
+           [](std::span<const Tensor> x) {
+             return Vocabulary({"a", "b", "c"})
+                 .encode(characters(Vocabulary({"a", "b", "c"}).decode(x[0])));
+           }),
+      call("save_csv", {numbers({4}, 1), mask({4}), indices({4, 1}, 6)},
+           [](std::span<const Tensor> x) {
+             const std::string path = "test_strides.csv";
+             save_csv(path, {{"a", x[0]}, {"b", x[1]}, {"c", x[2]}});
+             const Table table = load_csv(path);
+             std::filesystem::remove(path);
+             return table.numbers({"a", "b", "c"}, x[0].dtype());
+           }),
+      call("save_npy", {numbers({3, 4}, 1)},
+           [](std::span<const Tensor> x) {
+             const std::string path = "test_strides.npy";
+             save_npy(path, x[0]);
+             const Tensor loaded = load_npy(path);
+             std::filesystem::remove(path);
+             return loaded;
+           }),
+      {"save_npz",
+       {numbers({3, 4}, 1), indices({3, 4}, 6)},
+       [](std::span<const Tensor> x) {
+         const std::string path = "test_strides.npz";
+         save_npz(path, {{"a", x[0]}, {"b", x[1]}});
+         const NamedTensors loaded = load_npz(path);
+         std::filesystem::remove(path);
+         return Results{loaded[0].second, loaded[1].second};
+       }},
+      {"random_flip random_crop rotate random_rotation",
+       {raw::cast(numbers({3, 2, 4, 5}, 1), DType::f32), numbers({3}, 2)},
+       [](std::span<const Tensor> x) {
+         Generator generator(2);
+         return Results{random_flip(x[0], 0.5, -2, generator),
+                        random_crop(x[0], 3, 4, 1, 0, generator), rotate(x[0], x[1]),
+                        random_rotation(x[0], 30, 0, generator)};
+       }},
+      {"random_noise mixup", {numbers({3, 4}, 1), indices({3}, 3)}, [](std::span<const Tensor> x) {
+         Generator generator(2);
+         const Tensor noisy = random_noise(x[0], 1, generator);
+         const Dataset mixed = mixup({"some", x[0], x[1], 3}, 1, generator);
+         return Results{noisy, mixed.x, mixed.y};
+       }}};
+}
+
 /// Members of Tensor, and what is written in it: in the arguments themselves.
 std::vector<Call> tensor_calls() {
   const auto as_tensor = [](const std::vector<double>& v) {
@@ -806,7 +861,7 @@ std::vector<Call> all_calls() {
   for (auto calls :
        {elementwise_calls(), shape_calls(), surface_calls(), loss_calls(), more_loss_calls(),
         product_calls(false), attention_calls(), norm_calls(), pool_calls(), functional_calls(),
-        data_calls(), tensor_calls(), sequence_calls()})
+        data_calls(), table_calls(), tensor_calls(), sequence_calls()})
     for (Call& one : calls) all.push_back(std::move(one));
   return all;
 }

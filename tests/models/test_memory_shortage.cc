@@ -405,6 +405,43 @@ BOOST_AUTO_TEST_CASE(images) {
   starve("digits", [] { digits(); });
 }
 
+BOOST_AUTO_TEST_CASE(tables) {
+  const Table table = [] {
+    save_csv(path, {{"a", Tensor::of({1, 2})}, {"b", std::vector<std::string>{"x", "\"y"}}});
+    return load_csv(path);
+  }();
+  const std::string before = contents(path);
+  starve(
+      "save_csv",
+      [] {
+        save_csv(path, {{"a", Tensor::of({1, 2})}});
+      },
+      [&] {
+        const std::string now = contents(path);
+        BOOST_REQUIRE((now == before || now == "a\n1\n2\n"));
+      });
+  starve("load_csv", [] { load_csv(path); });
+  starve("a table's columns", [&] {
+    table.numbers({"a"});
+    table.one_hot("b", table.categories("b"));
+    table.drop_missing();
+  });
+  starve("Standardizer", [] { Standardizer::fit(ones({3, 2})).apply(ones({3, 2})); });
+  for (const char* ending : {".npy", ".npz"}) {
+    const std::string file = path + ending;
+    starve(std::string("save_tensors") + ending, [&] { save_tensors(file, {{"a", ones({2})}}); });
+    starve(std::string("load_tensors") + ending, [&] { load_tensors(file); });
+    std::filesystem::remove(file);
+  }
+  Generator generator(1);
+  const Tensor images = ones({2, 1, 4, 4});
+  starve("augmentations", [&] {
+    random_crop(random_flip(images, 0.5, -1, generator), 2, 2, 0, 0, generator);
+    random_rotation(images, 10, 0, generator);
+    mixup({"some", images, arange(2), 2}, 1, generator);
+  });
+}
+
 BOOST_AUTO_TEST_CASE(reports) {
   const Tensor x = Tensor::of({1, 2}, DType::f64).set_requires_grad();
   Tape tape;
