@@ -172,8 +172,8 @@ Tensor adaptive_avg_pool2d(const Tensor& x, Pair output) {
   check(x.size(2) > 0 && x.size(3) > 0, "adaptive_avg_pool2d: x {} has planes without pixels",
         x.shape());
   check(output.h > 0 && output.w > 0,
-        "adaptive_avg_pool2d: an output of {}x{} pixels; both must be positive", output.h,
-        output.w);
+        "adaptive_avg_pool2d: {} to {}x{}: the output's height and width must be positive",
+        x.shape(), output.h, output.w);
   check(kernels::within_reach({x.size(2), x.size(3), output.h, output.w}),
         "adaptive_avg_pool2d: x {} to {}x{} pixels is too large", x.shape(), output.h, output.w);
   return adaptive(x, {x.shape(), {x.size(0), x.size(1), output.h, output.w}});
