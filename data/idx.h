@@ -3,7 +3,8 @@
 
 namespace gradus {
 
-/// One IDX file of bytes (LeCun's format for MNIST), gzipped or not, as i64 values.
+/// One IDX file (LeCun's format for MNIST), gzipped or not: integers as i64 values, f32 and f64 as
+/// they are.
 Tensor read_idx(const std::string& path);
 
 /// A folder with MNIST's four files, train-images-idx3-ubyte, train-labels-idx1-ubyte,

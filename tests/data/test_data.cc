@@ -182,6 +182,35 @@ BOOST_AUTO_TEST_CASE(idx_files_are_read_as_written) {
   BOOST_TEST(read_idx(folder / "t10k-images.idx3-ubyte").at({0, 0, 2}) == 'c');
 }
 
+// The bytes are those of the numbers as big-endian ones, by struct.pack(">...") of Python.
+BOOST_AUTO_TEST_CASE(idx_files_of_every_type) {
+  const TemporaryFolder folder;
+  const auto values = [&](char type, const std::string& bytes, DType dtype) {
+    folder.write("x", idx({2}, bytes, type));
+    const Tensor x = read_idx(folder / "x");
+    BOOST_TEST((x.dtype() == dtype));
+    return x.to_vector<double>();
+  };
+  using Values = std::vector<double>;
+  BOOST_TEST((values(0x08, {'\x00', '\xff'}, DType::i64) == Values{0, 255}));
+  BOOST_TEST((values(0x09, {'\x80', '\x7f'}, DType::i64) == Values{-128, 127}));
+  BOOST_TEST((values(0x0b, {'\x80', '\x00', '\x01', '\x02'}, DType::i64) == Values{-32768, 258}));
+  BOOST_TEST((values(0x0c, {'\xff', '\xff', '\xff', '\xfe', '\x01', '\x02', '\x03', '\x04'},
+                     DType::i64) == Values{-2, 16909060}));
+  BOOST_TEST((values(0x0d, {'\x3f', '\xc0', '\x00', '\x00', '\xc0', '\x49', '\x0f', '\xdb'},
+                     DType::f32) == Values{1.5, -3.1415927410125732}));
+  BOOST_TEST((values(0x0e,
+                     {'\x3f', '\xf8', '\x00', '\x00', '\x00', '\x00', '\x00', '\x00', '\xc0',
+                      '\x09', '\x21', '\xfb', '\x54', '\x44', '\x2d', '\x18'},
+                     DType::f64) == Values{1.5, -3.141592653589793}));
+  for (const char* name : {"train-images-idx3-ubyte", "t10k-images-idx3-ubyte"})
+    folder.write(name, idx({1, 1, 1}, {'\x00', '\x01'}, 0x0b));
+  for (const char* name : {"train-labels-idx1-ubyte", "t10k-labels-idx1-ubyte"})
+    folder.write(name, idx({1}, {'\x00'}));
+  throws_with([&] { load_idx_folder(folder.path.string()); },
+              "holds i2 elements, must be of bytes");
+}
+
 BOOST_AUTO_TEST_CASE(bad_files_are_named) {
   const TemporaryFolder folder;
   throws_with([] { load_idx_folder("/no/such/folder"); }, "is not a folder");
@@ -192,8 +221,10 @@ BOOST_AUTO_TEST_CASE(bad_files_are_named) {
   throws_with([&] { read_idx(folder / "header"); }, "truncated within its header");
   folder.write("text", "hello, this is text");
   throws_with([&] { read_idx(folder / "text"); }, "not an IDX file");
-  folder.write("floats", idx({1}, "abcd", 0x0d));
-  throws_with([&] { read_idx(folder / "floats"); }, "only unsigned bytes");
+  folder.write("type", idx({1}, "abcd", 0x0a));
+  throws_with([&] { read_idx(folder / "type"); }, "holds IDX type 0x0a, which there is not");
+  folder.write("floats", idx({1}, "abc", 0x0d));
+  throws_with([&] { read_idx(folder / "floats"); }, "3 bytes where its header (1,) promises 4");
   folder.write("gzip", std::string("\x1f\x8b\x08\0\0\0\0\0\0\x03\x01\x02", 12));
   throws_with([&] { read_idx(folder / "gzip"); }, "gzip data is truncated or damaged");
   folder.write("train-images-idx3-ubyte", idx({2, 1, 1}, "ab"));

@@ -72,9 +72,11 @@ std::string npy() {
 }
 
 std::string idx() {
+  const bool bytes = read_file(path()).starts_with(std::string("\0\0\x08", 3));
   const Tensor x = read_idx(path());
-  for (const int64_t value : x.to_vector<int64_t>())
-    if (value < 0 || value > 255) return "an IDX file of bytes holds another number";
+  if (bytes)
+    for (const int64_t value : x.to_vector<int64_t>())
+      if (value < 0 || value > 255) return "an IDX file of bytes holds another number";
   return "";
 }
 
