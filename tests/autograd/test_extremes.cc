@@ -827,6 +827,8 @@ BOOST_AUTO_TEST_CASE(integers_of_modules_optimizers_and_data) {
           Checkpoint checkpoint, other;
           CheckpointFolder(checkpoint, place).save(n, 1);
           CheckpointFolder(other, place, {.keep_last = n}).resume();
+          CsvLog(place / "log.csv", {"step"}, n).write(n);
+          CsvLog(place / "log.csv", {"step"}, n).write(n);
           std::filesystem::remove_all(place);
         }},
        {"Optimizer's groups",

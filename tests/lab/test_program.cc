@@ -229,6 +229,10 @@ BOOST_AUTO_TEST_CASE(wrong_options_get_one_line_and_code_2) {
       {"compare --data nowhere", "nowhere"},
       {"info --bogus", "--bogus"},
       {"lab --bogus", "--bogus"},
+      {"plot", "file"},
+      {"plot nowhere.csv", "nowhere.csv: cannot be opened"},
+      {"plot file", "file: 'x' names no two columns"},
+      {"plot file --output file.pdf", "a picture is .svg or .png"},
       {"lab spead", "there is no experiment 'spead'; the nearest first: speed, "},
       {"lab axes companion", "there is no experiment 'companion'; the nearest first: companions, "},
       {"lab --tune spead", "there is no experiment 'spead'"},
@@ -588,6 +592,33 @@ BOOST_AUTO_TEST_CASE(without_gnuplot_it_says_so) {
   BOOST_TEST(result.out.find("gnuplot is not installed") != std::string::npos);
   BOOST_TEST(!fs::exists(folder.path / "o/curves.svg"));
   BOOST_TEST(fs::exists(folder.path / "o/metrics.csv"));
+}
+
+BOOST_AUTO_TEST_CASE(plot_draws_a_training_s_csv) {
+  if (std::system("gnuplot --version >/dev/null 2>&1") != 0) return;
+  const Folder folder;
+  write(folder.path / "m.csv",
+        "epoch,train_loss,test_loss,it's_rate,empty\n0,3,4,0.1,nan\n1,2,nan,0.1,nan\n"
+        "2,1,inf,0.1,nan\n3,0.5,2.5,0.1,nan\n4,0");
+  Result result = run(folder, "plot m.csv");
+  BOOST_TEST(result.code == 0, result.err);
+  BOOST_TEST(result.out == "m.svg\n");
+  const std::string svg = read(folder.path / "m.svg");
+  BOOST_TEST(svg.starts_with("<?xml"));
+  for (const char* shown : {"train_loss", "test_loss", "s_rate", "epoch", "m.csv"})
+    BOOST_TEST(svg.find(shown) != std::string::npos, shown);
+  BOOST_TEST(svg.find(">empty<") == std::string::npos);
+  BOOST_TEST(!fs::exists(folder.path / "m.svg.gp"));
+  result = run(folder, "plot m.csv --x train_loss --columns test_loss --log --output p.png");
+  BOOST_TEST(result.out == "p.png\n", result.err);
+  BOOST_TEST(read(folder.path / "p.png").substr(1, 3) == "PNG");
+  check_one_message(folder, "plot m.csv --columns loss", "there is no column 'loss'", 2);
+  check_one_message(folder, "plot m.csv --columns empty", "no column has a number", 2);
+  write(folder.path / "bad.csv", "a,b\n1,2\n3,x\n");
+  check_one_message(folder, "plot bad.csv", "bad.csv, line 3: 'x' is no number", 2);
+  write(folder.path / "none.csv", "a,b\n");
+  check_one_message(folder, "plot none.csv", "no line below its header", 2);
+  check_one_message(folder, "plot m.csv --output nowhere/p.svg", "nowhere/p.svg.gp: cannot be", 1);
 }
 
 BOOST_AUTO_TEST_CASE(gnuplot_draws_whatever_the_folder_is_called) {
