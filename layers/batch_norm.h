@@ -50,9 +50,10 @@ class BatchNorm : public NormModule {
   Tensor forward(const Tensor& x, const Tensor& valid) override;
 
   /// While frozen, evaluation's transform in training, too, and no change of the running
-  /// statistics; train() does not undo it.
-  void freeze(bool frozen = true);
-  /// Whether it is frozen.
+  /// statistics; train() does not undo it. Module::freeze() does it as well, and freezes weight and
+  /// bias.
+  void freeze_statistics(bool frozen = true);
+  /// Whether they are frozen.
   bool frozen() const { return frozen_; }
   /// The running statistics as they were at construction.
   void reset_running_stats();
@@ -70,6 +71,9 @@ class BatchNorm : public NormModule {
   /// group, in order, once this layer's forward holds; a recurrent net has many in one forward of
   /// its own. If it throws, the forward is refused. A copy of the layer tells it, too.
   std::function<void(const BatchStatistics&)> observer;
+
+ protected:
+  void on_freeze(bool frozen) override { frozen_ = frozen && options_.track_running_stats; }
 
  private:
   Tensor normalize(const Tensor& x, const BatchNormOptions& options,

@@ -822,9 +822,9 @@ std::string header_text() {
 const std::set<std::string> kElsewhere{
     // modules
     "forward", "operator", "embed", "joined", "project", "run", "step_of", "ActivationModule",
-    "check_inputs", "module_sample", "update_running_stats", "normalize", "normalize_groups",
-    "checked_input", "Parameter", "Buffer", "OwnedTensor", "copy_of", "share", "AnyNorm",
-    "CellState",
+    "Lambda", "check_inputs", "module_sample", "update_running_stats", "normalize",
+    "normalize_groups", "checked_input", "Parameter", "Buffer", "OwnedTensor", "copy_of", "share",
+    "AnyNorm", "CellState",
     // written
     "draw", "clip_grad_norm", "step", "add_group", "check_new", "is_plain", "gradgradcheck",
     "gradcheck_against", "gradcheck_f32", "gradcheck_taylor",
