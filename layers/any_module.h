@@ -2,9 +2,34 @@
 #include <gradus/layers/module.h>
 
 #include <concepts>
+#include <functional>
 #include <memory>
+#include <type_traits>
 
 namespace gradus {
+
+/// A module without parameters, of any function: y = f(x). What is no module in a Sequential
+/// becomes one: Sequential(Linear(4, 3), [](const Tensor& x) { return clamp(x, 0, 6); }).
+class Lambda : public UnaryModule {
+ public:
+  /// y = f(x)
+  explicit Lambda(std::function<Tensor(const Tensor&)> f) : f_(std::move(f)) {}
+  Tensor forward(const Tensor& x) override { return f_(x); }
+  void visit(Visitor&) override {}
+  std::string describe() const override { return "Lambda"; }
+
+ private:
+  std::function<Tensor(const Tensor&)> f_;
+};
+
+template <class Base>
+class Any;
+namespace detail {
+template <class T>
+constexpr bool kIsAny = false;
+template <class Base>
+constexpr bool kIsAny<Any<Base>> = true;
+}  // namespace detail
 
 /// Holds any module that is a Base by value: copying it copies the module.
 template <class Base>
@@ -13,6 +38,11 @@ class Any {
   /// Holds `module`.
   template <std::derived_from<Base> M>
   Any(M module) : module_(std::make_unique<M>(std::move(module))), copy_(copy_of<M>) {}
+  /// Holds Lambda(f).
+  template <class F>
+  requires(std::same_as<Base, UnaryModule> && !std::derived_from<F, Module> && !detail::kIsAny<F> &&
+           std::is_invocable_r_v<Tensor, F&, const Tensor&>) Any(F f)
+      : Any(Lambda(std::move(f))) {}
   /// What was known to be more than a Base.
   template <std::derived_from<Base> More>
   Any(Any<More> other) : module_(std::move(other.module_)), copy_(other.copy_) {}

@@ -177,7 +177,7 @@ Tensor BatchNorm::normalize_groups(const Tensor& x, const BatchNormOptions& opti
   return y;
 }
 
-void BatchNorm::freeze(bool frozen) {
+void BatchNorm::freeze_statistics(bool frozen) {
   check(!frozen || options_.track_running_stats,
         "BatchNorm: there are no running statistics of the {} channels to freeze", channels_);
   frozen_ = frozen;

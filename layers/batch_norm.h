@@ -56,9 +56,10 @@ class BatchNorm : public NormModule {
   Tensor forward(const Tensor& x, const Tensor& valid) override;
 
   /// While frozen, evaluation's transform in training, too, and no change of the running
-  /// statistics; train() does not undo it.
-  void freeze(bool frozen = true);
-  /// Whether it is frozen.
+  /// statistics; train() does not undo it. Module::freeze() does it as well, and freezes weight and
+  /// bias.
+  void freeze_statistics(bool frozen = true);
+  /// Whether they are frozen.
   bool frozen() const { return frozen_; }
   /// The running statistics as they were at construction.
   void reset_running_stats();
@@ -80,6 +81,9 @@ class BatchNorm : public NormModule {
   /// for ghost groups; what it gives takes their place, with a gradient through it. The observer is
   /// not told.
   std::function<GivenStatistics(const Tensor& x, const Tensor& valid)> statistics;
+
+ protected:
+  void on_freeze(bool frozen) override { frozen_ = frozen && options_.track_running_stats; }
 
  private:
   Tensor normalize_by(const Tensor& x, const BatchNormOptions& options,

@@ -404,6 +404,16 @@ void Module::train(bool training) {
   for (const auto& [path, module] : named_modules()) module->set_training(training);
 }
 
+void Module::freeze(bool frozen) {
+  Walker walker;
+  walker.each_parameter = [&](const std::string&, Parameter& parameter) {
+    parameter.set_requires_grad(!frozen);
+    if (frozen) parameter.set_grad({});
+  };
+  visit(walker);
+  for (const auto& [path, module] : named_modules()) module->on_freeze(frozen);
+}
+
 std::vector<Tensor> Module::parameters() {
   std::vector<Tensor> result;
   for (auto& [name, parameter] : named_parameters()) result.push_back(parameter);

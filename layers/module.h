@@ -42,8 +42,21 @@ class Visitor {
   void buffer(std::string_view name, Buffer& buffer) {
     if (buffer) on_buffer(name, buffer);
   }
-  /// ... and each child.
+  /// ... each child, ...
   void module(std::string_view name, Module& module) { on_module(name, module); }
+  /// ... and each of a std::vector of children, of one type or held as Any, called `name`.0, ... as
+  /// those of PyTorch's ModuleList.
+  template <class Modules>
+  void modules(const std::string& name, Modules& list) {
+    size_t i = 0;
+    for (auto& one : list) {
+      const std::string called = name + '.' + std::to_string(i++);
+      if constexpr (requires { module(called, one); })
+        module(called, one);
+      else
+        module(called, *one);
+    }
+  }
 
  protected:
   /// Is shown what is there; does nothing by itself.
@@ -118,6 +131,12 @@ class Module {
   /// The same of this module alone, whatever is below it.
   void set_training(bool training) noexcept { training_ = training; }
 
+  /// Nothing here and in the children trains any more, or all does again: parameters require no
+  /// gradient and have none, so that optimizers leave them as they are, and a BatchNorm transforms
+  /// by its running statistics and leaves them, too. train() does not undo it; a copy is frozen as
+  /// well.
+  void freeze(bool frozen = true);
+
   /// What an optimizer changes, of this module and its children; handles, not copies, each called
   /// by its path.
   std::vector<Tensor> parameters();
@@ -125,7 +144,10 @@ class Module {
   NamedTensors named_parameters();
   NamedTensors named_buffers();
   /// This module, whose path is empty, and all below it, in their order; what has several paths
-  /// goes by the first.
+  /// goes by the first. To do something with each of a kind:
+  ///
+  ///   for (auto& [path, module] : model.named_modules())
+  ///     if (auto* dropout = dynamic_cast<Dropout*>(module)) ...
   std::vector<std::pair<std::string, Module*>> named_modules();
   /// How many numbers the parameters are.
   int64_t parameter_count();
@@ -152,6 +174,10 @@ class Module {
   /// This module and its children as an indented list, which tells the parameters that are frozen,
   /// since they require no gradient.
   std::string tree();
+
+ protected:
+  /// What freeze() does to this module beside its parameters.
+  virtual void on_freeze(bool) {}
 
  private:
   friend class Checkpoint;

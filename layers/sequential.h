@@ -6,7 +6,8 @@ namespace gradus {
 /// y = module_n(... module_1(module_0(x))); the children are called "0", "1", ...
 class Sequential : public UnaryModule {
  public:
-  /// Of these modules, in their order; they are moved or copied in.
+  /// Of these modules, in their order, and functions of a tensor, each a Lambda; they are moved or
+  /// copied in.
   template <class... Modules>
   explicit Sequential(Modules... modules) {
     (children_.push_back(AnyModule(std::move(modules))), ...);

@@ -76,8 +76,7 @@ Tensor Cnn::forward(const Tensor& x) {
 void Cnn::visit(Visitor& visitor) {
   visitor.module("stem", stem_);
   visitor.module("stem_norm", *stem_norm_);
-  for (size_t i = 0; i < blocks_.size(); ++i)
-    visitor.module(fmt::format("blocks.{}", i), blocks_[i]);
+  visitor.modules("blocks", blocks_);
   visitor.module("head", head_);
 }
 

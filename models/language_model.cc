@@ -95,8 +95,7 @@ Tensor TransformerLanguageModel::generate(const Tensor& prompt, int64_t count,
 void TransformerLanguageModel::visit(Visitor& visitor) {
   visitor.module("embedding", embedding_);
   visitor.parameter("positions", positions_);
-  for (size_t i = 0; i < blocks_.size(); ++i)
-    visitor.module(fmt::format("blocks.{}", i), blocks_[i]);
+  visitor.modules("blocks", blocks_);
   visitor.module("norm", *norm_);
   visitor.module("head", head_);
 }

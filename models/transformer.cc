@@ -168,8 +168,7 @@ Tensor Transformer::forward(const Tensor& x, const Tensor& lengths) {
 void Transformer::visit(Visitor& visitor) {
   visitor.module("project", project_);
   visitor.parameter("positions", positions_);
-  for (size_t i = 0; i < blocks_.size(); ++i)
-    visitor.module(fmt::format("blocks.{}", i), blocks_[i]);
+  visitor.modules("blocks", blocks_);
   visitor.module("norm", *norm_);
   visitor.module("head", head_);
 }

@@ -948,9 +948,9 @@ std::string header_text() {
 const std::set<std::string> kElsewhere{
     // modules
     "forward", "operator", "embed", "joined", "project", "run", "step_of", "ActivationModule",
-    "check_inputs", "module_sample", "update_running_stats", "normalize", "normalize_groups",
-    "checked_input", "Parameter", "Buffer", "OwnedTensor", "copy_of", "share", "AnyNorm",
-    "CellState",
+    "Lambda", "check_inputs", "module_sample", "update_running_stats", "normalize",
+    "normalize_groups", "checked_input", "Parameter", "Buffer", "OwnedTensor", "copy_of", "share",
+    "AnyNorm", "CellState",
     // written
     "draw", "clip_grad_norm", "clip_grad_value", "grad_norms", "Lbfgs", "move", "step", "add_group",
     "check_new", "is_plain", "gradgradcheck", "gradcheck_against", "gradcheck_f32",

@@ -52,9 +52,9 @@ BOOST_AUTO_TEST_CASE(with_relu_it_is_the_relu_of_the_norm_in_every_mode) {
     BOOST_TEST(statistics(with_relu) == statistics(norm), mode);
   };
   both("training");
-  for (BatchNorm* each : {&norm, &with_relu}) each->freeze();
+  for (BatchNorm* each : {&norm, &with_relu}) each->freeze_statistics();
   both("frozen");
-  for (BatchNorm* each : {&norm, &with_relu}) each->freeze(false), each->eval();
+  for (BatchNorm* each : {&norm, &with_relu}) each->freeze_statistics(false), each->eval();
   both("evaluation");
 }
 
@@ -85,7 +85,7 @@ BOOST_AUTO_TEST_CASE(frozen_is_evaluation_and_outlives_train) {
   const std::string before = statistics(norm);
   model.eval();
   const auto evaluated = model(pair()).to_vector<double>();
-  norm.freeze();
+  norm.freeze_statistics();
   model.train();
   BOOST_TEST(norm.training());
   BOOST_TEST(norm.frozen());
@@ -93,7 +93,7 @@ BOOST_AUTO_TEST_CASE(frozen_is_evaluation_and_outlives_train) {
   BOOST_TEST(statistics(norm) == before);
   BOOST_TEST(norm(pair() + 5).size(0) == 2);
   BOOST_TEST(norm(slice(pair(), 0, 0, 1)).size(0) == 1);  // one value a channel will do
-  norm.freeze(false);
+  norm.freeze_statistics(false);
   BOOST_TEST(model(pair()).to_vector<double>() != evaluated);
   BOOST_TEST(statistics(norm) != before);
 }
@@ -101,7 +101,7 @@ BOOST_AUTO_TEST_CASE(frozen_is_evaluation_and_outlives_train) {
 // Weight and bias go on learning; the statistics are constants to the gradient.
 BOOST_AUTO_TEST_CASE(frozen_passes_gradients) {
   BatchNorm norm = make(3);
-  norm.freeze();
+  norm.freeze_statistics();
   const Tensor x = wave({4, 3}, 2, 0.7).set_requires_grad();
   Tape tape;
   tape.backward(sum(norm(x)));
@@ -113,9 +113,10 @@ BOOST_AUTO_TEST_CASE(frozen_passes_gradients) {
 
 BOOST_AUTO_TEST_CASE(freezing_needs_running_statistics) {
   BatchNorm norm(3, {.track_running_stats = false});
-  BOOST_CHECK_EXCEPTION(norm.freeze(), Error, says("BatchNorm: there are no running statistics"));
+  BOOST_CHECK_EXCEPTION(norm.freeze_statistics(), Error,
+                        says("BatchNorm: there are no running statistics"));
   BOOST_TEST(!norm.frozen());
-  norm.freeze(false);
+  norm.freeze_statistics(false);
 }
 
 BOOST_AUTO_TEST_CASE(without_running_statistics_evaluation_uses_the_batch_s) {
@@ -396,9 +397,9 @@ BOOST_AUTO_TEST_CASE(an_observer_is_told_of_training_alone) {
   std::vector<BatchStatistics> heard;
   norm.observer = [&](const BatchStatistics& batch) { heard.push_back(batch); };
   norm(pair());
-  norm.freeze();
+  norm.freeze_statistics();
   norm(pair());
-  norm.freeze(false);
+  norm.freeze_statistics(false);
   norm.eval();
   norm(pair());
   norm.train();

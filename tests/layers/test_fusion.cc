@@ -102,6 +102,6 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_fused_is_refused) {
   untracked.eval();
   BOOST_CHECK_EXCEPTION(fuse_linear_bn_eval(linear, untracked), Error,
                         says("has no running statistics"));
-  training.freeze();
+  training.freeze_statistics();
   fuse_linear_bn_eval(linear, training);
 }

@@ -951,3 +951,108 @@ BOOST_AUTO_TEST_CASE(names_are_given_when_they_are_asked_for) {
   added.head = Linear(8, 2);
   BOOST_CHECK_EXCEPTION(model(ones({2, 3})), Error, says("in 1.head: linear"));
 }
+
+namespace {
+
+Tensor doubled(const Tensor& x) { return x + x; }
+
+/// Blocks of one type, and of several.
+class Blocks : public UnaryModule {
+ public:
+  Blocks() : same{Linear(3, 3), Linear(3, 3)} {
+    mixed.emplace_back(Tanh());
+    mixed.emplace_back(Linear(3, 2));
+  }
+  Tensor forward(const Tensor& x) override {
+    Tensor y = x;
+    for (Linear& one : same) y = one(y);
+    for (AnyModule& one : mixed) y = one(y);
+    return y;
+  }
+  void visit(Visitor& visitor) override {
+    visitor.modules("same", same);
+    visitor.modules("mixed", mixed);
+  }
+  std::string describe() const override { return "Blocks"; }
+
+  std::vector<Linear> same;
+  std::vector<AnyModule> mixed;
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(functions_in_a_sequential_are_modules) {
+  Linear linear(3, 4);
+  double factor = 3;
+  Sequential model(
+      linear, [factor](const Tensor&x) { return factor * x; }, doubled),
+      copy = model;
+  model.add([](const Tensor& x) { return flatten(x, 0); });
+  BOOST_TEST(model.size() == 4u);
+  BOOST_TEST(model.tree() ==
+             "Sequential\n  0: Linear(3, 4)\n  1: Lambda\n  2: Lambda\n  3: Lambda");
+  const Tensor x = randn({2, 3});
+  const std::vector<float> y = (6 * linear(x)).to_vector<float>();
+  for (size_t i = 0; i < y.size(); ++i) {
+    BOOST_TEST(std::abs(model(x).to_vector<float>()[i] - y[i]) < 1e-5);
+    BOOST_TEST(std::abs(copy(x).to_vector<float>()[i] - y[i]) < 1e-5);
+  }
+  BOOST_TEST((model(x).shape() == Shape{8}));
+}
+
+BOOST_AUTO_TEST_CASE(a_vector_of_modules_is_shown_as_a_list) {
+  Blocks model;
+  std::vector<std::string> paths;
+  for (const auto& [path, module] : model.named_modules()) paths.push_back(path);
+  BOOST_TEST(paths == (std::vector<std::string>{"", "same.0", "same.1", "mixed.0", "mixed.1"}));
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : model.state()) names.push_back(name);
+  BOOST_TEST(names == (std::vector<std::string>{"same.0.weight", "same.0.bias", "same.1.weight",
+                                                "same.1.bias", "mixed.1.weight", "mixed.1.bias"}));
+  BOOST_CHECK_EXCEPTION(model(ones({2, 4})), Error, says("in same.0"));
+}
+
+// As when a net is taken over and only its head is trained.
+BOOST_AUTO_TEST_CASE(what_is_frozen_does_not_train) {
+  Sequential model(Sequential(Linear(3, 4), BatchNorm(4), Relu()), Linear(4, 2));
+  Sgd optimizer(model.parameters(), {.lr = 0.5, .momentum = 0.9, .weight_decay = 0.1});
+  const Tensor x = randn({6, 3});
+  const auto step = [&] {
+    Tape tape;
+    const Tensor loss = sum(square(model(x)));
+    optimizer.zero_grad();
+    tape.backward(loss);
+    optimizer.step();
+  };
+  step();  // gradients, momentum and statistics
+  auto& body = dynamic_cast<Sequential&>(model[0]);
+  body.freeze();
+  const auto values = [](Module& module) {
+    std::vector<double> all;
+    for (const auto& [name, tensor] : module.state())
+      for (double value : tensor.to_vector<double>()) all.push_back(value);
+    return all;
+  };
+  const auto frozen = values(body), head = values(model[1]);
+  const Tensor y = body(x);
+  optimizer.step();  // by no gradient that was left
+  model.train();
+  step();
+  BOOST_TEST(values(body) == frozen);
+  BOOST_TEST(values(model[1]) != head);
+  BOOST_TEST(body(x).to_vector<double>() == y.to_vector<double>());
+  body.eval();
+  BOOST_TEST(body(x).to_vector<double>() == y.to_vector<double>());  // by the running statistics
+  body.train();
+  Sequential copy = body;
+  for (const Tensor& parameter : copy.parameters()) BOOST_TEST(!parameter.requires_grad());
+  copy(x);
+  BOOST_TEST(values(copy) == frozen);
+  body.freeze(false);
+  step();
+  BOOST_TEST(values(body) != frozen);
+  BOOST_TEST(dynamic_cast<BatchNorm&>(body[1]).num_batches_tracked.item() == 2);
+  Sequential untracked(BatchNorm(4, {.track_running_stats = false}));
+  untracked.freeze();  // has none: its batch's go on
+  untracked(ones({3, 4}));
+}

@@ -1133,6 +1133,14 @@ layer(
 
 
 # Modules of modules
+class Square(nn.Module):
+    def forward(self, x):
+        return x * x
+
+
+layer("Lambda", Square(), call, leaf(3, 5))
+
+
 class Residual(nn.Module):
     def __init__(self, module):
         super().__init__()

@@ -127,7 +127,7 @@ const auto run_block = [](EncoderBlock& block, X x) {
 };
 
 BatchNorm frozen(BatchNorm norm) {
-  norm.freeze();
+  norm.freeze_statistics();
   return norm;
 }
 
@@ -227,6 +227,7 @@ std::vector<Row> layer_rows() {
       row("MultiHeadAttention.others", heads, attend_others),
       row("MultiHeadAttention.others padded", heads, attend_others),
 
+      row("Lambda", Lambda([](const Tensor& x) { return x * x; }), call),
       row("Residual", Residual(Sequential(Linear(5, 5), Tanh())), call),
       row("Sequential",
           Sequential(Conv2d(2, 3, 3, {.padding = 1}), BatchNorm(3), Relu(),

@@ -112,7 +112,7 @@ BOOST_AUTO_TEST_CASE(modes_and_observers_stay_and_frozen_ones_keep_theirs) {
   BatchNorm &first = norm_of(model, 1), &frozen = norm_of(model, 2);
   int heard = 0;
   first.observer = [&](const BatchStatistics&) { ++heard; };
-  frozen.freeze();
+  frozen.freeze_statistics();
   model.eval();
   first.train();
   const Tensor x = wave({6, 3}, 2, 0.7);
