@@ -447,7 +447,11 @@ BOOST_AUTO_TEST_CASE(bad_input) {
   const Tensor x = zeros({3, 4, 5, 6});
   BOOST_CHECK_EXCEPTION(conv2d(x, zeros({2, 3, 2, 2})), Error,
                         says("x (3, 4, 5, 6) must be (N, C, H, W) and weight (2, 3, 2, 2)"));
-  BOOST_CHECK_EXCEPTION(conv2d(zeros({4, 5, 6}), zeros({2, 4, 2, 2})), Error, says("x (4, 5, 6)"));
+  BOOST_CHECK_EXCEPTION(conv2d(zeros({5, 6}), zeros({2, 4, 2, 2})), Error, says("x (5, 6)"));
+  BOOST_CHECK_EXCEPTION(conv2d(x, zeros({2, 4, 2})), Error, says("weight (2, 4, 2)"));
+  BOOST_CHECK_EXCEPTION(
+      conv2d(x, zeros({2, 4, 2, 2}), {}, {.stride = {1, 2}, .padding = Padding::same()}), Error,
+      says("needs a stride of 1, not 1x2"));
   BOOST_CHECK_EXCEPTION(conv2d(x, zeros({3, 2, 2, 2}), {}, {.groups = 2}), Error,
                         says("4 input and 3 output channels do not divide into 2 groups"));
   BOOST_CHECK_EXCEPTION(conv2d(x, zeros({2, 4, 2, 2}), {}, {.groups = 0}), Error,
@@ -462,4 +466,50 @@ BOOST_AUTO_TEST_CASE(bad_input) {
                         says("padding 0x-1 is negative"));
   BOOST_CHECK_EXCEPTION(conv2d(x, zeros({2, 4, 2, 2}, DType::f64)), Error,
                         says("dtypes f32 and f64 do not mix"));
+}
+
+BOOST_AUTO_TEST_CASE(bad_input_of_the_family) {
+  const Tensor x = zeros({3, 4, 5, 6}), w = zeros({4, 2, 3, 3}), row = zeros({3, 4, 6});
+  BOOST_CHECK_EXCEPTION(conv1d(x, zeros({2, 4, 3})), Error, says("conv1d: x (3, 4, 5, 6)"));
+  BOOST_CHECK_EXCEPTION(conv1d(row, zeros({2, 3, 3})), Error, says("conv1d: x (3, 4, 1, 6)"));
+  BOOST_CHECK_EXCEPTION(conv1d(row, zeros({2, 4, 3}), {}, {.padding = {1, 2}}), Error,
+                        says("padding 1x2 along one axis"));
+  BOOST_CHECK_EXCEPTION(conv_transpose2d(x, zeros({2, 4, 3, 3})), Error,
+                        says("conv_transpose2d: x (3, 4, 5, 6)"));
+  BOOST_CHECK_EXCEPTION(conv_transpose2d(x, w, zeros({3})), Error, says("2 output channels"));
+  BOOST_CHECK_EXCEPTION(conv_transpose2d(x, w, {}, {.stride = 2, .output_padding = 2}), Error,
+                        says("output_padding 2 must be below stride 2 or dilation 1"));
+  BOOST_CHECK_EXCEPTION(conv_transpose2d(x, w, {}, {.padding = 9}), Error,
+                        says("padding 9 leaves"));
+  BOOST_CHECK_EXCEPTION(conv_transpose2d(x, w, {}, {.groups = 3}), Error, says("with 3 groups"));
+  BOOST_CHECK_EXCEPTION(conv_transpose2d(zeros({1, 4, 0, 3}), w), Error, says("need elements"));
+  BOOST_CHECK_EXCEPTION(conv_transpose1d(row, zeros({4, 2, 3}), {}, {.stride = 0}), Error,
+                        says("conv_transpose1d: "));
+}
+
+// <conv2d(x, w), dy> = <x, conv_transpose2d(dy, w)>, whatever the windows.
+BOOST_AUTO_TEST_CASE(transposed_is_adjoint) {
+  const Pair strides[] = {1, {2, 1}, {3, 2}}, paddings[] = {0, {1, 2}};
+  for (const Pair& stride : strides)
+    for (const Pair& padding : paddings)
+      for (const int64_t groups : {1, 2}) {
+        const Conv2dOptions options{.stride = stride, .padding = padding, .groups = groups};
+        const Tensor x = test::wave({3, 4, 7, 9}, 1.1, 0.3),
+                     w = test::wave({6, 4 / groups, 3, 2}, 1.7, 0.9), y = conv2d(x, w, {}, options),
+                     dy = test::wave(y.shape(), 0.8, 0.2);
+        const Pair rest{(7 + 2 * padding.h - 3) % stride.h, (9 + 2 * padding.w - 2) % stride.w};
+        const Tensor dx = conv_transpose2d(
+            dy, w, {},
+            {.stride = stride, .padding = padding, .output_padding = rest, .groups = groups});
+        BOOST_TEST_REQUIRE((dx.shape() == x.shape()));
+        const double there = sum(y * dy).item(), back = sum(x * dx).item();
+        BOOST_TEST(std::abs(there - back) <= 1e-12 * sum(abs(x * dx)).item());
+      }
+}
+
+BOOST_AUTO_TEST_CASE(names_of_windows) {
+  BOOST_TEST(str(Pair(3)) == "3");
+  BOOST_TEST(str(Pair(3, 2)) == "3x2");
+  BOOST_TEST(str(Padding(1, 2)) == "1x2");
+  BOOST_TEST(str(Padding::same()) == "same");
 }

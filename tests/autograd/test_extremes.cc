@@ -483,6 +483,78 @@ BOOST_AUTO_TEST_CASE(integers_of_ops) {
           sound(image, [&](const Tensor& x) { return conv2d(x, kernel, {}, options); });
         }},
        {"conv2d's groups", [](int64_t n) { conv2d(image, kernel, {}, {.groups = n}); }},
+       {"conv1d",
+        [](int64_t n) {
+          const Tensor row = select(image, 2, 0), taps = select(kernel, 2, 0);
+          sound(row, [&](const Tensor& x) { return conv1d(x, taps, {}, {.stride = n}); });
+          sound(row, [&](const Tensor& x) { return conv1d(x, taps, {}, {.padding = n}); });
+          sound(row, [&](const Tensor& x) { return conv1d(x, taps, {}, {.dilation = n}); });
+          sound(row, [&](const Tensor& x) {
+            return conv1d(x, taps, {}, {.padding = Padding::same(), .dilation = n});
+          });
+          conv1d(row, taps, {}, {.groups = n});
+        }},
+       {"conv2d of the same size",
+        [](int64_t n) {
+          sound(image, [n](const Tensor& x) {
+            return conv2d(x, kernel, {}, {.padding = Padding::same(), .dilation = {n, 1}});
+          });
+        }},
+       {"conv_transpose2d",
+        [](int64_t n) {
+          const ConvTranspose2dOptions all[] = {{.stride = {n, 1}},
+                                                {.stride = n},
+                                                {.padding = {1, n}},
+                                                {.output_padding = {n, 0}},
+                                                {.stride = n, .output_padding = n - (n > 0)},
+                                                {.dilation = {n, 1}},
+                                                {.stride = n, .padding = n, .dilation = n},
+                                                {.groups = n}};
+          for (const ConvTranspose2dOptions& options : all) try {
+              sound(image,
+                    [&](const Tensor& x) { return conv_transpose2d(x, kernel, {}, options); });
+            } catch (const Error&) {
+            }
+        }},
+       {"conv_transpose1d",
+        [](int64_t n) {
+          const Tensor row = select(image, 2, 0), taps = select(kernel, 2, 0);
+          sound(conv_transpose1d(row, taps, {}, {.stride = n}));
+        }},
+       {"str of a Pair", [](int64_t n) { BOOST_TEST(str(Pair(n)).size() > 0); }},
+       {"max_pool2d_with_indices",
+        [](int64_t n) {
+          sound(image, [n](const Tensor& x) { return max_pool2d_with_indices(x, n).y; });
+        }},
+       {"max_unpool2d",
+        [](int64_t n) {
+          const Tensor places = zeros(image.shape(), DType::i64);
+          sound(image, [&](const Tensor& x) { return max_unpool2d(x, places, n); });
+        }},
+       {"max_unpool2d's options",
+        [](int64_t n) {
+          const Tensor places = full(image.shape(), static_cast<double>(n), DType::i64);
+          const MaxUnpool2dOptions all[] = {
+              {.stride = n}, {.padding = n}, {.output_size = n}, {.stride = n, .padding = n}, {}};
+          for (const MaxUnpool2dOptions& options : all) try {
+              sound(image, [&](const Tensor& x) { return max_unpool2d(x, places, 2, options); });
+            } catch (const Error&) {
+            }
+        }},
+       {"max_pool1d",
+        [](int64_t n) {
+          sound(select(image, 2, 0), [n](const Tensor& x) { return max_pool1d(x, n); });
+          sound(max_pool1d(select(image, 2, 0), 2, {.stride = n}));
+        }},
+       {"avg_pool1d",
+        [](int64_t n) {
+          sound(select(image, 2, 0), [n](const Tensor& x) { return avg_pool1d(x, n); });
+          sound(avg_pool1d(select(image, 2, 0), 2, {.padding = n}));
+        }},
+       {"adaptive_avg_pool1d",
+        [](int64_t n) {
+          sound(select(image, 2, 0), [n](const Tensor& x) { return adaptive_avg_pool1d(x, n); });
+        }},
        {"max_pool2d's kernel",
         [](int64_t n) {
           sound(image, [n](const Tensor& x) { return max_pool2d(x, {n, n}); });
@@ -576,6 +648,22 @@ BOOST_AUTO_TEST_CASE(integers_of_modules_optimizers_and_data) {
           Conv2d(2, 2, 3, {.dilation = n})(image);
         }},
        {"Conv2d's groups", [](int64_t n) { Conv2d(2, 2, 3, {.groups = n}); }},
+       {"Conv1d and ConvTranspose1d",
+        [](int64_t n) {
+          Conv1d(n, 2, 3);
+          Conv1d(2, 2, n);
+          ConvTranspose1d(2, n, 3);
+          ConvTranspose1d(2, 2, n);
+        }},
+       {"ConvTranspose2d",
+        [](int64_t n) {
+          ConvTranspose2d(n, n, 3);
+          ConvTranspose2d(2, 2, {n, 1});
+          ConvTranspose2d(2, 2, 3, {.groups = n});
+        }},
+       {"MaxPool1d", [](int64_t n) { MaxPool1d{n}(select(image, 2, 0)); }},
+       {"AvgPool1d", [](int64_t n) { AvgPool1d{n}(select(image, 2, 0)); }},
+       {"AdaptiveAvgPool1d", [](int64_t n) { AdaptiveAvgPool1d{n}(select(image, 2, 0)); }},
        {"BatchNorm",
         [](int64_t n) {
           BatchNorm{n};
@@ -1319,6 +1407,12 @@ BOOST_AUTO_TEST_CASE(nothing_along_huge_axes) {
         })},
        {"conv2d 3x3", of([](const Tensor& x) {
           return conv2d(x, ones({2, x.size(1), 3, 3}), {}, {.padding = {1, 1}});
+        })},
+       {"conv1d", of([](const Tensor& x) {
+          return conv1d(x, ones({2, x.size(1), 1}));
+        })},
+       {"conv_transpose2d", of([](const Tensor& x) {
+          return conv_transpose2d(x, ones({x.size(1), 2, 1, 1}));
         })},
        {"max_pool2d", of([](const Tensor& x) {
           return max_pool2d(x, {2, 2}, {.padding = {1, 1}});

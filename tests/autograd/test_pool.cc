@@ -359,8 +359,8 @@ BOOST_AUTO_TEST_CASE(equal_ones_nan_and_infinity) {
 
 BOOST_AUTO_TEST_CASE(bad_input) {
   const Tensor x = zeros({3, 4, 5, 6});
-  BOOST_CHECK_EXCEPTION(max_pool2d(zeros({4, 5, 6}), {2, 2}), Error,
-                        says("max_pool2d: x must be (N, C, H, W), is (4, 5, 6)"));
+  BOOST_CHECK_EXCEPTION(max_pool2d(zeros({5, 6}), {2, 2}), Error,
+                        says("max_pool2d: x must be (N, C, H, W) or (C, H, W), is (5, 6)"));
   BOOST_CHECK_EXCEPTION(max_pool2d(x, {6, 2}), Error,
                         says("a window of 6x2 is larger than the image of 5x6"));
   BOOST_CHECK_EXCEPTION(avg_pool2d(x, {2, 2}, {.padding = {2, 0}}), Error,
@@ -375,4 +375,37 @@ BOOST_AUTO_TEST_CASE(bad_input) {
   BOOST_CHECK_EXCEPTION(max_pool2d(zeros({1, 1, 2, 2}), {2, 2},
                                    {.stride = Pair{1, 1}, .padding = {1, 1}, .dilation = {3, 3}}),
                         Error, says("a window lies wholly outside the image of 2x2"));
+}
+
+BOOST_AUTO_TEST_CASE(bad_input_along_one_axis_and_back) {
+  const Tensor x = zeros({3, 4, 6});
+  BOOST_CHECK_EXCEPTION(max_pool1d(zeros({6}), 2), Error,
+                        says("max_pool1d: x must be (N, C, L) or (C, L), is (6,)"));
+  BOOST_CHECK_EXCEPTION(avg_pool1d(x, 7), Error, says("avg_pool1d: a window of 1x7"));
+  BOOST_CHECK_EXCEPTION(avg_pool1d(x, 2, {.dilation = 2}), Error, says("avg_pool1d: has no"));
+  BOOST_CHECK_EXCEPTION(adaptive_avg_pool1d(x, 0), Error, says("adaptive_avg_pool1d: "));
+  const Tensor y = zeros({2, 2, 3}), places = zeros({2, 2, 3}, DType::i64);
+  BOOST_CHECK_EXCEPTION(max_unpool2d(y, zeros({2, 3}, DType::i64), 2), Error,
+                        says("x (2, 2, 3) and indices (2, 3)"));
+  BOOST_CHECK_EXCEPTION(max_unpool2d(y, zeros({2, 2, 3}), 2), Error, says("max_unpool2d"));
+  BOOST_CHECK_EXCEPTION(max_unpool2d(y, places, 2, {.output_size = Pair(4, 8)}), Error,
+                        says("to 4x8; kernel 2, stride 2 and padding 0 lead to 4x6"));
+  Tensor outside = raw::clone(places);
+  outside.mutable_data<int64_t>()[7] = 24;  // of 4 x 6
+  BOOST_CHECK_EXCEPTION(max_unpool2d(y, outside, 2), Error, says("max_unpool2d"));
+}
+
+// Where each window's largest came from it goes back to, and what was not chosen is 0.
+BOOST_AUTO_TEST_CASE(unpooling_is_poolings_way_back) {
+  const Tensor x = test::wave({2, 3, 5, 7}, 1.3, 0.4);
+  const auto [y, places] = max_pool2d_with_indices(x, 2);
+  const Tensor back = max_unpool2d(y, places, 2, {.output_size = Pair(5, 7)});
+  BOOST_TEST((back.shape() == x.shape()));
+  int64_t chosen = 0;
+  for (int64_t i = 0; i < x.numel(); ++i) {
+    const double v = back.to_vector<double>()[static_cast<size_t>(i)];
+    chosen += v != 0;
+    BOOST_TEST((v == 0 || v == x.to_vector<double>()[static_cast<size_t>(i)]));
+  }
+  BOOST_TEST(chosen == y.numel());
 }

@@ -961,6 +961,81 @@ void pooling(Program& p) {
   }
 }
 
+/// Convolutions and poolings along one axis, transposed, or that keep the size; and what goes back.
+void windows(Program& p) {
+  constexpr int64_t channels[] = {1, 2, 3, 8, 9}, sizes[] = {1, 3, 4, 5, 8, 9, 13};
+  const int64_t n = p.bytes().one_of({1, 2, 0}), groups = p.bytes().one_of({1, 1, 2}),
+                in = groups * p.bytes().one_of(channels), out = p.bytes().one_of(channels),
+                h = p.bytes().one_of(sizes), w = p.bytes().one_of(sizes),
+                k = p.bytes().one_of({3, 1, 2, 4}), stride = 1 + p.bytes().below(3),
+                padding = p.bytes().below(3), dilation = 1 + p.bytes().below(2);
+  const bool same = p.bytes().one_in(2);
+  switch (p.bytes().below(8)) {
+    case 0:
+      return p.call(
+          "conv1d", {p.of({n, in, w}), p.of({groups * out, in / groups, k}), p.of({groups * out})},
+          [=](auto x) {
+            return conv1d(x[0], x[1], x[2],
+                          {.stride = same ? 1 : stride,
+                           .padding = same ? Padding::same() : Padding(padding),
+                           .dilation = dilation,
+                           .groups = groups});
+          },
+          16);
+    case 1:
+      return p.call(
+          "conv_transpose1d", {p.of({n, in, w}), p.of({in, out, k}), p.of({groups * out})},
+          [=](auto x) {
+            return conv_transpose1d(x[0], x[1], x[2],
+                                    {.stride = stride,
+                                     .padding = padding,
+                                     .output_padding = stride - 1,
+                                     .dilation = dilation,
+                                     .groups = groups});
+          },
+          16);
+    case 2:
+      return p.call(
+          "conv_transpose2d", {p.of({n, in, h, w}), p.of({in, out, k, k}), p.of({groups * out})},
+          [=](auto x) {
+            return conv_transpose2d(x[0], x[1], x[2],
+                                    {.stride = stride,
+                                     .padding = padding,
+                                     .output_padding = same ? 1 : 0,
+                                     .dilation = dilation,
+                                     .groups = groups});
+          },
+          16);
+    case 3:
+      return p.call(
+          "conv2d of the same size",
+          {p.of({in, h, w}), p.of({groups * out, in / groups, k, 1 + padding})},
+          [=](auto x) {
+            return conv2d(x[0], x[1], {},
+                          {.padding = Padding::same(), .dilation = dilation, .groups = groups});
+          },
+          16);
+    case 4:
+      return p.call("max_pool1d", {p.of({n, in, w})}, [=](auto x) {
+        return max_pool1d(x[0], k, {.stride = stride, .dilation = dilation, .ceil_mode = same});
+      });
+    case 5:
+      return p.call("avg_pool1d", {p.of({n, in, w})}, [=](auto x) {
+        return avg_pool1d(x[0], k, {.stride = stride, .ceil_mode = same});
+      });
+    case 6:
+      return p.call("adaptive_avg_pool1d", {p.of({n, in, w})},
+                    [=](auto x) { return adaptive_avg_pool1d(x[0], k); });
+    default: {
+      const Tensor places = p.indices({n, in, h, w}, h * w);
+      p.call("max_unpool2d", {p.of({n, in, h, w})},
+             [=](auto x) { return max_unpool2d(x[0], places, 1); });
+      p.call("max_pool2d_with_indices", {p.of({n, in, h, w})},
+             [=](auto x) { return max_pool2d_with_indices(x[0], k, {.stride = stride}).y; });
+    }
+  }
+}
+
 void attention(Program& p) {
   constexpr int64_t lengths[] = {1, 2, 4, 5, 8, 33, 0, 17};
   const int64_t n = 1 + p.bytes().below(2), tq = p.bytes().one_of(lengths),
@@ -1109,7 +1184,7 @@ constexpr void (*kOps[32])(Program&) = {
     softmaxes,   row_norms,     losses,        choices,   indexing,    join,
     pooling,     convolution,   attention,     recurrent, random,      with_number,
     casts,       channel_norms, own_attention, cell,      logic,       backward_functions,
-    unary,       binary,        reduction,     shapes,    more_losses, surface,
+    unary,       binary,        reduction,     windows,   more_losses, surface,
     with_number, pooling};
 
 Outcome Program::run() {

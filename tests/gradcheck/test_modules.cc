@@ -27,11 +27,11 @@ BOOST_AUTO_TEST_CASE(every_module_is_right_to_second_order) {
 // The sources are searched for classes that derive from a module.
 BOOST_AUTO_TEST_CASE(every_module_has_samples) {
   std::set<std::string> rows,
-      abstract{"UnaryModule", "NormModule", "ActivationModule", "RecurrentCell"};
+      abstract{"UnaryModule", "NormModule", "ActivationModule", "RecurrentCell", "ConvModule"};
   for (const ModuleSamples* row : all_module_samples()) rows.insert(row->name);
   const std::regex definition(
       "(?:class|struct) (\\w+) (?:final )?: (?:public )?(?:Module|UnaryModule|NormModule|"
-      "ActivationModule|RecurrentCell|GroupNorm) ");
+      "ActivationModule|RecurrentCell|GroupNorm|ConvModule) ");
   int found = 0;
   for (const char* folder : {"layers", "models"})
     for (const auto& file :

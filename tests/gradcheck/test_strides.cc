@@ -623,6 +623,36 @@ std::vector<Call> pool_calls() {
           })};
 }
 
+std::vector<Call> window_calls() {
+  const Args row{numbers({2, 3, 6}, 1)};
+  return {{"max_pool2d_with_indices",
+           {numbers({2, 3, 5, 6}, 1)},
+           [](std::span<const Tensor> x) {
+             const auto [y, places] = max_pool2d_with_indices(x[0], 2);
+             return Results{y, places};
+           }},
+          call("max_unpool2d", {numbers({2, 3, 2, 2}, 1), indices({2, 3, 2, 2}, 16)},
+               [](std::span<const Tensor> x) { return max_unpool2d(x[0], x[1], 2); }),
+          call("max_pool1d", row, [](std::span<const Tensor> x) { return max_pool1d(x[0], 2); }),
+          call("avg_pool1d", row, [](std::span<const Tensor> x) { return avg_pool1d(x[0], 2); }),
+          call("adaptive_avg_pool1d", row,
+               [](std::span<const Tensor> x) { return adaptive_avg_pool1d(x[0], 4); }),
+          call("conv2d", {numbers({2, 3, 4, 5}, 1), numbers({2, 3, 2, 3}, 2), numbers({2}, 3)},
+               [](std::span<const Tensor> x) {
+                 return conv2d(x[0], x[1], x[2], {.padding = Padding::same()});
+               }),
+          call("conv1d", {numbers({2, 3, 6}, 1), numbers({2, 3, 3}, 2), numbers({2}, 3)},
+               [](std::span<const Tensor> x) { return conv1d(x[0], x[1], x[2]); }),
+          call("conv_transpose2d",
+               {numbers({2, 3, 3, 4}, 1), numbers({3, 2, 3, 2}, 2), numbers({2}, 3)},
+               [](std::span<const Tensor> x) {
+                 return conv_transpose2d(x[0], x[1], x[2],
+                                         {.stride = 2, .output_padding = 1, .dilation = {1, 2}});
+               }),
+          call("conv_transpose1d", {numbers({2, 3, 4}, 1), numbers({3, 2, 3}, 2), numbers({2}, 3)},
+               [](std::span<const Tensor> x) { return conv_transpose1d(x[0], x[1], x[2]); })};
+}
+
 Tensor cubes(std::span<const Tensor> x) { return sum(x[0] * x[0] * x[1]); }
 
 std::vector<Call> functional_calls() {
@@ -860,8 +890,8 @@ std::vector<Call> all_calls() {
   std::vector<Call> all;
   for (auto calls :
        {elementwise_calls(), shape_calls(), surface_calls(), loss_calls(), more_loss_calls(),
-        product_calls(false), attention_calls(), norm_calls(), pool_calls(), functional_calls(),
-        data_calls(), table_calls(), tensor_calls(), sequence_calls()})
+        window_calls(), product_calls(false), attention_calls(), norm_calls(), pool_calls(),
+        functional_calls(), data_calls(), table_calls(), tensor_calls(), sequence_calls()})
     for (Call& one : calls) all.push_back(std::move(one));
   return all;
 }

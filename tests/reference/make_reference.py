@@ -593,6 +593,67 @@ op(
     *(leaf(2, 3, 2, 3), indices([[[2, 0, 1], [1, 0, -100]], [[2, 1, 1], [0, 0, 2]]])),
 )
 
+# Convolutions and poolings along one axis, transposed, of even kernels that keep the size, without a batch
+for name, x, weight, options in [
+    ("same", (3, 2, 4, 5), (3, 2, 3, 2), dict(padding="same")),
+    ("same dilated", (3, 2, 6, 5), (3, 2, 2, 3), dict(padding="same", dilation=(3, 2))),
+    ("one image", (2, 4, 5), (3, 2, 3, 2), dict(stride=(2, 1), padding=(1, 0))),
+]:
+    op(f"conv2d.{name}", lambda *x: F.conv2d(*x, **options), leaf(*x), leaf(*weight), leaf(weight[0]))
+for name, x, weight, options in [
+    ("plain", (3, 2, 6), (3, 2, 3), dict()),
+    ("strided", (3, 2, 7), (3, 2, 3), dict(stride=2, padding=1, dilation=2)),
+    ("groups", (3, 4, 5), (6, 2, 2), dict(groups=2)),
+    ("same", (3, 2, 5), (3, 2, 4), dict(padding="same", dilation=3)),
+    ("one row", (2, 5), (3, 2, 3), dict()),
+]:
+    op(f"conv1d.{name}", lambda *x: F.conv1d(*x, **options), leaf(*x), leaf(*weight), leaf(weight[0]))
+for name, x, weight, options in [
+    ("plain", (3, 2, 3, 4), (2, 3, 3, 2), dict()),
+    ("strided", (3, 2, 3, 2), (2, 3, 3, 4), dict(stride=(2, 3), padding=(1, 2), output_padding=(1, 2))),
+    ("groups", (3, 4, 3, 2), (4, 3, 2, 2), dict(groups=2, dilation=(1, 2))),
+    ("beyond the stride", (2, 2, 3, 4), (2, 2, 3, 2), dict(stride=(3, 2), padding=(1, 2), output_padding=(2, 3), dilation=4)),
+    ("one image", (2, 3, 4), (2, 3, 3, 2), dict()),
+]:
+    channels = weight[1] * options.get("groups", 1)
+    op(f"conv_transpose2d.{name}", lambda *x: F.conv_transpose2d(*x, **options), leaf(*x), leaf(*weight), leaf(channels))
+op("conv_transpose2d.plain:no bias", F.conv_transpose2d, leaf(3, 2, 3, 4), leaf(2, 3, 3, 2))
+for name, x, weight, options in [
+    ("plain", (3, 2, 4), (2, 3, 3), dict()),
+    ("strided", (3, 4, 3), (4, 2, 3), dict(stride=3, padding=1, output_padding=2, groups=2, dilation=2)),
+    ("one row", (2, 4), (2, 3, 3), dict()),
+]:
+    channels = weight[1] * options.get("groups", 1)
+    op(f"conv_transpose1d.{name}", lambda *x: F.conv_transpose1d(*x, **options), leaf(*x), leaf(*weight), leaf(channels))
+for name, shape in [("batch", (3, 2, 7)), ("row", (2, 7))]:
+    op(
+        f"max_pool1d:{name}",
+        lambda x: F.max_pool1d(x, 3, stride=2, padding=1, dilation=2, ceil_mode=True),
+        *[leaf(*shape)],
+    )
+    op(
+        f"avg_pool1d:{name}",
+        lambda x: F.avg_pool1d(x, 3, stride=2, padding=1, ceil_mode=True, count_include_pad=False),
+        *[leaf(*shape)],
+    )
+    op(f"adaptive_avg_pool1d:{name}", lambda x: F.adaptive_avg_pool1d(x, 3), leaf(*shape))
+op("max_pool2d.plain:one image", lambda x: F.max_pool2d(x, (2, 3)), leaf(2, 4, 6))
+op("avg_pool2d.plain:one image", lambda x: F.avg_pool2d(x, (2, 3)), leaf(2, 4, 6))
+op("adaptive_avg_pool2d.2x3:one image", lambda x: F.adaptive_avg_pool2d(x, (2, 3)), leaf(2, 4, 5))
+for name, shape in [("batch", (3, 2, 5, 7)), ("image", (2, 5, 7))]:
+    op(
+        f"max_pool2d_with_indices:{name}",
+        lambda x: F.max_pool2d_with_indices(x, (2, 3), stride=(2, 2), padding=(1, 1)),
+        *[leaf(*shape)],
+    )
+    apart = F.max_pool2d(torch.rand(shape, generator=generator_of(name)).double(), 2, return_indices=True)[1]
+    op(f"max_unpool2d.plain:{name}", lambda x, i: F.max_unpool2d(x, i, 2, output_size=(5, 7)), leaf(*apart.shape), indices(apart.tolist()))
+op(
+    "max_unpool2d.strided",
+    lambda x, i: F.max_unpool2d(x, i, (1, 2), stride=(2, 3), padding=(0, 1)),
+    *(leaf(1, 2, 2, 2), indices([[[[0, 7], [3, 8]], [[5, 1], [2, 4]]]])),
+)
+
 # Losses that are compositions
 SOFT = [[0.25, 0.5, 0.25], [1.0, 0.0, 0.0], [0.125, 0.0, 0.875], [0.5, 0.25, 0.25], [0.0, 0.0, 1.0]]
 for reduction in ("mean", "sum", "none"):
@@ -798,6 +859,26 @@ for name, module in [
     ("Dropout.evaluation", nn.Dropout(0.6).eval()),
 ]:
     layer(name, module, call, off_zero(3, 5))
+layer("Conv2d.same", nn.Conv2d(2, 3, (3, 2), padding="same"), call, leaf(3, 2, 5, 4))
+layer("Conv1d", nn.Conv1d(2, 3, 3, stride=2, padding=1), call, leaf(3, 2, 5))
+layer("Conv1d.same", nn.Conv1d(2, 4, 4, padding="same", dilation=2, groups=2, bias=False), call, leaf(3, 2, 5))
+layer(
+    "ConvTranspose2d",
+    nn.ConvTranspose2d(3, 2, (3, 2), stride=(2, 1), padding=1, output_padding=(1, 0)),
+    *(call, leaf(3, 3, 4, 3)),
+)
+layer(
+    "ConvTranspose2d.groups",
+    nn.ConvTranspose2d(4, 6, 2, dilation=2, groups=2, bias=False),
+    *(call, leaf(3, 4, 3, 2)),
+)
+layer("ConvTranspose1d", nn.ConvTranspose1d(3, 2, 3, stride=2, padding=1, output_padding=1), call, leaf(3, 3, 4))
+layer("MaxPool1d", nn.MaxPool1d(3, stride=2, padding=1), call, leaf(3, 2, 5))
+layer("AvgPool1d", nn.AvgPool1d(2), call, leaf(3, 2, 5))
+layer("AdaptiveAvgPool1d", nn.AdaptiveAvgPool1d(3), call, leaf(3, 2, 5))
+layer("MaxPool2d.2x3", nn.MaxPool2d((2, 3), stride=(1, 2)), call, leaf(3, 2, 5, 4))
+layer("AvgPool2d.2x3", nn.AvgPool2d((2, 3)), call, leaf(3, 2, 5, 4))
+layer("AdaptiveAvgPool2d.2x3", nn.AdaptiveAvgPool2d((2, 3)), call, leaf(3, 2, 5, 4))
 layer("MaxPool2d", nn.MaxPool2d(3, stride=2, padding=1), call, leaf(3, 2, 5, 4))
 layer("AvgPool2d", nn.AvgPool2d(2), call, leaf(3, 2, 5, 4))
 layer("Flatten", nn.Flatten(), call, leaf(3, 2, 5, 4))

@@ -6,6 +6,7 @@
 #include <gradus/layers/attention.h>
 #include <gradus/layers/batch_norm.h>
 #include <gradus/layers/conv2d.h>
+#include <gradus/layers/conv_transpose.h>
 #include <gradus/layers/dropout.h>
 #include <gradus/layers/embedding.h>
 #include <gradus/layers/flatten.h>
@@ -135,6 +136,29 @@ template <class M>
 M evaluating(M module) {
   module.eval();
   return module;
+}
+
+/// Convolutions and poolings.
+std::vector<Row> window_rows() {
+  return {
+      row("Conv2d.same", Conv2d(2, 3, {3, 2}, {.padding = Padding::same()}), call),
+      row("Conv1d", Conv1d(2, 3, 3, {.stride = 2, .padding = 1}), call),
+      row("Conv1d.same",
+          Conv1d(2, 4, 4, {.padding = Padding::same(), .dilation = 2, .groups = 2, .bias = false}),
+          call),
+      row("ConvTranspose2d",
+          ConvTranspose2d(3, 2, {3, 2}, {.stride = {2, 1}, .padding = 1, .output_padding = {1, 0}}),
+          call),
+      row("ConvTranspose2d.groups",
+          ConvTranspose2d(4, 6, 2, {.dilation = 2, .groups = 2, .bias = false}), call),
+      row("ConvTranspose1d",
+          ConvTranspose1d(3, 2, 3, {.stride = 2, .padding = 1, .output_padding = 1}), call),
+      row("MaxPool1d", MaxPool1d(3, {.stride = 2, .padding = 1}), call),
+      row("AvgPool1d", AvgPool1d(2), call),
+      row("AdaptiveAvgPool1d", AdaptiveAvgPool1d(3), call),
+      row("MaxPool2d.2x3", MaxPool2d({2, 3}, {.stride = Pair{1, 2}}), call),
+      row("AvgPool2d.2x3", AvgPool2d({2, 3}), call),
+      row("AdaptiveAvgPool2d.2x3", AdaptiveAvgPool2d({2, 3}), call)};
 }
 
 std::vector<Row> layer_rows() {
@@ -340,6 +364,7 @@ BOOST_AUTO_TEST_CASE(layers_are_pytorchs) {
   add_gelu_rows(rows);
   add_decoder_rows(rows);
   add_language_model_rows(rows);
+  for (Row& row : window_rows()) rows.push_back(std::move(row));
   std::set<std::type_index> seen;
   for_each_case(load_cases("layers.safetensors"), rows, [&](const Case& c, const Row& row) {
     for (DType dtype : {DType::f64, DType::f32}) row.check(c, dtype);

@@ -79,6 +79,69 @@ Tensor dropout_with(const Tensor& x, const Tensor& stays, double p) {
 const std::pair<const char*, Reduction> kReductions[] = {
     {"mean", Reduction::mean}, {"sum", Reduction::sum}, {"none", Reduction::none}};
 
+/// Convolutions and poolings along one axis, transposed, or that keep the size.
+std::vector<Row> windows() {
+  std::vector<Row> rows{
+      {"max_pool1d",
+       [](X x) {
+         return max_pool1d(x[0], 3, {.stride = 2, .padding = 1, .dilation = 2, .ceil_mode = true});
+       }},
+      {"avg_pool1d",
+       [](X x) {
+         return avg_pool1d(
+             x[0], 3, {.stride = 2, .padding = 1, .ceil_mode = true, .count_include_pad = false});
+       }},
+      {"adaptive_avg_pool1d", [](X x) { return adaptive_avg_pool1d(x[0], 3); }},
+      {"max_pool2d_with_indices",
+       [](X x) {
+         const auto [y, places] =
+             max_pool2d_with_indices(x[0], {2, 3}, {.stride = 2, .padding = 1});
+         return std::vector{y, places};
+       }},
+      {"max_unpool2d.plain",
+       [](X x) { return max_unpool2d(x[0], x[1], 2, {.output_size = Pair(5, 7)}); }},
+      {"max_unpool2d.strided", [](X x) {
+         return max_unpool2d(x[0], x[1], {1, 2}, {.stride = Pair(2, 3), .padding = {0, 1}});
+       }}};
+  const Padding same = Padding::same();
+  const std::pair<const char*, Conv2dOptions> images[] = {
+      {"same", {.padding = same}},
+      {"same dilated", {.padding = same, .dilation = {3, 2}}},
+      {"one image", {.stride = {2, 1}, .padding = {1, 0}}}};
+  for (const auto& [name, options] : images)
+    rows.push_back({fmt::format("conv2d.{}", name),
+                    [options = options](X x) { return conv2d(x[0], x[1], x[2], options); }});
+  const std::pair<const char*, Conv1dOptions> steps[] = {
+      {"plain", {}},
+      {"strided", {.stride = 2, .padding = 1, .dilation = 2}},
+      {"groups", {.groups = 2}},
+      {"same", {.padding = same, .dilation = 3}},
+      {"one row", {}}};
+  for (const auto& [name, options] : steps)
+    rows.push_back({fmt::format("conv1d.{}", name),
+                    [options = options](X x) { return conv1d(x[0], x[1], x[2], options); }});
+  const std::pair<const char*, ConvTranspose2dOptions> transposed[] = {
+      {"plain", {}},
+      {"strided", {.stride = {2, 3}, .padding = {1, 2}, .output_padding = {1, 2}}},
+      {"groups", {.dilation = {1, 2}, .groups = 2}},
+      {"beyond the stride",
+       {.stride = {3, 2}, .padding = {1, 2}, .output_padding = {2, 3}, .dilation = 4}},
+      {"one image", {}}};
+  for (const auto& [name, options] : transposed)
+    rows.push_back({fmt::format("conv_transpose2d.{}", name), [options = options](X x) {
+                      return conv_transpose2d(x[0], x[1], optional(x, 2), options);
+                    }});
+  const std::pair<const char*, ConvTranspose1dOptions> transposed_steps[] = {
+      {"plain", {}},
+      {"strided", {.stride = 3, .padding = 1, .output_padding = 2, .dilation = 2, .groups = 2}},
+      {"one row", {}}};
+  for (const auto& [name, options] : transposed_steps)
+    rows.push_back({fmt::format("conv_transpose1d.{}", name), [options = options](X x) {
+                      return conv_transpose1d(x[0], x[1], x[2], options);
+                    }});
+  return rows;
+}
+
 /// Losses that are compositions.
 std::vector<Row> more_losses() {
   std::vector<Row> rows{
@@ -502,7 +565,8 @@ std::vector<Row> rows() {
       return binary_cross_entropy_with_logits(x[0], x[1], {optional(x, 2), optional(x, 3), r});
     });
   }
-  for (Row& row : more_losses()) rows.push_back(std::move(row));
+  for (auto more : {more_losses(), windows()})
+    for (Row& row : more) rows.push_back(std::move(row));
   return rows;
 }
 
