@@ -11,7 +11,7 @@
 
 namespace gradus {
 
-/// f32 and f64 carry gradients; i64 is for indices and labels, boolean for masks.
+/// f32 and f64 carry gradients; i64 is for indices, labels and counts, boolean for masks.
 enum class DType : uint8_t { f32, f64, i64, boolean };
 
 namespace detail {
@@ -86,6 +86,13 @@ decltype(auto) dispatch_floating(DType dtype, const char* op, F&& f) {
   if (!is_floating(dtype)) [[unlikely]]
     fail("{}: needs f32 or f64, got {}; cast(x, DType::f32) first", op, name(dtype));
   return dtype == DType::f32 ? f.template operator()<float>() : f.template operator()<double>();
+}
+
+/// The same for f32, f64 and i64.
+template <class F>
+decltype(auto) dispatch_numbers(DType dtype, const char* op, F&& f) {
+  if (dtype == DType::i64) return f.template operator()<int64_t>();
+  return dispatch_floating(dtype, op, f);
 }
 
 }  // namespace gradus

@@ -155,6 +155,38 @@ Tensor arange(int64_t n, DType dtype) {
   return x;
 }
 
+Tensor arange(double begin, double end, double step, DType dtype) {
+  check_number("arange", begin, dtype);
+  check_number("arange", step, dtype);
+  const double count = std::ceil((end - begin) / step);
+  check(std::isfinite(begin) && step != 0 && count < 0x1p53, "arange: from {} to {} by steps of {}",
+        begin, end, step);
+  Tensor x = empty({count > 0 ? static_cast<int64_t>(count) : 0}, dtype);
+  check(x.numel() == 0 || std::isfinite(begin + step * static_cast<double>(x.numel() - 1)),
+        "arange: from {} to {} by steps of {}", begin, end, step);
+  dispatch(dtype, [&]<class T>() {
+    T* values = x.mutable_data<T>();
+    for (int64_t i = 0; i < x.numel(); ++i)
+      values[i] = static_cast<T>(begin + step * static_cast<double>(i));
+  });
+  return x;
+}
+
+Tensor linspace(double begin, double end, int64_t n, DType dtype) {
+  check_number("linspace", begin, dtype);
+  check_number("linspace", end, dtype);
+  check(is_floating(dtype) && std::isfinite(begin) && std::isfinite(end) && n >= 0,
+        "linspace: {} numbers of {} from {} to {}", n, name(dtype), begin, end);
+  Tensor x = empty({n}, dtype);
+  dispatch_floating(dtype, "linspace", [&]<class T>() {
+    T* values = x.mutable_data<T>();
+    const double last = static_cast<double>(std::max<int64_t>(n - 1, 1));
+    for (int64_t i = 0; i < n; ++i)
+      values[i] = static_cast<T>(std::lerp(begin, end, static_cast<double>(i) / last));
+  });
+  return x;
+}
+
 Tensor eye(int64_t n, DType dtype) {
   Tensor x = zeros({n, n}, dtype);
   const int64_t stride[] = {n + 1};

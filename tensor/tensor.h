@@ -278,6 +278,11 @@ Tensor ones(const Shape& shape, DType dtype = DType::f32);
 Tensor full(const Shape& shape, double value, DType dtype = DType::f32);
 /// 0, 1, ..., n-1
 Tensor arange(int64_t n, DType dtype = DType::i64);
+/// begin, begin + step, ..., as long as they are below end, or above it with a negative step. Each
+/// must be a number of the dtype: of fractions give f32 or f64.
+Tensor arange(double begin, double end, double step = 1, DType dtype = DType::i64);
+/// n numbers from begin to end, both included, as far from each other; of n = 1 begin.
+Tensor linspace(double begin, double end, int64_t n, DType dtype = DType::f32);
 /// The (n, n) identity.
 Tensor eye(int64_t n, DType dtype = DType::f32);
 /// The same with x's shape and dtype.

@@ -4,8 +4,10 @@
 namespace gradus {
 
 // Binary operations broadcast by NumPy's rule: shapes are aligned at the end, and a dimension of
-// size 1 repeats. Both tensors have one floating dtype; a C++ number takes the tensor's, and is an
-// error if it lies beyond its range.
+// size 1 repeats. Both tensors have one dtype; a C++ number takes the tensor's, and is an error
+// if the dtype cannot hold it. Sums, differences, products, maxima and minima are also of i64,
+// modulo 2^64, and of bool, where + is "or", * is "and", and a difference an error; they have no
+// gradient. Quotients and powers are of f32 and f64 alone.
 
 /// a + b
 Tensor add(const Tensor& a, const Tensor& b);

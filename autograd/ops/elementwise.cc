@@ -2,7 +2,7 @@
 #include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/where.h>
-#include <gradus/kernels/elementwise/elementwise.h>
+#include <gradus/tensor/detail/broadcast.h>
 
 #include <cmath>
 
@@ -75,8 +75,43 @@ void unary_backward(Backward& ctx) {
 template <class F>
 Op unary_op(F::name, unary_backward<F>);
 
+// The functions that i64 has, too: of two arguments, one of them a number.
+
+template <class F>
+Tensor with_number(const char* op, const Tensor& x, double number) {
+  return binary_forward<F>(op, x, full({}, number, DType::i64));
+}
+Tensor of_integers(const functions::AddScalar& f, const Tensor& x) {
+  return with_number<functions::Add>("add", x, f.c);
+}
+Tensor of_integers(const functions::MulScalar& f, const Tensor& x) {
+  return with_number<functions::Mul>("mul", x, f.c);
+}
+Tensor of_integers(const functions::Affine& f, const Tensor& x) {
+  return with_number<functions::Add>("affine", with_number<functions::Mul>("affine", x, f.scale),
+                                     f.shift);
+}
+Tensor of_integers(const functions::Clamp& f, const Tensor& x) {
+  return with_number<functions::Minimum>(
+      "clamp", with_number<functions::Maximum>("clamp", x, f.low), f.high);
+}
+Tensor of_integers(const functions::Neg&, const Tensor& x) {
+  return with_number<functions::Mul>("neg", x, -1);
+}
+Tensor of_integers(const functions::Abs&, const Tensor& x) {
+  return binary_forward<functions::Maximum>("abs", x, with_number<functions::Mul>("abs", x, -1));
+}
+Tensor of_integers(const functions::Square&, const Tensor& x) {
+  return binary_forward<functions::Mul>("square", x, x);
+}
+Tensor of_integers(const functions::Sign&, const Tensor& x) {
+  return of_integers(functions::Clamp{{-1, 1}}, x);
+}
+
 template <class F>
 Tensor evaluate(const F& f, const Tensor& x) {
+  if constexpr (requires { of_integers(f, x); })
+    if (x.dtype() == DType::i64) return of_integers(f, x);
   const raw::Contiguous values(x);
   Tensor y = empty_like(x);
   dispatch_floating(x.dtype(), F::name, [&]<class T>() {
@@ -129,6 +164,11 @@ Tensor behind_gradient(const Tensor& dy, const Tensor& order) {
 Tensor gelu(const Tensor& x, GeluForm form) {
   return form == GeluForm::exact ? apply(functions::GeluErf{}, x) : apply(functions::GeluTanh{}, x);
 }
+
+Tensor leaky_relu(const Tensor& x, double negative_slope) {
+  return apply<functions::LeakyRelu>("leaky_relu", negative_slope, x);
+}
+Tensor elu(const Tensor& x, double alpha) { return apply<functions::Elu>("elu", alpha, x); }
 
 Tensor clamp(const Tensor& x, double low, double high) {
   check(low <= high, "clamp: low {} is above high {}", low, high);
@@ -197,6 +237,9 @@ Tensor pow(const Tensor& a, double b) {
 
 Tensor step(const Tensor& x) { return evaluate(functions::Step{}, x); }
 Tensor sign(const Tensor& x) { return evaluate(functions::Sign{}, x); }
+Tensor round(const Tensor& x) { return evaluate(functions::Round{}, x); }
+Tensor floor(const Tensor& x) { return evaluate(functions::Floor{}, x); }
+Tensor ceil(const Tensor& x) { return evaluate(functions::Ceil{}, x); }
 Tensor inside(const Tensor& x, double low, double high) {
   check_bounds("inside", x, low, high);
   return evaluate(functions::Inside{low, high}, x);

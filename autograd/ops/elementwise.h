@@ -3,7 +3,8 @@
 
 namespace gradus {
 
-// One function of each element; f32 or f64. Values and derivatives are the rows of
+// One function of each element; f32 or f64, abs, square, clamp, sign and what arithmetic.h has of a
+// number of i64, too, modulo 2^64 and without a gradient. Values and derivatives are the rows of
 // kernels/elementwise/formulas.inc, from which the definitions follow.
 
 /// e^x
@@ -44,6 +45,14 @@ enum class GeluForm { exact, tanh };
 Tensor gelu(const Tensor& x, GeluForm form = GeluForm::exact);
 /// x sigmoid(x)
 Tensor silu(const Tensor& x);
+/// log(1 + x), to all digits where x is near 0; NaN for x < -1
+Tensor log1p(const Tensor& x);
+/// e^x - 1, to all digits where x is near 0
+Tensor expm1(const Tensor& x);
+/// x where x > 0, else negative_slope x, with that slope at 0 (Maas et al. 2013).
+Tensor leaky_relu(const Tensor& x, double negative_slope = 0.01);
+/// x where x > 0, else alpha (e^x - 1), whose slope it has at 0 (Clevert et al. 2015).
+Tensor elu(const Tensor& x, double alpha = 1);
 /// log(1 + exp(x)); PyTorch's is x itself beyond 20, which differs by up to 2e-9.
 Tensor softplus(const Tensor& x);
 /// x limited to [low, high], NaN for NaN; dy passes on the closed interval and at NaN.
@@ -57,6 +66,12 @@ Tensor clamp(const Tensor& x, const Tensor& low, const Tensor& high);
 Tensor step(const Tensor& x);
 /// -1, 0 or 1
 Tensor sign(const Tensor& x);
+/// The nearest integer; of two that are as near the even one.
+Tensor round(const Tensor& x);
+/// The largest integer that is not above x.
+Tensor floor(const Tensor& x);
+/// The smallest integer that is not below x.
+Tensor ceil(const Tensor& x);
 /// 1 where low <= x <= high, else 0
 Tensor inside(const Tensor& x, double low, double high);
 

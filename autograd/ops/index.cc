@@ -73,7 +73,7 @@ Tensor add_scattered(Tensor y, const Tensor& x, int64_t axis, const Tensor& inde
   const IndexedAxis s = indexed_axis("scatter_add", x.shape(), i, index.shape());
   const Tensor indices = raw::checked_indices("scatter_add", index, s.n),
                values = raw::contiguous(src);
-  dispatch_floating(x.dtype(), "scatter_add", [&]<class T>() {
+  dispatch_numbers(x.dtype(), "scatter_add", [&]<class T>() {
     kernels::scatter_add<T>(s, indices.data<int64_t>(), values.data<T>(), y.mutable_data<T>());
   });
   return record(scatter_add_op, std::move(y), {x, src}, {indices}, int64_t{i});
@@ -117,7 +117,7 @@ Tensor add_parts(Tensor y, const Tensor& x, int64_t axis, const Tensor& indices,
         i);
   const Tensor places = raw::checked_indices("index_add", indices, s.n);
   const raw::Contiguous values(src);
-  dispatch_floating(x.dtype(), "index_add", [&]<class T>() {
+  dispatch_numbers(x.dtype(), "index_add", [&]<class T>() {
     kernels::index_add<T>(s, places.data<int64_t>(), values.data<T>(), y.mutable_data<T>());
   });
   return record(index_add_op, std::move(y), {x, src}, {places}, int64_t{i});

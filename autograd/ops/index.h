@@ -4,7 +4,7 @@
 namespace gradus {
 
 // Indices are i64 and lie in [0, size): one that does not is an error that names it. Sums are made
-// in the order of the indices, on any number of threads.
+// in the order of the indices, on any number of threads; those of i64 have no gradient.
 
 /// y[.., i, ..] = x[.., index[.., i, ..], ..] along the axis.
 /// index, y: x's shape but for the size of the axis

@@ -1,12 +1,16 @@
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/cast.h>
 #include <gradus/autograd/ops/compare.h>
+#include <gradus/autograd/ops/detail/axes_last.h>
 #include <gradus/autograd/ops/detail/carried.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/autograd/ops/where.h>
 #include <gradus/kernels/reduce/reduce.h>
+
+#include <cmath>
+#include <limits>
 
 namespace gradus {
 
@@ -15,17 +19,11 @@ namespace {
 using Flags = std::array<bool, Shape::kMaxDims>;
 
 Shape keep_dims(const Shape& shape, const Flags& reduced) {
-  Shape kept = shape;
-  for (int i = 0; i < shape.ndim(); ++i)
-    if (reduced[i]) kept[i] = 1;
-  return kept;
+  return detail::reduced_shape(shape, reduced, true);
 }
 
 Shape drop_dims(const Shape& shape, const Flags& reduced) {
-  Shape kept;
-  for (int i = 0; i < shape.ndim(); ++i)
-    if (!reduced[i]) kept.push_back(shape[i]);
-  return kept;
+  return detail::reduced_shape(shape, reduced, false);
 }
 
 int64_t group_size(const Shape& shape, const Flags& reduced) {
@@ -77,10 +75,16 @@ static Op sum_op("sum", [](Backward& ctx) {
   ctx.set(0, expand(with_dims(ctx.dy(), shape, ctx.attrs<ReduceAttrs>().reduced), shape));
 });
 
+/// Integers for booleans, which are counted; others as they are.
+static Tensor counted(const Tensor& x) {
+  return x.dtype() == DType::boolean ? raw::cast(x, DType::i64) : x;
+}
+
 Tensor sum(const Tensor& x, const Axes& axes, bool keepdim) {
+  if (x.dtype() == DType::boolean) return sum(counted(x), axes, keepdim);
   const Flags reduced = axis_flags("sum", axes, x.ndim());
   const auto compute = [&](const Tensor& v) {
-    return dispatch_floating(v.dtype(), "sum", [&]<class T>() {
+    return dispatch_numbers(v.dtype(), "sum", [&]<class T>() {
       return reduce_runs(
           v, reduced, [](int64_t outer, int64_t n, int64_t inner, const Tensor& from, Tensor& to) {
             kernels::sum(outer, n, inner, from.data<T>(), to.mutable_data<T>());
@@ -97,10 +101,10 @@ Tensor sum(const Tensor& x, const Axes& axes, bool keepdim) {
 }
 
 Tensor mean(const Tensor& x, const Axes& axes, bool keepdim) {
-  const int64_t n = group_size(x.shape(), axis_flags("mean", axes, x.ndim()));
-  check(n > 0, "mean: of no elements, shape {} over axes {}", x.shape(), axes);
   check(is_floating(x.dtype()), "mean: needs f32 or f64, got {}; cast(x, DType::f32) first",
         name(x.dtype()));
+  const int64_t n = group_size(x.shape(), axis_flags("mean", axes, x.ndim()));
+  check(n > 0, "mean: of no elements, shape {} over axes {}", x.shape(), axes);
   return detail::carried_if_finite(
       [&](const Tensor& v) { return mul(sum(v, axes, keepdim), 1.0 / static_cast<double>(n)); }, x);
 }
@@ -179,7 +183,8 @@ static Tensor extremum(const Op& op, const Tensor& x, const Axes& axes, bool kee
 }
 
 Tensor max(const Tensor& x, const Axes& axes, bool keepdim) {
-  return dispatch_floating(x.dtype(), "max", [&]<class T>() {
+  if (x.dtype() == DType::boolean) return raw::cast(max(counted(x), axes, keepdim), DType::boolean);
+  return dispatch_numbers(x.dtype(), "max", [&]<class T>() {
     return extremum(max_op, x, axes, keepdim,
                     [](int64_t outer, int64_t n, int64_t inner, const Tensor& from, Tensor& to) {
                       kernels::max<T>(outer, n, inner, from.data<T>(), to.mutable_data<T>(),
@@ -189,7 +194,8 @@ Tensor max(const Tensor& x, const Axes& axes, bool keepdim) {
 }
 
 Tensor min(const Tensor& x, const Axes& axes, bool keepdim) {
-  return dispatch_floating(x.dtype(), "min", [&]<class T>() {
+  if (x.dtype() == DType::boolean) return raw::cast(min(counted(x), axes, keepdim), DType::boolean);
+  return dispatch_numbers(x.dtype(), "min", [&]<class T>() {
     return extremum(min_op, x, axes, keepdim,
                     [](int64_t outer, int64_t n, int64_t inner, const Tensor& from, Tensor& to) {
                       kernels::min<T>(outer, n, inner, from.data<T>(), to.mutable_data<T>(),
@@ -198,39 +204,47 @@ Tensor min(const Tensor& x, const Axes& axes, bool keepdim) {
   });
 }
 
-Tensor argmax(const Tensor& x, int64_t axis, bool keepdim) {
-  const int i = normalize_axis("argmax", axis, x.ndim());
-  if (x.ndim() == 0) return argmax(x, Axes{}, keepdim);
-  check(x.shape()[i] > 0, "argmax: of no elements, axis {} of shape {}", axis, x.shape());
+/// Where the first of the largest, or smallest, stands.
+static Tensor place_of(const char* op, bool largest, const Tensor& x, int64_t axis, bool keepdim) {
+  const int i = normalize_axis(op, axis, x.ndim());
+  if (x.ndim() == 0) return raw::reshape(place_of(op, largest, raw::reshape(x, {1}), 0, false), {});
+  check(x.shape()[i] > 0, "{}: of no elements, axis {} of shape {}", op, axis, x.shape());
   int64_t outer = 1, inner = 1;
   for (int j = 0; j < x.ndim(); ++j)
     if (j != i) (j < i ? outer : inner) *= x.shape()[j];
   Flags reduced{};
   reduced[i] = true;
-  Tensor y =
-      empty(keepdim ? keep_dims(x.shape(), reduced) : drop_dims(x.shape(), reduced), DType::i64);
+  Tensor y = empty(detail::reduced_shape(x.shape(), reduced, keepdim), DType::i64);
   if (y.numel() == 0) return y;
   const Tensor values = raw::contiguous(x);
-  dispatch_floating(x.dtype(), "argmax", [&]<class T>() {
-    Tensor largest = empty(y.shape(), x.dtype());
-    kernels::max<T>(outer, x.shape()[i], inner, values.data<T>(), largest.mutable_data<T>(),
-                    y.mutable_data<int64_t>());
+  dispatch_numbers(x.dtype(), op, [&]<class T>() {
+    Tensor extrema = empty(y.shape(), x.dtype());
+    (largest ? kernels::max<T> : kernels::min<T>)(outer, x.shape()[i], inner, values.data<T>(),
+                                                  extrema.mutable_data<T>(),
+                                                  y.mutable_data<int64_t>());
   });
   return y;
 }
 
-Tensor argmax(const Tensor& x, const Axes& axes, bool keepdim) {
+static Tensor place_of(const char* op, bool largest, const Tensor& x, const Axes& axes,
+                       bool keepdim) {
   const NoRecord pause;
-  const Flags reduced = axis_flags("argmax", axes, x.ndim());
-  Axes order;
-  for (int i = 0; i < x.ndim(); ++i)
-    if (!reduced[i]) order.push_back(i);
-  Shape shape = drop_dims(x.shape(), reduced);
-  for (int i = 0; i < x.ndim(); ++i)
-    if (reduced[i]) order.push_back(i);
-  shape.push_back(group_size(x.shape(), reduced));
-  const Tensor y = argmax(reshape(permute(x, order), shape), -1);
+  const Flags reduced = axis_flags(op, axes, x.ndim());
+  const Tensor y = place_of(op, largest, detail::axes_last(x, reduced), -1, false);
   return keepdim ? reshape(y, keep_dims(x.shape(), reduced)) : y;
+}
+
+Tensor argmax(const Tensor& x, int64_t axis, bool keepdim) {
+  return place_of("argmax", true, x, axis, keepdim);
+}
+Tensor argmax(const Tensor& x, const Axes& axes, bool keepdim) {
+  return place_of("argmax", true, x, axes, keepdim);
+}
+Tensor argmin(const Tensor& x, int64_t axis, bool keepdim) {
+  return place_of("argmin", false, x, axis, keepdim);
+}
+Tensor argmin(const Tensor& x, const Axes& axes, bool keepdim) {
+  return place_of("argmin", false, x, axes, keepdim);
 }
 
 Tensor sum_to(const Tensor& x, const Shape& shape) {
@@ -243,6 +257,142 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
     if (i < leading || (shape[i - leading] == 1 && x.shape()[i] != 1)) axes.push_back(i);
   }
   return reshape(sum(x, axes, true), shape);
+}
+
+Tensor any(const Tensor& a, const Axes& axes, bool keepdim) {
+  check(a.dtype() == DType::boolean, "any: needs bool, got {}", name(a.dtype()));
+  return not_equal(sum(a, axes, keepdim), 0);
+}
+Tensor all(const Tensor& a, const Axes& axes, bool keepdim) {
+  check(a.dtype() == DType::boolean, "all: needs bool, got {}", name(a.dtype()));
+  return logical_not(any(logical_not(a), axes, keepdim));
+}
+
+struct ScanAttrs {
+  int axis;
+  bool reverse;
+};
+
+static Tensor scan(const Tensor& x, ScanAttrs attrs);
+
+// y_i = x_0 + .. + x_i:  dx_i = dy_i + .. + dy_n-1, the sums from the other end
+static Op cumsum_op("cumsum", [](Backward& ctx) {
+  const ScanAttrs& attrs = ctx.attrs<ScanAttrs>();
+  ctx.set(0, scan(ctx.dy(), {attrs.axis, !attrs.reverse}));
+});
+
+static Tensor scan(const Tensor& x, ScanAttrs attrs) {
+  int64_t outer = 1, inner = 1;
+  for (int j = 0; j < x.ndim(); ++j)
+    if (j != attrs.axis) (j < attrs.axis ? outer : inner) *= x.shape()[j];
+  const raw::Contiguous values(x);
+  Tensor y = empty_like(x);
+  dispatch_numbers(x.dtype(), "cumsum", [&]<class T>() {
+    kernels::cumsum<T>(outer, x.shape()[attrs.axis], inner, attrs.reverse, values.data<T>(),
+                       y.mutable_data<T>());
+  });
+  return record(cumsum_op, std::move(y), {x}, {}, attrs);
+}
+
+Tensor cumsum(const Tensor& x, int64_t axis) {
+  return scan(counted(x), {normalize_axis("cumsum", axis, x.ndim()), false});
+}
+
+namespace {
+
+/// The product along the last axis, of halves and their halves: every derivative is one of
+/// products, which is right where factors are 0.
+Tensor product_of_last(Tensor x) {
+  Tensor odd;  // the factors that were left over
+  while (x.shape().back() > 1) {
+    const int64_t half = x.shape().back() / 2;
+    if (x.shape().back() % 2 != 0) {
+      const Tensor last = slice(x, -1, 2 * half, 2 * half + 1);
+      odd = odd ? mul(odd, last) : last;
+    }
+    x = mul(slice(x, -1, 0, half), slice(x, -1, half, 2 * half));
+  }
+  return odd ? mul(x, odd) : x;
+}
+
+}  // namespace
+
+Tensor prod(const Tensor& x, const Axes& axes, bool keepdim) {
+  const Flags reduced = axis_flags("prod", axes, x.ndim());
+  const Shape shape = detail::reduced_shape(x.shape(), reduced, keepdim);
+  if (group_size(x.shape(), reduced) == 0)
+    return ones(shape, is_floating(x.dtype()) ? x.dtype() : DType::i64);
+  if (!is_floating(x.dtype())) {
+    const NoRecord pause;
+    const Tensor y =
+        reduce_runs(counted(x), reduced,
+                    [](int64_t outer, int64_t n, int64_t inner, const Tensor& from, Tensor& to) {
+                      kernels::product_of_integers(outer, n, inner, from.data<int64_t>(),
+                                                   to.mutable_data<int64_t>());
+                    });
+    return reshape(y, shape);
+  }
+  // In f64, since products of some factors may leave f32 where that of all does not.
+  const Tensor wide = cast(detail::axes_last(x, reduced), DType::f64);
+  return reshape(cast(product_of_last(wide), x.dtype()), shape);
+}
+
+namespace {
+
+/// The root of x, with gradient 0 where x is 0.
+Tensor root(const Tensor& x) {
+  const Tensor dead = equal(x, 0);
+  return any(dead) ? masked_fill(sqrt(masked_fill(x, dead, 1)), dead, 0) : sqrt(x);
+}
+
+/// Whether f32 has held squares, of which these are the sums' roots: none overflowed, and what
+/// underflowed is nothing beside them.
+bool held_squares(const Tensor& roots) {
+  const NoRecord pause;
+  return all_finite(roots) && (roots.numel() == 0 || min(roots).item() > 0x1p-50);
+}
+
+}  // namespace
+
+Tensor stddev(const Tensor& x, const Axes& axes, bool keepdim, int64_t correction) {
+  return detail::carried([&](const Tensor& v) { return root(var(v, axes, keepdim, correction)); },
+                         held_squares, x);
+}
+
+namespace {
+
+/// The largest |x| along the axes as a constant, 1 where it is 0 or not finite.
+Tensor largest_size(const Tensor& x, const Axes& axes) {
+  const NoRecord pause;
+  const Tensor y = max(abs(x), axes, true);
+  return where(logical_and(greater(y, 0), less(y, std::numeric_limits<double>::infinity())), y, 1);
+}
+
+/// (sum |x|^p)^(1/p) with gradient 0 where x, or all of it, is 0.
+Tensor power_norm(const Tensor& x, double p, const Axes& axes) {
+  if (p == 2) return root(sum(square(x), axes, true));
+  const Tensor none = equal(x, 0);
+  const Tensor powers = masked_fill(pow(abs(masked_fill(x, none, 1)), p), none, 0);
+  const Tensor total = sum(powers, axes, true), dead = equal(total, 0);
+  return masked_fill(pow(masked_fill(total, dead, 1), 1 / p), dead, 0);
+}
+
+}  // namespace
+
+Tensor norm(const Tensor& x, double p, const Axes& axes, bool keepdim) {
+  check(is_floating(x.dtype()), "norm: needs f32 or f64, got {}; cast(x, DType::f32) first",
+        name(x.dtype()));
+  check(p >= 0, "norm: p is {}; it is 0, where elements other than 0 are counted, or more", p);
+  const Flags reduced = axis_flags("norm", axes, x.ndim());
+  const Shape shape = detail::reduced_shape(x.shape(), reduced, keepdim);
+  if (x.numel() == 0 && group_size(x.shape(), reduced) == 0) return zeros(shape, x.dtype());
+  if (std::isinf(p)) return max(abs(x), axes, keepdim);
+  if (p == 1) return sum(abs(x), axes, keepdim);
+  if (p == 0) return sum(cast(not_equal(x, 0), x.dtype()), axes, keepdim);
+  if (p == 2)
+    if (const Tensor y = power_norm(x, p, axes); held_squares(y)) return reshape(y, shape);
+  const Tensor wide = cast(x, DType::f64), size = largest_size(wide, axes);
+  return reshape(cast(power_norm(wide / size, p, axes) * size, x.dtype()), shape);
 }
 
 }  // namespace gradus

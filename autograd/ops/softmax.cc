@@ -1,5 +1,6 @@
 #include <gradus/autograd/ops/arithmetic.h>
 #include <gradus/autograd/ops/compare.h>
+#include <gradus/autograd/ops/detail/axes_last.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/index.h>
 #include <gradus/autograd/ops/reduce.h>
@@ -156,6 +157,12 @@ Tensor logsumexp(const Tensor& x, int64_t axis, bool keepdim) {
     kernels::logsumexp(y.numel(), d, values.data<T>(), y.mutable_data<T>());
   });
   return record(logsumexp_op, y, {x}, {x, y});
+}
+
+Tensor logsumexp(const Tensor& x, const Axes& axes, bool keepdim) {
+  const auto reduced = axis_flags("logsumexp", axes, x.ndim());
+  return reshape(logsumexp(detail::axes_last(x, reduced), -1),
+                 detail::reduced_shape(x.shape(), reduced, keepdim));
 }
 
 }  // namespace gradus

@@ -16,6 +16,8 @@ Tensor softmax(const Tensor& x, int64_t axis = -1);
 Tensor log_softmax(const Tensor& x, int64_t axis = -1);
 /// y = log sum exp(x); the axis goes away, or stays with size 1.
 Tensor logsumexp(const Tensor& x, int64_t axis = -1, bool keepdim = false);
+/// The same over several axes; Axes() means all.
+Tensor logsumexp(const Tensor& x, const Axes& axes, bool keepdim = false);
 
 /// dx = y (dy - sum dy y) over the last axis: the gradient of y = softmax(x) in terms of y and dy.
 Tensor softmax_backward(const Tensor& y, const Tensor& dy);

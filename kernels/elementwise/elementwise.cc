@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <limits>
+#include <tuple>
 #include <type_traits>
 
 namespace gradus::kernels {
@@ -79,8 +80,9 @@ void broadcast_rows(const BroadcastLayout& layout, const T* a, const T* b, Y* y,
   });
 }
 
-template <class T, class Op>
-void compare_rows(const BinaryRows& r, const T* a, const T* b, bool* y, Op op) {
+/// y = op(a, b), by loops that the compiler compiles for any processor.
+template <class T, class Y, class Op>
+void plain_rows(const BinaryRows& r, const T* a, const T* b, Y* y, Op op) {
   for (int64_t i = 0; i < r.rows; ++i, a += r.a_row, b += r.b_row, y += r.columns) {
     if (r.a_column != 0 && r.b_column != 0)
       for (int64_t j = 0; j < r.columns; ++j) y[j] = op(a[j], b[j]);
@@ -118,7 +120,7 @@ void choose_row(int64_t n, const bool* c, int64_t c_column, const T* a, int64_t 
 template <class T, class Op>
 void compare_with(const BroadcastLayout& layout, const T* a, const T* b, bool* y, Op op) {
   broadcast_rows(layout, a, b, y, [op](const BinaryRows& rows, const T* p, const T* q, bool* to) {
-    compare_rows(rows, p, q, to, op);
+    plain_rows(rows, p, q, to, op);
   });
 }
 
@@ -215,6 +217,18 @@ void broadcast(const BroadcastLayout& layout, typename ElementwiseKernels<T>::Bi
   broadcast_rows(layout, a, b, y, kernel);
 }
 
+template <class F, class T>
+void integers(const BroadcastLayout& layout, const T* a, const T* b, T* y) {
+  constexpr bool ordered =
+      std::is_same_v<F, functions::Maximum> || std::is_same_v<F, functions::Minimum>;
+  using Wide = std::conditional_t<ordered, int64_t, uint64_t>;  // the others wrap around
+  broadcast_rows(layout, a, b, y, [](const BinaryRows& rows, const T* p, const T* q, T* to) {
+    plain_rows(rows, p, q, to, [](T u, T v) {
+      return static_cast<T>(F::value(static_cast<Wide>(u), static_cast<Wide>(v)));
+    });
+  });
+}
+
 template <class T>
 void compare(Compare op, const BroadcastLayout& layout, const T* a, const T* b, bool* y) {
   switch (op) {
@@ -252,6 +266,13 @@ void where(const WhereLayout& layout, const bool* c, const T* a, const T* b, T* 
                  s[2][last], y + at[3] + i * columns);
   });
 }
+
+template <class T, class... F>
+constexpr auto integer_instances(functions::TypeList<F...>) {
+  return std::make_tuple(integers<F, T>...);
+}
+[[gnu::used]] constexpr auto kOfInt64 = integer_instances<int64_t>(functions::OfIntegers{});
+[[gnu::used]] constexpr auto kOfBool = integer_instances<bool>(functions::OfIntegers{});
 
 GRADUS_INSTANTIATE(broadcast<T>, integer_power<T>, integer_power_backward<T>)
 GRADUS_INSTANTIATE_ALL(compare<T>, where<T>)

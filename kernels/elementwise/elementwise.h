@@ -65,6 +65,11 @@ void binary(int64_t n, const T* a, int64_t stride_a, const T* b, int64_t stride_
   });
 }
 
+/// y = F(a, b) of int64_t, modulo 2^64, or of bool, where the sum is "or" and the product "and".
+/// F: in functions::OfIntegers   y: layout.sizes
+template <class F, class T>
+void integers(const BroadcastLayout& layout, const T* a, const T* b, T* y);
+
 /// The exponents up to this size that are products.
 constexpr int kLargestIntegerPower = 8;
 

@@ -19,9 +19,12 @@ enum class Needs { x, y, nothing };
 enum class Domain { all, positive };
 
 using math::abs;
+using math::ceil;
 using math::cos;
 using math::erf;
 using math::exp;
+using math::expm1;
+using math::floor;
 using math::gauss;
 using math::log;
 using math::log1p;
@@ -83,6 +86,19 @@ template <class X>
 GRADUS_INLINE inline X log1p(const X& x) {
   return log(1 + x);
 }
+template <class X>
+GRADUS_INLINE inline X expm1(const X& x) {
+  return exp(x) - 1;
+}
+/// The nearest integer, of two that are as near the even one, whatever the rounding mode is.
+template <class X>
+GRADUS_INLINE inline X round(const X& x) {
+  const X below = floor(x), above = below + 1, rest = x - below;
+  const X even = below - 2 * floor(below / 2) == 0 ? below : above;
+  const X nearest = rest < Number<X>(0.5) ? below : rest > Number<X>(0.5) ? above : even;
+  if constexpr (std::is_floating_point_v<X>) return math::with_sign_of(nearest, x);
+  return nearest;
+}
 
 /// x limited to [low, high]
 template <class X>
@@ -121,6 +137,12 @@ GRADUS_INLINE inline X gelu_tanh_slope(const X& x, const X& s) {
   const X slope =
       Number<X>(2 * kGeluScale) + Number<X>(6 * kGeluScale * kGeluCubic) * (near * near);
   return s * (1 + near * ((1 - s) * slope));
+}
+/// c e^x for x <= 0, in halves, since a large c may follow an e^x that T does not hold; c beyond.
+template <class X>
+GRADUS_INLINE inline X elu_slope(const X& x, Number<X> c) {
+  const X half = exp(Number<X>(-0.5) * relu(-x));
+  return (c * half) * half;
 }
 /// silu's derivative, s = sigmoid(x)
 template <class X>
@@ -212,6 +234,11 @@ struct TypeList {
   static constexpr int size = sizeof...(F);
 };
 
+template <class F, class... Fs>
+constexpr bool is_in(TypeList<Fs...>) {
+  return (std::is_same_v<F, Fs> || ...);
+}
+
 /// The place of F in a list; one that is not there does not compile.
 template <class F, class... Fs>
 constexpr int index_of(TypeList<Fs...>) {
@@ -231,6 +258,8 @@ using Unary = Rows<void
 #include <gradus/kernels/elementwise/formulas.inc>
                    >;
 using Binary = TypeList<Add, Sub, Mul, Div, Maximum, Minimum, Order, Pow>;
+/// Those that integers have, too.
+using OfIntegers = TypeList<Add, Sub, Mul, Maximum, Minimum>;
 
 }  // namespace gradus::functions
 

@@ -31,6 +31,15 @@ void for_each_outer(const IndexedAxis& s, int64_t size, F f) {
   });
 }
 
+/// y += x, of integers modulo 2^64.
+template <class T>
+void add_to(T& y, T x) {
+  if constexpr (std::is_integral_v<T>)
+    y = static_cast<T>(static_cast<uint64_t>(y) + static_cast<uint64_t>(x));
+  else
+    y += x;
+}
+
 }  // namespace
 
 int64_t first_outside(int64_t count, const int64_t* index, int64_t size) {
@@ -47,7 +56,7 @@ void gather(const IndexedAxis& s, const int64_t* index, const T* x, T* y) {
 template <class T>
 void scatter_add(const IndexedAxis& s, const int64_t* index, const T* x, T* y) {
   for_each_outer(s, s.m, [&](int64_t o) {
-    for_each_index(s, o, index, [&](int64_t in_y, int64_t at) { y[in_y] += x[at]; });
+    for_each_index(s, o, index, [&](int64_t in_y, int64_t at) { add_to(y[in_y], x[at]); });
   });
 }
 
@@ -55,7 +64,7 @@ template <class T>
 void scatter(const IndexedAxis& s, const int64_t* index, const T* x, T* y) {
   for_each_outer(s, s.n + s.m, [&](int64_t o) {
     std::fill_n(y + o * s.n * s.inner, s.n * s.inner, T(0));
-    for_each_index(s, o, index, [&](int64_t in_y, int64_t at) { y[in_y] += x[at]; });
+    for_each_index(s, o, index, [&](int64_t in_y, int64_t at) { add_to(y[in_y], x[at]); });
   });
 }
 
@@ -88,7 +97,8 @@ void index_add(const IndexedAxis& s, const int64_t* index, const T* x, T* y) {
       const T* from = x + o * s.m * s.inner;
       T* to = y + o * s.n * s.inner;
       for (int64_t k = 0; k < s.m; ++k)
-        for (int64_t j = first; j < last; ++j) to[index[k] * s.inner + j] += from[k * s.inner + j];
+        for (int64_t j = first; j < last; ++j)
+          add_to(to[index[k] * s.inner + j], from[k * s.inner + j]);
       column += last - first;
     }
   });
@@ -101,6 +111,7 @@ void one_hot(int64_t count, int64_t classes, const int64_t* index, T* y) {
 }
 
 GRADUS_INSTANTIATE(scatter_add<T>, scatter<T>, index_add<T>)
+GRADUS_KEEP_ADDRESSES(int64_t, integer_instances, scatter_add<T>, index_add<T>)
 GRADUS_INSTANTIATE_ALL(gather<T>, index_select<T>, one_hot<T>)
 
 }  // namespace gradus::kernels

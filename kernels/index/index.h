@@ -2,7 +2,7 @@
 #include <cstdint>
 
 // Elements and rows that indices choose; they must lie in range. Sums are made in the order of the
-// indices, on any number of threads.
+// indices, on any number of threads; those of int64_t modulo 2^64.
 namespace gradus::kernels {
 
 /// An axis and what lies around it: x (outer, n, inner); what an index chooses (outer, m, inner).
@@ -30,6 +30,12 @@ void index_select(const IndexedAxis& s, const int64_t* index, const T* x, T* y);
 /// y[o, index[k], j] += x[o, k, j], with x (outer, m, inner) and y (outer, n, inner): its adjoint.
 template <class T>
 void index_add(const IndexedAxis& s, const int64_t* index, const T* x, T* y);
+
+/// index[o, i, j] = where along the axis the i-th of x[o, :, j] stands in its order, for the first
+/// m of them: upwards, or downwards if `descending`, equal ones as they stood, NaN being the
+/// largest. x: (outer, n, inner)   index: (outer, m, inner), m <= n
+template <class T>
+void order(const IndexedAxis& s, bool descending, const T* x, int64_t* index);
 
 /// y[i, c] = 1 where index[i] = c, else 0.   index: (count)   y: (count, classes)
 template <class T>

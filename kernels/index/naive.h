@@ -1,7 +1,10 @@
 #pragma once
 #include <gradus/kernels/index/index.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <numeric>
+#include <vector>
 
 // Definitions of this family: what the kernels are compared with.
 namespace gradus::kernels::naive {
@@ -46,6 +49,22 @@ void index_select(const IndexedAxis& s, const int64_t* index, const X* x, X* y) 
 template <class X>
 void index_add(const IndexedAxis& s, const int64_t* index, const X* x, X* y) {
   for_each_chosen(s, index, [&](int64_t in_y, int64_t at) { y[in_y] += x[at]; });
+}
+
+template <class X>
+void order(const IndexedAxis& s, bool descending, const X* x, int64_t* index) {
+  for (int64_t k = 0; k < s.outer * s.inner; ++k) {
+    const X* column = x + k / s.inner * s.n * s.inner + k % s.inner;
+    const auto less = [](X a, X b) { return a == a && (a < b || b != b); };
+    std::vector<int64_t> places(static_cast<size_t>(s.n));
+    std::iota(places.begin(), places.end(), 0);
+    std::stable_sort(places.begin(), places.end(), [&](int64_t a, int64_t b) {
+      const X u = column[a * s.inner], v = column[b * s.inner];
+      return descending ? less(v, u) : less(u, v);
+    });
+    for (int64_t i = 0; i < s.m; ++i)
+      index[(k / s.inner * s.m + i) * s.inner + k % s.inner] = places[static_cast<size_t>(i)];
+  }
 }
 
 template <class X>

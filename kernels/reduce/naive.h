@@ -16,6 +16,17 @@ void sum(int64_t outer, int64_t n, int64_t inner, const X* x, X* y) {
 }
 
 template <class X>
+void cumsum(int64_t outer, int64_t n, int64_t inner, bool reverse, const X* x, X* y) {
+  for (int64_t k = 0; k < outer * inner; ++k) {
+    X total = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t at = (k / inner * n + (reverse ? n - 1 - i : i)) * inner + k % inner;
+      y[at] = total += x[at];
+    }
+  }
+}
+
+template <class X>
 X sum_of_squares(int64_t n, const X* x) {
   X total = 0;
   for (int64_t i = 0; i < n; ++i) total += x[i] * x[i];

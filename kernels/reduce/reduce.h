@@ -23,6 +23,23 @@ void max(int64_t outer, int64_t n, int64_t inner, const T* x, T* y, int64_t* ind
 template <class T>
 void min(int64_t outer, int64_t n, int64_t inner, const T* x, T* y, int64_t* index);
 
+// Of integers, sums and products modulo 2^64:
+template <>
+void sum(int64_t outer, int64_t n, int64_t inner, const int64_t* x, int64_t* y);
+template <>
+void max(int64_t outer, int64_t n, int64_t inner, const int64_t* x, int64_t* y, int64_t* index);
+template <>
+void min(int64_t outer, int64_t n, int64_t inner, const int64_t* x, int64_t* y, int64_t* index);
+
+/// y = the product of x along the middle axis, modulo 2^64.   x: (outer, n, inner)   y: (outer,
+/// inner)
+void product_of_integers(int64_t outer, int64_t n, int64_t inner, const int64_t* x, int64_t* y);
+
+/// y[o, i, j] = x[o, 0, j] + .. + x[o, i, j], or + .. from the other end if `reverse`; f32 adds up
+/// in f64, int64_t modulo 2^64.   x, y: (outer, n, inner)
+template <class T>
+void cumsum(int64_t outer, int64_t n, int64_t inner, bool reverse, const T* x, T* y);
+
 /// Whether neither an infinity nor a NaN is in x.   x: (n)
 template <class T>
 bool all_finite(int64_t n, const T* x);

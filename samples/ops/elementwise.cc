@@ -22,6 +22,8 @@ std::vector<OpSample> unary_samples() {
 Tensor gelu_exact(const Tensor& x) { return gelu(x); }
 Tensor gelu_tanh(const Tensor& x) { return gelu(x, GeluForm::tanh); }
 Tensor clamped(const Tensor& x) { return clamp(x, -0.9, 1.1); }
+Tensor leaky(const Tensor& x) { return leaky_relu(x, 0.2); }
+Tensor elu_of_2(const Tensor& x) { return elu(x, 2); }
 Tensor power(const Tensor& x) { return pow(x, 1.7); }
 Tensor plus(const Tensor& x) { return add(x, -1.3); }
 Tensor times(const Tensor& x) { return mul(x, -1.3); }
@@ -50,6 +52,8 @@ OpSamples rows[] = {
     {"gelu", unary_samples<gelu_exact>},
     {"gelu_tanh", unary_samples<gelu_tanh>},
     {"clamp", unary_samples<clamped>},
+    {"leaky_relu", unary_samples<leaky>},
+    {"elu", unary_samples<elu_of_2>},
     {"pow_scalar", unary_samples<power, Domain::positive>},
     {"add_scalar", unary_samples<plus>},
     {"mul_scalar", unary_samples<times>},

@@ -32,6 +32,15 @@ static OpSamples var_row("var", [] {
       [](const Tensor& x, const Axes& axes, bool keepdim) { return var(x, axes, keepdim); });
 });
 
+static OpSamples cumsum_row("cumsum", [] {
+  return std::vector{OpSample{"(3, 4, 2) along 1",
+                              {sample({3, 4, 2}, 1)},
+                              [](std::span<const Tensor> x) { return cumsum(x[0], 1); }},
+                     OpSample{"(5,)", {sample({5}, 1)}, [](std::span<const Tensor> x) {
+                                return cumsum(x[0], 0);
+                              }}};
+});
+
 static OpSamples max_row("max", [] { return reduce_samples(max); });
 
 static OpSamples min_row("min", [] { return reduce_samples(min); });

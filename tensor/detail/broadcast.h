@@ -21,10 +21,32 @@ inline kernels::BroadcastLayout broadcast_layout(const Tensor& a, const Tensor& 
   return layout;
 }
 
-/// y = F(a, b), broadcast; f32 or f64.
+/// The same of integers and booleans, of which there is no difference; an error for other F.
+template <class F>
+Tensor integer_forward(const char* op, const Tensor& a, const Tensor& b) {
+  check(a.dtype() != DType::boolean || !std::is_same_v<F, functions::Sub>,
+        "{}: of bools; logical_not(a) is what is not in a, not_equal(a, b) where they differ", op);
+  if constexpr (functions::is_in<F>(functions::OfIntegers{})) {
+    const Shape shape = broadcast_shapes(op, a.shape(), b.shape());
+    Tensor y = empty(shape, a.dtype());
+    const auto compute = [&]<class T>() {
+      kernels::integers<F>(broadcast_layout(a, b, shape), a.strided_data<T>(), b.strided_data<T>(),
+                           y.mutable_data<T>());
+    };
+    a.dtype() == DType::i64 ? compute.template operator()<int64_t>()
+                            : compute.template operator()<bool>();
+    return y;
+  } else {
+    return dispatch_floating(a.dtype(), op, []<class T>() { return Tensor(); });
+  }
+}
+
+/// y = F(a, b), broadcast.
 template <class F>
 Tensor binary_forward(const char* op, const Tensor& a, const Tensor& b) {
   check_same_dtype(op, a, b);
+  if (!is_floating(a.dtype())) [[unlikely]]
+    return integer_forward<F>(op, a, b);
   const bool plain = a.shape() == b.shape() && a.is_contiguous() && b.is_contiguous();
   const Shape shape = plain ? a.shape() : broadcast_shapes(op, a.shape(), b.shape());
   return dispatch_floating(a.dtype(), op, [&]<class T>() {

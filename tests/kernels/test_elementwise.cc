@@ -312,6 +312,61 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(comparisons_and_choices_are_their_definition, T, E
   }
 }
 
+// Sums, differences and products modulo 2^64, by 128 bits; of bool, or and and.
+BOOST_AUTO_TEST_CASE(integers_are_their_definition) {
+  __extension__ typedef __int128 Exact;
+  constexpr int64_t kEnds[] = {std::numeric_limits<int64_t>::min(),
+                               std::numeric_limits<int64_t>::max(), -1, 0, 1};
+  Array<int64_t> a = random<int64_t>(20000, -9, 9, 9), b = random<int64_t>(20000, -9, 9, 10);
+  for (int64_t i = 0; i < a.n; i += 3) a[i] = kEnds[i % 5], b[i] = kEnds[i / 5 % 5];
+  const Array<bool> p = random<bool>(20000, 0, 1, 11), q = random<bool>(20000, 0, 1, 12);
+  const auto low_bits = [](Exact x) { return static_cast<int64_t>(static_cast<uint64_t>(x)); };
+  const auto try_one = [&](auto f, auto of_numbers, auto of_truths) {
+    using F = decltype(f);
+    for (const BroadcastLayout& l : layouts()) {
+      Array<int64_t> y(numel(l)), expected(numel(l));
+      integers<F>(l, a.data(), b.data(), y.data());
+      naive::broadcast([&](int64_t x, int64_t z) { return low_bits(of_numbers(x, z)); }, l,
+                       a.data(), b.data(), expected.data());
+      BOOST_TEST((y == expected));
+      Array<bool> truths(numel(l)), expected_truths(numel(l));
+      integers<F>(l, p.data(), q.data(), truths.data());
+      naive::broadcast(of_truths, l, p.data(), q.data(), expected_truths.data());
+      BOOST_TEST((truths == expected_truths));
+    }
+  };
+  const auto either = [](bool x, bool z) { return x || z; };
+  const auto both = [](bool x, bool z) { return x && z; };
+  try_one(
+      functions::Add{}, [](Exact x, Exact z) { return x + z; }, either);
+  try_one(
+      functions::Mul{}, [](Exact x, Exact z) { return x * z; }, both);
+  try_one(
+      functions::Maximum{}, [](Exact x, Exact z) { return x > z ? x : z; }, either);
+  try_one(
+      functions::Minimum{}, [](Exact x, Exact z) { return x < z ? x : z; }, both);
+  try_one(
+      functions::Sub{}, [](Exact x, Exact z) { return x - z; },
+      [](bool x, bool z) { return x != z; });
+}
+
+BOOST_AUTO_TEST_CASE(round_is_to_the_nearest_even_at_every_level) {
+  Array<float> x = random<float>(4099, -9, 9, 3), y(4099);
+  constexpr float kTies[] = {-2.5f,  -1.5f,       -0.5f,   0.5f,       1.5f,        2.5f,
+                             -0.0f,  0.0f,        0x1p23f, 0x1.8p23f,  8388609.0f,  1e30f,
+                             -1e30f, 0.49999997f, -0.3f,   8388607.5f, -8388606.5f, 4194304.5f};
+  std::copy(std::begin(kTies), std::end(kTies), x.data());
+  for_each_level([&](Isa isa) {
+    const Round f;
+    table_for<ElementwiseKernels<float>>(isa).unary[index_of<Round>(Unary{})](&f, x.n, x.data(),
+                                                                              y.data());
+    for (int64_t i = 0; i < x.n; ++i) {
+      BOOST_TEST(y[i] == std::nearbyint(x[i]), x[i]);
+      BOOST_TEST(std::signbit(y[i]) == std::signbit(x[i]), x[i]);
+    }
+  });
+}
+
 BOOST_AUTO_TEST_CASE_TEMPLATE(copies_are_their_definition, T, Everything) {
   const std::vector<std::vector<int64_t>> shapes = {
       {}, {1}, {9}, {0, 4}, {70, 131}, {3, 67, 5}, {5, 2, 9, 4}, {3, 4, 2, 5, 3}};

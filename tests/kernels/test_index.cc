@@ -7,6 +7,7 @@
 #include <boost/test/unit_test.hpp>
 #include <memory>
 #include <random>
+#include <tuple>
 
 #include "tests/kernels/kernel_checks.h"
 
@@ -118,6 +119,55 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(parts_are_added_as_defined, T, Scalars) {
     naive::index_add(s, index.data(), x.data.get(), expected.data.get());
     BOOST_TEST((y == expected));
   });
+}
+
+BOOST_AUTO_TEST_CASE(integers_are_added_as_defined) {
+  for_each_axis([](const IndexedAxis& s, const Values<int64_t>& index) {
+    const auto x = Elements<int64_t>::drawn(s.outer * s.m * s.inner);
+    auto y = Elements<int64_t>::drawn(s.outer * s.n * s.inner),
+         expected = Elements<int64_t>::drawn(y.size);
+    scatter_add(s, index.data(), x.data.get(), y.data.get());
+    naive::scatter_add(s, index.data(), x.data.get(), expected.data.get());
+    BOOST_TEST((y == expected));
+  });
+  for_each_chosen_axis([](const IndexedAxis& s, const Values<int64_t>& index) {
+    const auto x = Elements<int64_t>::drawn(s.outer * s.m * s.inner);
+    auto y = Elements<int64_t>::drawn(s.outer * s.n * s.inner),
+         expected = Elements<int64_t>::drawn(y.size);
+    index_add(s, index.data(), x.data.get(), y.data.get());
+    naive::index_add(s, index.data(), x.data.get(), expected.data.get());
+    BOOST_TEST((y == expected));
+  });
+}
+
+// With few different values, so that many are equal, NaN, infinities and both zeros among them; by
+// comparisons and by digits.
+BOOST_AUTO_TEST_CASE_TEMPLATE(order_is_its_definition, T, All) {
+  using Limits = std::numeric_limits<T>;
+  for (const auto& [outer, n, inner] :
+       {std::tuple{1, 1, 1}, {3, 7, 1}, {2, 40, 3}, {2, 2047, 1}, {1, 2048, 3}, {1, 70001, 1}}) {
+    auto x = Elements<T>::drawn(outer * n * inner);
+    std::mt19937 random(7);
+    for (int64_t i = 0; i < x.size; ++i) {
+      if (random() % 3 == 0) x.data[i] = static_cast<T>(static_cast<int>(random() % 9) - 4);
+      if (random() % 17 == 0) x.data[i] = random() % 2 ? Limits::max() : Limits::lowest();
+      if constexpr (std::is_floating_point_v<T>) {
+        if (random() % 13 == 0) x.data[i] = -T(0);
+        if (random() % 19 == 0) x.data[i] = Limits::quiet_NaN();
+        if (random() % 19 == 0) x.data[i] = -Limits::quiet_NaN();
+        if (random() % 23 == 0) x.data[i] = -Limits::infinity();
+        if (random() % 23 == 0) x.data[i] = Limits::denorm_min();
+      }
+    }
+    for (int64_t m : {int64_t{n}, int64_t{1}, int64_t{n} / 2, int64_t{0}})
+      for (bool descending : {false, true})
+        on_several_threads([&, s = IndexedAxis{outer, n, m, inner}] {
+          Elements<int64_t> index(outer * m * inner), expected(outer * m * inner);
+          order(s, descending, x.data.get(), index.data.get());
+          naive::order(s, descending, x.data.get(), expected.data.get());
+          BOOST_TEST((index == expected), n << ", the first " << m);
+        });
+  }
 }
 
 BOOST_AUTO_TEST_CASE_TEMPLATE(one_hot_is_its_definition, T, All) {

@@ -90,6 +90,9 @@ BOOST_AUTO_TEST_CASE(exp_) {
 BOOST_AUTO_TEST_CASE(log_) {
   expect_within(1, functions::Log{}, [](double x) { return std::log(x); });
 }
+BOOST_AUTO_TEST_CASE(expm1_) {
+  expect_within(1.5, functions::Expm1{}, [](double x) { return std::expm1(x); });
+}
 BOOST_AUTO_TEST_CASE(tanh_) {
   expect_within(1.5, functions::Tanh{}, [](double x) { return std::tanh(x); });
 }

@@ -75,6 +75,8 @@ DEFINITION(Erf, std::erf(x), 2 / std::sqrt(std::acos(Exact(-1))) * std::exp(-x *
 DEFINITION(Square, x* x, 2 * x)
 DEFINITION(Reciprocal, 1 / x, -1 / (x * x))
 DEFINITION(Sigmoid, sigmoid_of(x), sigmoid_of(x) * sigmoid_of(-x))
+DEFINITION(Log1p, std::log1p(x), 1 / (1 + x))
+DEFINITION(Expm1, std::expm1(x), std::exp(x))
 DEFINITION(Relu, x > 0 ? x : x == x ? 0 : x, x > 0 ? 1 : x <= 0 ? 0 : 1)
 DEFINITION(Silu, x == -kInf ? x : product(sigmoid_of(x), x),
            sigmoid_of(x) + product(sigmoid_of(x) * sigmoid_of(-x), x))
@@ -105,6 +107,14 @@ Definition definition(const ScalarDiv& f) {
 Definition definition(const PowScalar& f) {
   return {[=](Exact x) { return std::pow(x, number(f.c)); },
           [=](Exact x) { return f.c == 0 ? 0 : number(f.c) * std::pow(x, number(f.c) - 1); }};
+}
+Definition definition(const LeakyRelu& f) {
+  return {[=](Exact x) { return x > 0 ? x : x * number(f.c); },
+          [=](Exact x) { return x > 0 ? 1 : number(f.c); }};
+}
+Definition definition(const Elu& f) {
+  return {[=](Exact x) { return x > 0 ? x : number(f.c) * std::expm1(x); },
+          [=](Exact x) { return x > 0 ? 1 : number(f.c) * std::exp(x); }};
 }
 Definition definition(const Clamp& f) {
   return {[=](Exact x) {
@@ -256,6 +266,8 @@ BOOST_AUTO_TEST_CASE(with_a_number) {
     walk("affine", Affine{c, 1});
     walk("affine", Affine{-1, c});
     walk("clamp", Clamp{-c, c});
+    walk("leaky_relu", LeakyRelu{c});
+    walk("elu", Elu{c});
   }
   for (double c : {0.5, -0.5, 1.7, -1.7, 100.5, -40.0}) walk("pow_scalar", PowScalar{c});
   for (int n = -13; n <= 13; ++n) walk("pow_scalar", PowScalar{static_cast<double>(n)});

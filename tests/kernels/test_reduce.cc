@@ -280,3 +280,70 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(all_finite_is_its_definition, T, Scalars) {
     BOOST_TEST(all_finite(n, x.data()));
   }
 }
+
+// Modulo 2^64, by the low bits of 128.
+BOOST_AUTO_TEST_CASE(integers_are_their_definition) {
+  __extension__ typedef unsigned __int128 Exact;
+  for (const Case& s : kCases) {
+    std::mt19937_64 generator(5);
+    std::vector<int64_t> x(static_cast<size_t>(s.outer * s.n * s.inner));
+    for (int64_t& v : x) v = static_cast<int64_t>(generator() >> generator() % 64);
+    const auto size = static_cast<size_t>(s.outer * s.inner);
+    std::vector<int64_t> y(size), index(size), expected(size), places(size);
+    const auto fold = [&](Exact first, auto op) {
+      for (size_t k = 0; k < size; ++k) {
+        Exact total = first;
+        const auto column = static_cast<int64_t>(k);
+        for (int64_t i = 0; i < s.n; ++i)
+          total = op(total, static_cast<Exact>(x[static_cast<size_t>(
+                                (column / s.inner * s.n + i) * s.inner + column % s.inner)]));
+        expected[k] = static_cast<int64_t>(static_cast<uint64_t>(total));
+      }
+    };
+    for (int threads : {1, 2}) {
+      set_threads(threads);
+      fold(0, [](Exact a, Exact b) { return a + b; });
+      sum(s.outer, s.n, s.inner, x.data(), y.data());
+      BOOST_TEST((y == expected));
+      fold(1, [](Exact a, Exact b) { return a * b; });
+      product_of_integers(s.outer, s.n, s.inner, x.data(), y.data());
+      BOOST_TEST((y == expected));
+      for (int64_t& v : x) v %= 7;
+      naive::max(s.outer, s.n, s.inner, x.data(), expected.data(), places.data());
+      max(s.outer, s.n, s.inner, x.data(), y.data(), index.data());
+      BOOST_TEST((y == expected && index == places));
+      naive::min(s.outer, s.n, s.inner, x.data(), expected.data(), places.data());
+      min(s.outer, s.n, s.inner, x.data(), y.data(), index.data());
+      BOOST_TEST((y == expected && index == places));
+      min(s.outer, s.n, s.inner, x.data(), y.data(), nullptr);
+      BOOST_TEST((y == expected));
+    }
+  }
+}
+
+// f32 is within one rounding of f64's sums.
+BOOST_AUTO_TEST_CASE(scans_are_their_definition) {
+  for (const Case& s : kCases)
+    for (bool reverse : {false, true}) {
+      const int64_t n = s.outer * s.n * s.inner;
+      const auto x = random<float>(n, 0.3, 4);
+      const std::vector<double> wide(x.begin(), x.end());
+      std::vector<int64_t> integers(x.size());
+      for (size_t i = 0; i < x.size(); ++i) integers[i] = static_cast<int64_t>(x[i] * 1e6f);
+      std::vector<float> y(x.size());
+      std::vector<double> y_wide(x.size()), expected(x.size());
+      std::vector<int64_t> y_integers(x.size()), expected_integers(x.size());
+      for (int threads : {1, 2}) {
+        set_threads(threads);
+        cumsum(s.outer, s.n, s.inner, reverse, x.data(), y.data());
+        cumsum(s.outer, s.n, s.inner, reverse, wide.data(), y_wide.data());
+        cumsum(s.outer, s.n, s.inner, reverse, integers.data(), y_integers.data());
+        naive::cumsum(s.outer, s.n, s.inner, reverse, wide.data(), expected.data());
+        naive::cumsum(s.outer, s.n, s.inner, reverse, integers.data(), expected_integers.data());
+        BOOST_TEST((y_wide == expected));
+        BOOST_TEST((y_integers == expected_integers));
+        for (size_t i = 0; i < x.size(); ++i)
+          BOOST_TEST(y[i] == static_cast<float>(expected[i]), "element " << i);
+      }
+    }
+}

@@ -1,0 +1,59 @@
+#include <gradus/autograd/ops/index.h>
+#include <gradus/autograd/ops/order.h>
+#include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/shape.h>
+#include <gradus/kernels/index/index.h>
+
+namespace gradus {
+
+namespace {
+
+/// Where the first `m` in the order of the axis stand.
+Tensor first_in_order(const Tensor& x, int axis, int64_t m, bool descending) {
+  kernels::IndexedAxis s{1, x.shape()[axis], m, 1};
+  for (int i = 0; i < x.ndim(); ++i)
+    if (i != axis) (i < axis ? s.outer : s.inner) *= x.shape()[i];
+  Shape shape = x.shape();
+  shape[axis] = m;
+  Tensor index = empty(shape, DType::i64);
+  const raw::Contiguous values(x);
+  if (index.numel() > 0)
+    dispatch(x.dtype(), [&]<class T>() {
+      kernels::order<T>(s, descending, values.data<T>(), index.mutable_data<int64_t>());
+    });
+  return index;
+}
+
+ValuesAndIndices at_indices(const Tensor& x, int64_t axis, const Tensor& index, bool keepdim) {
+  const Tensor values = gather(x, axis, index);
+  if (keepdim) return {values, index};
+  return {squeeze(values, axis), squeeze(index, axis)};
+}
+
+}  // namespace
+
+Tensor argsort(const Tensor& x, int64_t axis, bool descending) {
+  const int i = normalize_axis("argsort", axis, x.ndim());
+  return first_in_order(x, i, x.shape()[i], descending);
+}
+
+ValuesAndIndices sort(const Tensor& x, int64_t axis, bool descending) {
+  const int i = normalize_axis("sort", axis, x.ndim());
+  return at_indices(x, i, first_in_order(x, i, x.shape()[i], descending), true);
+}
+
+ValuesAndIndices topk(const Tensor& x, int64_t k, int64_t axis, bool largest) {
+  const int i = normalize_axis("topk", axis, x.ndim());
+  check(k >= 0 && k <= x.shape()[i], "topk: {} of axis {} of shape {}", k, axis, x.shape());
+  return at_indices(x, i, first_in_order(x, i, k, largest), true);
+}
+
+ValuesAndIndices max_with_indices(const Tensor& x, int64_t axis, bool keepdim) {
+  return at_indices(x, axis, argmax(x, axis, true), keepdim);
+}
+
+ValuesAndIndices min_with_indices(const Tensor& x, int64_t axis, bool keepdim) {
+  return at_indices(x, axis, argmin(x, axis, true), keepdim);
+}
+
+}  // namespace gradus
