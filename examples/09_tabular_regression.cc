@@ -1,6 +1,7 @@
 // Regression on a table: columns by name from a CSV file, categories as one-hot columns, numbers
 // standardized by the training part, a network that stops when it no longer improves, and a file
 // with all that a prediction needs.
+#include <fmt/ranges.h>
 #include <gradus/gradus.h>
 
 #include <cmath>

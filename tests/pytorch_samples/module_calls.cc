@@ -57,6 +57,125 @@ TensorList run_cell(Sample& s) {
   }
 }
 
+/// Rnn, Lstm, Gru; batch first or not, states with the layers first.
+template <class Cell>
+TensorList run_rnn(Sample& s) {
+  RecurrentOptions<Cell> o;
+  o.cell.bias = s.flag(kByName, "bias", true);
+  if constexpr (std::is_same_v<Cell, RnnCell>)
+    if (s.text(kByName, "nonlinearity", "tanh") == "relu") o.cell.nonlinearity = Nonlinearity::relu;
+  o.num_layers = s.integer(kByName, "num_layers", 1);
+  o.bidirectional = s.flag(kByName, "bidirectional", false);
+  o.dropout = s.number(kByName, "dropout", 0);
+  if (s.integer(kByName, "proj_size", 0) > 0) throw Refused("an LSTM whose state is projected (proj_size): a Linear behind each step");
+  Recurrent<Cell> net(s.integer(kByName, "input_size"), s.integer(kByName, "hidden_size"), o);
+  s.load(net);
+  const bool batch_first = s.flag(kByName, "batch_first", false);
+  const Tensor x = s.tensor(0);
+  if (x.ndim() == 2) throw Refused("unbatched: a sequence without a batch");
+  const bool single = o.num_layers == 1 && !o.bidirectional;
+  const auto state = [&](const Tensor& h) { return single && h ? squeeze(h, 0) : h; };
+  CellState first;
+  if constexpr (std::is_same_v<Cell, LstmCell>) {
+    const TensorList both = s.tensors(1, "hx");
+    if (!both.empty()) first = {state(both[0]), state(both[1])};
+  } else {
+    first = {state(s.tensor(1, "hx"))};
+  }
+  const RnnOutput out = net(batch_first ? x : transpose(x, 0, 1), {}, first);
+  const auto last = [&](const Tensor& h) { return single ? unsqueeze(h, 0) : h; };
+  TensorList results{batch_first ? out.y : transpose(out.y, 0, 1), last(out.h)};
+  if constexpr (std::is_same_v<Cell, LstmCell>) results.push_back(last(out.c));
+  return results;
+}
+
+/// PyTorch's masks of modules hide where they are true.
+Tensor may_look(const Tensor& mask) {
+  return mask && mask.dtype() == DType::boolean ? logical_not(mask) : mask;
+}
+
+TensorList run_attention(Sample& s) {
+  if (s.flag(kByName, "add_bias_kv", false) || s.flag(kByName, "add_zero_attn", false))
+    throw Refused("keys and values that are added (add_bias_kv, add_zero_attn)");
+  if (s.has(kByName, "kdim") || s.has(kByName, "vdim")) throw Refused("keys and values of other widths (kdim, vdim)");
+  MultiHeadAttention attention(s.integer(kByName, "embed_dim"), s.integer(kByName, "num_heads"),
+                               {.bias = s.flag(kByName, "bias", true)});
+  s.load(attention);
+  const bool batch_first = s.flag(kByName, "batch_first", false);
+  const auto put = [&](const Tensor& x) { return batch_first ? x : transpose(x, 0, 1); };
+  const Tensor q = s.tensor(0), k = s.tensor(1), v = s.tensor(2);
+  if (q.ndim() == 2) throw Refused("unbatched: a sequence without a batch");
+  AttentionMask mask;
+  mask.valid = may_look(s.tensor(3, "key_padding_mask"));
+  mask.mask = may_look(s.tensor(5, "attn_mask"));
+  const bool weights = s.flag(4, "need_weights", true);
+  const Tensor y = put(attention(put(q), put(k), put(v), mask));
+  if (!weights) return {y};
+  throw Refused("the attention's weights");
+}
+
+TensorList run_encoder_layer(Sample& s) {
+  TransformerOptions o;
+  o.dim = s.integer(kByName, "d_model");
+  o.heads = s.integer(kByName, "nhead");
+  o.mlp_dim = s.integer(kByName, "dim_feedforward", 2048);
+  o.dropout = s.number(kByName, "dropout", 0.1);
+  if (!s.flag(kByName, "bias", true)) throw Refused("a block without biases");
+  s.ignore(kByName, "layer_norm_eps");
+  o.norm_place = s.flag(kByName, "norm_first", false) ? NormPlace::before : NormPlace::after;
+  if (const Json* f = s.given(kByName, "activation")) {
+    const std::string text = f->dump();
+    if (text.find("gelu") != text.npos) o.activation = MlpActivation::gelu;
+  }
+  EncoderBlock block(o);
+  s.load(block);
+  const bool batch_first = s.flag(kByName, "batch_first", false);
+  const auto put = [&](const Tensor& x) { return batch_first ? x : transpose(x, 0, 1); };
+  const Tensor x = s.tensor(0, "src");
+  if (x.ndim() == 2) throw Refused("unbatched: a sequence without a batch");
+  AttentionMask mask;
+  mask.mask = may_look(s.tensor(1, "src_mask"));
+  mask.valid = may_look(s.tensor(2, "src_key_padding_mask"));
+  return {put(block(put(x), mask))};
+}
+
+template <class Conv, class Options>
+Call conv_of(bool one_axis) {
+  return [=](Sample& s) -> TensorList {
+    Options o;
+    const Pair kernel = s.pair(kByName, "kernel_size", 1);
+    const Json* words = s.given(kByName, "padding");
+    const auto set = [&](auto& field, const char* name, int64_t otherwise) {
+      const Pair pair = s.pair(kByName, name, otherwise);
+      if constexpr (std::is_integral_v<std::remove_reference_t<decltype(field)>>)
+        field = pair.w;
+      else
+        field = one_axis ? Pair(pair.w) : pair;
+    };
+    set(o.stride, "stride", 1);
+    if (words && words->is_string()) {
+      if constexpr (requires { o.padding = Padding::same(); })
+        if (words->get<std::string>() == "same") o.padding = Padding::same();
+    } else {
+      set(o.padding, "padding", 0);
+    }
+    set(o.dilation, "dilation", 1);
+    if constexpr (requires { o.output_padding; }) set(o.output_padding, "output_padding", 0);
+    o.groups = s.integer(kByName, "groups", 1);
+    o.bias = s.flag(kByName, "bias", true);
+    if (s.text(kByName, "padding_mode", "zeros") != "zeros") throw Refused("a padding that is not of zeros: pad() before");
+    const int64_t in = s.integer(kByName, "in_channels"), out = s.integer(kByName, "out_channels");
+    auto conv = [&] {
+      if constexpr (std::is_constructible_v<Conv, int64_t, int64_t, Pair, Options> && !std::is_same_v<Conv, Conv1d> && !std::is_same_v<Conv, ConvTranspose1d>)
+        return Conv(in, out, kernel, o);
+      else
+        return Conv(in, out, kernel.w, o);
+    }();
+    s.load(conv);
+    return {conv(s.tensor(0))};
+  };
+}
+
 }  // namespace
 
 const std::map<std::string, Call>& module_calls() {
@@ -119,6 +238,20 @@ const std::map<std::string, Call>& module_calls() {
           s.integer(kByName, "num_groups"), s.integer(kByName, "num_channels"),
           {.eps = s.number(kByName, "eps", 1e-5), .affine = s.flag(kByName, "affine", true)});
     });
+    all["nn.Embedding"] = [](Sample& s) -> TensorList {
+      Embedding embedding(s.integer(kByName, "num_embeddings"), s.integer(kByName, "embedding_dim"));
+      s.load(embedding);
+      return {embedding(s.tensor(0))};
+    };
+    all["nn.RNN"] = run_rnn<RnnCell>;
+    all["nn.GRU"] = run_rnn<GruCell>;
+    all["nn.LSTM"] = run_rnn<LstmCell>;
+    all["nn.MultiheadAttention"] = run_attention;
+    all["nn.TransformerEncoderLayer"] = run_encoder_layer;
+    all["nn.Conv1d"] = conv_of<Conv1d, Conv1dLayerOptions>(true);
+    all["nn.Conv2d"] = conv_of<Conv2d, Conv2dLayerOptions>(false);
+    all["nn.ConvTranspose1d"] = conv_of<ConvTranspose1d, ConvTranspose1dLayerOptions>(true);
+    all["nn.ConvTranspose2d"] = conv_of<ConvTranspose2d, ConvTranspose2dLayerOptions>(false);
     all["nn.RNNCell"] = run_cell<RnnCell>;
     all["nn.GRUCell"] = run_cell<GruCell>;
     all["nn.LSTMCell"] = run_cell<LstmCell>;
