@@ -84,6 +84,7 @@ Tensor pad_with(const Tensor& x, int axis, int64_t before, int64_t after, double
 Tensor pad(const Tensor& x, const Shape& amounts, PadMode mode, double value) {
   check(amounts.ndim() % 2 == 0 && amounts.ndim() / 2 <= x.ndim(),
         "pad: amounts {} for shape {}; two for each axis, from the last on", amounts, x.shape());
+  check_number("pad", value, x.dtype());
   Tensor y = contiguous(x);
   for (int k = 0; k < amounts.ndim(); k += 2) {
     const int axis = x.ndim() - 1 - k / 2;

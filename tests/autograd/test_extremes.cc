@@ -612,6 +612,136 @@ BOOST_AUTO_TEST_CASE(integers_of_ops) {
       kIntegers);
 }
 
+BOOST_AUTO_TEST_CASE(integers_of_index_maps_and_orders) {
+  call<int64_t>(
+      {{"argmin",
+        [](int64_t n) {
+          sound(argmin(x23, n));
+          sound(argmin(x23, Axes{n}));
+        }},
+       {"prod", [](int64_t n) { sound(prod(x23, {n})); }},
+       {"stddev",
+        [](int64_t n) {
+          sound(stddev(x23, {n}));
+          sound(x23, [n](const Tensor& x) { return stddev(x, {1}, false, n); });
+        }},
+       {"norm", [](int64_t n) { sound(norm(x23, 2, {n})); }},
+       {"cumsum", [](int64_t n) { sound(x23, [n](const Tensor& x) { return cumsum(x, n); }); }},
+       {"any and all", [](int64_t n) { sound(any(x23 > 0, {n})), all(x23 > 0, {n}); }},
+       {"logsumexp",
+        [](int64_t n) {
+          sound(logsumexp(x23, Axes{n, 0}));
+        }},
+       {"sort", [](int64_t n) { sound(sort(x23, n).values); }},
+       {"argsort", [](int64_t n) { sound(argsort(x23, n)); }},
+       {"topk",
+        [](int64_t n) {
+          sound(topk(x23, n).values);
+          sound(topk(x23, 1, n).values);
+        }},
+       {"max_with_indices", [](int64_t n) { sound(max_with_indices(x23, n).values); }},
+       {"min_with_indices", [](int64_t n) { sound(min_with_indices(x23, n).values); }},
+       {"flip", [](int64_t n) { sound(flip(x23, {n})); }},
+       {"roll",
+        [](int64_t n) {
+          sound(roll(x23, n, 1));
+          sound(roll(x23, 1, n));
+        }},
+       {"tile",
+        [](int64_t n) {
+          sound(tile(x23, {n, 0}));
+          sound(tile(zeros({0}), {n}));
+          tile(x23, {n, n});
+        }},
+       {"repeat_interleave",
+        [](int64_t n) {
+          repeat_interleave(x23, n, 1);
+          sound(repeat_interleave(x23, 2, n));
+        }},
+       {"pad",
+        [](int64_t n) {
+          for (const PadMode mode : {PadMode::constant, PadMode::reflect, PadMode::replicate}) try {
+              pad(x23, {n, n}, mode);
+              sound(pad(x23, {n, 0, 0, 1}, mode));
+            } catch (const Error&) {
+            }
+          pad(x23, {1, n});
+        }},
+       {"tril", [](int64_t n) { sound(tril(x23, n)); }},
+       {"triu", [](int64_t n) { sound(triu(x23, n)); }},
+       {"linspace", [](int64_t n) { linspace(0, 1, n); }},
+       {"arange", [](int64_t n) { arange(0, static_cast<double>(n), 1e17); }}},
+      kIntegers);
+}
+
+BOOST_AUTO_TEST_CASE(numbers_of_index_maps) {
+  call<double>(
+      {{"arange",
+        [](double v) {
+          sound(arange(v, v + 3));
+          arange(0, v);
+          arange(0, 3, v, DType::f64);
+          arange(v, -v, 1e307, DType::f64);
+        }},
+       {"linspace",
+        [](double v) {
+          sound(linspace(v, 1, 3));
+          sound(linspace(v, -v, 3, DType::f64));
+        }},
+       {"leaky_relu",
+        [](double v) { sound(x23, [v](const Tensor& x) { return leaky_relu(x, v); }); }},
+       {"elu", [](double v) { sound(x23, [v](const Tensor& x) { return elu(-x, v); }); }},
+       {"norm", [](double v) { sound(x23, [v](const Tensor& x) { return norm(x, v, {1}); }); }},
+       {"pad",
+        [](double v) {
+          sound(pad(x23, {1, 1}, PadMode::constant, v));
+        }},
+       {"integers", [](double v) { sound(clamp(arange(3) * v + v, -1, v)); }}},
+      kDoubles);
+}
+
+BOOST_AUTO_TEST_CASE(nothing_along_huge_axes_of_index_maps) {
+  const auto of = [](std::function<Tensor(const Tensor&)> f) {
+    return [f = std::move(f)](const Shape& shape) { sound(zeros(shape), f); };
+  };
+  call<Shape>({{"integers",
+                [](const Shape& s) {
+                  const Tensor n = zeros(s, DType::i64);
+                  sum(n + n * 2, {0});
+                  prod(n, {-1});
+                  cumsum(n, 0);
+                }},
+               {"prod", of([](const Tensor& x) { return prod(x, {0}); })},
+               {"prod of the last", of([](const Tensor& x) { return prod(x, {-1}); })},
+               {"norm", of([](const Tensor& x) { return norm(x, 2, {0}); })},
+               {"norm of the last", of([](const Tensor& x) { return norm(x, 3, {-1}); })},
+               {"stddev", of([](const Tensor& x) { return stddev(x, {-1}); })},
+               {"cumsum", of([](const Tensor& x) { return cumsum(x, 0); })},
+               {"cumsum of the last", of([](const Tensor& x) { return cumsum(x, -1); })},
+               {"any", [](const Shape& s) { any(zeros(s, DType::boolean), {0}); }},
+               {"logsumexp", of([](const Tensor& x) {
+                  return logsumexp(x, Axes{0, 1});
+                })},
+               {"sort", of([](const Tensor& x) { return sort(x, 0).values; })},
+               {"topk", of([](const Tensor& x) { return topk(x, 1).values; })},
+               {"flip", of([](const Tensor& x) { return flip(x, {0}); })},
+               {"roll", of([](const Tensor& x) { return roll(x, 1, -1); })},
+               {"tile", of([](const Tensor& x) {
+                  return tile(x, {2, 1});
+                })},
+               {"pad", of([](const Tensor& x) {
+                  return pad(x, {1, 1});
+                })},
+               {"tril", of([](const Tensor& x) { return tril(x); })},
+               {"triu", of([](const Tensor& x) { return triu(x); })},
+               {"nonzero", [](const Shape& s) { nonzero(zeros(s)); }},
+               {"masked_select", of([](const Tensor& x) { return masked_select(x, x > 0); })},
+               {"einsum", of([](const Tensor& x) {
+                  return x.ndim() == 2 ? einsum("ij,ij->i", {x, x}) : einsum("ijk->kj", {x});
+                })}},
+              kShapes);
+}
+
 // A window of 2^31 pixels over an image of 4: the padding is not walked over.
 BOOST_AUTO_TEST_CASE(windows_far_larger_than_the_image) {
   const Tensor x = Tensor::from(std::vector<float>{1, 2, 3, 4}, {1, 1, 2, 2});

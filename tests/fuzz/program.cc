@@ -1178,13 +1178,122 @@ void surface(Program& p) {
   }
 }
 
+void index_maps(Program& p) {
+  const size_t a = p.any();
+  const Shape s = p.shape(a);
+  const int64_t axis = p.axis(s), n = p.bytes().below(5) - 1, m = p.bytes().below(5) - 1;
+  const Axes axes = p.axes(s);
+  const auto mode = static_cast<PadMode>(p.bytes().below(3));
+  const double value = p.bytes().one_of({0., 1., kNaN, kInf});
+  const Tensor chosen = p.mask(s);
+  constexpr const char* names[] = {"flip", "roll", "tile",          "repeat_interleave",
+                                   "pad",  "tril", "triu",          "nonzero",
+                                   "pad",  "flip", "masked_select", "einsum"};
+  const int64_t which = p.bytes().below(12);
+  std::vector<size_t> inputs{a};
+  std::string equation;
+  if (which == 11) {
+    const std::string letters = std::string("abcdefgh").substr(0, static_cast<size_t>(s.ndim()));
+    if (letters.empty()) return;
+    inputs.push_back(p.of({s.back(), m + 1}));
+    equation = letters + "," + letters.back() + "z->z" + (n > 1 ? "" : letters.substr(0, 1));
+    if (n <= 1 && s.ndim() == 1) equation = "a,az->az";
+  }
+  p.call(names[which], inputs, [=](auto x) {
+    switch (which) {
+      case 0:
+      case 9:
+        return flip(x[0], axes);
+      case 1:
+        return roll(x[0], n, axis);
+      case 2:
+        return tile(x[0], {n, m, 1});
+      case 3:
+        return repeat_interleave(x[0], n, axis);
+      case 4:
+        return pad(x[0], {n, m}, mode, value);
+      case 5:
+        return tril(x[0], n);
+      case 6:
+        return triu(x[0], n);
+      case 7:
+        return nonzero(chosen);
+      case 8:
+        return pad(x[0], {n, m, m, n}, mode, value);
+      case 10:
+        return masked_select(x[0], chosen);
+      default:
+        return einsum(equation, {x[0], x[1]});
+    }
+  });
+}
+
+void orders_and_scans(Program& p) {
+  const size_t a = p.any();
+  const Shape s = p.shape(a);
+  const int64_t axis = p.axis(s), k = p.bytes().below(4);
+  const Axes axes = p.axes(s);
+  const bool flag = p.bytes().below(2);
+  const double number = p.bytes().one_of({0.5, 0.01, 2., 1.});
+  struct Row {
+    const char* name;
+    std::function<Tensor(const Tensor&)> f;
+  };
+  const Row rows[] = {
+      {"sort", [=](const Tensor& x) { return sort(x, axis, flag).values; }},
+      {"argsort", [=](const Tensor& x) { return argsort(x, axis, flag); }},
+      {"topk", [=](const Tensor& x) { return topk(x, k, axis, flag).values; }},
+      {"max_with_indices", [=](const Tensor& x) { return max_with_indices(x, axis, flag).values; }},
+      {"min_with_indices", [=](const Tensor& x) { return min_with_indices(x, axis, flag).values; }},
+      {"argmin", [=](const Tensor& x) { return argmin(x, axes, flag); }},
+      {"cumsum", [=](const Tensor& x) { return cumsum(x, axis); }},
+      {"prod", [=](const Tensor& x) { return prod(x, axes, flag); }},
+      {"stddev", [=](const Tensor& x) { return stddev(x, axes, flag); }},
+      {"norm 2", [=](const Tensor& x) { return norm(x, 2, axes, flag); }},
+      {"norm", [=](const Tensor& x) { return norm(x, k == 0 ? kInf : 2 * number, axes, flag); }},
+      {"logsumexp of several", [=](const Tensor& x) { return logsumexp(x, axes, flag); }},
+      {"log1p", log1p},
+      {"expm1", expm1},
+      {"leaky_relu", [=](const Tensor& x) { return leaky_relu(x, number); }},
+      {"elu", [=](const Tensor& x) { return elu(x, number); }},
+      {"round", round},
+      {"floor", floor},
+      {"ceil", ceil}};
+  const Row& row = rows[p.bytes().below(static_cast<int64_t>(std::size(rows)))];
+  p.call(row.name, {a}, [f = row.f](auto x) { return f(x[0]); });
+}
+
+// Of tensors that are cast to integers, and back.
+void integers(Program& p) {
+  const size_t a = p.any(), b = p.of(p.shape(a));
+  const int64_t which = p.bytes().below(10);
+  const Axes axes = p.axes(p.shape(a));
+  constexpr const char* names[] = {
+      "add integers", "sub integers", "mul integers",   "maximum integers", "minimum integers",
+      "sum integers", "max integers", "clamp integers", "prod integers",    "sum bools"};
+  p.call(names[which], {a, b}, [=](auto x) {
+    const Tensor u = cast(clamp(x[0], -9, 9), DType::i64), v = cast(clamp(x[1], -9, 9), DType::i64);
+    const Tensor y = which == 0   ? add(u, v)
+                     : which == 1 ? sub(u, v)
+                     : which == 2 ? mul(u, v)
+                     : which == 3 ? maximum(u, v)
+                     : which == 4 ? minimum(u, v)
+                     : which == 5 ? sum(u, axes)
+                     : which == 6 ? max(u, axes)
+                     : which == 7 ? clamp(abs(u) * 2 - v, -3, 5)
+                     : which == 8 ? prod(u - v, axes)
+                                  : sum(x[0] > 0, axes);
+    return cast(y, x[0].dtype());
+  });
+}
+
 // A row more takes the place of one that stands twice, so that stored programs keep their meaning.
 constexpr void (*kOps[32])(Program&) = {
-    unary,       binary,        reduction,     shapes,    product,     dense,
-    softmaxes,   row_norms,     losses,        choices,   indexing,    join,
-    pooling,     convolution,   attention,     recurrent, random,      with_number,
-    casts,       channel_norms, own_attention, cell,      logic,       backward_functions,
-    unary,       binary,        reduction,     windows,   more_losses, surface,
+    unary,       binary,           reduction,     shapes,    product,     dense,
+    softmaxes,   row_norms,        losses,        choices,   indexing,    join,
+    pooling,     convolution,      attention,     recurrent, random,      with_number,
+    casts,       channel_norms,    own_attention, cell,      logic,       backward_functions,
+    index_maps,  orders_and_scans, integers,      windows,   more_losses, surface,
     with_number, pooling};
 
 Outcome Program::run() {

@@ -5,6 +5,7 @@
 #include <gradus/autograd/ops/cross_entropy.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/index.h>
+#include <gradus/autograd/ops/index_maps.h>
 #include <gradus/autograd/ops/linear.h>
 #include <gradus/autograd/ops/loss.h>
 #include <gradus/autograd/ops/norm.h>
@@ -258,6 +259,27 @@ Tensor first_of(const std::vector<int64_t>& lengths, int64_t steps) {
 }
 
 }  // namespace
+
+BOOST_AUTO_TEST_CASE(index_maps) {
+  for (DType dtype : {DType::f32, DType::f64}) {
+    const std::vector<Tensor> x{raw::cast(sample({3, 4}, 1), dtype)};
+    const Tensor above = less(reshape(arange(3), {3, 1}), arange(4)),
+                 first = less(expand(arange(4), {3, 4}), 1);
+    const auto check = [&](const char* what, const Tensor& left_out, const Of& f) {
+      check_left_out(what, x, {left_out}, [f](std::span<const Tensor> v) { return square(f(v)); });
+    };
+    check("tril", above, [](std::span<const Tensor> v) { return tril(v[0]); });
+    check("triu", logical_not(above), [](std::span<const Tensor> v) { return triu(v[0], 1); });
+    check("masked_select", above,
+          [=](std::span<const Tensor> v) { return masked_select(v[0], logical_not(above)); });
+    check("pad", first, [](std::span<const Tensor> v) {
+      return pad(v[0], {-1, 2}, PadMode::constant, 3);
+    });
+    check("pad by repetition", first, [](std::span<const Tensor> v) {
+      return pad(v[0], {-1, 2}, PadMode::replicate);
+    });
+  }
+}
 
 // Long enough for whole vectors, blocks of queries and products of several tiles.
 BOOST_AUTO_TEST_CASE(attention_in_blocks) {

@@ -345,6 +345,85 @@ std::vector<Call> surface_calls() {
                [](std::span<const Tensor> v) { return (v[0] & ~v[1]) | (v[1] & ~v[0]); })};
 }
 
+std::vector<Call> index_and_order_calls() {
+  const auto of = [](const char* name, std::function<Tensor(const Tensor&)> f) {
+    return call(name, {numbers({3, 4, 4}, 1)}, [f](std::span<const Tensor> x) { return f(x[0]); });
+  };
+  const auto of_both = [](const ValuesAndIndices& y) { return Results{y.values, y.indices}; };
+  std::vector<Call> calls{
+      of("log1p", [](const Tensor& x) { return log1p(square(x)); }),
+      of("expm1", [](const Tensor& x) { return expm1(x); }),
+      of("leaky_relu", [](const Tensor& x) { return leaky_relu(x, 0.2); }),
+      of("elu", [](const Tensor& x) { return elu(x, 0.7); }),
+      of("round", [](const Tensor& x) { return round(x); }),
+      of("floor", [](const Tensor& x) { return floor(x); }),
+      of("ceil", [](const Tensor& x) { return ceil(x); }),
+      of("argmin", [](const Tensor& x) { return argmin(x, 1); }),
+      of("prod", [](const Tensor& x) { return prod(x, {1}); }),
+      of("stddev", [](const Tensor& x) { return stddev(x, {0}); }),
+      of("norm", [](const Tensor& x) { return norm(x, 2, {1}); }),
+      of("norm", [](const Tensor& x) { return norm(x, 3, {2}); }),
+      of("cumsum", [](const Tensor& x) { return cumsum(x, 1); }),
+      of("logsumexp",
+         [](const Tensor& x) {
+           return logsumexp(x, Axes{0, 2});
+         }),
+      of("argsort", [](const Tensor& x) { return argsort(x, 1, true); }),
+      of("flip", [](const Tensor& x) { return flip(x, {1}); }),
+      of("roll", [](const Tensor& x) { return roll(x, 2, 1); }),
+      of("tile",
+         [](const Tensor& x) {
+           return tile(x, {2, 1});
+         }),
+      of("repeat_interleave", [](const Tensor& x) { return repeat_interleave(x, 2, 1); }),
+      of("pad",
+         [](const Tensor& x) {
+           return pad(x, {1, 2, -1, 1});
+         }),
+      of("pad",
+         [](const Tensor& x) {
+           return pad(x, {1, 2}, PadMode::reflect);
+         }),
+      of("tril", [](const Tensor& x) { return tril(x, 1); }),
+      of("triu", [](const Tensor& x) { return triu(x); }),
+      of("nonzero", [](const Tensor& x) { return nonzero(greater(x, 0)); }),
+      call("masked_select", {numbers({3, 4}, 1), mask({3, 4})},
+           [](std::span<const Tensor> x) { return masked_select(x[0], x[1]); }),
+      call("any all", {mask({3, 4})},
+           [](std::span<const Tensor> x) {
+             return concat({any(x[0], {0}), all(x[0], {0})});
+           }),
+      call("einsum", {numbers({2, 3, 4}, 1), numbers({4, 5, 2}, 2)},
+           [](std::span<const Tensor> x) {
+             return einsum("bij,jkb->bk", {x[0], x[1]});
+           }),
+      {"sort",
+       {numbers({3, 4}, 1)},
+       [=](std::span<const Tensor> x) { return of_both(sort(x[0], 0)); }},
+      {"topk",
+       {numbers({3, 4}, 1)},
+       [=](std::span<const Tensor> x) { return of_both(topk(x[0], 2)); }},
+      {"max_with_indices",
+       {numbers({3, 4}, 1)},
+       [=](std::span<const Tensor> x) { return of_both(max_with_indices(x[0], 0)); }},
+      {"min_with_indices", {numbers({3, 4}, 1)}, [=](std::span<const Tensor> x) {
+         return of_both(min_with_indices(x[0], 1));
+       }}};
+  using Binary = Tensor (*)(const Tensor&, const Tensor&);
+  for (const auto& [name, f] : std::initializer_list<std::pair<const char*, Binary>>{
+           {"add", add}, {"sub", sub}, {"mul", mul}, {"maximum", maximum}, {"minimum", minimum}})
+    calls.push_back(call(name, {indices({3, 4}, 5), indices({3, 1}, 5, 6)},
+                         [f = f](std::span<const Tensor> x) { return f(x[0], x[1]); }));
+  calls.push_back(
+      call("sum max min prod cumsum abs", {indices({3, 4}, 5)}, [](std::span<const Tensor> x) {
+        return sum(x[0], {0}) + max(x[0], {0}) * min(x[0], {0}) + prod(x[0] + 1, {0}) +
+               select(cumsum(abs(x[0]), 0), 0, 2);
+      }));
+  calls.push_back(call("scatter_add", {indices({3, 4}, 9), indices({3, 2}, 4), indices({3, 2}, 9)},
+                       [](std::span<const Tensor> x) { return scatter_add(x[0], 1, x[1], x[2]); }));
+  return calls;
+}
+
 std::vector<Call> loss_calls() {
   return {call("mse_loss", {numbers({3, 4}, 1), numbers({3, 4}, 2)},
                [](std::span<const Tensor> x) { return mse_loss(x[0], x[1]); }),
@@ -888,10 +967,10 @@ std::vector<Call> sequence_calls() {
 
 std::vector<Call> all_calls() {
   std::vector<Call> all;
-  for (auto calls :
-       {elementwise_calls(), shape_calls(), surface_calls(), loss_calls(), more_loss_calls(),
-        window_calls(), product_calls(false), attention_calls(), norm_calls(), pool_calls(),
-        functional_calls(), data_calls(), table_calls(), tensor_calls(), sequence_calls()})
+  for (auto calls : {elementwise_calls(), shape_calls(), surface_calls(), index_and_order_calls(),
+                     loss_calls(), more_loss_calls(), window_calls(), product_calls(false),
+                     attention_calls(), norm_calls(), pool_calls(), functional_calls(),
+                     data_calls(), table_calls(), tensor_calls(), sequence_calls()})
     for (Call& one : calls) all.push_back(std::move(one));
   return all;
 }

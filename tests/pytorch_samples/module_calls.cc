@@ -67,7 +67,8 @@ TensorList run_rnn(Sample& s) {
   o.num_layers = s.integer(kByName, "num_layers", 1);
   o.bidirectional = s.flag(kByName, "bidirectional", false);
   o.dropout = s.number(kByName, "dropout", 0);
-  if (s.integer(kByName, "proj_size", 0) > 0) throw Refused("an LSTM whose state is projected (proj_size): a Linear behind each step");
+  if (s.integer(kByName, "proj_size", 0) > 0)
+    throw Refused("an LSTM whose state is projected (proj_size): a Linear behind each step");
   Recurrent<Cell> net(s.integer(kByName, "input_size"), s.integer(kByName, "hidden_size"), o);
   s.load(net);
   const bool batch_first = s.flag(kByName, "batch_first", false);
@@ -97,7 +98,8 @@ Tensor may_look(const Tensor& mask) {
 TensorList run_attention(Sample& s) {
   if (s.flag(kByName, "add_bias_kv", false) || s.flag(kByName, "add_zero_attn", false))
     throw Refused("keys and values that are added (add_bias_kv, add_zero_attn)");
-  if (s.has(kByName, "kdim") || s.has(kByName, "vdim")) throw Refused("keys and values of other widths (kdim, vdim)");
+  if (s.has(kByName, "kdim") || s.has(kByName, "vdim"))
+    throw Refused("keys and values of other widths (kdim, vdim)");
   MultiHeadAttention attention(s.integer(kByName, "embed_dim"), s.integer(kByName, "num_heads"),
                                {.bias = s.flag(kByName, "bias", true)});
   s.load(attention);
@@ -163,10 +165,12 @@ Call conv_of(bool one_axis) {
     if constexpr (requires { o.output_padding; }) set(o.output_padding, "output_padding", 0);
     o.groups = s.integer(kByName, "groups", 1);
     o.bias = s.flag(kByName, "bias", true);
-    if (s.text(kByName, "padding_mode", "zeros") != "zeros") throw Refused("a padding that is not of zeros: pad() before");
+    if (s.text(kByName, "padding_mode", "zeros") != "zeros")
+      throw Refused("a padding that is not of zeros: pad() before");
     const int64_t in = s.integer(kByName, "in_channels"), out = s.integer(kByName, "out_channels");
     auto conv = [&] {
-      if constexpr (std::is_constructible_v<Conv, int64_t, int64_t, Pair, Options> && !std::is_same_v<Conv, Conv1d> && !std::is_same_v<Conv, ConvTranspose1d>)
+      if constexpr (std::is_constructible_v<Conv, int64_t, int64_t, Pair, Options> &&
+                    !std::is_same_v<Conv, Conv1d> && !std::is_same_v<Conv, ConvTranspose1d>)
         return Conv(in, out, kernel, o);
       else
         return Conv(in, out, kernel.w, o);
@@ -239,7 +243,8 @@ const std::map<std::string, Call>& module_calls() {
           {.eps = s.number(kByName, "eps", 1e-5), .affine = s.flag(kByName, "affine", true)});
     });
     all["nn.Embedding"] = [](Sample& s) -> TensorList {
-      Embedding embedding(s.integer(kByName, "num_embeddings"), s.integer(kByName, "embedding_dim"));
+      Embedding embedding(s.integer(kByName, "num_embeddings"),
+                          s.integer(kByName, "embedding_dim"));
       s.load(embedding);
       return {embedding(s.tensor(0))};
     };

@@ -245,8 +245,10 @@ void add_elementwise(std::map<std::string, Call>& calls) {
   calls["__rsub__"] = reversed(minus);
   calls["__rmul__"] = reversed(times);
   calls["__rdiv__"] = reversed(over);
-  calls["maximum"] = calls["max.binary"] = binary([](const Tensor& a, const auto& b) { return maximum(a, b); });
-  calls["minimum"] = calls["min.binary"] = binary([](const Tensor& a, const auto& b) { return minimum(a, b); });
+  calls["maximum"] = calls["max.binary"] =
+      binary([](const Tensor& a, const auto& b) { return maximum(a, b); });
+  calls["minimum"] = calls["min.binary"] =
+      binary([](const Tensor& a, const auto& b) { return minimum(a, b); });
   calls["__rpow__"] = reversed([](const auto& a, const Tensor& b) { return pow(a, b); });
   calls["clamp_min"] = [](Sample& s) -> TensorList {
     if (!s.is_tensor(1, "min")) return {maximum(s.tensor(0), s.number(1, "min"))};
@@ -257,7 +259,8 @@ void add_elementwise(std::map<std::string, Call>& calls) {
     return {clamp(s.tensor(0), Tensor(), s.tensor(1, "max"))};
   };
   calls["clamp"] = [](Sample& s) -> TensorList {
-    if (s.is_tensor(1, "min") || s.is_tensor(2, "max")) return {clamp(s.tensor(0), s.tensor(1, "min"), s.tensor(2, "max"))};
+    if (s.is_tensor(1, "min") || s.is_tensor(2, "max"))
+      return {clamp(s.tensor(0), s.tensor(1, "min"), s.tensor(2, "max"))};
     return {clamp(s.tensor(0), s.number(1, "min", -INFINITY), s.number(2, "max", INFINITY))};
   };
   calls["round"] = [](Sample& s) -> TensorList {
@@ -347,26 +350,36 @@ void add_reductions(std::map<std::string, Call>& calls) {
     return {argmin(s.tensor(0), s.integer(1, "dim"), s.flag(2, "keepdim", false))};
   };
   calls["max.reduction_with_dim"] = [](Sample& s) -> TensorList {
-    const auto [values, indices] = max_with_indices(s.tensor(0), s.integer(1, "dim"), s.flag(2, "keepdim", false));
+    const auto [values, indices] =
+        max_with_indices(s.tensor(0), s.integer(1, "dim"), s.flag(2, "keepdim", false));
     return {values, indices};
   };
   calls["min.reduction_with_dim"] = [](Sample& s) -> TensorList {
-    const auto [values, indices] = min_with_indices(s.tensor(0), s.integer(1, "dim"), s.flag(2, "keepdim", false));
+    const auto [values, indices] =
+        min_with_indices(s.tensor(0), s.integer(1, "dim"), s.flag(2, "keepdim", false));
     return {values, indices};
   };
-  calls["prod"] = reduction([](const Tensor& x, const Axes& axes, bool keep) { return prod(x, axes, keep); });
-  calls["logsumexp"] = reduction([](const Tensor& x, const Axes& axes, bool keep) { return logsumexp(x, axes, keep); });
-  calls["any"] = reduction([](const Tensor& x, const Axes& axes, bool keep) { return any(cast(x, DType::boolean), axes, keep); });
-  calls["all"] = reduction([](const Tensor& x, const Axes& axes, bool keep) { return all(cast(x, DType::boolean), axes, keep); });
+  calls["prod"] =
+      reduction([](const Tensor& x, const Axes& axes, bool keep) { return prod(x, axes, keep); });
+  calls["logsumexp"] = reduction(
+      [](const Tensor& x, const Axes& axes, bool keep) { return logsumexp(x, axes, keep); });
+  calls["any"] = reduction([](const Tensor& x, const Axes& axes, bool keep) {
+    return any(cast(x, DType::boolean), axes, keep);
+  });
+  calls["all"] = reduction([](const Tensor& x, const Axes& axes, bool keep) {
+    return all(cast(x, DType::boolean), axes, keep);
+  });
   calls["cumsum"] = along([](const Tensor& x, int64_t axis) { return cumsum(x, axis); });
   calls["norm"] = calls["norm.inf"] = [](Sample& s) -> TensorList {
     if (s.given(1, "p") && s.given(1, "p")->is_string()) throw Refused("norms of matrices by name");
-    return {norm(s.tensor(0), s.number(1, "p", 2), axes_of(s, 2, "dim"), s.flag(3, "keepdim", false))};
+    return {
+        norm(s.tensor(0), s.number(1, "p", 2), axes_of(s, 2, "dim"), s.flag(3, "keepdim", false))};
   };
   calls["sort"] = [](Sample& s) -> TensorList {
     s.ignore(9, "stable");
     const bool named = s.given(1, "dim") && !s.given(1, "dim")->is_boolean();
-    const auto [values, indices] = sort(s.tensor(0), named ? s.integer(1, "dim", -1) : -1, s.flag(2, "descending", false));
+    const auto [values, indices] =
+        sort(s.tensor(0), named ? s.integer(1, "dim", -1) : -1, s.flag(2, "descending", false));
     return {values, indices};
   };
   calls["argsort"] = [](Sample& s) -> TensorList {
@@ -375,10 +388,12 @@ void add_reductions(std::map<std::string, Call>& calls) {
   };
   calls["topk"] = [](Sample& s) -> TensorList {
     s.ignore(4, "sorted");
-    const auto [values, indices] = topk(s.tensor(0), s.integer(1, "k"), s.integer(2, "dim", -1), s.flag(3, "largest", true));
+    const auto [values, indices] =
+        topk(s.tensor(0), s.integer(1, "k"), s.integer(2, "dim", -1), s.flag(3, "largest", true));
     return {values, indices};
   };
-  calls["std"] = calls["std.unbiased"] = spread([](const Tensor& x, const Axes& axes, bool keep, int64_t c) { return stddev(x, axes, keep, c); });
+  calls["std"] = calls["std.unbiased"] = spread([](const Tensor& x, const Axes& axes, bool keep,
+                                                   int64_t c) { return stddev(x, axes, keep, c); });
   calls["var"] = calls["var.unbiased"] = spread([](const Tensor& x, const Axes& axes, bool keep,
                                                    int64_t c) { return var(x, axes, keep, c); });
   calls["softmax"] = calls["softmax.with_dtype"] =
@@ -463,11 +478,14 @@ void add_shapes(std::map<std::string, Call>& calls) {
   const auto parts = [](Sample& s) -> TensorList {
     const Tensor x = s.tensor(0);
     const Json* sizes = s.given(1, "split_size");
-    if (sizes && sizes->is_array()) return split(x, s.integers(1, "split_size"), s.integer(2, "dim", 0));
+    if (sizes && sizes->is_array())
+      return split(x, s.integers(1, "split_size"), s.integer(2, "dim", 0));
     return split(x, s.integer(1, "split_size"), s.integer(2, "dim", 0));
   };
   calls["split"] = calls["split.list_args"] = calls["split_with_sizes"] = parts;
-  calls["chunk"] = [](Sample& s) -> TensorList { return chunk(s.tensor(0), s.integer(1, "chunks"), s.integer(2, "dim", 0)); };
+  calls["chunk"] = [](Sample& s) -> TensorList {
+    return chunk(s.tensor(0), s.integer(1, "chunks"), s.integer(2, "dim", 0));
+  };
   calls["flip"] = [](Sample& s) -> TensorList {
     const Shape axes = s.shape(1, "dims");
     if (axes.ndim() == 0) return {s.tensor(0)};  // none, and not all
@@ -480,10 +498,18 @@ void add_shapes(std::map<std::string, Call>& calls) {
     for (size_t i = 0; i < axes.size(); ++i) x = roll(x, shifts[i], axes[i]);
     return {x};
   };
-  calls["tile"] = calls["repeat"] = [](Sample& s) -> TensorList { return {tile(s.tensor(0), s.shape(1, "dims"))}; };
-  calls["tril"] = [](Sample& s) -> TensorList { return {tril(s.tensor(0), s.integer(1, "diagonal", 0))}; };
-  calls["triu"] = [](Sample& s) -> TensorList { return {triu(s.tensor(0), s.integer(1, "diagonal", 0))}; };
-  for (const auto& [name, mode] : {std::pair{"constant", PadMode::constant}, {"reflect", PadMode::reflect}, {"replicate", PadMode::replicate}})
+  calls["tile"] = calls["repeat"] = [](Sample& s) -> TensorList {
+    return {tile(s.tensor(0), s.shape(1, "dims"))};
+  };
+  calls["tril"] = [](Sample& s) -> TensorList {
+    return {tril(s.tensor(0), s.integer(1, "diagonal", 0))};
+  };
+  calls["triu"] = [](Sample& s) -> TensorList {
+    return {triu(s.tensor(0), s.integer(1, "diagonal", 0))};
+  };
+  for (const auto& [name, mode] : {std::pair{"constant", PadMode::constant},
+                                   {"reflect", PadMode::reflect},
+                                   {"replicate", PadMode::replicate}})
     calls[std::string("nn.functional.pad.") + name] = [mode = mode](Sample& s) -> TensorList {
       s.ignore(2, "mode");
       return {pad(s.tensor(0), Shape(s.integers(1, "pad")), mode, s.number(3, "value", 0))};
@@ -497,11 +523,13 @@ void add_shapes(std::map<std::string, Call>& calls) {
     const double begin = numbers.size() > 1 ? numbers[0] : s.number(91, "start", 0);
     const double end = numbers.size() > 1 ? numbers[1] : numbers.at(0);
     s.ignore(9, "device");
-    return {arange(begin, end, numbers.size() > 2 ? numbers[2] : s.number(92, "step", 1), asked.value_or(s.dtype()))};
+    return {arange(begin, end, numbers.size() > 2 ? numbers[2] : s.number(92, "step", 1),
+                   asked.value_or(s.dtype()))};
   };
   calls["linspace"] = [](Sample& s) -> TensorList {
     s.ignore(9, "device");
-    return {linspace(s.number(0, "start"), s.number(1, "end"), s.integer(2, "steps"), s.dtype_of(9, "dtype").value_or(DType::f32))};
+    return {linspace(s.number(0, "start"), s.number(1, "end"), s.integer(2, "steps"),
+                     s.dtype_of(9, "dtype").value_or(DType::f32))};
   };
   calls["cat"] = [](Sample& s) -> TensorList {
     return {concat(s.tensors(0, "tensors"), s.integer(1, "dim", 0))};
@@ -549,7 +577,9 @@ void add_indices(std::map<std::string, Call>& calls) {
     return {index_add(s.tensor(0), s.integer(1, "dim"), s.tensor(2, "index"),
                       alpha == 1 ? source : alpha * source)};
   };
-  calls["masked_select"] = [](Sample& s) -> TensorList { return {masked_select(s.tensor(0), s.tensor(1, "mask"))}; };
+  calls["masked_select"] = [](Sample& s) -> TensorList {
+    return {masked_select(s.tensor(0), s.tensor(1, "mask"))};
+  };
   calls["nn.functional.embedding"] = [](Sample& s) -> TensorList {
     s.ignore(2, "padding_idx");
     s.ignore(5, "scale_grad_by_freq");
@@ -575,25 +605,44 @@ void add_products(std::map<std::string, Call>& calls) {
   for (const char* name : {"matmul", "bmm", "mm", "mv"}) calls[name] = product;
   calls["dot"] = [](Sample& s) -> TensorList { return {dot(s.tensor(0), s.tensor(1))}; };
   calls["outer"] = [](Sample& s) -> TensorList { return {outer(s.tensor(0), s.tensor(1))}; };
-  calls["einsum"] = [](Sample& s) -> TensorList { return {einsum(s.text(0, "equation", ""), s.tensors(1, "operands"))}; };
+  calls["einsum"] = [](Sample& s) -> TensorList {
+    return {einsum(s.text(0, "equation", ""), s.tensors(1, "operands"))};
+  };
   calls["nn.functional.conv1d"] = [](Sample& s) -> TensorList {
     const Conv2dOptions o = conv_options(s, 3);
-    return {conv1d(s.tensor(0), s.tensor(1), s.tensor(2, "bias"), {.stride = o.stride.w, .padding = o.padding.keeps_size ? o.padding : Padding(o.padding.w), .dilation = o.dilation.w, .groups = o.groups})};
+    return {conv1d(s.tensor(0), s.tensor(1), s.tensor(2, "bias"),
+                   {.stride = o.stride.w,
+                    .padding = o.padding.keeps_size ? o.padding : Padding(o.padding.w),
+                    .dilation = o.dilation.w,
+                    .groups = o.groups})};
   };
   calls["nn.functional.conv_transpose2d"] = [](Sample& s) -> TensorList {
     return {conv_transpose2d(s.tensor(0), s.tensor(1), s.tensor(2, "bias"),
-                             {.stride = s.pair(3, "stride", 1), .padding = s.pair(4, "padding", 0), .output_padding = s.pair(5, "output_padding", 0), .dilation = s.pair(7, "dilation", 1), .groups = s.integer(6, "groups", 1)})};
+                             {.stride = s.pair(3, "stride", 1),
+                              .padding = s.pair(4, "padding", 0),
+                              .output_padding = s.pair(5, "output_padding", 0),
+                              .dilation = s.pair(7, "dilation", 1),
+                              .groups = s.integer(6, "groups", 1)})};
   };
   calls["nn.functional.conv_transpose1d"] = [](Sample& s) -> TensorList {
     return {conv_transpose1d(s.tensor(0), s.tensor(1), s.tensor(2, "bias"),
-                             {.stride = s.pair(3, "stride", 1).w, .padding = s.pair(4, "padding", 0).w, .output_padding = s.pair(5, "output_padding", 0).w, .dilation = s.pair(7, "dilation", 1).w, .groups = s.integer(6, "groups", 1)})};
+                             {.stride = s.pair(3, "stride", 1).w,
+                              .padding = s.pair(4, "padding", 0).w,
+                              .output_padding = s.pair(5, "output_padding", 0).w,
+                              .dilation = s.pair(7, "dilation", 1).w,
+                              .groups = s.integer(6, "groups", 1)})};
   };
   calls["nn.functional.max_pool1d"] = [](Sample& s) -> TensorList {
     const Pool2dOptions o = pool_options(s, false);
     const Tensor x = s.tensor(0);
     const int64_t kernel = s.pair(1, "kernel_size", 1).w;
     if (s.flag(6, "return_indices", false)) {
-      const auto [y, indices] = max_pool2d_with_indices(unsqueeze(x, -2), {1, kernel}, {.stride = Pair(1, o.stride ? o.stride->w : kernel), .padding = {0, o.padding.w}, .dilation = {1, o.dilation.w}, .ceil_mode = o.ceil_mode});
+      const auto [y, indices] =
+          max_pool2d_with_indices(unsqueeze(x, -2), {1, kernel},
+                                  {.stride = Pair(1, o.stride ? o.stride->w : kernel),
+                                   .padding = {0, o.padding.w},
+                                   .dilation = {1, o.dilation.w},
+                                   .ceil_mode = o.ceil_mode});
       return {squeeze(y, -2), squeeze(indices, -2)};
     }
     Pool1dOptions one{.padding = o.padding.w, .dilation = o.dilation.w, .ceil_mode = o.ceil_mode};
@@ -602,11 +651,14 @@ void add_products(std::map<std::string, Call>& calls) {
   };
   calls["nn.functional.avg_pool1d"] = [](Sample& s) -> TensorList {
     const Pool2dOptions o = pool_options(s, true);
-    Pool1dOptions one{.padding = o.padding.w, .ceil_mode = o.ceil_mode, .count_include_pad = o.count_include_pad};
+    Pool1dOptions one{
+        .padding = o.padding.w, .ceil_mode = o.ceil_mode, .count_include_pad = o.count_include_pad};
     if (o.stride) one.stride = o.stride->w;
     return {avg_pool1d(s.tensor(0), s.pair(1, "kernel_size", 1).w, one)};
   };
-  calls["nn.functional.adaptive_avg_pool1d"] = [](Sample& s) -> TensorList { return {adaptive_avg_pool1d(s.tensor(0), s.pair(1, "output_size", 1).w)}; };
+  calls["nn.functional.adaptive_avg_pool1d"] = [](Sample& s) -> TensorList {
+    return {adaptive_avg_pool1d(s.tensor(0), s.pair(1, "output_size", 1).w)};
+  };
   calls["__rmatmul__"] = [](Sample& s) -> TensorList {
     return {matmul(s.tensor(1, "other"), s.tensor(0))};
   };

@@ -323,6 +323,116 @@ op("index_add.-2", lambda x, i, s: x.index_add(-2, i, s), leaf(2, 3, 2), indices
 op("embedding", lambda w, i: F.embedding(i, w), leaf(4, 3), indices([[3, 0, 3], [1, 3, 1]]))
 op("one_hot", lambda i: F.one_hot(i, 4).double(), indices([[3, 0, 1], [2, 2, 0]]))
 
+# Integers and booleans, of which nothing has a gradient.
+FACTORS = indices([[3, -1, 2, 0], [-4, 5, 1, 7], [2, 2, -6, 1]])
+for name, f in [
+    ("add", torch.add),
+    ("sub", torch.sub),
+    ("mul", torch.mul),
+    ("maximum", torch.maximum),
+    ("minimum", torch.minimum),
+]:
+    op(f"{name}:integers", f, FACTORS, indices([[2], [-3], [4]]))
+    op(f"{name}:wrapping", f, indices([2**62, -(2**62), -7]), indices([2**62, 2**62 + 2**61, -(2**63)]))
+    if name != "sub":
+        op(f"{name}:bools", f, mask(3, 5), mask(5))
+op("integers.plus", lambda x: x + 2, FACTORS)
+op("neg:integers", torch.neg, FACTORS)
+op("abs:integers", torch.abs, FACTORS)
+op("square:integers", torch.square, FACTORS)
+op("sign:integers", torch.sign, FACTORS)
+op("clamp.integers", lambda x: torch.clamp(x, -2, 3), FACTORS)
+for name, f in [("sum", torch.sum), ("max", torch.amax), ("min", torch.amin)]:
+    op(f"{name}.0:integers", lambda x: f(x, 0), FACTORS)
+    op(f"{name}.-1:integers", lambda x: f(x, -1), FACTORS)
+op("sum.0:bools", lambda x: torch.sum(x, 0), mask(3, 5))
+op("argmax.0:integers", lambda x: torch.argmax(x, 0), FACTORS)
+op("cumsum.0:integers", lambda x: torch.cumsum(x, 0), FACTORS)
+op("cumsum.0:bools", lambda x: torch.cumsum(x, 0), mask(3, 5))
+op("prod.1:integers", lambda x: torch.prod(x, 1), FACTORS)
+op("scatter_add.1:integers", lambda x, i, s: x.scatter_add(1, i, s), FACTORS, indices([[3, 0], [1, 1], [2, 3]]), indices([[5, -1], [2, 2], [3, 4]]))
+op("index_add.0:integers", lambda x, i, s: x.index_add(0, i, s), FACTORS, indices([2, 0, 2]), indices([[1, 2, 3, 4], [5, 6, 7, 8], [-9, 8, 7, 6]]))
+
+# Order
+TIES = given([[2.0, 1.0, 2.0, 1.0, 0.5], [0.0, 3.0, -1.0, 3.0, 7.0], [7.0, 1.0, -7.0, 7.0, 1.0]])
+for axis in (0, 1):
+    for down in (False, True):
+        op(f"sort.{axis}.{down}", lambda x: torch.sort(x, dim=axis, descending=down, stable=True), leaf(3, 5))
+        op(f"sort.{axis}.{down}:ties", lambda x: torch.sort(x, dim=axis, descending=down, stable=True), TIES)
+        op(f"sort.{axis}.{down}:integers", lambda x: torch.sort(x, dim=axis, descending=down, stable=True), FACTORS)
+        op(f"topk.{axis}.{down}", lambda x: torch.topk(x, 2, axis, down), leaf(3, 5))
+    op(f"max_with_indices.{axis}", lambda x: torch.max(x, axis), leaf(3, 5))
+    op(f"max_with_indices.{axis}:integers", lambda x: torch.max(x, axis), FACTORS)
+    op(f"min_with_indices.{axis}", lambda x: torch.min(x, axis), leaf(3, 5))
+    op(f"argmin.{axis}", lambda x: torch.argmin(x, axis), constant(3, 5))
+
+# Scans and other reductions
+op("cumsum.0", lambda x: torch.cumsum(x, 0), leaf(3, 4, 5))
+op("cumsum.-2", lambda x: torch.cumsum(x, -2), leaf(3, 4, 5))
+op("prod.all", torch.prod, leaf(3, 4))
+op("prod.1", lambda x: torch.prod(x, 1), leaf(3, 4, 5))
+op("prod.1:zeros", lambda x: torch.prod(x, 1), given([[0.0, 2.0, 3.0, -1.0], [0.0, 0.0, 3.0, 5.0], [0.5, 2.0, -3.0, 0.0]]))
+for axes_name, (axes, keepdim) in AXES.items():
+    op(f"stddev.{axes_name}", lambda x: torch.std(x, axes, keepdim=keepdim), leaf(3, 4, 5))
+    op(f"logsumexp.axes.{axes_name}", lambda x: torch.logsumexp(x, axes, keepdim=keepdim), leaf(3, 4, 5))
+    for p in (1, 2, 3, 0.5, math.inf):
+        op(f"norm.{axes_name}.{p}", lambda x: torch.linalg.vector_norm(x, p, axes, keepdim=keepdim), off_zero(3, 4, 5))
+op("stddev.-1:equal", lambda x: torch.std(x, -1), given([[1.5, 1.5, 1.5], [0.0, 1.0, 3.0]]), second=False)
+op("norm.-1.2:zero", lambda x: torch.linalg.vector_norm(x, 2, -1), given([[0.0, 0.0, 0.0], [0.0, 1.0, 3.0]]), second=False)
+for true in (0.1, 0.5, 0.9):
+    op(f"any.0:{true}", lambda x: torch.any(x, 0), mask(3, 5, true=true))
+    op(f"all.0:{true}", lambda x: torch.all(x, 0), mask(3, 5, true=true))
+
+# Index maps
+op("flip.1", lambda x: x.flip(1), leaf(3, 4, 2))
+op("flip.0,2", lambda x: x.flip(0, 2), leaf(3, 4, 2))
+op("roll.2", lambda x: x.roll(2, 1), leaf(3, 4, 2))
+op("roll.-5", lambda x: x.roll(-5, 1), leaf(3, 4, 2))
+op("tile", lambda x: x.tile(2, 1, 3), leaf(3, 4))
+op("repeat_interleave", lambda x: x.repeat_interleave(3, 0), leaf(3, 4))
+op("pad.constant", lambda x: F.pad(x, (1, 2, 0, 1), value=-1.5), leaf(3, 4))
+op("pad.negative", lambda x: F.pad(x, (-1, 2, 1, -2)), leaf(3, 4))
+op("pad.reflect", lambda x: F.pad(x, (2, 3, 1, 0), mode="reflect"), leaf(1, 3, 4))
+op("pad.replicate", lambda x: F.pad(x, (2, 5, 1, 0), mode="replicate"), leaf(1, 3, 4))
+for k in (-1, 0, 2):
+    op(f"tril.{k}", lambda x: x.tril(k), leaf(2, 3, 4))
+    op(f"triu.{k}", lambda x: x.triu(k), leaf(2, 3, 4))
+op("nonzero", torch.nonzero, mask(3, 5))
+op("nonzero:numbers", torch.nonzero, few_values(3, 5))
+op("masked_select", lambda x, m: x.masked_select(m), leaf(3, 4), mask(4))
+op("linspace", lambda: torch.linspace(-1.5, 3, 7, dtype=torch.float64))
+op("arange.2,11,3", lambda: torch.arange(2, 11, 3))
+op("arange.fractions", lambda: torch.arange(1, -0.6, -0.25, dtype=torch.float64))
+EQUATIONS = {
+    "ij,jk->ik": [(3, 4), (4, 5)],
+    "bij,bjk->bki": [(2, 3, 4), (2, 4, 5)],
+    "bij,jkbl->bk": [(2, 3, 4), (4, 5, 2, 3)],
+    "i,j->ij": [(3,), (4,)],
+    "ij,ij->j": [(3, 4), (3, 4)],
+    "iij->j": [(3, 3, 4)],
+    "ij,jk,kl": [(2, 3), (3, 4), (4, 5)],
+    "ba": [(3, 4)],
+    "bi,oij,bj->bo": [(2, 3), (4, 3, 5), (2, 5)],
+}
+for equation, shapes in EQUATIONS.items():
+    op(f"einsum.{equation}", lambda *xs: torch.einsum(equation, *xs), *[leaf(*shape) for shape in shapes])
+
+# More functions of one element
+for name, f, kind in [
+    ("log1p", torch.log1p, positive),
+    ("expm1", torch.expm1, leaf),
+    ("leaky_relu", lambda x: F.leaky_relu(x, 0.2), off_zero),
+    ("elu", lambda x: F.elu(x, 0.7), off_zero),
+]:
+    op(f"{name}:near", f, kind(3, 5))
+op("log1p:negative", torch.log1p, leaf(2, 7, low=-0.9, high=0.5))
+op("expm1:far", torch.expm1, leaf(2, 7, low=-15, high=5))
+op("elu:far", lambda x: F.elu(x, 0.7), leaf(2, 7, low=-15, high=15))
+op("leaky_relu:zero", lambda x: F.leaky_relu(x, 0.2), given([-1.0, 0.0, 2.0]), second=False)
+HALVES = lambda g: torch.tensor([-2.5, -1.5, -0.5, -0.25, 0.0, 0.5, 0.75, 1.5, 2.5, 1e9]).double()
+for name, f in [("round", torch.round), ("floor", torch.floor), ("ceil", torch.ceil)]:
+    op(name, f, HALVES)
+
 # Products; "T" where a factor is stored transposed.
 for ta in (False, True):
     for tb in (False, True):

@@ -6,12 +6,15 @@
 #include <gradus/autograd/ops/conv.h>
 #include <gradus/autograd/ops/cross_entropy.h>
 #include <gradus/autograd/ops/dropout.h>
+#include <gradus/autograd/ops/einsum.h>
 #include <gradus/autograd/ops/elementwise.h>
 #include <gradus/autograd/ops/index.h>
+#include <gradus/autograd/ops/index_maps.h>
 #include <gradus/autograd/ops/linear.h>
 #include <gradus/autograd/ops/loss.h>
 #include <gradus/autograd/ops/matmul.h>
 #include <gradus/autograd/ops/norm.h>
+#include <gradus/autograd/ops/order.h>
 #include <gradus/autograd/ops/pool.h>
 #include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/rnn.h>
@@ -22,7 +25,9 @@
 #include <gradus/layers/positions.h>
 
 #include <functional>
+#include <limits>
 #include <set>
+#include <tuple>
 
 #include "tests/reference/reference.h"
 
@@ -570,6 +575,101 @@ std::vector<Row> rows() {
   return rows;
 }
 
+/// Integers, order, scans, index maps and more functions of one element.
+std::vector<Row> more_rows() {
+  const auto both = [](const ValuesAndIndices& y) {
+    return std::vector<Tensor>{y.values, y.indices};
+  };
+  const double inf = std::numeric_limits<double>::infinity();
+  std::vector<Row> rows{{"integers.plus", [](X x) { return x[0] + 2; }},
+                        {"clamp.integers", [](X x) { return clamp(x[0], -2, 3); }},
+                        {"cumsum.0", [](X x) { return cumsum(x[0], 0); }},
+                        {"cumsum.-2", [](X x) { return cumsum(x[0], -2); }},
+                        {"prod.all", [](X x) { return prod(x[0]); }},
+                        {"prod.1", [](X x) { return prod(x[0], {1}); }},
+                        {"any.0", [](X x) { return any(x[0], {0}); }},
+                        {"all.0", [](X x) { return all(x[0], {0}); }},
+                        {"flip.1", [](X x) { return flip(x[0], {1}); }},
+                        {"flip.0,2",
+                         [](X x) {
+                           return flip(x[0], {0, 2});
+                         }},
+                        {"roll.2", [](X x) { return roll(x[0], 2, 1); }},
+                        {"roll.-5", [](X x) { return roll(x[0], -5, 1); }},
+                        {"tile",
+                         [](X x) {
+                           return tile(x[0], {2, 1, 3});
+                         }},
+                        {"repeat_interleave", [](X x) { return repeat_interleave(x[0], 3, 0); }},
+                        {"pad.constant",
+                         [](X x) {
+                           return pad(x[0], {1, 2, 0, 1}, PadMode::constant, -1.5);
+                         }},
+                        {"pad.negative",
+                         [](X x) {
+                           return pad(x[0], {-1, 2, 1, -2});
+                         }},
+                        {"pad.reflect",
+                         [](X x) {
+                           return pad(x[0], {2, 3, 1, 0}, PadMode::reflect);
+                         }},
+                        {"pad.replicate",
+                         [](X x) {
+                           return pad(x[0], {2, 5, 1, 0}, PadMode::replicate);
+                         }},
+                        {"nonzero", [](X x) { return nonzero(x[0]); }},
+                        {"masked_select", [](X x) { return masked_select(x[0], x[1]); }},
+                        {"linspace", [](X) { return linspace(-1.5, 3, 7, DType::f64); }},
+                        {"arange.2,11,3", [](X) { return arange(2, 11, 3); }},
+                        {"arange.fractions", [](X) { return arange(1, -0.6, -0.25, DType::f64); }},
+                        {"log1p", [](X x) { return log1p(x[0]); }},
+                        {"expm1", [](X x) { return expm1(x[0]); }},
+                        {"leaky_relu", [](X x) { return leaky_relu(x[0], 0.2); }},
+                        {"elu", [](X x) { return elu(x[0], 0.7); }},
+                        {"round", [](X x) { return round(x[0]); }},
+                        {"floor", [](X x) { return floor(x[0]); }},
+                        {"ceil", [](X x) { return ceil(x[0]); }}};
+  for (int64_t axis : {0, 1}) {
+    for (bool down : {false, true}) {
+      const char* const flag = down ? "True" : "False";
+      rows.push_back({fmt::format("sort.{}.{}", axis, flag),
+                      [=](X x) { return both(sort(x[0], axis, down)); }});
+      rows.push_back({fmt::format("topk.{}.{}", axis, flag),
+                      [=](X x) { return both(topk(x[0], 2, axis, down)); }});
+    }
+    rows.push_back({fmt::format("max_with_indices.{}", axis),
+                    [=](X x) { return both(max_with_indices(x[0], axis)); }});
+    rows.push_back({fmt::format("min_with_indices.{}", axis),
+                    [=](X x) { return both(min_with_indices(x[0], axis)); }});
+    rows.push_back({fmt::format("argmin.{}", axis), [=](X x) { return argmin(x[0], axis); }});
+  }
+  const std::tuple<const char*, Axes, bool> reductions[] = {{"all", {}, false},
+                                                            {"0", {0}, false},
+                                                            {"-1", {-1}, false},
+                                                            {"1,2", {1, 2}, true},
+                                                            {"0,2", {0, 2}, false}};
+  for (const auto& [name, axes, keepdim] : reductions) {
+    const auto reduce = [&, axes = axes, keepdim = keepdim](const std::string& row, auto f) {
+      rows.push_back({row, [=](X x) { return f(x[0], axes, keepdim); }});
+    };
+    reduce(fmt::format("stddev.{}", name),
+           [](const Tensor& x, const Axes& over, bool keep) { return stddev(x, over, keep); });
+    reduce(fmt::format("logsumexp.axes.{}", name),
+           [](const Tensor& x, const Axes& over, bool keep) { return logsumexp(x, over, keep); });
+    for (double p : {1.0, 2.0, 3.0, 0.5, inf})
+      reduce(fmt::format("norm.{}.{}", name, p),
+             [p](const Tensor& x, const Axes& over, bool keep) { return norm(x, p, over, keep); });
+  }
+  for (int64_t k : {-1, 0, 2}) {
+    rows.push_back({fmt::format("tril.{}", k), [=](X x) { return tril(x[0], k); }});
+    rows.push_back({fmt::format("triu.{}", k), [=](X x) { return triu(x[0], k); }});
+  }
+  for (const char* equation : {"ij,jk->ik", "bij,bjk->bki", "bij,jkbl->bk", "i,j->ij", "ij,ij->j",
+                               "iij->j", "ij,jk,kl", "ba", "bi,oij,bj->bo"})
+    rows.push_back({fmt::format("einsum.{}", equation), [=](X x) { return einsum(equation, x); }});
+  return rows;
+}
+
 enum class Way { f64, f64_views, f32 };
 
 class Run {
@@ -670,6 +770,7 @@ BOOST_AUTO_TEST_CASE(ops_are_pytorchs) {
   std::set<std::string> seen;
   std::vector<Row> all = rows();
   for (Row& row : sequence_rows()) all.push_back(std::move(row));
+  for (Row& row : more_rows()) all.push_back(std::move(row));
   for_each_case(load_cases("ops.safetensors"), all, [&](const Case& c, const Row& row) {
     for (Way way : {Way::f64, Way::f64_views, Way::f32}) {
       const Run run(c, row, way);
