@@ -521,6 +521,13 @@ BOOST_AUTO_TEST_CASE(integers_of_ops) {
           const Tensor row = select(image, 2, 0), taps = select(kernel, 2, 0);
           sound(conv_transpose1d(row, taps, {}, {.stride = n}));
         }},
+       {"interpolate",
+        [](int64_t n) {
+          sound(image, [n](const Tensor& x) {
+            return interpolate(x, {.size = Pair(n, 2), .mode = Interpolation::bilinear});
+          });
+          sound(interpolate(image, {.size = n}));
+        }},
        {"str of a Pair", [](int64_t n) { BOOST_TEST(str(Pair(n)).size() > 0); }},
        {"max_pool2d_with_indices",
         [](int64_t n) {
@@ -1183,6 +1190,11 @@ BOOST_AUTO_TEST_CASE(numbers) {
        {"masked_fill",
         [=](double v) { of_each([=](const Tensor& x) { return masked_fill(x, boolean, v); }); }},
        {"huber_loss", [=](double v) { huber_loss(f32, f32 + 1, v); }},
+       {"interpolate's scale",
+        [](double v) {
+          sound(image, [v](const Tensor& x) { return interpolate(x, {.scale = v}); });
+          sound(interpolate(image, {.scale = v, .mode = Interpolation::bilinear}));
+        }},
        {"smooth_l1_loss", [=](double v) { sound(smooth_l1_loss(f32, f32 + 1, v)); }},
        {"cosine_similarity",
         [](double v) {
@@ -1538,6 +1550,7 @@ BOOST_AUTO_TEST_CASE(nothing_along_huge_axes) {
        {"conv2d 3x3", of([](const Tensor& x) {
           return conv2d(x, ones({2, x.size(1), 3, 3}), {}, {.padding = {1, 1}});
         })},
+       {"interpolate", of([](const Tensor& x) { return interpolate(x, {.scale = 2}); })},
        {"conv1d", of([](const Tensor& x) {
           return conv1d(x, ones({2, x.size(1), 1}));
         })},

@@ -970,7 +970,16 @@ void windows(Program& p) {
                 k = p.bytes().one_of({3, 1, 2, 4}), stride = 1 + p.bytes().below(3),
                 padding = p.bytes().below(3), dilation = 1 + p.bytes().below(2);
   const bool same = p.bytes().one_in(2);
-  switch (p.bytes().below(8)) {
+  switch (p.bytes().below(9)) {
+    case 8: {
+      InterpolateOptions options;
+      if (same) options.scale = 0.5 * static_cast<double>(k + stride);
+      if (!same) options.size = Pair(k, 2 * stride);
+      if (padding > 0) options.mode = Interpolation::bilinear;
+      options.align_corners = padding > 1;
+      return p.call("interpolate", {p.of({n, in, h, w})},
+                    [=](auto x) { return interpolate(x[0], options); });
+    }
     case 0:
       return p.call(
           "conv1d", {p.of({n, in, w}), p.of({groups * out, in / groups, k}), p.of({groups * out})},

@@ -704,7 +704,13 @@ std::vector<Call> pool_calls() {
 
 std::vector<Call> window_calls() {
   const Args row{numbers({2, 3, 6}, 1)};
-  return {{"max_pool2d_with_indices",
+  return {call("interpolate", {numbers({2, 3, 4, 5}, 1)},
+               [](std::span<const Tensor> x) { return interpolate(x[0], {.scale = 2}); }),
+          call("interpolate", {numbers({2, 3, 4, 5}, 1)},
+               [](std::span<const Tensor> x) {
+                 return interpolate(x[0], {.size = Pair(7, 3), .mode = Interpolation::bilinear});
+               }),
+          {"max_pool2d_with_indices",
            {numbers({2, 3, 5, 6}, 1)},
            [](std::span<const Tensor> x) {
              const auto [y, places] = max_pool2d_with_indices(x[0], 2);

@@ -764,6 +764,27 @@ op(
     *(leaf(1, 2, 2, 2), indices([[[[0, 7], [3, 8]], [[5, 1], [2, 4]]]])),
 )
 
+# Images of another size
+for name, shape, options in [
+    ("larger", (3, 2, 3, 4), dict(size=(5, 9))),
+    ("smaller", (3, 2, 7, 5), dict(size=(3, 2))),
+    ("twice", (3, 2, 3, 2), dict(scale_factor=2.0)),
+    ("scale", (3, 2, 5, 4), dict(scale_factor=1.7)),
+    ("scale to twice", (3, 2, 3, 4), dict(scale_factor=2.2)),
+    ("scale below 1", (3, 2, 7, 6), dict(scale_factor=0.4)),
+    ("scale of one axis", (3, 2, 4, 5), dict(scale_factor=1.2)),
+    ("scale of none", (3, 2, 4, 3), dict(scale_factor=1.2)),
+    ("row", (3, 2, 5), dict(size=8)),
+    ("row twice", (3, 2, 5), dict(scale_factor=2.0)),
+]:
+    linear = "linear" if len(shape) == 3 else "bilinear"
+    for mode, align in [("nearest", None), (linear, False), (linear, True)]:
+        op(
+            f"interpolate.{'nearest' if align is None else 'corners' if align else 'bilinear'} {name}",
+            lambda x: F.interpolate(x, mode=mode, align_corners=align, **options),
+            leaf(*shape),
+        )
+
 # Losses that are compositions
 SOFT = [[0.25, 0.5, 0.25], [1.0, 0.0, 0.0], [0.125, 0.0, 0.875], [0.5, 0.25, 0.25], [0.0, 0.0, 1.0]]
 for reduction in ("mean", "sum", "none"):
@@ -986,6 +1007,8 @@ layer("ConvTranspose1d", nn.ConvTranspose1d(3, 2, 3, stride=2, padding=1, output
 layer("MaxPool1d", nn.MaxPool1d(3, stride=2, padding=1), call, leaf(3, 2, 5))
 layer("AvgPool1d", nn.AvgPool1d(2), call, leaf(3, 2, 5))
 layer("AdaptiveAvgPool1d", nn.AdaptiveAvgPool1d(3), call, leaf(3, 2, 5))
+layer("Upsample", nn.Upsample(scale_factor=2.0), call, leaf(3, 2, 3, 4))
+layer("Upsample.bilinear", nn.Upsample((5, 3), mode="bilinear"), call, leaf(3, 2, 3, 4))
 layer("MaxPool2d.2x3", nn.MaxPool2d((2, 3), stride=(1, 2)), call, leaf(3, 2, 5, 4))
 layer("AvgPool2d.2x3", nn.AvgPool2d((2, 3)), call, leaf(3, 2, 5, 4))
 layer("AdaptiveAvgPool2d.2x3", nn.AdaptiveAvgPool2d((2, 3)), call, leaf(3, 2, 5, 4))

@@ -18,6 +18,7 @@
 #include <gradus/layers/rms_norm.h>
 #include <gradus/layers/rnn.h>
 #include <gradus/layers/sequential.h>
+#include <gradus/layers/upsample.h>
 #include <gradus/models/autoencoder.h>
 #include <gradus/models/cnn.h>
 #include <gradus/models/language_model.h>
@@ -138,7 +139,7 @@ M evaluating(M module) {
   return module;
 }
 
-/// Convolutions and poolings.
+/// Convolutions, poolings, and images of another size.
 std::vector<Row> window_rows() {
   return {
       row("Conv2d.same", Conv2d(2, 3, {3, 2}, {.padding = Padding::same()}), call),
@@ -156,6 +157,9 @@ std::vector<Row> window_rows() {
       row("MaxPool1d", MaxPool1d(3, {.stride = 2, .padding = 1}), call),
       row("AvgPool1d", AvgPool1d(2), call),
       row("AdaptiveAvgPool1d", AdaptiveAvgPool1d(3), call),
+      row("Upsample", Upsample({.scale = 2}), call),
+      row("Upsample.bilinear", Upsample({.size = Pair(5, 3), .mode = Interpolation::bilinear}),
+          call),
       row("MaxPool2d.2x3", MaxPool2d({2, 3}, {.stride = Pair{1, 2}}), call),
       row("AvgPool2d.2x3", AvgPool2d({2, 3}), call),
       row("AdaptiveAvgPool2d.2x3", AdaptiveAvgPool2d({2, 3}), call)};

@@ -17,6 +17,7 @@
 #include <gradus/autograd/ops/order.h>
 #include <gradus/autograd/ops/pool.h>
 #include <gradus/autograd/ops/reduce.h>
+#include <gradus/autograd/ops/resample.h>
 #include <gradus/autograd/ops/rnn.h>
 #include <gradus/autograd/ops/sampling.h>
 #include <gradus/autograd/ops/shape.h>
@@ -144,6 +145,35 @@ std::vector<Row> windows() {
     rows.push_back({fmt::format("conv_transpose1d.{}", name), [options = options](X x) {
                       return conv_transpose1d(x[0], x[1], x[2], options);
                     }});
+  return rows;
+}
+
+/// Images of another size.
+std::vector<Row> sizes() {
+  const std::pair<const char*, InterpolateOptions> options[] = {
+      {"larger", {.size = Pair(5, 9)}},
+      {"smaller", {.size = Pair(3, 2)}},
+      {"twice", {.scale = 2}},
+      {"scale", {.scale = 1.7}},
+      {"scale below 1", {.scale = 0.4}},
+      {"scale of one axis", {.scale = 1.2}},
+      {"scale of none", {.scale = 1.2}},
+      {"scale to twice", {.scale = 2.2}},
+      {"row", {.size = 8}},
+      {"row twice", {.scale = 2}}};
+  std::vector<Row> rows;
+  for (const auto& [name, option] : options) {
+    InterpolateOptions o = option;
+    const auto add = [&](const char* mode) {
+      rows.push_back({fmt::format("interpolate.{} {}", mode, name),
+                      [o](X x) { return interpolate(x[0], o); }});
+    };
+    add("nearest");
+    o.mode = Interpolation::bilinear;
+    add("bilinear");
+    o.align_corners = true;
+    add("corners");
+  }
   return rows;
 }
 
@@ -570,7 +600,7 @@ std::vector<Row> rows() {
       return binary_cross_entropy_with_logits(x[0], x[1], {optional(x, 2), optional(x, 3), r});
     });
   }
-  for (auto more : {more_losses(), windows()})
+  for (auto more : {more_losses(), windows(), sizes()})
     for (Row& row : more) rows.push_back(std::move(row));
   return rows;
 }
