@@ -18,6 +18,9 @@ constexpr int64_t kLarge = int64_t{1} << 31;
 // Few rows do not pay for transposing B, and OpenBLAS has kernels for some levels that need not.
 constexpr int64_t kThinRows = 16, kThin = int64_t{1} << 22;
 constexpr int64_t kMaxTiles = 16;
+// One row does not pay for transposing B at all, where rows are long enough for dot products; a
+// longer sum would lose digits.
+constexpr int64_t kShortestDot = 64, kLongestDot = 1024;
 // Tiles of more are halved, into multiples of what is worked on together.
 constexpr int64_t kTileRows = 32, kTileColumns = 64, kRowsTogether = 12, kColumnsTogether = 16;
 // From here on a transposed A pays for copying it; tiles are then not cut below kCopiedTile.
@@ -58,6 +61,13 @@ GemmPath own_path(Transpose ta, Transpose tb, int64_t m) {
   return tb == Transpose::yes || pays ? GemmPath::panels : GemmPath::in_place;
 }
 
+/// dots for one row of A and a transposed B, else automatic.
+GemmPath path_of_one_row(Transpose ta, Transpose tb, int64_t m, int64_t k) {
+  const bool dots = m == 1 && tb == Transpose::yes && ta == Transpose::no && k >= kShortestDot &&
+                    k <= kLongestDot;
+  return dots ? GemmPath::dots : GemmPath::automatic;
+}
+
 /// All products of all paths; automatic: that of ours which suits the size.
 template <class T>
 void multiply(const GemmProblem<T>& g, GemmPath path) {
@@ -65,6 +75,7 @@ void multiply(const GemmProblem<T>& g, GemmPath path) {
   if (path == GemmPath::automatic) path = own_path(g.ta, g.tb, g.m);
   if (path == GemmPath::in_place) return table.in_place(g);
   if (path == GemmPath::panels) return table.panels(g);
+  if (path == GemmPath::dots) return table.dots(g);
   if (path == GemmPath::openblas) return call_blas(with_row_in_c(g));
   struct Copies;
   if (path == GemmPath::copied)
@@ -196,7 +207,8 @@ void gemm(const GemmProblem<T>& g, GemmPath path) {
   if (g.m <= 0 || g.n <= 0) return;
   if (g.k <= 0 || g.alpha == T(0)) return scale(g);
   const bool whole = g.m * g.n * g.k < 2 * kProductGrain;
-  if (whole && path == GemmPath::automatic) return multiply(g, path);
+  if (whole && path == GemmPath::automatic)
+    return multiply(g, path_of_one_row(g.ta, g.tb, g.m, g.k));
   path = resolve(g, path);
   if (whole) return multiply(g, path);
   const int64_t pieces = pieces_of_k(g.m, g.n, g.k);
@@ -208,23 +220,26 @@ template <class T>
 void gemm_uncut(const GemmProblem<T>& g, GemmPath path) {
   if (g.m <= 0 || g.n <= 0) return;
   if (g.k <= 0 || g.alpha == T(0)) return scale(g);
-  multiply(g, path == GemmPath::automatic ? path : resolve(g, path));
+  multiply(g,
+           path == GemmPath::automatic ? path_of_one_row(g.ta, g.tb, g.m, g.k) : resolve(g, path));
 }
 
 const char* name(GemmPath path) {
-  static constexpr const char* names[] = {"automatic", "in place", "panels",
-                                          "copied",    "packed",   "openblas"};
+  static constexpr const char* names[] = {"automatic", "in place", "panels", "copied",
+                                          "packed",    "openblas", "dots"};
   return names[static_cast<int>(path)];
 }
 
 bool applies(GemmPath path, Transpose ta, Transpose tb) {
   if (path == GemmPath::in_place) return tb == Transpose::no;
   if (path == GemmPath::copied) return ta == Transpose::yes;
+  if (path == GemmPath::dots) return ta == Transpose::no && tb == Transpose::yes;
   return path != GemmPath::openblas || blas();
 }
 
 template <class T>
 GemmPath gemm_path(Transpose ta, Transpose tb, int64_t m, int64_t n, int64_t k) {
+  if (path_of_one_row(ta, tb, m, k) == GemmPath::dots) return GemmPath::dots;
   const int64_t work = m * n * k;
   const bool thin = tb == Transpose::yes && m <= kThinRows && work >= kThin &&
                     kernels<GemmKernels<T>>().thin_to_blas;

@@ -25,10 +25,12 @@ struct GemmProblem {
   const T* row = nullptr;
 };
 
-/// in_place: A and B are read where they lie; not for a transposed B. panels: B is copied a panel
-/// at a time. copied: A, which must be transposed, is copied, too. packed: all of B is copied
-/// first, as gemm_packed() has it. openblas: OpenBLAS, the other ones being ours.
-enum class GemmPath { automatic, in_place, panels, copied, packed, openblas };
+/// in_place: A and B are read where they lie; not for a transposed B. dots: both are read where
+/// they lie, B transposed, A not, so that each element of C is a product of rows that lie side by
+/// side. panels: B is copied a panel at a time. copied: A, which must be transposed, is copied,
+/// too. packed: all of B is copied first, as gemm_packed() has it. openblas: OpenBLAS, the other
+/// ones being ours.
+enum class GemmPath { automatic, in_place, panels, copied, packed, openblas, dots };
 const char* name(GemmPath path);
 
 /// The path that `automatic` takes for an (m,k) x (k,n) product, or a tile of one; depends on the

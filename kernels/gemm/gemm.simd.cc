@@ -4,6 +4,7 @@
 
 #include <gradus/kernels/gemm/table.h>
 #include <gradus/kernels/runtime/isa.h>
+#include <gradus/kernels/vector/lanes.h>
 #include <gradus/kernels/vector/vectors.h>
 
 namespace gradus::kernels {
@@ -211,6 +212,48 @@ void in_place(const GemmProblem<T>& g) {
       });
 }
 
+/// How many rows of B meet a row of A at a time.
+constexpr int kDotsTogether = 8;
+
+/// a times each of `rows` rows of B.
+template <class T, int rows>
+void dots_of_rows(const T* a, const T* b, int64_t ldb, int64_t k, T* y) {
+  constexpr int width = kWidth<T>;
+  Vector<T> sum[rows] = {};
+  int64_t p = 0;
+  for (; p + width <= k; p += width) {
+    const Vector<T> x = load(a + p);
+    unroll<rows>([&](int i)
+                     __attribute__((always_inline)) { sum[i] += x * load(b + i * ldb + p); });
+  }
+  if (const int last = static_cast<int>(k - p); last > 0) {
+    const Vector<T> x = load_first(a + p, last);
+    unroll<rows>([&](int i) __attribute__((always_inline)) {
+      sum[i] += x * load_first(b + i * ldb + p, last);
+    });
+  }
+  unroll<rows>([&](int i) __attribute__((always_inline)) { y[i] = horizontal_sum(sum[i]); });
+}
+
+template <class T>
+void dots(const GemmProblem<T>& g) {
+  for (int64_t i = 0; i < g.m; ++i) {
+    const T* a = g.a + i * g.lda;
+    T* c = g.c + i * g.ldc;
+    const T* old = g.row ? g.row : c;
+    for (int64_t j = 0, count; j < g.n; j += count) {
+      T y[kDotsTogether];
+      count = g.n - j < kDotsTogether ? 1 : kDotsTogether;
+      if (count == 1)
+        dots_of_rows<T, 1>(a, g.b + j * g.ldb, g.ldb, g.k, y);
+      else
+        dots_of_rows<T, kDotsTogether>(a, g.b + j * g.ldb, g.ldb, g.k, y);
+      for (int64_t q = 0; q < count; ++q)
+        c[j + q] = g.beta == T(0) ? g.alpha * y[q] : g.alpha * y[q] + g.beta * old[j + q];
+    }
+  }
+}
+
 template <class T>
 void panels(const GemmProblem<T>& g) {
   alignas(64) T panel[kPanel<T>];
@@ -263,8 +306,9 @@ int64_t copied_workspace(int64_t m) {
 }
 
 template <class T>
-constexpr GemmKernels<T> kKernels = {in_place<T>, panels<T>,    copied<T>,      copied_workspace<T>,
-                                     pack<T>,     prepacked<T>, packed_size<T>, Level::kThinToBlas};
+constexpr GemmKernels<T> kKernels = {in_place<T>,         dots<T>, panels<T>,    copied<T>,
+                                     copied_workspace<T>, pack<T>, prepacked<T>, packed_size<T>,
+                                     Level::kThinToBlas};
 
 }  // namespace
 

@@ -8,6 +8,8 @@ template <class T>
 struct GemmKernels {
   /// Both are read where they lie; B is not transposed.
   void (*in_place)(const GemmProblem<T>& problem);
+  /// Both are read where they lie; B is transposed, A is not.
+  void (*dots)(const GemmProblem<T>& problem);
   /// B goes through a panel on the stack.
   void (*panels)(const GemmProblem<T>& problem);
   /// Copies A, which is transposed, into `workspace`, which holds copied_workspace(m) elements,

@@ -32,7 +32,8 @@ int64_t grain(const Recurrence<T>& r) {
 }
 
 /// The weights as products read them, copied once for all steps: W_ih^T (forward alone), and of
-/// W_hh the transposed rows of each product (forward) or the rows as they are.
+/// W_hh the transposed rows of each product (forward) or the rows as they are. One step of one
+/// sequence forward reads them where they lie.
 template <class T>
 class PackedWeights {
  public:
@@ -41,6 +42,13 @@ class PackedWeights {
     const int64_t hidden = r.hidden, rows = gates_of(r.kind) * hidden;
     const int64_t inputs = forward && r.w_ih ? r.inputs : 0;
     const auto products = recurrent_gates(r.kind);
+    copied = !forward || r.steps * r.batch > 1;
+    if (!copied) {
+      input = r.w_ih;
+      for (size_t i = 0; i < products.size(); ++i)
+        recurrent[i] = r.w_hh + products[i].row * hidden * hidden;
+      return;
+    }
     int64_t sizes[2] = {}, size = packed_size<T>(rows, inputs);
     for (size_t i = 0; i < products.size(); ++i) {
       const int64_t count = products[i].count * hidden;
@@ -57,6 +65,14 @@ class PackedWeights {
       recurrent[i] = to;
     }
   }
+  /// rows (count, n) = x (count, k) W^T + beta rows, W being one of those below.
+  void multiply(int64_t count, int64_t n, int64_t k, const T* x, int64_t x_row, const T* w, T beta,
+                T* rows, int64_t row) const {
+    if (copied) return gemm_packed(count, n, k, x, x_row, w, beta, rows, row);
+    gemm_uncut<T>(
+        {Transpose::no, Transpose::yes, count, n, k, T(1), x, x_row, w, k, beta, rows, row});
+  }
+  bool copied;
   const T* input;
   const T* recurrent[2];
 };
@@ -97,7 +113,7 @@ void multiply(const Recurrence<T>& r, const PackedWeights<T>& weights, const Row
               const T* x, bool from_zero) {
   const int64_t rows = gates_of(r.kind) * r.hidden;
   if (r.w_ih)
-    gemm_packed(at.count, rows, r.inputs, x, r.x_row, weights.input, T(0), at.gates, at.kept);
+    weights.multiply(at.count, rows, r.inputs, x, r.x_row, weights.input, T(0), at.gates, at.kept);
   else
     for (int64_t k = 0; k < at.count; ++k)
       std::copy_n(x + k * r.x_row, rows, at.gates + k * at.kept);
@@ -105,8 +121,9 @@ void multiply(const Recurrence<T>& r, const PackedWeights<T>& weights, const Row
   for (size_t i = 0; i < products.size(); ++i) {
     const bool added = products[i].column * r.hidden < rows;
     if (from_zero && added) continue;
-    gemm_packed(at.count, products[i].count * r.hidden, from_zero ? 0 : r.hidden, at.h, r.hidden,
-                weights.recurrent[i], T(added), at.gates + products[i].column * r.hidden, at.kept);
+    weights.multiply(at.count, products[i].count * r.hidden, from_zero ? 0 : r.hidden, at.h,
+                     r.hidden, weights.recurrent[i], T(added),
+                     at.gates + products[i].column * r.hidden, at.kept);
   }
 }
 

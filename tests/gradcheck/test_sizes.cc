@@ -478,6 +478,15 @@ std::vector<Cut> cuts() {
          return Shapes{{6, n}, {9, n}, {9}};
        }),
        vectors},
+      {"linear of one row", [](Ops x) { return linear(x[0], x[1], x[2]); }, shapes([](int64_t n) {
+         return Shapes{{1, n}, {9, n}, {9}};
+       }),
+       at({"gemm/gemm.cc:kShortestDot", "gemm/gemm.cc:kLongestDot"})},
+      {"linear of one row, outputs", [](Ops x) { return linear(x[0], x[1]); },
+       shapes([](int64_t n) {
+         return Shapes{{1, 70}, {n, 70}};
+       }),
+       at({"gemm/gemm.simd.cc:kDotsTogether"})},
       {"linear of few rows", [](Ops x) { return linear(x[0], x[1]); }, shapes([](int64_t n) {
          return Shapes{{n, 512}, {512, 512}};
        }),

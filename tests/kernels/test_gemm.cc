@@ -115,9 +115,9 @@ struct Data {
 
 std::vector<Case> cases() {
   std::vector<Case> all;
-  const int64_t sizes[][3] = {{1, 1, 1},    {3, 5, 7},     {16, 2, 4},   {4, 16, 16},
-                              {13, 17, 19}, {1, 129, 33},  {37, 1, 65},  {25, 50, 31},
-                              {12, 64, 48}, {47, 67, 300}, {31, 97, 259}};
+  const int64_t sizes[][3] = {{1, 1, 1},    {3, 5, 7},     {16, 2, 4},    {4, 16, 16},
+                              {13, 17, 19}, {1, 129, 33},  {37, 1, 65},   {25, 50, 31},
+                              {12, 64, 48}, {47, 67, 300}, {31, 97, 259}, {1, 21, 71}};
   for (const auto& size : sizes)
     for (int t = 0; t < 4; ++t)
       for (double beta : {0.0, 1.0, -0.75})
@@ -136,7 +136,8 @@ const Case kLarge[] = {
 const Case kLargest = {1301, 1303, 1297, false, false, 1.0, 0.0, 0};
 
 constexpr GemmPath kPaths[] = {GemmPath::automatic, GemmPath::in_place, GemmPath::panels,
-                               GemmPath::copied,    GemmPath::packed,   GemmPath::openblas};
+                               GemmPath::copied,    GemmPath::packed,   GemmPath::openblas,
+                               GemmPath::dots};
 
 bool serves(GemmPath path, const Case& s) {
   return applies(path, Transpose(s.ta), Transpose(s.tb));
@@ -254,6 +255,10 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(every_level_is_the_definition, T, Scalars) {
                    name(isa) << " " << way << " " << s.m << "x" << s.n << "x" << s.k);
         out = data.c;
       };
+      if (s.tb && !s.ta) {
+        table.dots(data.problem(out));
+        check("dots");
+      }
       if (!s.tb) {
         table.in_place(data.problem(out));
         check("in place");
@@ -282,7 +287,7 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(every_path_is_selected_by_a_case, T, Scalars) {
   for (const Case& s : cases()) select(s);
   for (const Case& s : kLarge) select(s);
   select(kLargest);
-  for (GemmPath path : {GemmPath::in_place, GemmPath::panels, GemmPath::copied})
+  for (GemmPath path : {GemmPath::in_place, GemmPath::panels, GemmPath::copied, GemmPath::dots})
     BOOST_TEST(selected.count(path) == 1u, name(path));
   if (blas()) BOOST_TEST(selected.count(GemmPath::openblas) == 1u);
 }
