@@ -32,8 +32,8 @@ class AveragedModel {
   /// decay outside [0, 1].
   explicit AveragedModel(const M& model, std::optional<double> decay = {})
       : module(model), decay_(decay) {
-    check(!decay || (*decay >= 0 && *decay <= 1), "AveragedModel: decay {} must lie in [0, 1]",
-          decay.value_or(0));
+    (check)(!decay || (*decay >= 0 && *decay <= 1), "AveragedModel: decay {} must lie in [0, 1]",
+            decay.value_or(0));
   }
   /// Takes the model's parameters as they are now. Errors: one whose parameters or buffers are not
   /// those of the average by name, shape and dtype; then nothing changes.

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <string_view>
 
 namespace gradus {
@@ -60,15 +61,17 @@ CsvLog::CsvLog(std::string path, std::vector<std::string> columns, int64_t from)
           "CsvLog: '{}' is no name of a column", name);
   const std::string kept = kept_lines(path_, columns, from);
   write_file(path_, [&](std::ostream& file) { file << kept; });
-  file_.open(path_, std::ios::app | std::ios::binary);
-  if (!file_) throw WriteError(fmt::format("{}: {}", path_, std::strerror(errno)));
+  file_ = std::make_unique<std::ofstream>(path_, std::ios::app | std::ios::binary);
+  if (!*file_) throw WriteError(fmt::format("{}: {}", path_, std::strerror(errno)));
 }
+
+CsvLog::~CsvLog() = default;
 
 void CsvLog::write_line(std::initializer_list<double> values) {
   check(values.size() == columns_, "CsvLog: {} values for the {} columns of {}", values.size(),
         columns_, path_);
-  file_ << fmt::format("{}\n", fmt::join(values, ",")) << std::flush;
-  if (!file_) throw WriteError(fmt::format("{}: {}", path_, std::strerror(errno)));
+  *file_ << fmt::format("{}\n", fmt::join(values, ",")) << std::flush;
+  if (!*file_) throw WriteError(fmt::format("{}: {}", path_, std::strerror(errno)));
 }
 
 }  // namespace gradus

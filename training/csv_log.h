@@ -1,7 +1,8 @@
 #pragma once
 #include <cstdint>
-#include <fstream>
 #include <initializer_list>
+#include <iosfwd>
+#include <memory>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -22,6 +23,7 @@ class CsvLog {
   /// have a comma, a quote or a line's end, a file of other columns or with a line that is not such
   /// numbers, which stays as it is; what the system refuses is a WriteError.
   CsvLog(std::string path, std::vector<std::string> columns, int64_t from = 0);
+  ~CsvLog();
   /// Appends a line, numbers as short as they are exact. Errors: as many values as there are not
   /// columns; what the system refuses is a WriteError.
   template <class... Numbers>
@@ -34,7 +36,7 @@ class CsvLog {
 
   std::string path_;
   size_t columns_;
-  std::ofstream file_;
+  std::unique_ptr<std::ofstream> file_;
 };
 
 }  // namespace gradus

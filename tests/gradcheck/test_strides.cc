@@ -1063,13 +1063,13 @@ std::string header_text() {
 const std::set<std::string> kElsewhere{
     // modules
     "forward", "operator", "embed", "joined", "project", "run", "step_of", "ActivationModule",
-    "Lambda", "check_inputs", "module_sample", "update_running_stats", "normalize",
-    "normalize_groups", "checked_input", "Parameter", "Buffer", "OwnedTensor", "copy_of", "share",
-    "AnyNorm", "CellState",
+    "Lambda", "check_inputs", "module_sample", "update_running_stats", "normalize", "normalize_by",
+    "normalize_groups", "GivenStatistics", "checked_input", "Parameter", "Buffer", "OwnedTensor",
+    "copy_of", "share", "AnyNorm", "CellState",
     // written
-    "draw", "clip_grad_norm", "clip_grad_value", "grad_norms", "Lbfgs", "move", "step", "add_group",
-    "check_new", "is_plain", "gradgradcheck", "gradcheck_against", "gradcheck_f32",
-    "gradcheck_taylor",
+    "draw", "clip_grad_norm", "clip_grad_value", "grad_norms", "Lbfgs", "move", "evaluate",
+    "minimize", "step", "add_group", "check_new", "is_plain", "gradgradcheck", "gradcheck_against",
+    "gradcheck_f32", "gradcheck_taylor",
     // handles
     "Tensor", "swap", "set_grad", "is", "shares_storage", "check_same_dtype", "check_writable",
     "overlap", "Epoch", "logits_of",
