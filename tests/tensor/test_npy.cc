@@ -75,9 +75,9 @@ BOOST_AUTO_TEST_CASE(values_are_numpys) {
   for (const auto& [key, values] : expected) {
     const size_t slash = key.find('/');
     const NamedTensors loaded = load_tensors(folder + key.substr(0, slash));
-    const auto found = std::find_if(loaded.begin(), loaded.end(), [&](const auto& one) {
-      return one.first == key.substr(slash + 1);
-    });
+    const std::string name = key.substr(slash + 1);
+    const auto found = std::find_if(loaded.begin(), loaded.end(),
+                                    [&](const auto& one) { return one.first == name; });
     BOOST_TEST_REQUIRE((found != loaded.end()), key);
     const Tensor& x = found->second;
     BOOST_TEST((x.dtype() == values.dtype() && x.shape() == values.shape()), key);
