@@ -161,9 +161,8 @@ Tensor arange(double begin, double end, double step, DType dtype) {
   const double count = std::ceil((end - begin) / step);
   check(std::isfinite(begin) && step != 0 && count < 0x1p53, "arange: from {} to {} by steps of {}",
         begin, end, step);
+  if (count > 0) check_number("arange", begin + step * (count - 1), dtype);
   Tensor x = empty({count > 0 ? static_cast<int64_t>(count) : 0}, dtype);
-  check(x.numel() == 0 || std::isfinite(begin + step * static_cast<double>(x.numel() - 1)),
-        "arange: from {} to {} by steps of {}", begin, end, step);
   dispatch(dtype, [&]<class T>() {
     T* values = x.mutable_data<T>();
     for (int64_t i = 0; i < x.numel(); ++i)

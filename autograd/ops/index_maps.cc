@@ -43,7 +43,7 @@ Tensor flip(const Tensor& x, const Axes& axes) {
 Tensor roll(const Tensor& x, int64_t shift, int64_t axis) {
   const int i = normalize_axis("roll", axis, x.ndim());
   const int64_t n = x.shape()[i], back = n == 0 ? 0 : (n - shift % n) % n;
-  return map_axis(x, i, n, [=](int64_t k) { return k < n - back ? k + back : k + back - n; });
+  return concat({slice(x, i, back, n), slice(x, i, 0, back)}, i);
 }
 
 Tensor tile(const Tensor& x, const Shape& repeats) {

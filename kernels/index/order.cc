@@ -12,6 +12,7 @@ namespace gradus::kernels {
 namespace {
 
 constexpr int64_t kFewestForRadix = 2048;
+constexpr int64_t kFewOf = 64;  // one of so many, and fewer, are few, which a heap finds
 constexpr int kDigitBits = 11;
 constexpr size_t kDigits = size_t{1} << kDigitBits;
 
@@ -66,16 +67,39 @@ void radix_sort(int64_t n, Entry<Rank>* entries) {
   if (from != entries) std::copy_n(from, n, entries);
 }
 
+/// The first m of n in their order.
+template <class Rank, class At>
+void few(int64_t n, int64_t m, Entry<Rank>* entries, At at) {
+  for (int64_t i = 0; i < m; ++i) entries[i] = at(i);
+  std::make_heap(entries, entries + m);
+  for (int64_t i = m; i < n; ++i) {
+    const Entry<Rank> next = at(i);
+    if (!(next < entries[0])) continue;
+    std::pop_heap(entries, entries + m);
+    entries[m - 1] = next;
+    std::push_heap(entries, entries + m);
+  }
+  std::sort_heap(entries, entries + m);
+}
+
+template <class Rank, class At>
+void many(int64_t n, int64_t m, Entry<Rank>* entries, At at) {
+  for (int64_t i = 0; i < n; ++i) entries[i] = at(i);
+  if (m < n) std::nth_element(entries, entries + m, entries + n);
+  m < n || n < kFewestForRadix ? std::sort(entries, entries + m) : radix_sort(n, entries);
+}
+
 /// The order of a column whose elements lie `stride` apart.
 template <class Rank, class T>
 void order_column(int64_t n, int64_t m, int64_t stride, bool descending, const T* x,
                   int64_t* index) {
-  auto* entries = workspace<Entry<Rank>, struct Unsorted>(n);
   const Rank flip = descending ? ~Rank{0} : Rank{0};
-  for (int64_t i = 0; i < n; ++i)
-    entries[i] = {static_cast<Rank>(rank_of(x[i * stride]) ^ flip), static_cast<Rank>(i)};
-  if (m < n) std::nth_element(entries, entries + m, entries + n);
-  m < n || n < kFewestForRadix ? std::sort(entries, entries + m) : radix_sort(n, entries);
+  const auto at = [&](int64_t i) {
+    return Entry<Rank>{static_cast<Rank>(rank_of(x[i * stride]) ^ flip), static_cast<Rank>(i)};
+  };
+  const bool is_few = m <= n / kFewOf;
+  auto* const entries = workspace<Entry<Rank>, struct Unsorted>(is_few ? m : n);
+  is_few ? few(n, m, entries, at) : many(n, m, entries, at);
   for (int64_t i = 0; i < m; ++i) index[i * stride] = static_cast<int64_t>(entries[i].place);
 }
 

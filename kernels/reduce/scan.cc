@@ -14,6 +14,12 @@ constexpr int64_t kColumns = 256;  // that are added up side by side
 template <class T>
 void scan(int64_t n, int64_t columns, int64_t step, const T* x, T* y) {
   using Total = std::conditional_t<std::is_integral_v<T>, uint64_t, double>;
+  if (columns == 1) {
+    Total total = 0;  // in a register
+    for (int64_t i = 0; i < n; ++i, x += step, y += step)
+      *y = static_cast<T>(total += static_cast<Total>(*x));
+    return;
+  }
   Total totals[kColumns] = {};
   for (int64_t i = 0; i < n; ++i, x += step, y += step)
     for (int64_t j = 0; j < columns; ++j)

@@ -128,6 +128,8 @@ BOOST_AUTO_TEST_CASE(sequences) {
   BOOST_TEST(linspace(0.1, 0.7, 4, DType::f64).at({3}) == 0.7);
   BOOST_TEST(linspace(-1.7e308, 1.7e308, 3, DType::f64).at({1}) == 0);
   BOOST_CHECK_EXCEPTION(arange(0, 1, 0.5), Error, says("arange: 0.5 is no number of dtype i64"));
+  BOOST_CHECK_EXCEPTION(arange(0, 1e39, 1e38, DType::f32), Error,
+                        says("arange: 9e+38 is no number of dtype f32"));
   BOOST_CHECK_EXCEPTION(arange(0, 1, 0), Error, says("arange: from 0 to 1 by steps of 0"));
   BOOST_CHECK_EXCEPTION(linspace(0, 1, -1), Error, says("linspace: -1 numbers"));
 }

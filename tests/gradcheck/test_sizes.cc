@@ -304,6 +304,8 @@ std::vector<Cut> cuts() {
        at({"reduce/scan.cc:kColumns"})},
       {"sort of growing numbers", [](Ops x) { return sort(cumsum(x[0], 1), 1, true).values; },
        one_row, at({"index/order.cc:kFewestForRadix"})},
+      {"topk of growing numbers", [](Ops x) { return topk(cumsum(x[0], 1), 1).values; }, one_row,
+       at({"index/order.cc:kFewOf"})},
       {"softmax of rows", [](Ops x) { return softmax(x[0]); }, rows,
        at({"softmax/softmax.simd.cc:kBlockElements", "softmax/softmax.simd.cc:kBlockRows"})},
       {"softmax of many rows", [](Ops x) { return softmax(x[0]); }, deep,
