@@ -5,7 +5,8 @@ namespace gradus {
 
 /// Elements of a tensor, and where along an axis they stood (i64).
 struct ValuesAndIndices {
-  Tensor values, indices;
+  Tensor values;   ///< the elements
+  Tensor indices;  ///< their places along the axis
 };
 
 // Of any dtype, along one axis. Equal elements keep their order; NaN is the largest. The values are
