@@ -29,7 +29,8 @@ struct LoaderOptions {
   /// is given, which is that of (seed, epoch, batch), and from no other.
   std::function<Batch(const Batch& batch, Generator& generator)> transform = {};
   /// How many batches another thread makes ahead while a loop goes through an epoch; 0: none. They
-  /// are the same, bit for bit.
+  /// are the same, bit for bit. Where other programs are busy that thread gets its turn late: 8,
+  /// say.
   int64_t prefetch = 0;
   /// Is told, behind each batch of a loop, how many of how many are done.
   std::function<void(int64_t done, int64_t batches)> progress = {};

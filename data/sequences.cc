@@ -38,4 +38,19 @@ PaddedSequences pad_sequence(const std::vector<Tensor>& sequences, double paddin
   return padded;
 }
 
+Dataset next_token_windows(const Tensor& ids, int64_t length, int64_t step) {
+  check(ids.ndim() == 1 && ids.dtype() == DType::i64,
+        "next_token_windows: ids are {} {}, must be (L) i64", ids.shape(), name(ids.dtype()));
+  check(length > 0 && step >= 0 && length < ids.numel(),
+        "next_token_windows: windows of {} tokens, {} apart, of {} and one more; needs one window",
+        length, step, ids.numel());
+  if (step == 0) step = length;
+  const int64_t strides[] = {step, 1}, count = (ids.numel() - 1 - length) / step + 1;
+  const Tensor all = raw::contiguous(ids);
+  const auto windows = [&](int64_t first) {
+    return raw::clone(as_strided(all, {count, length}, strides, first));
+  };
+  return {"text", windows(0), windows(1)};
+}
+
 }  // namespace gradus

@@ -1346,20 +1346,40 @@ BOOST_AUTO_TEST_CASE(numbers) {
 }
 
 BOOST_AUTO_TEST_CASE(tables_and_files_of_integers) {
-  call<int64_t>({{"Standardizer",
-                  [](int64_t n) {
-                    Standardizer(n).apply(ones({2, 3}));
-                  }},
-                 {"token",
-                  [](int64_t n) {
-                    Vocabulary({"a", "b"}).token(n);
-                  }},
-                 {"VocabularyOptions",
-                  [](int64_t n) {
-                    Vocabulary::of({"a", "b"}, {.at_least = n});
-                    Vocabulary::of({"a", "b"}, {.most = n});
-                  }}},
-                kIntegers);
+  call<int64_t>(
+      {{"Standardizer",
+        [](int64_t n) {
+          Standardizer(n).apply(ones({2, 3}));
+        }},
+       {"token",
+        [](int64_t n) {
+          Vocabulary({"a", "b"}).token(n);
+        }},
+       {"VocabularyOptions",
+        [](int64_t n) {
+          Vocabulary::of({"a", "b"}, {.at_least = n});
+          Vocabulary::of({"a", "b"}, {.most = n});
+        }},
+       {"next_token_windows", [](int64_t n) { sound(next_token_windows(arange(5), n).x); }},
+       {"next_token_windows, step",
+        [](int64_t n) { sound(next_token_windows(arange(5), 2, n).y); }},
+       {"random_flip", [](int64_t n) { sound(random_flip(image, 1, n)); }},
+       {"random_crop, padding", [](int64_t n) { sound(random_crop(image, 4, 4, n)); }},
+       {"random_crop, height", [](int64_t n) { sound(random_crop(image, n, 1)); }},
+       {"random_crop, width", [](int64_t n) { sound(random_crop(image, 1, n, 3)); }},
+       {"DataLoader, prefetch",
+        [](int64_t n) {
+          const DataLoader loader(five(), {.batch_size = 2, .prefetch = n});
+          for (const Batch& batch : loader.epoch(0)) BOOST_TEST(batch.size() <= 2);
+        }},
+       {"DataLoader, bucket",
+        [](int64_t n) {
+          Dataset data = five();
+          data.more = {{"lengths", zeros({5}, DType::i64)}};
+          const DataLoader loader(data, {.batch_size = 2, .bucket = n});
+          BOOST_TEST(loader.epoch(0).batch(2).size() == 1);
+        }}},
+      kIntegers);
 }
 
 BOOST_AUTO_TEST_CASE(tables_and_files_of_doubles) {

@@ -1,5 +1,6 @@
 #define BOOST_TEST_MODULE vocabulary
 #include <gradus/base/file.h>
+#include <gradus/data/sequences.h>
 #include <gradus/data/vocabulary.h>
 #include <unistd.h>
 
@@ -70,4 +71,25 @@ BOOST_AUTO_TEST_CASE(it_comes_back_from_its_file) {
   write_file(path, [](std::ostream& file) { file << "word\na\n"; });
   BOOST_CHECK_EXCEPTION(Vocabulary::load(path), Error, says("there is no column \"token\""));
   std::filesystem::remove(path);
+}
+
+BOOST_AUTO_TEST_CASE(windows_and_what_follows) {
+  using Ids = std::vector<int>;
+  const auto windows = [](int64_t tokens, int64_t length, int64_t step) {
+    const Dataset data = next_token_windows(arange(tokens), length, step);
+    BOOST_TEST((data.x.shape() == data.y.shape() && data.x.size(1) == length));
+    Ids x = data.x.to_vector<int>();
+    for (int& id : x) ++id;
+    BOOST_TEST(data.y.to_vector<int>() == x);
+    return data.x.to_vector<int>();
+  };
+  BOOST_TEST((windows(7, 3, 0) == Ids{0, 1, 2, 3, 4, 5}));
+  BOOST_TEST((windows(6, 3, 0) == Ids{0, 1, 2}));  // of the next window the last answer is missing
+  BOOST_TEST((windows(6, 3, 2) == Ids{0, 1, 2, 2, 3, 4}));
+  BOOST_TEST((windows(5, 1, 3) == Ids{0, 3}));
+  BOOST_TEST((windows(2, 1, INT64_MAX) == Ids{0}));
+  BOOST_CHECK_EXCEPTION(windows(3, 3, 0), Error, says("windows of 3 tokens, 0 apart, of 3"));
+  BOOST_CHECK_EXCEPTION(windows(3, 0, 1), Error, says("windows of 0 tokens"));
+  BOOST_CHECK_EXCEPTION(windows(3, 1, -1), Error, says("-1 apart"));
+  BOOST_CHECK_EXCEPTION(next_token_windows(ones({3}), 1), Error, says("must be (L) i64"));
 }

@@ -846,6 +846,12 @@ std::vector<Call> table_calls() {
              return Vocabulary({"a", "b", "c"})
                  .encode(characters(Vocabulary({"a", "b", "c"}).decode(x[0])));
            }),
+      {"next_token_windows",
+       {indices({7}, 5)},
+       [](std::span<const Tensor> x) {
+         const Dataset windows = next_token_windows(x[0], 2, 1);
+         return Results{windows.x, windows.y};
+       }},
       call("save_csv", {numbers({4}, 1), mask({4}), indices({4, 1}, 6)},
            [](std::span<const Tensor> x) {
              const std::string path = "test_strides.csv";
