@@ -154,15 +154,17 @@ Tensor MultiHeadAttention::forward(const Tensor& x, KeyValueCache& cache) {
         cache.keys_ ? cache.keys_.shape() : Shape(), before);
   TensorList parts = unbind(reshape(qkv, {n, steps, 3, heads_, e / heads_}), 2);
   for (Tensor& part : parts) part = transpose(part, 1, 2);
-  if (options_.rotary)
-    for (size_t i : {0, 1}) parts[i] = rotary(parts[i], before);
+  if (options_.rotary) {
+    parts[0] = rotary(parts[0], before);
+    parts[1] = rotary(parts[1], before);
+  }
   append(cache.keys_, before, parts[1]);
   append(cache.values_, before, parts[2]);
   const AttentionMask past{.mask = steps > 1 && before > 0 ? up_to_each(steps, before) : Tensor(),
                            .causal = steps > 1 && before == 0};
-  const Tensor y = joined(
-      scaled_dot_product_attention(parts[0], slice(cache.keys_, 2, 0, before + steps),
-                                   slice(cache.values_, 2, 0, before + steps), options_of(past)));
+  Tensor y = joined(scaled_dot_product_attention(parts[0], slice(cache.keys_, 2, 0, before + steps),
+                                                 slice(cache.values_, 2, 0, before + steps),
+                                                 options_of(past)));
   cache.length_ = before + steps;
   return y;
 }

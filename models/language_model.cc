@@ -53,7 +53,7 @@ TransformerLanguageModel::TransformerLanguageModel(int64_t vocabulary, int64_t c
 }
 
 Tensor TransformerLanguageModel::embed(const Tensor& tokens, int64_t first) {
-  const Tensor x = embedding_(tokens);
+  Tensor x = embedding_(tokens);
   const int64_t end = first + tokens.size(1);
   if (positions_) return x + slice(positions_, 0, first, end);
   if (!waves_) return x;
