@@ -1,7 +1,10 @@
 #pragma once
 #include <gradus/autograd/ops/activation.h>
 #include <gradus/autograd/ops/elementwise.h>
+#include <gradus/autograd/ops/softmax.h>
 #include <gradus/layers/module.h>
+
+#include <functional>
 
 namespace gradus {
 
@@ -14,14 +17,15 @@ inline const char* suffix(Activation activation) {
 class ActivationModule : public UnaryModule {
  public:
   /// `kind` is what describe() gives.
-  ActivationModule(std::string kind, Tensor (*f)(const Tensor&)) : kind_(std::move(kind)), f_(f) {}
+  ActivationModule(std::string kind, std::function<Tensor(const Tensor&)> f)
+      : kind_(std::move(kind)), f_(std::move(f)) {}
   Tensor forward(const Tensor& x) override { return f_(x); }
   void visit(Visitor&) override {}
   std::string describe() const override { return kind_; }
 
  private:
   std::string kind_;
-  Tensor (*f_)(const Tensor&);
+  std::function<Tensor(const Tensor&)> f_;
 };
 
 /// The function of that name (gelu in its exact form), as a layer; Identity: y = x.
@@ -45,6 +49,21 @@ struct Gelu : ActivationModule {
 };
 struct Identity : ActivationModule {
   Identity() : ActivationModule("Identity", [](const Tensor& x) { return x; }) {}
+};
+
+/// softmax along an axis, as a layer.
+struct Softmax : ActivationModule {
+  /// Of the axis whose elements sum to 1.
+  explicit Softmax(int64_t axis = -1)
+      : ActivationModule(fmt::format("Softmax({})", axis),
+                         [axis](const Tensor& x) { return softmax(x, axis); }) {}
+};
+/// log_softmax along an axis, as a layer.
+struct LogSoftmax : ActivationModule {
+  /// Of the axis whose exponentials sum to 1.
+  explicit LogSoftmax(int64_t axis = -1)
+      : ActivationModule(fmt::format("LogSoftmax({})", axis),
+                         [axis](const Tensor& x) { return log_softmax(x, axis); }) {}
 };
 
 }  // namespace gradus

@@ -2,6 +2,7 @@
 #include <gradus/tensor/random.h>
 
 #include <cmath>
+#include <optional>
 
 namespace gradus {
 
@@ -11,15 +12,16 @@ struct Init {
   enum class Kind { constant, uniform, normal };
   Kind kind;     ///< which
   double scale;  ///< the constant; the bound of the interval (-scale, scale); the deviation
+  std::optional<int64_t> zero_row = {};  ///< a row, of the first axis, that is 0 whatever is drawn
 
   /// One value for all.
-  static Init constant(double value) { return {Kind::constant, value}; }
+  static Init constant(double value) { return {Kind::constant, value, {}}; }
   static Init zeros() { return constant(0); }
   static Init ones() { return constant(1); }
   /// U(-bound, bound)
-  static Init uniform(double bound) { return {Kind::uniform, bound}; }
+  static Init uniform(double bound) { return {Kind::uniform, bound, {}}; }
   /// N(0, deviation^2)
-  static Init normal(double deviation) { return {Kind::normal, deviation}; }
+  static Init normal(double deviation) { return {Kind::normal, deviation, {}}; }
 
   /// He et al. 2015, section 2.2: variance gain^2 / fan_in; the gain is sqrt(2) for relu.
   static Init kaiming_uniform(int64_t fan_in, double gain = std::sqrt(2.0)) {
@@ -43,7 +45,7 @@ struct Init {
   }
 
   /// Overwrites x's elements with values drawn from `generator`. An error unless bound and
-  /// deviation are finite and not negative.
+  /// deviation are finite and not negative, and x has the row that shall be 0.
   void draw(Tensor& x, Generator& generator) const;
 };
 

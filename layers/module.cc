@@ -201,11 +201,15 @@ void Init::draw(Tensor& x, Generator& generator) const {
   check_number("Init", scale, x.dtype());
   check(kind == Kind::constant || (scale >= 0 && std::isfinite(scale)),
         "Init: a bound or deviation of {}; is there no input?", scale);
+  check(!zero_row || (x.ndim() > 0 && *zero_row >= 0 && *zero_row < x.size(0)),
+        "Init: a row {} that is 0 in {}", zero_row.value_or(0), x.shape());
   switch (kind) {
     case Kind::constant:
-      return raw::fill(x, scale, "Init");
+      raw::fill(x, scale, "Init");
+      break;
     case Kind::uniform:
-      return raw::copy(gradus::uniform(x.shape(), -scale, scale, generator, x.dtype()), x, "Init");
+      raw::copy(gradus::uniform(x.shape(), -scale, scale, generator, x.dtype()), x, "Init");
+      break;
     case Kind::normal: {
       Tensor values = randn(x.shape(), generator, x.dtype());
       dispatch_floating(x.dtype(), "Init", [&]<class T>() {
@@ -215,6 +219,11 @@ void Init::draw(Tensor& x, Generator& generator) const {
       raw::copy(values, x, "Init");
     }
   }
+  if (!zero_row) return;
+  const size_t inner = static_cast<size_t>(x.ndim()) - 1;
+  Tensor row =
+      as_strided(x, x.shape().erased(0), {x.strides() + 1, inner}, *zero_row * x.strides()[0]);
+  raw::fill(row, 0, "Init");
 }
 
 namespace {

@@ -1,4 +1,7 @@
+#include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/index.h>
+#include <gradus/autograd/ops/shape.h>
+#include <gradus/autograd/ops/where.h>
 #include <gradus/kernels/index/index.h>
 #include <gradus/tensor/detail/indices.h>
 #include <gradus/tensor/index.h>
@@ -145,19 +148,32 @@ static Op embedding_op("embedding", [](Backward& ctx) {
   ctx.set(0, add_rows(ctx.dy(), ctx.kept(0), ctx.input_shape(0)[0]));
 });
 
-Tensor embedding(const Tensor& weight, const Tensor& indices) {
+Tensor embedding(const Tensor& weight, const Tensor& indices, std::optional<int64_t> padding_idx) {
   check(weight.ndim() == 2, "embedding: needs a weight of shape (V, D), got {}", weight.shape());
-  const int64_t d = weight.shape()[1];
-  const Tensor rows = raw::checked_indices("embedding", indices, weight.shape()[0]);
+  const int64_t d = weight.shape()[1], count = weight.shape()[0];
+  const int64_t row =
+      padding_idx && *padding_idx < 0 ? *padding_idx + count : padding_idx.value_or(0);
+  check(!padding_idx || (row >= 0 && row < count), "embedding: padding_idx {} of a weight {}", row,
+        weight.shape());
+  const Tensor rows = raw::checked_indices("embedding", indices, count);
   const Tensor values = raw::contiguous(weight);
   Shape shape = indices.shape();
   shape.push_back(d);
   Tensor y = empty(shape, weight.dtype());
   dispatch(weight.dtype(), [&]<class T>() {
-    kernels::index_select<T>({1, weight.shape()[0], rows.numel(), d}, rows.data<int64_t>(),
-                             values.data<T>(), y.mutable_data<T>());
+    kernels::index_select<T>({1, count, rows.numel(), d}, rows.data<int64_t>(), values.data<T>(),
+                             y.mutable_data<T>());
   });
-  return record(embedding_op, std::move(y), {weight}, {rows});
+  y = record(embedding_op, std::move(y), {weight}, {rows});
+  if (!padding_idx || !needs_grad(weight)) return y;
+  // A constant stands for that row.
+  Tensor padding;
+  {
+    const NoRecord pause;
+    padding = select(weight, 0, row);
+  }
+  const Tensor is_padding = unsqueeze(equal(rows, static_cast<double>(row)), -1);
+  return where(is_padding, padding, y);
 }
 
 Tensor one_hot(const Tensor& labels, int64_t classes, DType dtype) {

@@ -1,6 +1,8 @@
 #pragma once
 #include <gradus/autograd/tape.h>
 
+#include <optional>
+
 namespace gradus {
 
 // Indices are i64 and lie in [0, size): one that does not is an error that names it. Sums are made
@@ -21,8 +23,10 @@ Tensor index_select(const Tensor& x, int64_t axis, const Tensor& indices);
 Tensor index_add(const Tensor& x, int64_t axis, const Tensor& indices, const Tensor& src);
 
 /// Rows of a table: y[..., :] = weight[indices[...], :].
+/// The row `padding_idx` gets no gradient; a negative one counts from the end.
 /// weight: (V, D)   indices: any shape   y: (..., D)
-Tensor embedding(const Tensor& weight, const Tensor& indices);
+Tensor embedding(const Tensor& weight, const Tensor& indices,
+                 std::optional<int64_t> padding_idx = {});
 
 /// y[..., c] = 1 where labels[...] = c, else 0.   labels: any shape   y: (..., classes)
 Tensor one_hot(const Tensor& labels, int64_t classes, DType dtype = DType::f32);

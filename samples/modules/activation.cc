@@ -12,9 +12,14 @@ std::vector<ModuleSample> samples() {
 
 }  // namespace
 
-static ModuleSamples rows[] = {{"Relu", samples<Relu>},         {"Tanh", samples<Tanh>},
-                               {"Sigmoid", samples<Sigmoid>},   {"Silu", samples<Silu>},
-                               {"Softplus", samples<Softplus>}, {"Gelu", samples<Gelu>},
-                               {"Identity", samples<Identity>}};
+static ModuleSamples rows[] = {{"Relu", samples<Relu>},
+                               {"Tanh", samples<Tanh>},
+                               {"Sigmoid", samples<Sigmoid>},
+                               {"Silu", samples<Silu>},
+                               {"Softplus", samples<Softplus>},
+                               {"Gelu", samples<Gelu>},
+                               {"Identity", samples<Identity>},
+                               {"Softmax", samples<Softmax>},
+                               {"LogSoftmax", samples<LogSoftmax>}};
 
 }  // namespace gradus

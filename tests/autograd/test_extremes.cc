@@ -412,6 +412,14 @@ BOOST_AUTO_TEST_CASE(integers_of_ops) {
           index_add(x23, 1, Tensor::from(std::vector{n}, {1}), ones({2, 1}));
         }},
        {"embedding", [](int64_t n) { sound(embedding(x23, Tensor::from(std::vector{n}, {1}))); }},
+       {"embedding's padding_idx",
+        [](int64_t n) { sound(x23, [n](const Tensor& x) { return embedding(x, labels, n); }); }},
+       {"Embedding's padding_idx", [](int64_t n) { Embedding(3, 2, {.padding_idx = n}); }},
+       {"Softmax and LogSoftmax",
+        [](int64_t n) {
+          Softmax{n}(x23);
+          LogSoftmax{n}(x23);
+        }},
        {"one_hot",
         [](int64_t n) {
           sound(one_hot(labels, n));

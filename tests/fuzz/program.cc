@@ -826,12 +826,19 @@ void losses(Program& p) {
   });
 }
 
+/// And the table that has a row for padding.
 void more_losses(Program& p) {
   const size_t a = p.any();
   const Shape s = p.shape(a);
   const auto reduction = static_cast<Reduction>(p.bytes().below(3));
   const bool flag = p.bytes().below(2) == 1;
-  switch (p.bytes().below(9)) {
+  switch (p.bytes().below(10)) {
+    case 9: {
+      const int64_t rows = s.ndim() > 0 ? s[0] : 1;
+      const Tensor index = p.indices({5}, rows);
+      return p.call("embedding with padding", {a},
+                    [=](auto x) { return embedding(x[0], index, flag ? 0 : rows - 1); });
+    }
     case 0: {
       const Shape classes = s.ndim() > 1 ? s.erased(1) : Shape{};
       const Tensor labels = p.indices(classes, s.ndim() > 1 ? s[1] : 1);

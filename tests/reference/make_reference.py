@@ -764,6 +764,8 @@ op(
     *(leaf(1, 2, 2, 2), indices([[[[0, 7], [3, 8]], [[5, 1], [2, 4]]]])),
 )
 
+op("embedding.padding", lambda w, i: F.embedding(i, w, padding_idx=1), leaf(4, 3), indices([[3, 0, 3], [1, 3, 1]]))
+
 # Images of another size
 for name, shape, options in [
     ("larger", (3, 2, 3, 4), dict(size=(5, 9))),
@@ -1007,6 +1009,9 @@ layer("ConvTranspose1d", nn.ConvTranspose1d(3, 2, 3, stride=2, padding=1, output
 layer("MaxPool1d", nn.MaxPool1d(3, stride=2, padding=1), call, leaf(3, 2, 5))
 layer("AvgPool1d", nn.AvgPool1d(2), call, leaf(3, 2, 5))
 layer("AdaptiveAvgPool1d", nn.AdaptiveAvgPool1d(3), call, leaf(3, 2, 5))
+layer("Embedding.padding", nn.Embedding(4, 3, padding_idx=-1), call, indices([[3, 0, 3], [1, 3, 1]]))
+layer("Softmax", nn.Softmax(1), call, leaf(3, 5, 2))
+layer("LogSoftmax", nn.LogSoftmax(-1), call, leaf(3, 5, 2))
 layer("Upsample", nn.Upsample(scale_factor=2.0), call, leaf(3, 2, 3, 4))
 layer("Upsample.bilinear", nn.Upsample((5, 3), mode="bilinear"), call, leaf(3, 2, 3, 4))
 layer("MaxPool2d.2x3", nn.MaxPool2d((2, 3), stride=(1, 2)), call, leaf(3, 2, 5, 4))

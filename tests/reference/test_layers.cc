@@ -139,7 +139,7 @@ M evaluating(M module) {
   return module;
 }
 
-/// Convolutions, poolings, and images of another size.
+/// Convolutions, poolings, images of another size, and some more.
 std::vector<Row> window_rows() {
   return {
       row("Conv2d.same", Conv2d(2, 3, {3, 2}, {.padding = Padding::same()}), call),
@@ -157,6 +157,9 @@ std::vector<Row> window_rows() {
       row("MaxPool1d", MaxPool1d(3, {.stride = 2, .padding = 1}), call),
       row("AvgPool1d", AvgPool1d(2), call),
       row("AdaptiveAvgPool1d", AdaptiveAvgPool1d(3), call),
+      row("Embedding.padding", Embedding(4, 3, {.padding_idx = -1}), call),
+      row("Softmax", Softmax(1), call),
+      row("LogSoftmax", LogSoftmax(), call),
       row("Upsample", Upsample({.scale = 2}), call),
       row("Upsample.bilinear", Upsample({.size = Pair(5, 3), .mode = Interpolation::bilinear}),
           call),

@@ -88,6 +88,7 @@ const std::pair<const char*, Reduction> kReductions[] = {
 /// Convolutions and poolings along one axis, transposed, or that keep the size.
 std::vector<Row> windows() {
   std::vector<Row> rows{
+      {"embedding.padding", [](X x) { return embedding(x[0], x[1], 1); }},
       {"max_pool1d",
        [](X x) {
          return max_pool1d(x[0], 3, {.stride = 2, .padding = 1, .dilation = 2, .ceil_mode = true});
