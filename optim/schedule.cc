@@ -34,7 +34,7 @@ Schedule step_schedule(int64_t period, double gamma) {
   };
 }
 
-Schedule multi_step_schedule(std::vector<int64_t> milestones, double gamma) {
+Schedule multi_step_schedule(const std::vector<int64_t>& milestones, double gamma) {
   check(gamma >= 0, "multi_step_schedule: gamma {}", gamma);
   return [=](int64_t step) {
     const auto passed =

@@ -15,7 +15,7 @@ Schedule constant_schedule();
 /// gamma^floor(step / period)
 Schedule step_schedule(int64_t period, double gamma = 0.1);
 /// gamma^(how many of the milestones are at or before the step)
-Schedule multi_step_schedule(std::vector<int64_t> milestones, double gamma = 0.1);
+Schedule multi_step_schedule(const std::vector<int64_t>& milestones, double gamma = 0.1);
 /// gamma^step
 Schedule exponential_schedule(double gamma);
 /// (1 - step / steps)^power for `steps` steps, then 0

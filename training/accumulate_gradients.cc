@@ -105,7 +105,7 @@ class Passes {
     }
   }
   Tensor loss_of(int64_t part) {
-    const Tensor loss = loss_of_(part);
+    Tensor loss = loss_of_(part);
     check(loss && loss.numel() == 1,
           "accumulate_gradients: the loss of part {} is {}, must be one "
           "number",

@@ -53,7 +53,7 @@ std::string kept_lines(const std::string& path, const std::vector<std::string>& 
 
 }  // namespace
 
-CsvLog::CsvLog(std::string path, std::vector<std::string> columns, int64_t from)
+CsvLog::CsvLog(std::string path, const std::vector<std::string>& columns, int64_t from)
     : path_(std::move(path)), columns_(columns.size()) {
   check(!columns.empty(), "CsvLog: {} without columns", path_);
   for (const std::string& name : columns)

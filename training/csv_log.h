@@ -22,7 +22,7 @@ class CsvLog {
   /// Without a file, or from the beginning, a new one. Errors: no columns, names that are empty or
   /// have a comma, a quote or a line's end, a file of other columns or with a line that is not such
   /// numbers, which stays as it is; what the system refuses is a WriteError.
-  CsvLog(std::string path, std::vector<std::string> columns, int64_t from = 0);
+  CsvLog(std::string path, const std::vector<std::string>& columns, int64_t from = 0);
   ~CsvLog();
   /// Appends a line, numbers as short as they are exact. Errors: as many values as there are not
   /// columns; what the system refuses is a WriteError.

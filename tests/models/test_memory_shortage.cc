@@ -207,6 +207,39 @@ BOOST_AUTO_TEST_CASE(training) {
     BOOST_REQUIRE((found == before || found == after));
     model.load_state(kept);
   });
+  Sequential in_parts(Linear(3, 2), BatchNorm(2));
+  in_parts.initialize(1);
+  AveragedModel average(in_parts, 0.5);
+  average.update_parameters(in_parts);
+  const auto look = [](Module& module) {
+    std::string text = print(module);
+    for (const Tensor& p : module.parameters())
+      if (p.grad()) text += fmt::format("{}", p.grad());
+    return text;
+  };
+  // What succeeds though a request was refused changes them, too.
+  const auto starve_all_or_nothing = [&](const char* what, Module& changed, const auto& act) {
+    std::string last = look(changed);
+    bool done = false;
+    const auto attempt = [&] {
+      done = false;
+      act();
+      done = true;
+    };
+    starve(what, attempt, [&] {
+      const std::string now = look(changed);
+      BOOST_REQUIRE((done || now == last));
+      last = now;
+    });
+  };
+  starve_all_or_nothing("accumulate_gradients", in_parts, [&] {
+    accumulate_gradients(in_parts, 2, [&](int64_t i) {
+      const Tensor y = in_parts(slice(data.x, 0, 2 * i, 2 * i + 2));
+      return sum(y * y);
+    });
+  });
+  starve_all_or_nothing("AveragedModel", average.module,
+                        [&] { average.update_parameters(in_parts); });
   Linear linear(3, 2);
   BatchNorm norm(2);
   linear.eval();
