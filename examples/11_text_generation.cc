@@ -39,28 +39,26 @@ int main(int argc, char** argv) {
                                   .positions = Positions::rotary});
   model.initialize(1);
   AdamW optimizer(weight_decay_groups(model, 0.01), {.lr = 3e-3});
-  constexpr int64_t kSteps = 300, kBatch = 16;
-  const Schedule schedule = warmup_schedule(20, cosine_schedule(kSteps - 20, 0.1));
-  Generator places(2);
-  for (int64_t step = 0; step < kSteps; ++step) {
-    TensorList windows;  // of kContext characters and the one behind them, from random places
-    for (int64_t i = 0; i < kBatch; ++i) {
-      const auto begin =
-          static_cast<int64_t>(places.uniform() * static_cast<double>(ids.numel() - kContext));
-      windows.push_back(slice(ids, 0, begin, begin + kContext + 1));
+  const DataLoader loader(next_token_windows(ids, kContext, 1),
+                          {.batch_size = 16, .last = LastBatch::drop});
+  const uint64_t epochs = static_cast<uint64_t>(1 + 300 / loader.size());
+  const int64_t steps = static_cast<int64_t>(epochs) * loader.size();
+  const Schedule schedule = warmup_schedule(20, cosine_schedule(steps, 0.1));
+  int64_t step = 0;
+  for (uint64_t epoch = 0; epoch < epochs; ++epoch)
+    for (const Batch& batch : loader.epoch(epoch)) {
+      Tape tape;
+      const Tensor logits = model(batch.x);  // (N, T, vocabulary)
+      const Tensor loss = cross_entropy(transpose(logits), batch.y);
+      optimizer.zero_grad();
+      tape.backward(loss);
+      optimizer.set_lr_factor(schedule(step));
+      optimizer.step();
+      if (step++ % 60 == 0)
+        fmt::print("step {:3}  perplexity {:6.2f}\n", step - 1, std::exp(loss.item()));
     }
-    const Tensor batch = stack(windows);
-    const Tensor x = slice(batch, 1, 0, kContext), next = slice(batch, 1, 1, kContext + 1);
-    Tape tape;
-    const Tensor logits = reshape(model(x), {kBatch * kContext, vocabulary.size()});
-    const Tensor loss = cross_entropy(logits, flatten(next));
-    optimizer.zero_grad();
-    tape.backward(loss);
-    optimizer.set_lr_factor(schedule(step));
-    optimizer.step();
-    if (step % 60 == 0) fmt::print("step {:3}  perplexity {:6.2f}\n", step, std::exp(loss.item()));
-  }
 
+  model.eval();
   constexpr int64_t kPrompt = 16, kWritten = 400;
   const Tensor prompt = unsqueeze(slice(ids, 0, 0, kPrompt), 0);
   const auto begin = std::chrono::steady_clock::now();

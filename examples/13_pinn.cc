@@ -11,9 +11,7 @@ using namespace gradus;
 constexpr double kPi = std::numbers::pi;
 
 /// n numbers from 0 to 1, (n, 1).
-static Tensor points(int64_t n) {
-  return reshape(cast(arange(n), DType::f32) / static_cast<double>(n - 1), {n, 1});
-}
+static Tensor points(int64_t n) { return reshape(linspace(0, 1, n), {n, 1}); }
 
 int main() {
   Sequential net(Linear(1, 32), Tanh(), Linear(32, 32), Tanh(), Linear(32, 1));

@@ -29,6 +29,8 @@ const Function kAdd = [](const Tensor& a, const Tensor& b) { return a + b; };
 const Function kSub = [](const Tensor& a, const Tensor& b) { return a - b; };
 const Function kMul = [](const Tensor& a, const Tensor& b) { return a * b; };
 const Function kDiv = [](const Tensor& a, const Tensor& b) { return a / b; };
+const Function kMaximum = [](const Tensor& a, const Tensor& b) { return maximum(a, b); };
+const Function kMinimum = [](const Tensor& a, const Tensor& b) { return minimum(a, b); };
 const Function kWhere = [](const Tensor& a, const Tensor& b) {
   Generator generator(5);
   return where(less(rand(a.shape(), generator, DType::f64), 0.5), a, b);
@@ -241,7 +243,7 @@ std::vector<Mutant> elementwise_mutants() {
          c.set(0, c.dy());
          c.set(1, where(greater(c.kept(1), c.kept(0)), c.dy(), zeros({}, DType::f64)));
        },
-       of_ab({4, 5}, {4, 5}, maximum),
+       of_ab({4, 5}, {4, 5}, kMaximum),
        {"a"},
        Pattern::mask_not_applied},
       {family,
@@ -252,7 +254,7 @@ std::vector<Mutant> elementwise_mutants() {
          c.set(0, where(a_less, zero, c.dy()));
          c.set(1, where(a_less, c.dy(), zero));
        },
-       of_ab({4, 5}, {4, 5}, minimum),
+       of_ab({4, 5}, {4, 5}, kMinimum),
        {"a", "b"},
        Pattern::swapped_inputs},
       {family,

@@ -188,13 +188,22 @@ void add_elementwise(std::map<std::string, Call>& calls) {
                                                             {"sqrt", sqrt},
                                                             {"square", square},
                                                             {"tanh", tanh},
-                                                            {"contiguous", contiguous}})
+                                                            {"log1p", log1p},
+                                                            {"expm1", expm1}})
     calls[name] = unary(f);
   for (const auto& [name, f] : std::initializer_list<std::pair<const char*, Unary>>{
            {"nn.functional.relu", relu}, {"nn.functional.silu", silu}})
     calls[name] = [f](Sample& s) -> TensorList {
       s.ignore(1, "inplace");
       return {f(s.tensor(0))};
+    };
+  // Of integers these change nothing.
+  for (const auto& [name, f] : std::initializer_list<std::pair<const char*, Unary>>{
+           {"floor", floor}, {"ceil", ceil}, {"round", round}})
+    calls[name] = [f](Sample& s) -> TensorList {
+      if (s.integer(1, "decimals", 0) != 0) throw Refused("decimals: round(x * 10) / 10");
+      const Tensor x = s.tensor(0);
+      return {is_floating(x.dtype()) ? f(x) : x};
     };
   calls["nn.functional.relu6"] = [](Sample& s) -> TensorList { return {clamp(s.tensor(0), 0, 6)}; };
   calls["nn.functional.hardtanh"] = [](Sample& s) -> TensorList {
@@ -206,9 +215,9 @@ void add_elementwise(std::map<std::string, Call>& calls) {
                  s.text(1, "approximate", "none") == "tanh" ? GeluForm::tanh : GeluForm::exact)};
   };
   calls["nn.functional.softplus"] = [](Sample& s) -> TensorList {
-    if (s.number(1, "beta", 1) != 1 || s.number(2, "threshold", 20) != 20)
-      throw Refused("softplus of another beta: softplus(beta x) / beta");
-    return {softplus(s.tensor(0))};
+    const double beta = s.number(1, "beta", 1), threshold = s.number(2, "threshold", 20);
+    const Tensor x = s.tensor(0), y = softplus(beta * x) / beta;
+    return {threshold < 15 ? where(greater(beta * x, threshold), x, y) : y};
   };
   calls["add"] = [](Sample& s) -> TensorList {
     const double alpha = s.number(9, "alpha", 1);
@@ -262,10 +271,6 @@ void add_elementwise(std::map<std::string, Call>& calls) {
     if (s.is_tensor(1, "min") || s.is_tensor(2, "max"))
       return {clamp(s.tensor(0), s.tensor(1, "min"), s.tensor(2, "max"))};
     return {clamp(s.tensor(0), s.number(1, "min", -INFINITY), s.number(2, "max", INFINITY))};
-  };
-  calls["round"] = [](Sample& s) -> TensorList {
-    if (s.integer(1, "decimals", 0) != 0) throw Refused("decimals: round(x * 10) / 10");
-    return {round(s.tensor(0))};
   };
   calls["nn.functional.leaky_relu"] = [](Sample& s) -> TensorList {
     s.ignore(2, "inplace");
@@ -542,7 +547,8 @@ void add_shapes(std::map<std::string, Call>& calls) {
   };
   calls["to"] = [](Sample& s) -> TensorList {
     const Tensor x = s.tensor(0);
-    for (const char* name : {"device", "non_blocking", "copy", "memory_format"}) s.ignore(9, name);
+    for (const char* name : {"device", "non_blocking", "copy", "memory_format"}) s.ignore(99, name);
+    for (size_t i = 1; i < s.count(); ++i) s.ignore(i, "to");
     for (size_t i = 1; i < s.count(); ++i) {
       const Json* value = s.given(i, "to");
       if (value && value->is_object() && value->contains("dtype"))
@@ -606,7 +612,7 @@ void add_products(std::map<std::string, Call>& calls) {
   calls["dot"] = [](Sample& s) -> TensorList { return {dot(s.tensor(0), s.tensor(1))}; };
   calls["outer"] = [](Sample& s) -> TensorList { return {outer(s.tensor(0), s.tensor(1))}; };
   calls["einsum"] = [](Sample& s) -> TensorList {
-    return {einsum(s.text(0, "equation", ""), s.tensors(1, "operands"))};
+    return {einsum(s.text(1, "equation", ""), s.tensors(0, "operands"))};
   };
   calls["nn.functional.conv1d"] = [](Sample& s) -> TensorList {
     const Conv2dOptions o = conv_options(s, 3);
@@ -713,6 +719,105 @@ void add_norms_and_losses(std::map<std::string, Call>& calls) {
       });
 }
 
+void add_losses(std::map<std::string, Call>& calls) {
+  calls["nn.functional.nll_loss"] = [](Sample& s) -> TensorList {
+    const Tensor x = s.tensor(0, "input"), target = s.tensor(1, "target");
+    return {nll_loss(x, target,
+                     {.ignore_index = s.integer(93, "ignore_index", -100),
+                      .weight = s.tensor(2, "weight"),
+                      .reduction = reduction_of(s)})};
+  };
+  calls["nn.functional.l1_loss"] =
+      loss([](Sample& s, const Tensor& x, const Tensor& t, Reduction r) {
+        s.ignore(95, "weight");
+        return l1_loss(broadcast_like(x, t), broadcast_like(t, x), r);
+      });
+  calls["nn.functional.smooth_l1_loss"] =
+      loss([](Sample& s, const Tensor& x, const Tensor& t, Reduction r) {
+        return smooth_l1_loss(x, t, s.number(96, "beta", 1), r);
+      });
+  calls["nn.functional.kl_div"] = [](Sample& s) -> TensorList {
+    const Tensor x = s.tensor(0, "input"), target = s.tensor(1, "target");
+    const bool log_target = s.flag(94, "log_target", false);
+    if (s.text(92, "reduction", "mean") == "batchmean")
+      return {kl_div(x, target, {.log_target = log_target, .reduction = Reduction::sum}) /
+              static_cast<double>(x.size(0))};
+    return {kl_div(x, target, {.log_target = log_target, .reduction = reduction_of(s)})};
+  };
+  calls["nn.functional.binary_cross_entropy"] =
+      loss([](Sample& s, const Tensor& x, const Tensor& t, Reduction r) {
+        return binary_cross_entropy(x, t, {.weight = s.tensor(2, "weight"), .reduction = r});
+      });
+  calls["nn.functional.gaussian_nll_loss"] = [](Sample& s) -> TensorList {
+    const Tensor x = s.tensor(0, "input"), target = s.tensor(1, "target");
+    const Tensor var =
+        s.is_tensor(2, "var") ? s.tensor(2, "var") : full(x.shape(), s.number(2, "var"), x.dtype());
+    return {gaussian_nll_loss(broadcast_like(x, target), broadcast_like(target, x), var,
+                              {.full = s.flag(3, "full", false),
+                               .eps = s.number(4, "eps", 1e-6),
+                               .reduction = reduction_of(s)})};
+  };
+  calls["nn.functional.cosine_similarity"] = [](Sample& s) -> TensorList {
+    return {cosine_similarity(s.tensor(0), s.tensor(1), s.integer(2, "dim", 1),
+                              s.number(3, "eps", 1e-8))};
+  };
+  calls["nn.functional.cosine_embedding_loss"] = [](Sample& s) -> TensorList {
+    return {
+        cosine_embedding_loss(s.tensor(0), s.tensor(1), s.tensor(2, "target"),
+                              {.margin = s.number(3, "margin", 0), .reduction = reduction_of(s)})};
+  };
+}
+
+/// What a norm gives beside y.
+void add_native_norms(std::map<std::string, Call>& calls) {
+  calls["native_layer_norm"] = [](Sample& s) -> TensorList {
+    const Tensor x = s.tensor(0), weight = s.tensor(2, "weight"), bias = s.tensor(3, "bias");
+    const Shape normalized = s.shape(1, "normalized_shape");
+    const double eps = s.number(4, "eps", 1e-5);
+    const Tensor y = layer_norm(x, normalized, weight, bias, {.eps = eps});
+    const NormForward stages = norm_forward(layer_norm_groups(x, normalized), x, weight, bias, eps);
+    Shape each = x.shape();
+    for (int i = 1; i <= normalized.ndim(); ++i) each[-i] = 1;
+    return {y, reshape(stages.mean, each), reshape(stages.rstd, each)};
+  };
+  calls["native_batch_norm"] = [](Sample& s) -> TensorList {
+    const Tensor x = s.tensor(0), mean = s.tensor(3, "running_mean"),
+                 var = s.tensor(4, "running_var");
+    const bool training = s.flag(5, "training", false);
+    s.ignore(6, "momentum");
+    const BatchNormOptions options{.eps = s.number(7, "eps", 1e-5)};
+    const Tensor weight = s.tensor(1, "weight"), bias = s.tensor(2, "bias");
+    if (!training)
+      return {batch_norm_inference(x, mean, var, weight, bias, options), zeros({0}, x.dtype()),
+              zeros({0}, x.dtype())};
+    const BatchNormResult r = batch_norm(x, weight, bias, options);
+    return {r.y, r.mean, rsqrt(r.var + options.eps)};
+  };
+}
+
+void add_resampling(std::map<std::string, Call>& calls) {
+  for (const auto& [name, mode] : {std::pair{"interpolate.nearest", Interpolation::nearest},
+                                   {"interpolate.bilinear", Interpolation::bilinear},
+                                   {"upsample_nearest", Interpolation::nearest},
+                                   {"upsample_bilinear", Interpolation::bilinear}})
+    calls[std::string("nn.functional.") + name] =
+        [mode = mode, name = std::string(name)](Sample& s) -> TensorList {
+      InterpolateOptions o{.mode = mode};
+      const std::vector<int64_t> size = s.integers(1, "size");
+      if (size.size() > 2) throw Refused("volumes: images have two axes");
+      if (!size.empty()) o.size = Pair(size.front(), size.back());
+      if (const Json* scale = s.given(2, "scale_factor"))
+        o.scale = scale->is_array() ? (*scale)[0].get<double>() : scale->get<double>();
+      s.ignore(3, "mode");
+      if (s.flag(9, "antialias", false)) throw Refused("antialias");
+      s.ignore(9, "recompute_scale_factor");
+      o.align_corners = s.flag(4, "align_corners", name == "upsample_bilinear");
+      const Tensor x = s.tensor(0);
+      if (x.ndim() == 5) throw Refused("volumes: images have two axes");
+      return {interpolate(x, o)};
+    };
+}
+
 }  // namespace
 
 const std::map<std::string, Call>& op_calls() {
@@ -724,6 +829,9 @@ const std::map<std::string, Call>& op_calls() {
     add_indices(all);
     add_products(all);
     add_norms_and_losses(all);
+    add_losses(all);
+    add_native_norms(all);
+    add_resampling(all);
     return all;
   }();
   return calls;
