@@ -30,22 +30,36 @@ ValuesAndIndices at_indices(const Tensor& x, int64_t axis, const Tensor& index, 
   return {squeeze(values, axis), squeeze(index, axis)};
 }
 
+/// f of a vector, or of a scalar as one of one element.
+template <class F>
+ValuesAndIndices of_vectors(const Tensor& x, F f) {
+  if (x.ndim() > 0) return f(x);
+  const ValuesAndIndices y = f(reshape(x, {1}));
+  return {reshape(y.values, {}), raw::reshape(y.indices, {})};
+}
+
 }  // namespace
 
 Tensor argsort(const Tensor& x, int64_t axis, bool descending) {
   const int i = normalize_axis("argsort", axis, x.ndim());
+  if (x.ndim() == 0) return zeros({}, DType::i64);
   return first_in_order(x, i, x.shape()[i], descending);
 }
 
 ValuesAndIndices sort(const Tensor& x, int64_t axis, bool descending) {
   const int i = normalize_axis("sort", axis, x.ndim());
-  return at_indices(x, i, first_in_order(x, i, x.shape()[i], descending), true);
+  return of_vectors(x, [&](const Tensor& v) {
+    return at_indices(v, i, first_in_order(v, i, v.shape()[i], descending), true);
+  });
 }
 
 ValuesAndIndices topk(const Tensor& x, int64_t k, int64_t axis, bool largest) {
   const int i = normalize_axis("topk", axis, x.ndim());
-  check(k >= 0 && k <= x.shape()[i], "topk: {} of axis {} of shape {}", k, axis, x.shape());
-  return at_indices(x, i, first_in_order(x, i, k, largest), true);
+  const int64_t n = x.ndim() == 0 ? 1 : x.shape()[i];
+  check(k >= 0 && k <= n && (x.ndim() > 0 || k == 1), "topk: {} of axis {} of shape {}", k, axis,
+        x.shape());
+  return of_vectors(
+      x, [&](const Tensor& v) { return at_indices(v, i, first_in_order(v, i, k, largest), true); });
 }
 
 ValuesAndIndices max_with_indices(const Tensor& x, int64_t axis, bool keepdim) {

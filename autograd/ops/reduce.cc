@@ -295,7 +295,9 @@ static Tensor scan(const Tensor& x, ScanAttrs attrs) {
 }
 
 Tensor cumsum(const Tensor& x, int64_t axis) {
-  return scan(counted(x), {normalize_axis("cumsum", axis, x.ndim()), false});
+  const int i = normalize_axis("cumsum", axis, x.ndim());
+  if (x.ndim() == 0) return reshape(cumsum(reshape(x, {1}), 0), {});
+  return scan(counted(x), {i, false});
 }
 
 namespace {

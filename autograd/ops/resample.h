@@ -13,9 +13,9 @@ enum class Interpolation {
 
 /// To which size interpolate() brings an image, and how: one of the first two is given.
 struct InterpolateOptions {
-  std::optional<Pair> size = {};     ///< H' and W'
-  std::optional<double> scale = {};  ///< H' = floor(scale H), W' likewise
-  Interpolation mode = Interpolation::nearest;
+  std::optional<Pair> size = {};                ///< H' and W'
+  std::optional<double> scale = {};             ///< H' = floor(scale H), W' likewise
+  Interpolation mode = Interpolation::nearest;  ///< what is made of the pixels
   bool align_corners = false;  ///< bilinear: the centers of the corners' pixels stay corners
 };
 

@@ -143,7 +143,7 @@ BOOST_AUTO_TEST_CASE(shapes_that_do_not_fit) {
        [] {
          cross_entropy(ones({2, 3}), zeros({2}, DType::i64), {.weight = Tensor::of({1, -1, 0})});
        },
-       {"cross_entropy: a negative class weight, tensor([ 1., -1.,  0.], f32)"}},
+       {"cross_entropy: a class has a negative weight, of tensor([ 1., -1.,  0.], f32)"}},
       {"the mean of integers", [] { mean(i64); }, {"mean: needs f32 or f64, got i64"}},
       {"patches",
        [] {

@@ -527,7 +527,7 @@ BOOST_AUTO_TEST_CASE(bad_input) {
       says("x (1, 4) has 1 value a channel, so training statistics do not exist; "
            "use a larger batch, drop the last partial one, eval() with running statistics, "
            "or LayerNorm"));
-  BOOST_CHECK_EXCEPTION(batch_norm(zeros({0, 4})), Error, says("0 value"));
+  BOOST_CHECK_EXCEPTION(batch_norm(zeros({0, 4})), Error, says("x (0, 4) has no values"));
   const Tensor none = zeros({3, 5}, DType::boolean);
   BOOST_CHECK_EXCEPTION(batch_norm(x, {}, {}, {.valid = none}), Error,
                         says("the mask (3, 5) leaves no position of x (3, 4, 5)"));

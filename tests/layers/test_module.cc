@@ -541,7 +541,7 @@ BOOST_AUTO_TEST_CASE(a_model_prints_as_a_tree) {
              "      1: Gelu");
   Sequential convolutions(Conv2d(3, 4, 3, {.bias = false}), BatchNorm(4), Conv2d(4, 2, 1));
   for (Tensor& x : convolutions.parameters()) x.set_requires_grad(x.ndim() == 1);
-  dynamic_cast<BatchNorm&>(convolutions[1]).freeze();
+  dynamic_cast<BatchNorm&>(convolutions[1]).freeze_statistics();
   BOOST_TEST(convolutions.tree() ==
              "Sequential\n"
              "  0: Conv2d(3, 4, kernel 3, stride 1, padding 0, no bias), frozen\n"

@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "tests/pytorch_samples/sample.h"
 
 namespace gradus::samples {
@@ -33,9 +35,13 @@ BatchNorm batch_norm_of(Sample& s) {
   return BatchNorm(s.integer(kByName, "num_features"), o);
 }
 
-Tensor batched(const Tensor& x) {
-  if (x.ndim() == 1) throw Refused("unbatched: a vector");
-  return x;
+/// PyTorch's samples of recurrent nets and attention have no batch: one is put in at `axis`, and
+/// taken away again.
+Tensor with_batch(const Tensor& x, bool single, int64_t axis) {
+  return single && x ? unsqueeze(x, axis) : x;
+}
+Tensor without_batch(const Tensor& y, bool single, int64_t axis) {
+  return single ? squeeze(y, axis) : y;
 }
 
 /// Cells, whose states follow the input.
@@ -47,13 +53,16 @@ TensorList run_cell(Sample& s) {
     if (s.text(kByName, "nonlinearity", "tanh") == "relu") o.nonlinearity = Nonlinearity::relu;
   Cell cell(s.integer(kByName, "input_size"), s.integer(kByName, "hidden_size"), o);
   s.load(cell);
-  const Tensor x = batched(s.tensor(0));
+  const bool single = s.tensor(0).ndim() == 1;
+  const Tensor x = with_batch(s.tensor(0), single, 0);
   if constexpr (std::is_same_v<Cell, LstmCell>) {
     const TensorList both = s.tensors(1, "hx");
-    const CellState next = cell(x, both.empty() ? CellState() : CellState(both[0], both[1]));
-    return {next.h, next.c};
+    const CellState next = cell(x, both.empty() ? CellState()
+                                                : CellState(with_batch(both[0], single, 0),
+                                                            with_batch(both[1], single, 0)));
+    return {without_batch(next.h, single, 0), without_batch(next.c, single, 0)};
   } else {
-    return {cell(x, s.tensor(1, "hx"))};
+    return {without_batch(cell(x, with_batch(s.tensor(1, "hx"), single, 0)), single, 0)};
   }
 }
 
@@ -71,11 +80,14 @@ TensorList run_rnn(Sample& s) {
     throw Refused("an LSTM whose state is projected (proj_size): a Linear behind each step");
   Recurrent<Cell> net(s.integer(kByName, "input_size"), s.integer(kByName, "hidden_size"), o);
   s.load(net);
-  const bool batch_first = s.flag(kByName, "batch_first", false);
-  const Tensor x = s.tensor(0);
-  if (x.ndim() == 2) throw Refused("unbatched: a sequence without a batch");
-  const bool single = o.num_layers == 1 && !o.bidirectional;
-  const auto state = [&](const Tensor& h) { return single && h ? squeeze(h, 0) : h; };
+  const bool unbatched = s.tensor(0).ndim() == 2;
+  const bool batch_first = s.flag(kByName, "batch_first", false) && !unbatched;
+  const Tensor x = with_batch(s.tensor(0), unbatched, 1);
+  const bool one_pass = o.num_layers == 1 && !o.bidirectional;
+  const auto state = [&](const Tensor& h) {  // (layers, N, H)
+    const Tensor batched = with_batch(h, unbatched, 1);
+    return one_pass && batched ? squeeze(batched, 0) : batched;
+  };
   CellState first;
   if constexpr (std::is_same_v<Cell, LstmCell>) {
     const TensorList both = s.tensors(1, "hx");
@@ -84,8 +96,11 @@ TensorList run_rnn(Sample& s) {
     first = {state(s.tensor(1, "hx"))};
   }
   const RnnOutput out = net(batch_first ? x : transpose(x, 0, 1), {}, first);
-  const auto last = [&](const Tensor& h) { return single ? unsqueeze(h, 0) : h; };
-  TensorList results{batch_first ? out.y : transpose(out.y, 0, 1), last(out.h)};
+  const auto last = [&](const Tensor& h) {
+    return without_batch(one_pass ? unsqueeze(h, 0) : h, unbatched, 1);
+  };
+  const Tensor y = batch_first ? out.y : transpose(out.y, 0, 1);
+  TensorList results{without_batch(y, unbatched, 1), last(out.h)};
   if constexpr (std::is_same_v<Cell, LstmCell>) results.push_back(last(out.c));
   return results;
 }
@@ -103,17 +118,32 @@ TensorList run_attention(Sample& s) {
   MultiHeadAttention attention(s.integer(kByName, "embed_dim"), s.integer(kByName, "num_heads"),
                                {.bias = s.flag(kByName, "bias", true)});
   s.load(attention);
-  const bool batch_first = s.flag(kByName, "batch_first", false);
-  const auto put = [&](const Tensor& x) { return batch_first ? x : transpose(x, 0, 1); };
-  const Tensor q = s.tensor(0), k = s.tensor(1), v = s.tensor(2);
-  if (q.ndim() == 2) throw Refused("unbatched: a sequence without a batch");
+  const bool single = s.tensor(0).ndim() == 2;
+  const bool batch_first = s.flag(kByName, "batch_first", false) || single;
+  const auto put = [&](const Tensor& x) {
+    return batch_first ? with_batch(x, single, 0) : transpose(x, 0, 1);
+  };
+  const Tensor q = put(s.tensor(0)), k = put(s.tensor(1)), v = put(s.tensor(2));
   AttentionMask mask;
-  mask.valid = may_look(s.tensor(3, "key_padding_mask"));
+  mask.valid = may_look(with_batch(s.tensor(3, "key_padding_mask"), single, 0));
   mask.mask = may_look(s.tensor(5, "attn_mask"));
-  const bool weights = s.flag(4, "need_weights", true);
-  const Tensor y = put(attention(put(q), put(k), put(v), mask));
-  if (!weights) return {y};
-  throw Refused("the attention's weights");
+  const Tensor y = attention(q, k, v, mask);
+  const Tensor back = batch_first ? without_batch(y, single, 0) : transpose(y, 0, 1);
+  if (!s.flag(4, "need_weights", true)) return {back};
+  // The weights, the mean over the heads, are what softmax makes of the projections.
+  const int64_t heads = s.integer(kByName, "num_heads"), width = q.size(-1) / heads;
+  const TensorList w = chunk(attention.in_proj_weight, 3);
+  const TensorList b = attention.in_proj_bias ? chunk(attention.in_proj_bias, 3) : TensorList(3);
+  const auto project = [&](const Tensor& x, size_t i) {
+    return permute(reshape(linear(x, w[i], b[i]), {x.size(0), x.size(1), heads, width}),
+                   {0, 2, 1, 3});
+  };
+  Tensor scores = matmul(project(q, 0), project(k, 1), false, true) / std::sqrt(width);
+  const Tensor& seen = mask.mask;
+  if (seen)
+    scores = seen.dtype() == DType::boolean ? where(seen, scores, -INFINITY) : scores + seen;
+  if (mask.valid) scores = where(unsqueeze(unsqueeze(mask.valid, 1), 1), scores, -INFINITY);
+  return {back, without_batch(mean(softmax(scores), 1), single, 0)};
 }
 
 TensorList run_encoder_layer(Sample& s) {
@@ -131,14 +161,15 @@ TensorList run_encoder_layer(Sample& s) {
   }
   EncoderBlock block(o);
   s.load(block);
-  const bool batch_first = s.flag(kByName, "batch_first", false);
-  const auto put = [&](const Tensor& x) { return batch_first ? x : transpose(x, 0, 1); };
-  const Tensor x = s.tensor(0, "src");
-  if (x.ndim() == 2) throw Refused("unbatched: a sequence without a batch");
+  const Tensor src = s.tensor(0, "src");
+  const bool single = src.ndim() == 2;
+  const bool batch_first = s.flag(kByName, "batch_first", false) || single;
+  const Tensor x = batch_first ? with_batch(src, single, 0) : transpose(src, 0, 1);
   AttentionMask mask;
   mask.mask = may_look(s.tensor(1, "src_mask"));
-  mask.valid = may_look(s.tensor(2, "src_key_padding_mask"));
-  return {put(block(put(x), mask))};
+  mask.valid = may_look(with_batch(s.tensor(2, "src_key_padding_mask"), single, 0));
+  const Tensor y = block(x, mask);
+  return {batch_first ? without_batch(y, single, 0) : transpose(y, 0, 1)};
 }
 
 template <class Conv, class Options>

@@ -15,6 +15,8 @@ Call unary(Unary f) {
 template <class F>
 Call binary(F f) {
   return [f](Sample& s) -> TensorList {
+    if constexpr (requires(Tensor x) { f(1.0, x); })
+      if (!s.is_tensor(0)) return {f(s.number(0, ""), s.tensor(1, "other"))};
     if (!s.is_tensor(1, "other")) return {f(s.tensor(0), s.number(1, "other"))};
     return {f(s.tensor(0), s.tensor(1, "other"))};
   };
