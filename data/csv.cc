@@ -14,7 +14,7 @@ namespace gradus {
 
 namespace {
 
-constexpr uint64_t kMostBytes = std::numeric_limits<uint32_t>::max();
+constexpr uint64_t kMostBytesOfATable = std::numeric_limits<uint32_t>::max();
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf", kBlanks = " \t";
 
 void check_delimiter(const char* what, char delimiter) {
@@ -117,9 +117,9 @@ Table load_csv(const std::string& path, const CsvOptions& options) {
   Table table;
   table.path_ = path;
   table.missing_ = options.missing;
-  table.text_ = MaybeGzipped(path).read(kMostBytes + 1);
-  check(table.text_.size() <= kMostBytes, "{}: has more than the {} bytes that are read", path,
-        kMostBytes);
+  table.text_ = MaybeGzipped(path).read(kMostBytesOfATable + 1);
+  check(table.text_.size() <= kMostBytesOfATable, "{}: has more than the {} bytes that are read", path,
+        kMostBytesOfATable);
   Table::Reader reader(table, options.delimiter);
   std::vector<Table::Cell> first;
   check(reader.next(first), "{}: there is no record in it", path);
