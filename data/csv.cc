@@ -118,8 +118,8 @@ Table load_csv(const std::string& path, const CsvOptions& options) {
   table.path_ = path;
   table.missing_ = options.missing;
   table.text_ = MaybeGzipped(path).read(kMostBytesOfATable + 1);
-  check(table.text_.size() <= kMostBytesOfATable, "{}: has more than the {} bytes that are read", path,
-        kMostBytesOfATable);
+  check(table.text_.size() <= kMostBytesOfATable, "{}: has more than the {} bytes that are read",
+        path, kMostBytesOfATable);
   Table::Reader reader(table, options.delimiter);
   std::vector<Table::Cell> first;
   check(reader.next(first), "{}: there is no record in it", path);
