@@ -37,7 +37,8 @@ class Any {
  public:
   /// Holds `module`.
   template <std::derived_from<Base> M>
-  Any(M module) : module_(std::make_unique<M>(std::move(module))), copy_(copy_of<M>) {}
+  Any(M module)
+      : module_(std::make_unique<M>(std::move(module))), copy_(copy_of<M>), assign_(assign_to<M>) {}
   /// Holds Lambda(f).
   template <class F>
   requires(std::same_as<Base, UnaryModule> && !std::derived_from<F, Module> && !detail::kIsAny<F> &&
@@ -45,12 +46,16 @@ class Any {
       : Any(Lambda(std::move(f))) {}
   /// What was known to be more than a Base.
   template <std::derived_from<Base> More>
-  Any(Any<More> other) : module_(std::move(other.module_)), copy_(other.copy_) {}
+  Any(Any<More> other)
+      : module_(std::move(other.module_)), copy_(other.copy_), assign_(other.assign_) {}
   /// A copy of the module.
-  Any(const Any& other) : module_(other.copy_(*other.module_)), copy_(other.copy_) {}
+  Any(const Any& other)
+      : module_(other.copy_(*other.module_)), copy_(other.copy_), assign_(other.assign_) {}
   Any(Any&&) noexcept = default;
+  /// The module that is here, if it is of the other's class, takes the other's values, so that
+  /// handles to its parameters, an optimizer's, stay valid; else a copy takes its place.
   Any& operator=(const Any& other) {
-    *this = Any(other);
+    if (!module_ || copy_ != other.copy_ || !assign_(*module_, *other.module_)) *this = Any(other);
     return *this;
   }
   Any& operator=(Any&&) noexcept = default;
@@ -73,8 +78,16 @@ class Any {
     return std::make_unique<M>(static_cast<const M&>(module));
   }
 
+  /// Whether a module of this class can be assigned, and then is.
+  template <class M>
+  static bool assign_to(Module& to, const Module& from) {
+    if constexpr (std::is_copy_assignable_v<M>) static_cast<M&>(to) = static_cast<const M&>(from);
+    return std::is_copy_assignable_v<M>;
+  }
+
   std::unique_ptr<Module> module_;
   std::unique_ptr<Module> (*copy_)(const Module&);
+  bool (*assign_)(Module& to, const Module& from);
 };
 
 /// Holds any module that takes one tensor.

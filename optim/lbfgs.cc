@@ -248,7 +248,10 @@ Trial strong_wolfe(const At& at, const Trial& begin, double first, double size_o
 }  // namespace
 
 double Lbfgs::minimize(const std::function<Tensor()>& closure, Memory& memory) {
-  const int64_t max_eval = options_.max_eval.value_or(options_.max_iter * 5 / 4);
+  int64_t max_eval = 0;  // max_iter 5/4
+  if (__builtin_add_overflow(options_.max_iter, options_.max_iter / 4, &max_eval))
+    max_eval = std::numeric_limits<int64_t>::max();
+  max_eval = options_.max_eval.value_or(max_eval);
   const int64_t before = memory.func_evals;
   const auto evaluations = [&] { return memory.func_evals - before; };
   const auto checked = [&](const Point& point) {

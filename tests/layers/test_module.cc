@@ -15,6 +15,7 @@
 #include <gradus/layers/linear.h>
 #include <gradus/layers/rnn.h>
 #include <gradus/layers/sequential.h>
+#include <gradus/models/mlp.h>
 #include <gradus/optim/sgd.h>
 
 #include <filesystem>
@@ -207,6 +208,32 @@ BOOST_AUTO_TEST_CASE(assigning_writes_into_the_parameters_that_are_there) {
   model.bias.set_grad(ones({2}));
   optimizer.step();
   test::check_close("bias", model.bias, {other.bias.at({0}) - 1, other.bias.at({1}) - 1}, 1e-7);
+}
+
+// So do modules that are held by value, of whatever class: an optimizer has what it had.
+BOOST_AUTO_TEST_CASE(assigning_keeps_the_parameters_of_modules_in_others) {
+  const auto keeps = [](auto model, const auto& other) {
+    const std::vector<Tensor> before = model.parameters();
+    model = other;
+    const std::vector<Tensor> after = model.parameters();
+    BOOST_TEST_REQUIRE(before.size() == after.size());
+    for (size_t i = 0; i < before.size(); ++i) BOOST_TEST(before[i].is(after[i]));
+    auto copy = other;
+    BOOST_TEST(print(model) == print(copy));
+  };
+  keeps(Sequential(Linear(3, 2), BatchNorm(2), Relu()),
+        Sequential(Linear(3, 2), BatchNorm(2), Relu()));
+  keeps(Sequential(Sequential(Linear(3, 2)), LayerNorm(2)),
+        Sequential(Sequential(Linear(3, 2)), LayerNorm(2)));
+  keeps(Mlp(4, 2, {.hidden = {3}, .norm = Norm::layer}),
+        Mlp(4, 2, {.hidden = {3}, .norm = Norm::layer}));
+  keeps(Lstm(3, 4, {.num_layers = 2}), Lstm(3, 4, {.num_layers = 2}));
+
+  // Another class takes the place.
+  Sequential model(Linear(3, 2), Relu());
+  const Sequential other(Linear(3, 2), Tanh());
+  model = other;
+  BOOST_TEST(model.tree() == Sequential(other).tree());
 }
 
 namespace {

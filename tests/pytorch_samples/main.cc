@@ -110,7 +110,8 @@ std::string outcome(Sample& sample, const Call& call) {
 }
 
 struct Counts {
-  size_t tried = 0, passed = 0, refused = 0, mixed = 0, differs = 0;
+  size_t tried = 0, passed = 0, refused = 0, differs = 0;
+  size_t mixed = 0, integers = 0;     // refused for dtypes: several, or one that the op is not for
   std::map<std::string, size_t> why;  // refusals and differences, the first words of each
 };
 
@@ -150,9 +151,17 @@ Counts run(const std::filesystem::path& file, const Call* call) {
       continue;
     }
     const bool mixed = refused && json.value("mixed", false) && why.find("dtype") != why.npos;
-    ++(!refused ? counts.differs : mixed ? counts.mixed : counts.refused);
-    ++counts
-          .why[(refused ? mixed ? "  mixed dtypes: " : "  refused: " : "  differs: ") + kind(why)];
+    const bool integers = refused && why.find("needs f32 or f64, got") != why.npos;
+    size_t& count = !refused   ? counts.differs
+                    : mixed    ? counts.mixed
+                    : integers ? counts.integers
+                               : counts.refused;
+    ++count;
+    const char* const what = !refused   ? "differs"
+                             : mixed    ? "mixed dtypes"
+                             : integers ? "integers"
+                                        : "refused";
+    ++counts.why[fmt::format("  {}: {}", what, kind(why))];
   }
   return counts;
 }
@@ -175,13 +184,14 @@ int main(int argc, char** argv) {
     const auto found = calls.find(name);
     const Counts counts = run(std::filesystem::path(argv[1]) / (name + ".json"),
                               found == calls.end() ? nullptr : &found->second);
-    std::printf("%s: tried %zu passed %zu refused %zu mixed %zu differs %zu\n", name.c_str(),
-                counts.tried, counts.passed, counts.refused, counts.mixed, counts.differs);
+    std::printf("%s: tried %zu passed %zu refused %zu mixed %zu integers %zu differs %zu\n",
+                name.c_str(), counts.tried, counts.passed, counts.refused, counts.mixed,
+                counts.integers, counts.differs);
     for (const auto& [why, times] : counts.why) std::printf("%s (%zu)\n", why.c_str(), times);
     std::fflush(stdout);
     all.tried += counts.tried, all.passed += counts.passed, all.refused += counts.refused;
-    all.mixed += counts.mixed, all.differs += counts.differs;
+    all.mixed += counts.mixed, all.integers += counts.integers, all.differs += counts.differs;
   }
-  std::printf("all: tried %zu passed %zu refused %zu mixed dtypes %zu differs %zu\n", all.tried,
-              all.passed, all.refused, all.mixed, all.differs);
+  std::printf("all: tried %zu passed %zu refused %zu mixed dtypes %zu integers %zu differs %zu\n",
+              all.tried, all.passed, all.refused, all.mixed, all.integers, all.differs);
 }

@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "tests/pytorch_samples/sample.h"
 
 namespace gradus::samples {
@@ -144,10 +146,14 @@ TensorList max_pool2d_of(Sample& s) {
 }
 
 Conv2dOptions conv_options(Sample& s, size_t first) {
-  if (s.given(first + 1, "padding") && s.given(first + 1, "padding")->is_string())
-    throw Refused("padding in words");
+  const Json* const padding = s.given(first + 1, "padding");
+  Padding zeros_around = 0;
+  if (!padding || !padding->is_string())
+    zeros_around = s.pair(first + 1, "padding", 0);
+  else if (padding->get<std::string>() == "same")
+    zeros_around = Padding::same();  // the other word is "valid"
   return {.stride = s.pair(first, "stride", 1),
-          .padding = s.pair(first + 1, "padding", 0),
+          .padding = zeros_around,
           .dilation = s.pair(first + 2, "dilation", 1),
           .groups = s.integer(first + 3, "groups", 1)};
 }
@@ -262,11 +268,11 @@ void add_elementwise(std::map<std::string, Call>& calls) {
       binary([](const Tensor& a, const auto& b) { return minimum(a, b); });
   calls["__rpow__"] = reversed([](const auto& a, const Tensor& b) { return pow(a, b); });
   calls["clamp_min"] = [](Sample& s) -> TensorList {
-    if (!s.is_tensor(1, "min")) return {maximum(s.tensor(0), s.number(1, "min"))};
+    if (!s.is_tensor(1, "min")) return {clamp(s.tensor(0), s.number(1, "min"), INFINITY)};
     return {clamp(s.tensor(0), s.tensor(1, "min"), Tensor())};
   };
   calls["clamp_max"] = [](Sample& s) -> TensorList {
-    if (!s.is_tensor(1, "max")) return {minimum(s.tensor(0), s.number(1, "max"))};
+    if (!s.is_tensor(1, "max")) return {clamp(s.tensor(0), -INFINITY, s.number(1, "max"))};
     return {clamp(s.tensor(0), Tensor(), s.tensor(1, "max"))};
   };
   calls["clamp"] = [](Sample& s) -> TensorList {
@@ -535,8 +541,11 @@ void add_shapes(std::map<std::string, Call>& calls) {
   };
   calls["linspace"] = [](Sample& s) -> TensorList {
     s.ignore(9, "device");
-    return {linspace(s.number(0, "start"), s.number(1, "end"), s.integer(2, "steps"),
-                     s.dtype_of(9, "dtype").value_or(DType::f32))};
+    const DType dtype = s.dtype_of(9, "dtype").value_or(DType::f32);
+    const DType computed = is_floating(dtype) ? dtype : DType::f64;
+    return {
+        cast(linspace(s.number(0, "start"), s.number(1, "end"), s.integer(2, "steps"), computed),
+             dtype)};
   };
   calls["cat"] = [](Sample& s) -> TensorList {
     return {concat(s.tensors(0, "tensors"), s.integer(1, "dim", 0))};
@@ -678,12 +687,25 @@ void add_products(std::map<std::string, Call>& calls) {
   };
   calls["nn.functional.max_pool2d"] = max_pool2d_of;
   calls["nn.functional.avg_pool2d"] = [](Sample& s) -> TensorList {
-    if (s.has(6, "divisor_override"))
-      throw Refused("a divisor of one's own: avg_pool2d times the window over it");
-    return {avg_pool2d(s.tensor(0), s.pair(1, "kernel_size", 1), pool_options(s, true))};
+    const Pair kernel = s.pair(1, "kernel_size", 1);
+    Pool2dOptions options = pool_options(s, true);
+    if (!s.has(6, "divisor_override")) return {avg_pool2d(s.tensor(0), kernel, options)};
+    if (options.ceil_mode) throw Refused("a divisor of one's own, of windows that are cut off");
+    options.count_include_pad = true;
+    return {avg_pool2d(s.tensor(0), kernel, options) * static_cast<double>(kernel.h * kernel.w) /
+            s.number(6, "divisor_override")};
   };
   calls["nn.functional.adaptive_avg_pool2d"] = [](Sample& s) -> TensorList {
-    return {adaptive_avg_pool2d(s.tensor(0), s.pair(1, "output_size", 1))};
+    const Tensor x = s.tensor(0);
+    std::vector<int64_t> size;  // none: as it is
+    const Json* const given = s.given(1, "output_size");
+    if (given && given->is_array())
+      for (size_t i = 0; i < 2; ++i)
+        size.push_back((*given)[i].is_null() ? x.size(static_cast<int>(i) - 2)
+                                             : (*given)[i].get<int64_t>());
+    else
+      size = {s.integer(1, "output_size"), s.integer(1, "output_size")};
+    return {adaptive_avg_pool2d(x, {size[0], size[1]})};
   };
   calls["nn.functional.scaled_dot_product_attention"] = attention_of;
 }
@@ -810,9 +832,19 @@ void add_resampling(std::map<std::string, Call>& calls) {
       if (!size.empty()) o.size = Pair(size.front(), size.back());
       if (const Json* scale = s.given(2, "scale_factor"))
         o.scale = scale->is_array() ? (*scale)[0].get<double>() : scale->get<double>();
+      if (const Json* scale = s.given(2, "scale_factor");
+          scale && scale->is_array() && (*scale)[0] != scale->back())
+        throw Refused("a scale for each axis: give the size");
       s.ignore(3, "mode");
       if (s.flag(9, "antialias", false)) throw Refused("antialias");
-      s.ignore(9, "recompute_scale_factor");
+      if (s.flag(9, "recompute_scale_factor", false)) {
+        const Tensor given = s.tensor(0);
+        const auto scaled = [&](int axis) {
+          return static_cast<int64_t>(std::floor(static_cast<double>(given.size(axis)) * *o.scale));
+        };
+        o.size = Pair(scaled(given.ndim() > 3 ? -2 : -1), scaled(-1));
+        o.scale.reset();
+      }
       o.align_corners = s.flag(4, "align_corners", name == "upsample_bilinear");
       const Tensor x = s.tensor(0);
       if (x.ndim() == 5) throw Refused("volumes: images have two axes");
