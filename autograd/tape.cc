@@ -266,10 +266,11 @@ void Tape::sweep(uint32_t root, const Tensor& y, const SweepOptions& options, bo
     if (!any) continue;
     node.reached = true;
     if (!node.op || (along_paths && !(b_->useful[n] & kOnPath))) continue;
-    check(!node.swept,
-          "{}: a second sweep over its node {}: what it kept is gone; the first sweep must be told "
-          "keep_graph or CreateGraph::yes",
-          node.op->name, n);
+    check(
+        !node.swept,
+        "{}: a second sweep over its node {}: what it kept is gone; where backward or gradient is "
+        "called twice on a tape, the first must be told keep_graph or CreateGraph::yes",
+        node.op->name, n);
     const auto is_result = [&](uint32_t i) {  // of gradient(): asked for, and a gradient arrived
       return along_paths && (b_->useful[n + i] & (kAsked | kMissing)) == kAsked;
     };

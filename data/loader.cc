@@ -142,9 +142,8 @@ DataLoader::DataLoader(Dataset data, LoaderOptions options)
   check(options_.batch_size > 0, "DataLoader: a batch size of {}", options_.batch_size);
   check(size() > 0, "DataLoader: {} rows do not fill one batch of {}, and the last is dropped",
         data_.size(), options_.batch_size);
-  check(options_.bucket >= 0 && options_.prefetch >= 0,
-        "DataLoader: rows of {} batches sorted by lengths, {} batches made ahead; needs 0 or more",
-        options_.bucket, options_.prefetch);
+  check(options_.bucket >= 0, "DataLoader: bucket is {}; needs 0 or more", options_.bucket);
+  check(options_.prefetch >= 0, "DataLoader: prefetch is {}; needs 0 or more", options_.prefetch);
   if (options_.bucket > 0) check_lengths(data_);
 }
 

@@ -50,7 +50,9 @@ void Optimizer::check_group(size_t group) const {
 /// An error unless the parameter can be trained and is neither in `group` nor in one before.
 void Optimizer::check_new(const Tensor& parameter, const Group& group) const {
   check(static_cast<bool>(parameter), "{}: a parameter is an empty Tensor", method_);
-  check(parameter.requires_grad(), "{}: {} does not require a gradient", method_, title(parameter));
+  check(parameter.requires_grad(),
+        "{}: {} does not require a gradient; give it the parameters that are not frozen", method_,
+        title(parameter));
   const auto compare_with = [&](const Group& known) {
     for (const Slot& slot : known.members) {
       check(!slot.parameter.is(parameter), "{}: {} is given twice", method_, title(parameter));

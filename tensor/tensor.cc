@@ -131,7 +131,8 @@ void check_number(const char* op, double value, DType dtype) {
         "give it in a tensor of i64",
         op, value);
   if (!held) [[unlikely]]
-    fail("{}: {} is no number of dtype {}", op, value, name(dtype));
+    fail("{}: {} is no number of dtype {}{}", op, value, name(dtype),
+         is_floating(dtype) ? "" : "; of fractions there is DType::f32, cast(x, DType::f32)");
 }
 
 Tensor full(const Shape& shape, double value, DType dtype) {

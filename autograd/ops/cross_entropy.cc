@@ -47,12 +47,21 @@ Tensor class_rows(const Tensor& logits) {
   return reshape(permute(logits, order), {classes ? logits.numel() / classes : 0, classes});
 }
 
+/// What a user may have meant whose labels do not fit.
+const char* hint(const Shape& x, const Shape& labels) {
+  if (x.ndim() > 2 && labels == x.erased(x.ndim() - 1))
+    return "; where classes are the last axis, give transpose(logits)";
+  return labels.ndim() > 1 && labels.ndim() == x.ndim() && labels.back() == 1
+             ? "; squeeze(labels, -1)"
+             : "";
+}
+
 void check_labels(const char* op, const Tensor& x, const Tensor& labels) {
   check(labels.dtype() == DType::i64, "{}: labels are {}, not i64{}", op, name(labels.dtype()),
         labels.shape() == x.shape() ? " or, as probabilities of the classes, like x" : "");
   check(x.ndim() >= 2 && x.shape()[1] > 0 && labels.shape() == x.shape().erased(1),
-        "{}: logits {} and labels {}; needs (N, C, ...) and (N, ...)", op, x.shape(),
-        labels.shape());
+        "{}: logits {} and labels {}; needs (N, C, ...) and (N, ...){}", op, x.shape(),
+        labels.shape(), hint(x.shape(), labels.shape()));
 }
 
 /// weight: of the classes of x, (N, C, ...); may be none.

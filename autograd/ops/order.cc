@@ -56,8 +56,8 @@ ValuesAndIndices sort(const Tensor& x, int64_t axis, bool descending) {
 ValuesAndIndices topk(const Tensor& x, int64_t k, int64_t axis, bool largest) {
   const int i = normalize_axis("topk", axis, x.ndim());
   const int64_t n = x.ndim() == 0 ? 1 : x.shape()[i];
-  check(k >= 0 && k <= n && (x.ndim() > 0 || k == 1), "topk: {} of axis {} of shape {}", k, axis,
-        x.shape());
+  check(k >= 0 && k <= n && (x.ndim() > 0 || k == 1),
+        "topk: {} of axis {} of shape {}, which does not have as many", k, axis, x.shape());
   return of_vectors(
       x, [&](const Tensor& v) { return at_indices(v, i, first_in_order(v, i, k, largest), true); });
 }

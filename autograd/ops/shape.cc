@@ -159,7 +159,8 @@ Tensor slice(const Tensor& x, int64_t axis, int64_t begin, int64_t end, int64_t 
 Tensor select(const Tensor& x, int64_t axis, int64_t index) {
   const int i = axis_of_parts("select", x, axis);
   const int64_t size = x.shape()[i], at = index < 0 ? index + size : index;
-  check(at >= 0 && at < size, "select: index {} of axis {} of shape {}", index, axis, x.shape());
+  check(at >= 0 && at < size, "select: index {} of axis {} of shape {} is out of range", index,
+        axis, x.shape());
   return squeeze(slice(x, i, at, at + 1), i);
 }
 

@@ -75,6 +75,11 @@ BOOST_AUTO_TEST_CASE(shapes_and_elements) {
   use(unsqueeze(x, 0), squeeze(x, 0), squeeze(x));
   use(transpose(x), transpose(x, 0, 1), permute(x, {1, 0}), expand(unsqueeze(x, 0), {4, -1, 3}));
   use(select(x, 0, 0), select(x, 1, 1), slice(x, 1, 0, 2), slice(x, 0, 0, 2, 2));
+  use(slice(x, 0, 1, x.size(0)));
+  Tensor column = select(x, 1, 1);
+  column = select(x, 1, 1);
+  const double v = 7;
+  fill_(column, v);
   use(index_select(x, 0, rows), masked_select(x, mask));
   x = masked_fill(x, mask, 0);
   use(concat({a, b}, 1), stack({a, b}), split(x, 1, 0), chunk(x, 2, 0), unbind(x, 0));
@@ -94,6 +99,10 @@ BOOST_AUTO_TEST_CASE(arithmetic) {
     copy_(y, y + a);
   }
   use(equal(a, b), not_equal(a, b), a < b, a >= 0);
+  const Tensor loss = mean(a);
+  double best = 10;
+  if (loss.item() < best) best = loss.item();
+  BOOST_TEST(best < 10);
   use(~mask, mask & other, logical_or(mask, other));
   use(maximum(a, b), maximum(a, 0), clamp(a, 0, 1), clamp(a, low, high));
   use(exp(a), log(a), sqrt(a), rsqrt(a), log1p(a), expm1(a), abs(a), sign(a), square(a));
@@ -160,6 +169,7 @@ BOOST_AUTO_TEST_CASE(gradients) {
     Tape tape;
     const Tensor loss = loss_of();
     use(tape.gradient(loss, x, CreateGraph::yes));
+    tape.backward(loss, {.keep_graph = true});
     tape.backward(loss);
     use(x.grad());
   }
@@ -181,6 +191,10 @@ BOOST_AUTO_TEST_CASE(functions_of_one_result) {
   const Tensor x = randn({3}, DType::f64);
   const Function f = [](const Tensor& at) { return sum(tanh(at)); };
   use(hessian(f, x));
+}
+
+static Tensor flip_some(const Tensor& x, Generator& generator) {
+  return random_flip(x, 0.5, -1, generator);
 }
 
 BOOST_AUTO_TEST_CASE(training) {
@@ -212,6 +226,20 @@ BOOST_AUTO_TEST_CASE(training) {
     ++step;
   }
   BOOST_TEST(optimizer.lr() < 1e-3);
+  const LoaderOptions options{.last = LastBatch::drop,
+                              .transform = [](const Batch& batch, Generator& generator) {
+                                Batch flipped = batch;
+                                flipped.x = flip_some(batch.x, generator);
+                                return flipped;
+                              }};
+  const Dataset images{.x = ones({4, 1, 2, 2}), .y = zeros({4}, DType::i64)};
+  use(DataLoader(images, options).epoch(0).batch(0));
+  AveragedModel average(model, 0.99);
+  average.update_parameters(model);
+  use(Standardizer::fit(x));
+  const Tensor predicted = argmax(model(x), 1), scores = select(model(x), 1, 0);
+  const Tensor positive = equal(arange(40), 7);
+  use(confusion_matrix(predicted, y, 3), roc_auc(scores, positive));
   use(pad_sequence({a, b}), categorical(x));
   const Tensor p = sigmoid(x);
   use(bernoulli(p));
@@ -227,6 +255,9 @@ BOOST_AUTO_TEST_CASE(training) {
   Checkpoint().add("model", model).add("optimizer", optimizer).save(path);
   save_tensors("x.npy", {{"x", x}});
   use(load_tensors("x.npy"));
+  CsvLog log("log.csv", {"step", "loss"});
+  log.write(step, 0.5);
+  model.freeze();
   path = "table.csv";
   save_csv(path, {{"x", select(x, 1, 0)}});
   use(load_csv(path));

@@ -161,8 +161,9 @@ BOOST_AUTO_TEST_CASE_TEMPLATE(order_is_its_definition, T, All) {
     }
     for (int64_t m : {int64_t{n}, int64_t{1}, int64_t{n} / 2, int64_t{n} / 100, int64_t{0}})
       for (bool descending : {false, true})
-        on_several_threads([&, s = IndexedAxis{outer, n, m, inner}] {
-          Elements<int64_t> index(outer * m * inner), expected(outer * m * inner);
+        on_several_threads([&, n = n, s = IndexedAxis{outer, n, m, inner}] {
+          const int64_t size = s.outer * s.m * s.inner;
+          Elements<int64_t> index(size), expected(size);
           order(s, descending, x.data.get(), index.data.get());
           naive::order(s, descending, x.data.get(), expected.data.get());
           BOOST_TEST((index == expected), n << ", the first " << m);
