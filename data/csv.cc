@@ -45,12 +45,17 @@ const char* parse(std::string_view text, T& value) {
   const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (failure == std::errc::invalid_argument || end != text.data() + text.size())
     return std::is_integral_v<T> ? "is no integer" : "is no number";
-  if (failure == std::errc()) return nullptr;
-  const size_t exponent = text.find_first_of("eE");
-  if (std::is_integral_v<T> || exponent == text.npos || text.substr(exponent + 1, 1) != "-")
-    return "is beyond the dtype's range";
-  value = 0;  // too small to be told from it
-  return nullptr;
+  if constexpr (std::is_integral_v<T>) {
+    return failure == std::errc() ? nullptr : "is beyond the dtype's range";
+  } else {
+    // What is NaN however it is written is a missing value, and told before.
+    if (failure == std::errc()) return std::isnan(value) ? "is no number" : nullptr;
+    long double wide = 0;  // of a larger range: either too large, or too small to be told from 0
+    std::from_chars(text.data(), text.data() + text.size(), wide);
+    if (wide == 0 || std::fabs(wide) >= 1) return "is beyond the dtype's range";
+    value = wide < 0 ? -T(0) : T(0);
+    return nullptr;
+  }
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <gradus/autograd/ops/shape.h>
 #include <gradus/layers/positions.h>
 #include <gradus/models/language_model.h>
+#include <gradus/tensor/detail/indices.h>
 
 #include <cmath>
 
@@ -76,6 +77,8 @@ Tensor TransformerLanguageModel::generate(const Tensor& prompt, int64_t count,
                                           const SamplingOptions& options, Generator& generator) {
   const ForwardScope scope(*this);
   check_evaluated(*this);
+  if (prompt.dtype() == DType::i64)  // all of them, within the context or not
+    raw::checked_indices("generate", prompt, embedding_.weight.size(0));
   std::vector<KeyValueCache> caches(blocks_.size());
   int64_t begin = 0, seen = 0;  // of the tokens, those that the caches hold
   const auto next = [&](const Tensor& tokens) {

@@ -159,8 +159,8 @@ double r2_score(const Tensor& predicted, const Tensor& targets) {
   const auto p = predicted.to_vector<double>(), t = targets.to_vector<double>();
   double total = 0;
   for (size_t k = 0; k < outputs; ++k) {
-    double mean = 0, residual = 0, spread = 0;
-    for (size_t i = k; i < t.size(); i += outputs) mean += t[i] / static_cast<double>(n);
+    double mean = t[k], residual = 0, spread = 0;  // exact where all are equal
+    for (size_t i = k; i < t.size(); i += outputs) mean += (t[i] - t[k]) / static_cast<double>(n);
     for (size_t i = k; i < t.size(); i += outputs) {
       residual += (t[i] - p[i]) * (t[i] - p[i]);
       spread += (t[i] - mean) * (t[i] - mean);

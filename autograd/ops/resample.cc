@@ -65,6 +65,9 @@ int64_t scaled(int64_t size, double scale) {
 
 Tensor interpolate(const Tensor& x, const InterpolateOptions& options) {
   const char* op = "interpolate";
+  check(is_floating(x.dtype()) || options.mode == Interpolation::nearest,
+        "{}: bilinear of {}: a mean needs f32 or f64; cast(x, DType::f32) first", op,
+        name(x.dtype()));
   const auto& [size, scale, mode, align_corners] = options;
   const bool row = x.ndim() == 3;
   check(row || x.ndim() == 4, "{}: x must be (N, C, H, W) or (N, C, L), is {}", op, x.shape());

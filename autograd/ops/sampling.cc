@@ -1,4 +1,6 @@
 #include <gradus/autograd/ops/arithmetic.h>
+#include <gradus/autograd/ops/compare.h>
+#include <gradus/autograd/ops/reduce.h>
 #include <gradus/autograd/ops/sampling.h>
 #include <gradus/autograd/ops/where.h>
 
@@ -145,7 +147,11 @@ Tensor sample_logits(const Tensor& logits, const SamplingOptions& options, Gener
     });
     return y;
   }
-  Tensor left = t == 1 ? logits : logits / t;
+  Tensor left = logits;
+  if (t != 1) {  // the largest is 0: no temperature makes it infinite
+    const Tensor most = (max)(logits, -1, true);
+    left = (all_finite(most) ? logits - most : logits) / t;
+  }
   if (options.top_k > 0) left = keep_top_k(left, options.top_k);
   if (options.top_p < 1) left = keep_top_p(left, options.top_p);
   return categorical(left, generator);

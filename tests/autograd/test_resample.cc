@@ -89,3 +89,12 @@ BOOST_AUTO_TEST_CASE(bad_input) {
   BOOST_TEST(Upsample(to(2, 3, Interpolation::bilinear)).describe() ==
              "Upsample(to 2x3, bilinear)");
 }
+
+BOOST_AUTO_TEST_CASE(integers_have_no_means) {
+  for (const DType dtype : {DType::i64, DType::boolean}) {
+    const Tensor x = ones({1, 1, 3, 3}, dtype);
+    BOOST_CHECK_EXCEPTION(interpolate(x, {.size = Pair(2), .mode = Interpolation::bilinear}), Error,
+                          test::says("interpolate: bilinear of"));
+    BOOST_TEST(all(equal(interpolate(x, {.size = Pair(2)}), ones({1, 1, 2, 2}, dtype))));
+  }
+}

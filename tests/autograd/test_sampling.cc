@@ -153,3 +153,14 @@ BOOST_AUTO_TEST_CASE(rows_without_a_softmax_are_named) {
   BOOST_CHECK_EXCEPTION(keep_top_p(zeros({3}), 1.5), Error, says("1.5"));
   BOOST_CHECK_EXCEPTION(sample_logits(zeros({3}), {.temperature = -1}), Error, says("of -1"));
 }
+
+// The largest less itself is 0, whatever it is divided by.
+BOOST_AUTO_TEST_CASE(a_tiny_temperature_takes_the_largest) {
+  Generator generator(1);
+  for (const double temperature : {1e-2, 1e-30, 1e-40})
+    for (const Tensor& logits :
+         {Tensor::of({1, 3, 2}), Tensor::of({0, 1e38, 0}), Tensor::of({-1e38, -1e30, -3e38})}) {
+      const Tensor y = sample_logits(logits, {.temperature = temperature}, generator);
+      BOOST_TEST(y.item() == 1);
+    }
+}

@@ -148,6 +148,13 @@ BOOST_AUTO_TEST_CASE(errors_name_line_and_column) {
   BOOST_CHECK_EXCEPTION(t.numbers({"b"}, DType::boolean), Error, says("not bool"));
   BOOST_CHECK_EXCEPTION(table("b\n1e39\n").numbers({"b"}), Error, says("is beyond"));
   BOOST_TEST(table("b\n1e-400\n").numbers({"b"}, DType::f64).item() == 0);
+  // However it is written.
+  const std::string zeros(60, '0');
+  BOOST_CHECK_EXCEPTION(table("b\n1" + zeros + "e-1\n").numbers({"b"}), Error, says("is beyond"));
+  BOOST_TEST(table("b\n0." + zeros + "1\n").numbers({"b"}).item() == 0);
+  for (const char* nan : {"NAN", "-nan", " nan", "nan(1)"})
+    BOOST_CHECK_EXCEPTION(table("b\n" + std::string(nan) + "\n").numbers({"b"}), Error,
+                          says("is no number"));
   BOOST_CHECK_EXCEPTION(load_csv("/no/such/file"), Error, says("/no/such/file: cannot be opened"));
   BOOST_CHECK_EXCEPTION(table("a\n", {.delimiter = '"'}), Error, says("neither a quote nor"));
 }

@@ -177,6 +177,9 @@ BOOST_AUTO_TEST_CASE(bad_prompts_and_modes_are_named) {
   BOOST_CHECK_EXCEPTION(model.generate(zeros({2, 1}), 3), Error, says("the prompt is f32 (2, 1)"));
   BOOST_CHECK_EXCEPTION(model.generate(zeros({2, 1}, DType::i64), -3), Error, says("-3 tokens"));
   BOOST_CHECK_EXCEPTION(model.generate(full({2, 1}, 11, DType::i64), 3), Error, says("11"));
+  Tensor beyond = zeros({1, 12}, DType::i64);  // the context is 8
+  beyond.mutable_data<int64_t>()[0] = 99;
+  BOOST_CHECK_EXCEPTION(model.generate(beyond, 3), Error, says("generate: index 99"));
   BOOST_CHECK_EXCEPTION(model(zeros({1, 9}, DType::i64)), Error,
                         says("9 positions in tokens (1, 9), at most 8"));
   model.train();

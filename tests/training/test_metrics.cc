@@ -127,3 +127,11 @@ BOOST_AUTO_TEST_CASE(what_has_no_value_is_an_error) {
   BOOST_CHECK_EXCEPTION(roc_auc(ones({2}), i64({1, 2})), Error, says("label 2 is neither 0 nor 1"));
   BOOST_CHECK_EXCEPTION(roc_auc(Tensor::of({kNan, 1}), labels), Error, says("score 0 is NaN"));
 }
+
+BOOST_AUTO_TEST_CASE(r2_of_equal_targets) {
+  for (const int64_t n : {2, 3, 6, 7, 10, 23})
+    for (const DType dtype : {DType::f32, DType::f64}) {
+      BOOST_TEST(r2_score(full({n}, 0.2, dtype), full({n}, 0.1, dtype)) == 0);
+      BOOST_TEST(r2_score(full({n}, 0.1, dtype), full({n}, 0.1, dtype)) == 1);
+    }
+}
