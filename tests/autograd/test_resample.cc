@@ -1,4 +1,5 @@
 #define BOOST_TEST_MODULE resample
+#include <gradus/autograd/ops/compare.h>
 #include <gradus/autograd/ops/resample.h>
 #include <gradus/layers/upsample.h>
 
