@@ -226,7 +226,8 @@ BOOST_AUTO_TEST_CASE(training) {
     ++step;
   }
   BOOST_TEST(optimizer.lr() < 1e-3);
-  const LoaderOptions options{.last = LastBatch::drop,
+  const LoaderOptions options{.batch_size = 2,
+                              .last = LastBatch::drop,
                               .transform = [](const Batch& batch, Generator& generator) {
                                 Batch flipped = batch;
                                 flipped.x = flip_some(batch.x, generator);
