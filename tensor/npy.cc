@@ -77,7 +77,7 @@ class HeaderParser {
     const char quote = at('"') ? '"' : '\'';
     need(quote);
     const size_t end = text_.find(quote);
-    if (end == text_.npos || end == 0) wrong();
+    if (end == std::string_view::npos || end == 0) wrong();
     std::string result(text_.substr(0, end));
     text_.remove_prefix(end + 1);
     return result;
@@ -281,13 +281,13 @@ std::vector<Member> read_directory(const std::string& path, std::string_view fil
   const auto broken = [&](bool good, const char* what) {
     check(good, "{}: not a file of numpy.savez, or damaged: {}", path, what);
   };
-  size_t end = file.size() < kEndSize ? file.npos : file.size() - kEndSize;
+  size_t end = file.size() < kEndSize ? std::string_view::npos : file.size() - kEndSize;
   // A comment of up to 64 KiB may follow.
-  while (end != file.npos && end > 0 && file.size() - end <= kEndSize + 0xFFFF &&
+  while (end != std::string_view::npos && end > 0 && file.size() - end <= kEndSize + 0xFFFF &&
          (file.substr(end, kEnd.size()) != kEnd ||
           end + kEndSize + number(file, end + 20, 2) != file.size()))
     --end;
-  broken(end != file.npos && file.substr(end, kEnd.size()) == kEnd &&
+  broken(end != std::string_view::npos && file.substr(end, kEnd.size()) == kEnd &&
              end + kEndSize + number(file, end + 20, 2) == file.size(),
          "no zip directory ends it");
   const unsigned count = number(file, end + 10, 2);

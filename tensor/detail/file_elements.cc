@@ -38,6 +38,7 @@ std::string convert(const char* from, size_t count, char* to) {
     if constexpr (std::is_same_v<From, uint64_t>)
       if (value > uint64_t{std::numeric_limits<int64_t>::max()})
         return fmt::format("has a number {}, which i64 cannot hold", value);
+    // Of 8 bits it is a number, too. NOLINTNEXTLINE(bugprone-signed-char-misuse)
     const To result = static_cast<To>(value);
     std::memcpy(to + i * sizeof(To), &result, sizeof(To));
   }
