@@ -40,7 +40,8 @@ std::string line_and_column(const std::string& text, size_t at) {
 template <class T>
 const char* parse(std::string_view text, T& value) {
   const size_t begin = text.find_first_not_of(kBlanks);
-  if (begin != text.npos) text = text.substr(begin, text.find_last_not_of(kBlanks) + 1 - begin);
+  if (begin != std::string_view::npos)
+    text = text.substr(begin, text.find_last_not_of(kBlanks) + 1 - begin);
   if (text.size() > 1 && text[0] == '+' && text[1] != '-') text.remove_prefix(1);
   const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (failure == std::errc::invalid_argument || end != text.data() + text.size())
@@ -106,7 +107,7 @@ class Table::Reader {
     const size_t begin = at_++;
     for (;;) {
       at_ = text_.find('"', at_);
-      if (at_ == text_.npos) wrong(begin, "a quote that is not closed");
+      if (at_ == std::string_view::npos) wrong(begin, "a quote that is not closed");
       if (text_[++at_] != '"') return;  // a string ends with a zero
       ++at_;
     }
@@ -288,7 +289,7 @@ namespace {
 
 /// A field, quoted if it has to be; `alone` in its record, where nothing would be an empty line.
 std::string field(const std::string& text, char delimiter, bool alone) {
-  if (text.find_first_of(std::string("\"\r\n") + delimiter) == text.npos &&
+  if (text.find_first_of(std::string("\"\r\n") + delimiter) == std::string::npos &&
       !text.starts_with(kByteOrderMark) && !(alone && text.empty()))
     return text;
   std::string quoted = "\"";

@@ -55,7 +55,7 @@ Equation parse(std::string_view text) {
       if (count == 1) equation.result += letter;
   for (size_t i = 0; i < equation.result.size(); ++i) {
     const char c = equation.result[i];
-    check(times.count(c) > 0, "einsum: '{}' of the result of \"{}\" is in no tensor", c, text);
+    check(times.contains(c), "einsum: '{}' of the result of \"{}\" is in no tensor", c, text);
     check(equation.result.find(c) == i, "einsum: '{}' stands twice in the result of \"{}\"", c,
           text);
   }
