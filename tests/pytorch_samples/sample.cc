@@ -98,19 +98,18 @@ double Sample::number(size_t place, const char* name, double otherwise) {
   const Json* value = given(place, name);
   return value ? number_of(*value) : otherwise;
 }
-double Sample::number(size_t place, const char* name) {
+const Json& Sample::required(size_t place, const char* name) {
   const Json* value = given(place, name);
   if (!value) throw Refused(fmt::format("{} was not given", name));
-  return number_of(*value);
+  return *value;
 }
+double Sample::number(size_t place, const char* name) { return number_of(required(place, name)); }
 int64_t Sample::integer(size_t place, const char* name, int64_t otherwise) {
   const Json* value = given(place, name);
   return value ? integer_of(*value) : otherwise;
 }
 int64_t Sample::integer(size_t place, const char* name) {
-  const Json* value = given(place, name);
-  if (!value) throw Refused(fmt::format("{} was not given", name));
-  return integer_of(*value);
+  return integer_of(required(place, name));
 }
 bool Sample::flag(size_t place, const char* name, bool otherwise) {
   const Json* value = given(place, name);

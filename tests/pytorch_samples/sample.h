@@ -62,6 +62,7 @@ class Sample {
 
  private:
   void find_leaves(const Json& value);
+  const Json& required(size_t place, const char* name);
   const Json& sample_;
   const std::map<std::string, Tensor>& tensors_;
   std::map<std::string, Tensor> made_;  // leaves by their names
